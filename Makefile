@@ -1,0 +1,90 @@
+# twinml: every target is one command; `make help` lists them.
+
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+TWINML  := $(BIN)/twinml
+
+# What `make local` and `make azure` work on, for example:
+#   make local DATA=file.csv TARGET=y BUDGET=120s ARGS="--split ordered"
+DATA    ?=
+TARGET  ?=
+BUDGET  ?= 60s
+ARGS    ?=
+WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") --budget $(BUDGET) $(ARGS)
+
+# Installing again is needed when a lock changes, not when the code does.
+BASE    := $(VENV)/.installed-base
+DEV     := $(VENV)/.installed-dev
+LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
+EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+
+.DEFAULT_GOAL := help
+.PHONY: help local azure data train report ui status stop test check format lock bench-automl clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+local: $(BASE) ## Run the whole workflow on this machine (DATA=, TARGET=, BUDGET=60s, ARGS=)
+	@$(TWINML) run --on local $(WHAT)
+
+azure: $(DEV) ## Run the same workflow in your Azure ML workspace
+	@$(TWINML) run --on azure $(WHAT)
+
+data: $(BASE) ## Check the data and say what is odd (DATA=, TARGET=)
+	@$(TWINML) data $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") $(ARGS)
+
+train: $(BASE) ## Search for a model and register it, no more
+	@$(TWINML) train $(WHAT)
+
+report: $(BASE) ## Open the report of the last run
+	@$(TWINML) report
+
+ui: $(BASE) ## Open MLflow's pages on runs and models
+	@$(TWINML) ui
+
+status: $(BASE) ## Show what is deployed and running
+	@$(TWINML) status
+
+stop: $(BASE) ## End what was left running
+	@$(TWINML) stop
+
+test: $(DEV) ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: $(DEV) ## Lint, types, import arrows
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench-automl: $(DEV) ## Measure the AutoML against others (takes an hour or more)
+	@$(BIN)/python tests/benchmarks/automl.py $(ARGS)
+
+lock: $(DEV) ## Compile the locks anew
+	@$(BIN)/python requirements/compile.py
+
+clean: stop ## End what runs and remove everything that twinml made here
+	@rm -rf .twinml
+
+$(BIN)/uv: requirements/bootstrap.lock
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, found {v.major}.{v.minor}. Name one: make local PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bootstrap.lock
+	@touch $@
+
+$(BASE): $(BIN)/uv requirements/base.lock pyproject.toml
+	@echo "Installing packages …"
+	@$(LOCKED) --requirement requirements/base.lock
+	@$(EDITABLE)
+	@touch $@
+
+$(DEV): $(BASE) requirements/dev.lock
+	@echo "Installing packages for development and Azure …"
+	@$(LOCKED) --requirement requirements/dev.lock
+	@touch $@

@@ -1,0 +1,315 @@
+"""The platform protocol on Azure Machine Learning.
+
+What is made here carries the tag ``twinml``; data and models carry their digest, by which
+they are found again, so that nothing is uploaded or made twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml.errors import NotFound, PlatformError
+from twinml.platform import DataAsset, EndpointInfo, Keys, ModelVersion
+from twinml_azure.connection import Connection
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+    from twinml.data import Dataset
+    from twinml.endpoint import Endpoint
+    from twinml.pipeline.client import PipelineClient
+    from twinml.platform import PipelineInfo, PipelineJob
+
+__all__ = ["AzurePlatform"]
+
+TAG = "twinml"
+INSTANCE_TYPE = "Standard_DS3_v2"
+STUDIO = "https://ml.azure.com"
+
+
+class AzurePlatform:
+    """A workspace of Azure Machine Learning.
+
+    Parameters
+    ----------
+    connection
+        The way to it, by default from ``config.json`` or the environment.
+    instance_type
+        The machine that a deployment runs on.
+
+    Raises
+    ------
+    PlatformUnavailable
+        A package or the workspace's name is missing.
+    """
+
+    name = "azure"
+
+    def __init__(
+        self, connection: Connection | None = None, *, instance_type: str = INSTANCE_TYPE
+    ) -> None:
+        self._connection = connection or Connection()
+        self._instance_type = instance_type
+
+    @property
+    def _client(self) -> MLClient:
+        return self._connection.client
+
+    # Data and models
+
+    def register_data(self, dataset: Dataset) -> DataAsset:
+        """Upload the file as a version of its name; an unchanged file keeps its version."""
+        from azure.ai.ml.entities import Data
+
+        dropped = json.dumps(sorted(dataset.dropped))
+        client = self._client
+        with self._connection.errors(f"to register data '{dataset.name}'"):
+            found = _tagged(
+                client.data, dataset.name, digest=dataset.digest, target=dataset.target,
+                dropped=dropped,
+            )  # fmt: skip
+            if found is None:
+                found = client.data.create_or_update(
+                    Data(
+                        name=dataset.name,
+                        type="uri_file",
+                        path=str(dataset.source),
+                        tags={
+                            TAG: "data",
+                            "digest": dataset.digest,
+                            "target": dataset.target,
+                            "dropped": dropped,
+                            "rows": str(dataset.n_rows),
+                            "columns": str(dataset.frame.shape[1]),
+                        },
+                    )
+                )
+        return DataAsset(
+            name=dataset.name,
+            version=str(found.version),
+            path=str(found.path),
+            digest=dataset.digest,
+            target=dataset.target,
+            n_rows=dataset.n_rows,
+            n_columns=dataset.frame.shape[1],
+            created=_created(found),
+            tags=dict(found.tags or {}),
+        )
+
+    def register_model(
+        self, directory: Path, *, name: str, run_id: str | None = None
+    ) -> ModelVersion:
+        """Upload an MLflow model directory; an unchanged model keeps its version."""
+        from azure.ai.ml.entities import Model
+
+        from twinml import model
+
+        digest = model.digest(directory)
+        client = self._client
+        with self._connection.errors(f"to register model '{name}'"):
+            found = _tagged(client.models, name, digest=digest)
+            if found is None:
+                tags = {TAG: "model", "digest": digest}
+                if run_id is not None:
+                    tags["run_id"] = run_id
+                found = client.models.create_or_update(
+                    Model(name=name, type="mlflow_model", path=str(directory), tags=tags)
+                )
+        return ModelVersion(
+            name=name,
+            version=str(found.version),
+            uri=f"azureml:{name}:{found.version}",
+            digest=digest,
+            run_id=(found.tags or {}).get("run_id"),
+        )
+
+    # Endpoints
+
+    def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
+        """Serve ``model`` on a managed online endpoint, without a scoring script.
+
+        The first deployment gets all traffic. What is there already, healthy and of the same
+        model, is kept.
+        """
+        from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
+
+        client = self._client
+        with self._connection.errors(f"to deploy '{endpoint}/{deployment}'"):
+            if _get(client.online_endpoints, endpoint) is None:
+                client.online_endpoints.begin_create_or_update(
+                    ManagedOnlineEndpoint(name=endpoint, auth_mode="key", tags={TAG: "endpoint"})
+                ).result()
+            present = _get(client.online_deployments, deployment, endpoint_name=endpoint)
+            if present is None or not _serves(present, model):
+                client.online_deployments.begin_create_or_update(
+                    ManagedOnlineDeployment(
+                        name=deployment,
+                        endpoint_name=endpoint,
+                        model=model.uri,
+                        instance_type=self._instance_type,
+                        instance_count=1,
+                        app_insights_enabled=True,
+                        tags={TAG: "deployment", "digest": model.digest},
+                    )
+                ).result()
+            current = client.online_endpoints.get(endpoint)
+            if not any((current.traffic or {}).values()):
+                current.traffic = {deployment: 100}
+                client.online_endpoints.begin_create_or_update(current).result()
+        return self.endpoint_info(endpoint)
+
+    def endpoints(self) -> tuple[EndpointInfo, ...]:
+        """Describe the endpoints that twinml made, by name."""
+        with self._connection.errors("to list endpoints"):
+            found = [item for item in self._client.online_endpoints.list() if _is_ours(item)]
+            infos = [self._info(item) for item in found]
+        return tuple(sorted(infos, key=lambda info: info.name))
+
+    def endpoint_info(self, endpoint: str) -> EndpointInfo:
+        """Describe an endpoint; ``NotFound`` if there is none of that name."""
+        return self._info(self._require(endpoint))
+
+    def keys(self, endpoint: str) -> Keys:
+        """Return the keys of an endpoint."""
+        self._require(endpoint)
+        with self._connection.errors(f"the keys of '{endpoint}'"):
+            found = self._client.online_endpoints.get_keys(endpoint)
+        return Keys(primary=str(found.primary_key), secondary=str(found.secondary_key))
+
+    def endpoint(self, endpoint: str) -> Endpoint:
+        """Return a client of an endpoint, key included."""
+        from twinml.endpoint import Endpoint
+
+        return Endpoint(self._require(endpoint).scoring_uri, key=self.keys(endpoint).primary)
+
+    def logs(
+        self, endpoint: str, *, deployment: str | None = None, lines: int = 100
+    ) -> Iterator[str]:
+        """Yield the last log lines of an endpoint's container, oldest first.
+
+        Without ``deployment``, of the one that gets most traffic.
+        """
+        info = self.endpoint_info(endpoint)
+        chosen = deployment or max(
+            info.deployments, key=lambda name: info.traffic.get(name, 0), default=None
+        )
+        if chosen is None:
+            raise NotFound(
+                f"endpoint '{endpoint}' has no deployment", hint="Deploy a model: twinml deploy."
+            )
+        with self._connection.errors(f"the logs of '{endpoint}/{chosen}'"):
+            text = self._client.online_deployments.get_logs(
+                name=chosen, endpoint_name=endpoint, lines=lines
+            )
+        yield from str(text).splitlines()
+
+    def _require(self, endpoint: str) -> Any:
+        with self._connection.errors(f"to look for endpoint '{endpoint}'"):
+            found = _get(self._client.online_endpoints, endpoint)
+        if found is None:
+            raise NotFound(
+                f"there is no endpoint '{endpoint}' in the workspace",
+                hint="Deploy a model: twinml deploy --on azure.",
+            )
+        return found
+
+    def _info(self, found: Any) -> EndpointInfo:
+        with self._connection.errors(f"to describe endpoint '{found.name}'"):
+            deployments = list(self._client.online_deployments.list(found.name))
+        return EndpointInfo(
+            name=found.name,
+            scoring_uri=str(found.scoring_uri),
+            swagger_uri=str(found.openapi_uri),
+            docs_uri=f"{STUDIO}/endpoints/realtime/{found.name}/detail"
+            f"?wsid={self._connection.address.resource_id}",
+            state=str(found.provisioning_state),
+            traffic={name: int(share) for name, share in (found.traffic or {}).items()},
+            deployments={item.name: _model_of(item) for item in deployments},
+        )
+
+    # Pipelines
+
+    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
+        """Raise ``PlatformError``: this version publishes pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def pipeline_job(self, name: str, job_id: str) -> PipelineJob:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def pipeline_client(self, name: str) -> PipelineClient:
+        """Raise ``PlatformError``: this version publishes pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def stop(self) -> tuple[str, ...]:
+        """Return nothing: nothing of this machine runs for Azure."""
+        return ()
+
+
+def _no_pipelines() -> PlatformError:
+    return PlatformError(
+        "pipelines on Azure are not available in this version of twinml",
+        hint="Publish and run them on this machine: twinml pipeline --on local.",
+    )
+
+
+def _get(operations: Any, name: str, **where: str) -> Any | None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return operations.get(name, **where)
+    except ResourceNotFoundError:
+        return None
+
+
+def _tagged(operations: Any, name: str, **wanted: str) -> Any | None:
+    """Return the newest version of an asset that carries all ``wanted`` tags."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        versions: Iterable[Any] = list(operations.list(name=name))
+    except ResourceNotFoundError:
+        return None
+    fitting = [
+        item
+        for item in versions
+        if all((item.tags or {}).get(tag) == value for tag, value in wanted.items())
+    ]
+    return max(fitting, key=_created, default=None)
+
+
+def _created(asset: Any) -> str:
+    context = asset.creation_context
+    return context.created_at.isoformat() if context and context.created_at else ""
+
+
+def _is_ours(endpoint: Any) -> bool:
+    return TAG in (endpoint.tags or {})
+
+
+def _serves(deployment: Any, model: ModelVersion) -> bool:
+    same = (deployment.tags or {}).get("digest") == model.digest
+    return same and str(deployment.provisioning_state).lower() == "succeeded"
+
+
+def _model_of(deployment: Any) -> str:
+    """Return ``name:version`` from the ARM id of a deployment's model.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> _model_of(SimpleNamespace(model="/subscriptions/s/models/bank/versions/3"))
+    'bank:3'
+    """
+    model = str(deployment.model or "")
+    if "/models/" in model:
+        name, _, version = model.rpartition("/models/")[2].partition("/versions/")
+        return f"{name}:{version}"
+    return model.removeprefix("azureml:")

@@ -1,0 +1,123 @@
+"""Serve the emulator: ``python -m azureml_emulator``; prints what to export, ends on Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from azureml_emulator.app import Emulator
+from azureml_emulator.certificates import CertificateAuthority
+from azureml_emulator.proxy import Proxy
+from azureml_emulator.site import Site
+from twinml.errors import PlatformError
+from twinml_local.processes import locked, write_atomic
+
+__all__ = ["main", "variables"]
+
+
+def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
+    """Return the environment that points the Azure SDK at an emulator."""
+    return {
+        "HTTPS_PROXY": proxy_url,
+        "HTTP_PROXY": proxy_url,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "REQUESTS_CA_BUNDLE": str(bundle),
+        "AZURE_TENANT_ID": site.tenant_id,
+        "AZURE_CLIENT_ID": site.client_id,
+        "AZURE_CLIENT_SECRET": site.client_secret,
+        "AZURE_SUBSCRIPTION_ID": site.subscription_id,
+        "AZUREML_ARM_SUBSCRIPTION": site.subscription_id,
+        "AZUREML_ARM_RESOURCEGROUP": site.resource_group,
+        "AZUREML_ARM_WORKSPACE_NAME": site.workspace,
+    }
+
+
+@click.command(name="azureml_emulator")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".azureml-emulator"),
+    show_default=True,
+    help="The state folder.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free port.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append each exchange with the management plane as a JSON line, without secrets.",
+)
+@click.option("--routes", is_flag=True, help="List the routes and leave.")
+@click.option("--json", "as_json", is_flag=True, help="Print the variables as one JSON object.")
+@click.option("-v", "--verbose", is_flag=True, help="Log each request.")
+def main(
+    directory: Path, port: int, record: Path | None, routes: bool, as_json: bool, verbose: bool
+) -> None:
+    """Serve a stand-in for Azure Machine Learning on 127.0.0.1."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    os.umask(0o077)
+    directory = directory.resolve()
+    try:
+        with locked(directory / "lock", timeout=0.0):
+            _serve(directory, port, record, routes, as_json)
+    except PlatformError as error:
+        raise click.ClickException(
+            f"another emulator is using {directory}; name another folder: --directory."
+        ) from error
+
+
+def _serve(directory: Path, port: int, record: Path | None, routes: bool, as_json: bool) -> None:
+    emulator = Emulator(directory, record=record)
+    try:
+        if routes:
+            for route in emulator.router.routes:
+                click.echo(f"{route.method:7}{route.host}{route.path}")
+            return
+        authority = CertificateAuthority()
+        bundle = directory / "ca.pem"
+        authority.write(bundle)
+        try:
+            proxy = Proxy(emulator, authority, port)
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+            ) from error
+        exported = variables(emulator.site, proxy.url, bundle)
+        write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
+        with proxy:
+            _run(proxy, exported, as_json)
+    finally:
+        emulator.close()
+
+
+def _run(proxy: Proxy, exported: dict[str, str], as_json: bool) -> None:
+    """Serve until a signal asks to stop."""
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.1})
+    thread.start()
+    try:
+        if as_json:
+            click.echo(json.dumps(exported))
+        else:
+            for name, value in exported.items():
+                click.echo(f"export {name}={value}")
+        asked.wait()
+    finally:
+        proxy.shutdown()
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""The emulator as one WSGI application: who answers, who may ask, what is logged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from werkzeug.wrappers import Request, Response
+
+from azureml_emulator import tokens
+from azureml_emulator.actions import Actions
+from azureml_emulator.blobs import BlobStore
+from azureml_emulator.errors import ArmError, EmulatorError
+from azureml_emulator.login import Login
+from azureml_emulator.management import Management
+from azureml_emulator.resources import ResourceStore
+from azureml_emulator.routing import Call, Route, Router, json_response
+from azureml_emulator.site import ARM_HOST, Site
+from azureml_emulator.storage import Storage
+from azureml_emulator.workspace import Workspaces
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+__all__ = ["Emulator"]
+
+LOCAL_HOST = "127.0.0.1"
+IMDS_HOST = "169.254.169.254"
+# No body of these is recorded, in whole or in part.
+SECRET_ROUTES = ("listSecrets", "listKeys", "listStorageAccountKeys", "regenerateKeys", "token")
+SECRET_NAMES = {"secrets", "keys", "sasUri"}
+PUBLIC_PATHS = {"/metadata/endpoints"}
+
+_log = logging.getLogger("azureml_emulator")
+
+
+class Emulator:
+    """Everything that Azure answers, from one state folder.
+
+    Parameters
+    ----------
+    directory
+        The state folder; only one process at a time may have it.
+    record
+        A file that gets one JSON line for each exchange with the management plane, without
+        tokens, keys and secrets.
+    operation_seconds
+        How long a long-running operation takes.
+    """
+
+    def __init__(
+        self, directory: Path, *, record: Path | None = None, operation_seconds: float = 0.2
+    ) -> None:
+        self.site = Site.of(directory)
+        self._store = ResourceStore(directory / "resources.sqlite")
+        self._blobs = BlobStore(directory / "storage")
+        management = Management(self.site, self._store, operation_seconds=operation_seconds)
+        workspaces = Workspaces(self.site, management, self._blobs)
+        actions = Actions(self.site, management, self._blobs)
+        workspaces.make_default()
+        self.router = Router(
+            [
+                Route("GET", LOCAL_HOST, "/", self._ready),
+                *Login(self.site).routes(),
+                *Storage(self.site, self._blobs).routes(),
+                *workspaces.routes(),
+                *actions.routes(),
+                *management.routes(),
+            ]
+        )
+        self._record = record
+        self._record_lock = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, as WSGI."""
+        started = time.monotonic()
+        request = Request(environ)
+        host, path = environ["azureml_emulator.host"], environ["azureml_emulator.path"]
+        response = self._answer(request, host, path)
+        response.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
+        client_id = request.headers.get("x-ms-client-request-id")
+        if client_id:
+            response.headers["x-ms-client-request-id"] = client_id
+        _log.info(
+            "%s %s%s %d %.0f ms",
+            request.method,
+            host,
+            path,
+            response.status_code,
+            1000 * (time.monotonic() - started),
+        )
+        if self._record is not None and host == ARM_HOST:
+            self._write_record(self._record, request, path, response)
+        return response(environ, start_response)
+
+    def close(self) -> None:
+        """Close the databases."""
+        self._store.close()
+        self._blobs.close()
+
+    def _answer(self, request: Request, host: str, path: str) -> Response:
+        try:
+            if host == IMDS_HOST:
+                # The wording and status that the SDK takes for "no managed identity here".
+                raise ArmError(403, "Forbidden", "IMDS is unreachable: this is an emulator.")
+            if not self.router.knows_host(host):
+                _log.warning("refused: %s %s%s", request.method, host, path)
+                raise ArmError(
+                    403,
+                    "HostNotEmulated",
+                    f"azureml_emulator does not stand in for '{host}' and sends nothing on.",
+                )
+            found = self.router.find(request.method, host, path)
+            if found is None:
+                _log.warning("no route: %s %s%s", request.method, host, path)
+                raise ArmError(
+                    404,
+                    "RouteNotEmulated",
+                    f"azureml_emulator has no route for {request.method} {host}{path}.",
+                )
+            route, parameters = found
+            if host == ARM_HOST and path not in PUBLIC_PATHS:
+                self._check_management_request(request)
+                self._store.settle()
+            return route.handler(Call(request, host, path, parameters))
+        except EmulatorError as error:
+            return error.response()
+        except Exception:
+            _log.exception("failed: %s %s%s", request.method, host, path)
+            failure = ArmError(500, "InternalServerError", "The emulator failed; its log says why.")
+            return failure.response()
+
+    @staticmethod
+    def _check_management_request(request: Request) -> None:
+        tokens.check(
+            request.headers.get("Authorization", ""),
+            # The SDK has two names for this audience and uses both.
+            audience=None,
+            error=_unauthorised,
+        )
+        if not request.args.get("api-version"):
+            raise ArmError(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.",
+            )
+
+    def _ready(self, call: Call) -> Response:
+        return json_response({"azureml_emulator": "ready", "workspace": self.site.workspace_id})
+
+    def _write_record(self, record: Path, request: Request, path: str, response: Response) -> None:
+        secret = path.rpartition("/")[2] in SECRET_ROUTES
+        exchange = {
+            "method": request.method,
+            "path": path,
+            "query": dict(request.args),
+            "request": None if secret else _recorded(request.get_data()),
+            "status": response.status_code,
+            "response": None if secret else _recorded(response.get_data()),
+        }
+        with self._record_lock, record.open("ab") as file:
+            file.write(orjson.dumps(exchange) + b"\n")
+
+
+def _unauthorised(reason: str) -> ArmError:
+    return ArmError(
+        401,
+        "InvalidAuthenticationToken",
+        f"Authentication failed: {reason}.",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
+
+
+def _recorded(body: bytes) -> Any:
+    try:
+        return _without_secrets(orjson.loads(body)) if body else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: None if name in SECRET_NAMES else _without_secrets(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return value

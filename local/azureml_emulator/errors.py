@@ -1,0 +1,97 @@
+"""Refusals in the two shapes that Azure has: ARM's JSON and the storage service's XML."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+import orjson
+from werkzeug.wrappers import Response
+
+__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found"]
+
+
+class EmulatorError(Exception, ABC):
+    """A request cannot be served; ``response`` is what the client gets."""
+
+    @abstractmethod
+    def response(self) -> Response:
+        """Return the answer."""
+
+
+class ArmError(EmulatorError):
+    """A refusal by the management plane.
+
+    Parameters
+    ----------
+    status
+        The HTTP status.
+    code
+        ARM's word for it, for example ``UserError``.
+    message
+        One sentence or two for the user.
+    inner
+        The code of ``innererror``, where the service sends one.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        inner: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.inner = status, code, message, inner
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """Return ARM's error object."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.inner:
+            error["innererror"] = {"code": self.inner}
+        return {"error": error}
+
+    def response(self) -> Response:
+        """Return the answer, JSON."""
+        return Response(
+            orjson.dumps(self.body()),
+            status=self.status,
+            headers=self.headers,
+            content_type="application/json; charset=utf-8",
+        )
+
+
+class StorageError(EmulatorError):
+    """A refusal by the blob service: the code is in a header too, the only place for HEAD."""
+
+    def __init__(
+        self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """Return the answer, XML."""
+        text = (
+            '<?xml version="1.0" encoding="utf-8"?>'
+            f"<Error><Code>{self.code}</Code><Message>{escape(self.message)}\n"
+            f"RequestId:{uuid.uuid4()}</Message></Error>"
+        )
+        return Response(
+            text,
+            status=self.status,
+            headers={"x-ms-error-code": self.code, **self.headers},
+            content_type="application/xml",
+        )
+
+
+def not_found(what: str) -> ArmError:
+    """Return the refusal for a resource that is not there."""
+    return ArmError(404, "UserError", f"Not found: {what}", inner="NotFoundError")

@@ -1,0 +1,400 @@
+"""Azure's management plane for the declared kinds: create, read, update, delete, list, poll."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+from werkzeug.wrappers import Response
+
+from azureml_emulator import listing
+from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.kinds import KINDS, WORKSPACE, Draft, Kind
+from azureml_emulator.resources import Effect, Resource, ResourceStore, timestamp
+from azureml_emulator.routing import Call, Route, json_response
+from azureml_emulator.site import ARM_HOST, PROVIDER, Site
+
+__all__ = ["POLL_MILLISECONDS", "Management"]
+
+GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
+WORKSPACES_PATH = f"{GROUP_PATH}/providers/{PROVIDER}/workspaces"
+WORKSPACE_PATH = f"{WORKSPACES_PATH}/{{workspace}}"
+OPERATION_PATH = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
+# The SDK takes ``Retry-After: 0`` for "no header" and then waits 30 seconds.
+POLL_MILLISECONDS = 50
+# Parts of a body that are stored beside the properties.
+ENVELOPE = ("location", "tags", "sku", "kind", "identity")
+BUSY = {"Creating", "Updating", "Deleting"}
+
+CheckHook = Callable[[Draft], None]
+
+
+class Management:
+    """Serves the kinds of ``azureml_emulator.kinds`` from a resource store.
+
+    Parameters
+    ----------
+    site
+        Whom the emulator pretends to be.
+    store
+        Where the resources are.
+    operation_seconds
+        How long making or deleting a long-running resource takes.
+    """
+
+    def __init__(self, site: Site, store: ResourceStore, *, operation_seconds: float = 0.2) -> None:
+        self.site, self.store = site, store
+        self._operation_seconds = operation_seconds
+        self._checks: dict[str, CheckHook] = {}
+
+    def before_write(self, segment: str, check: CheckHook) -> None:
+        """Have ``check`` look at each resource of a kind before it is stored."""
+        self._checks[segment] = check
+
+    def routes(self) -> list[Route]:
+        """Return the table: the workspace, every declared kind, and operations."""
+        table = [
+            self._route("GET", WORKSPACES_PATH, self._list_workspaces),
+            self._route(
+                "GET",
+                f"/subscriptions/{{subscription}}/providers/{PROVIDER}/workspaces",
+                self._list_workspaces,
+            ),
+            self._route("GET", f"{OPERATION_PATH}/mfeOperationsStatus/{{id}}", self._status),
+            self._route("GET", f"{OPERATION_PATH}/mfeOperationsResults/{{id}}", self._result),
+            *self._item_routes(WORKSPACE, WORKSPACE_PATH),
+        ]
+        for kind in KINDS:
+            collection = f"{WORKSPACE_PATH}/{kind.segment}"
+            item = f"{collection}/{{name}}"
+            table.append(self._route("GET", collection, partial(self._list, kind)))
+            table += self._item_routes(kind, item)
+            if kind.versioned:
+                versions = f"{item}/versions"
+                table.append(self._route("GET", versions, partial(self._list_versions, kind)))
+                table += self._item_routes(kind, f"{versions}/{{version}}")
+        return table
+
+    @staticmethod
+    def _route(method: str, path: str, handler: Callable[[Call], Response]) -> Route:
+        return Route(method, ARM_HOST, path, handler)
+
+    def _item_routes(self, kind: Kind, path: str) -> list[Route]:
+        return [
+            self._route("GET", path, self._get),
+            self._route("PUT", path, partial(self._put, kind)),
+            self._route("PATCH", path, partial(self._patch, kind)),
+            self._route("DELETE", path, partial(self._delete, kind)),
+        ]
+
+    # Reading
+
+    def require_workspace(self, call: Call) -> Resource:
+        """Return the workspace that a request is about; ``ArmError`` if there is none."""
+        self.require_subscription(call)
+        path = WORKSPACE_PATH.format(
+            subscription=call["subscription"], group=call["group"], workspace=call["workspace"]
+        )
+        workspace = self.store.get(path)
+        if workspace is None:
+            if call["group"].lower() != self.site.resource_group.lower():
+                raise ArmError(
+                    404,
+                    "ResourceGroupNotFound",
+                    f"Resource group '{call['group']}' could not be found.",
+                )
+            raise ArmError(
+                404,
+                "ResourceNotFound",
+                f"The Resource '{PROVIDER}/workspaces/{call['workspace']}' under resource group "
+                f"'{call['group']}' was not found. The emulator has "
+                f"'{self.site.workspace}'.",
+            )
+        return workspace
+
+    def require_subscription(self, call: Call) -> None:
+        """Raise ``ArmError`` unless the request is about the emulated subscription."""
+        if call["subscription"].lower() != self.site.subscription_id.lower():
+            raise ArmError(
+                404,
+                "SubscriptionNotFound",
+                f"The subscription '{call['subscription']}' could not be found.",
+            )
+
+    def require(self, call: Call, *segments: str) -> Resource:
+        """Return the resource below the workspace at ``segments``."""
+        workspace = self.require_workspace(call)
+        resource_id = "/".join((workspace.id, *segments))
+        resource = self.store.get(resource_id)
+        if resource is None:
+            raise not_found(resource_id)
+        return resource
+
+    def _get(self, call: Call) -> Response:
+        if self._is_workspace(call):
+            return self.answer(self.require_workspace(call))
+        self.require_workspace(call)
+        resource = self.store.get(call.path)
+        if resource is None:
+            raise not_found(call.path)
+        return self.answer(resource)
+
+    def _list_workspaces(self, call: Call) -> Response:
+        self.require_subscription(call)
+        group = call.parameters.get("group", self.site.resource_group)
+        path = WORKSPACES_PATH.format(subscription=self.site.subscription_id, group=group)
+        return self._page(call, listing.workspaces(self.store.list(path), call.query))
+
+    def _list(self, kind: Kind, call: Call) -> Response:
+        collection = f"{self.require_workspace(call).id}/{kind.segment}"
+        return self._page(call, self.store.list(collection))
+
+    def _list_versions(self, kind: Kind, call: Call) -> Response:
+        asset = f"{self.require_workspace(call).id}/{kind.segment}/{call['name']}"
+        return self._page(call, self.store.list(f"{asset}/versions"))
+
+    def _page(self, call: Call, found: list[Resource]) -> Response:
+        page = listing.page(found, call.query)
+        body: dict[str, Any] = {"value": [self.rendered(item) for item in page.items]}
+        if page.next_token is not None:
+            query = urlencode({**call.query, "$skip": page.next_token}, safe="$")
+            body["nextLink"] = f"https://{ARM_HOST}{call.path}?{query}"
+        return json_response(body)
+
+    # Writing
+
+    @staticmethod
+    def _is_workspace(call: Call) -> bool:
+        return "name" not in call.parameters
+
+    def _put(self, kind: Kind, call: Call) -> Response:
+        body = call.json()
+        with self.store.transaction():
+            return self._write(kind, call, body)
+
+    def _patch(self, kind: Kind, call: Call) -> Response:
+        change = call.json()
+        with self.store.transaction():
+            if not self._is_workspace(call):
+                self.require_workspace(call)
+            resource = self.store.get(call.path)
+            if resource is None:
+                raise not_found(call.path)
+            return self._write(kind, call, listing.merged(resource.body, change))
+
+    def _write(self, kind: Kind, call: Call, body: dict[str, Any]) -> Response:
+        resource_id = self._writable_id(kind, call)
+        old = self.store.get(resource_id)
+        self._check_conditions(call, old)
+        self._check_idle(old)
+        if not isinstance(body.get("properties", {}), Mapping):
+            raise ArmError(400, "InvalidRequestContent", "'properties' is not an object.")
+        is_container = kind.versioned and "version" not in call.parameters
+        draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.site)
+        if is_container:
+            properties = {"isArchived": False, **draft.properties}
+        else:
+            check = self._checks.get(kind.segment)
+            if check is not None:
+                check(draft)
+            properties = kind.checked(draft)
+        long_running = kind.long_running
+        if kind.provisioned:
+            state = ("Updating" if old else "Creating") if long_running else "Succeeded"
+            properties["provisioningState"] = state
+        stored, new = self.store.put(resource_id, self._enveloped(kind, call, body, properties))
+        if kind.versioned:
+            self._number_versions(resource_id if is_container else _asset_of(resource_id), kind)
+            stored = self.store.get(resource_id) or stored
+        status = 201 if new else 200
+        if not long_running:
+            return self.answer(stored, status)
+        return self.accepted(call, stored, "succeed", status)
+
+    def _writable_id(self, kind: Kind, call: Call) -> str:
+        """Return the id under which a request stores: with the workspace's own spelling."""
+        if self._is_workspace(call):
+            self.require_subscription(call)
+            name = call["workspace"]
+            resource_id = WORKSPACE_PATH.format(
+                subscription=self.site.subscription_id, group=call["group"], workspace=name
+            )
+        else:
+            name = call["name"]
+            resource_id = f"{self.require_workspace(call).id}/{kind.segment}/{name}"
+            if "version" in call.parameters:
+                resource_id += f"/versions/{call['version']}"
+        if not kind.names.fullmatch(name):
+            raise ArmError(
+                400,
+                "ValidationError",
+                f"The name '{name}' is not one that a resource of '{kind.segment}' can have.",
+            )
+        return resource_id
+
+    @staticmethod
+    def _check_conditions(call: Call, old: Resource | None) -> None:
+        headers = call.headers
+        wanted, forbidden = headers.get("if-match"), headers.get("if-none-match")
+        etag = None if old is None else f'"{old.etag}"'
+        if (forbidden == "*" and old is not None) or (
+            wanted is not None and (etag is None or wanted not in ("*", etag))
+        ):
+            raise ArmError(
+                412,
+                "PreconditionFailed",
+                "The resource is not in the state that the request was made for.",
+            )
+
+    @staticmethod
+    def _check_idle(old: Resource | None) -> None:
+        state = None if old is None else old.properties.get("provisioningState")
+        if old is not None and state in BUSY:
+            raise ArmError(
+                409,
+                "Conflict",
+                f"'{old.name}' is in provisioning state '{state}'; wait for its operation to end.",
+            )
+
+    def _enveloped(
+        self, kind: Kind, call: Call, body: Mapping[str, Any], properties: dict[str, Any]
+    ) -> dict[str, Any]:
+        content: dict[str, Any] = {name: body[name] for name in ENVELOPE if body.get(name)}
+        if kind.located:
+            content.setdefault("location", self.site.location)
+        if isinstance(content.get("identity"), Mapping) and "SystemAssigned" in content[
+            "identity"
+        ].get("type", ""):
+            content["identity"] = {
+                "principalId": self.site.client_id,
+                "tenantId": self.site.tenant_id,
+                **content["identity"],
+            }
+        content["type"] = _type_of(call.path)
+        content["properties"] = properties
+        return content
+
+    def _number_versions(self, asset: str, kind: Kind) -> None:
+        """Bring a versioned asset's latest and next version up to date; make it if missing."""
+        versions = self.store.list(f"{asset}/versions")
+        numbers = [int(item.name) for item in versions if item.name.isdecimal()]
+        found = self.store.get(asset)
+        properties: dict[str, Any] = found.properties if found else {"isArchived": False}
+        if kind.provisioned:
+            properties["provisioningState"] = "Succeeded"
+        properties["nextVersion"] = str(max(numbers, default=0) + 1)
+        properties.pop("latestVersion", None)
+        if versions:
+            properties["latestVersion"] = versions[-1].name
+        body = dict(found.body) if found else {"type": _type_of(asset)}
+        self.store.put(asset, {**body, "properties": properties})
+
+    def _delete(self, kind: Kind, call: Call) -> Response:
+        with self.store.transaction():
+            if not self._is_workspace(call):
+                self.require_workspace(call)
+            resource = self.store.get(call.path)
+            if resource is None:
+                return Response(status=204)
+            self._check_conditions(call, resource)
+            self._check_idle(resource)
+            if kind.long_running:
+                state = {**resource.properties, "provisioningState": "Deleting"}
+                stored, _ = self.store.put(resource.id, {**resource.body, "properties": state})
+                return self.accepted(call, stored, "delete", 202)
+            self.store.delete(resource.id)
+            if "version" in call.parameters:
+                self._number_versions(_asset_of(resource.id), kind)
+        return Response(status=200)
+
+    # Operations
+
+    def accepted(self, call: Call, resource: Resource, effect: Effect, status: int) -> Response:
+        """Begin an operation on a resource and return the answer that tells where to poll."""
+        operation = self.store.begin(resource.id, effect, self._operation_seconds)
+        version = call.query.get("api-version", "2023-04-01-preview")
+        place = OPERATION_PATH.format(
+            subscription=self.site.subscription_id, location=self.site.location
+        )
+        base = f"https://{ARM_HOST}{place}"
+        response = Response(status=status) if status == 202 else self.answer(resource, status)
+        response.headers["Azure-AsyncOperation"] = (
+            f"{base}/mfeOperationsStatus/{operation.id}?api-version={version}"
+        )
+        if status == 202:
+            response.headers["Location"] = (
+                f"{base}/mfeOperationsResults/{operation.id}?api-version={version}"
+            )
+        response.headers["x-ms-async-operation-timeout"] = "PT1H"
+        response.headers["x-ms-retry-after-ms"] = str(POLL_MILLISECONDS)
+        return response
+
+    def _status(self, call: Call) -> Response:
+        operation = self.store.operation(call["id"])
+        if operation is None:
+            raise not_found(call.path)
+        body: dict[str, Any] = {
+            "id": call.path,
+            "name": operation.id,
+            "startTime": timestamp(operation.started),
+            "status": "Succeeded" if operation.done else "InProgress",
+            "percentComplete": 100.0 if operation.done else 0.0,
+        }
+        if operation.done:
+            body["endTime"] = timestamp(operation.ends)
+        return json_response(body, headers={"x-ms-retry-after-ms": str(POLL_MILLISECONDS)})
+
+    def _result(self, call: Call) -> Response:
+        operation = self.store.operation(call["id"])
+        if operation is None:
+            raise not_found(call.path)
+        if not operation.done:
+            headers = {
+                "Location": f"https://{ARM_HOST}{call.path}?{urlencode(call.query)}",
+                "x-ms-retry-after-ms": str(POLL_MILLISECONDS),
+            }
+            return Response(status=202, headers=headers)
+        resource = self.store.get(operation.resource)
+        return Response(status=204) if resource is None else self.answer(resource)
+
+    # Answers
+
+    def answer(self, resource: Resource, status: int = 200) -> Response:
+        """Return a resource as an answer, with its etag."""
+        return json_response(
+            self.rendered(resource), status, headers={"ETag": f'"{resource.etag}"'}
+        )
+
+    def rendered(self, resource: Resource) -> dict[str, Any]:
+        """Return a resource as ARM shows it."""
+        return {
+            "id": resource.id,
+            "name": resource.name,
+            **resource.body,
+            "systemData": {
+                "createdAt": resource.created,
+                "createdBy": "emulator",
+                "createdByType": "User",
+                "lastModifiedAt": resource.modified,
+                "lastModifiedBy": "emulator",
+                "lastModifiedByType": "User",
+            },
+        }
+
+
+def _asset_of(version_id: str) -> str:
+    return version_id.rpartition("/versions/")[0]
+
+
+def _type_of(path: str) -> str:
+    """Return the type of a resource from its id: every other segment after the provider.
+
+    Examples
+    --------
+    >>> _type_of("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w/data/d/versions/1")
+    'P/workspaces/data/versions'
+    """
+    segments = path.partition("/providers/")[2].split("/")
+    return "/".join([segments[0], *segments[1::2]])

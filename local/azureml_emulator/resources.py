@@ -1,0 +1,228 @@
+"""The resources of the emulated subscription, in SQLite: what ARM calls by its ids.
+
+A resource is a JSON body under an id; its collection is the id without the last segment, so
+the versions of a data asset are in ``…/data/bank/versions``. Ids differ by more than case.
+An operation is work that has been accepted: it ends by itself at a set time, whether or not
+the process lived until then, because its end is looked up and not waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from azureml_emulator.database import Database
+
+__all__ = ["Effect", "Operation", "Resource", "ResourceStore", "timestamp"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+    key TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, id TEXT NOT NULL,
+    collection TEXT NOT NULL, body TEXT NOT NULL, etag TEXT NOT NULL,
+    created TEXT NOT NULL, modified TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS resources_by_collection ON resources (collection, number);
+CREATE TABLE IF NOT EXISTS numbers (last INTEGER NOT NULL);
+INSERT INTO numbers SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM numbers);
+CREATE TABLE IF NOT EXISTS secrets (
+    key TEXT PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS operations (
+    id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
+    started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
+"""
+
+Effect = Literal["succeed", "delete", "none"]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A stored resource; ``body`` has everything but ``id``, ``name`` and ``systemData``.
+
+    ``number`` grows with each resource that is made and so orders them by age.
+    """
+
+    id: str
+    number: int
+    body: Mapping[str, Any]
+    etag: str
+    created: str
+    modified: str
+
+    @property
+    def name(self) -> str:
+        """The last segment of the id."""
+        return self.id.rpartition("/")[2]
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties, as a copy."""
+        return dict(self.body.get("properties") or {})
+
+    @property
+    def archived(self) -> bool:
+        """Whether the resource is left out of lists."""
+        return bool(self.properties.get("isArchived"))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Accepted work; ``effect`` is what happens to the resource when it ends."""
+
+    id: str
+    resource: str
+    effect: Effect
+    started: float
+    ends: float
+    done: bool
+
+
+class ResourceStore:
+    """All resources and operations of one emulator.
+
+    Parameters
+    ----------
+    path
+        The SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, SCHEMA)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all reads and changes inside one step that nobody comes between."""
+        with self._database.transaction():
+            yield
+
+    def get(self, resource_id: str) -> Resource | None:
+        """Return a resource, or ``None``."""
+        row = self._database.row("SELECT * FROM resources WHERE key = ?", [resource_id.lower()])
+        return None if row is None else _resource(row)
+
+    def put(self, resource_id: str, body: Mapping[str, Any]) -> tuple[Resource, bool]:
+        """Store a resource whole; returns it and whether it is new."""
+        now, etag = timestamp(), uuid.uuid4().hex
+        key, content = resource_id.lower(), json.dumps(body)
+        with self.transaction():
+            changed = self._database.execute(
+                "UPDATE resources SET body = ?, etag = ?, modified = ? WHERE key = ?",
+                [content, etag, now, key],
+            )
+            if not changed:
+                # Numbers are never given twice: a client's place in a list stays right.
+                self._database.execute("UPDATE numbers SET last = last + 1")
+                self._database.execute(
+                    "INSERT INTO resources (key, number, id, collection, body, etag, created,"
+                    " modified) SELECT ?, last, ?, ?, ?, ?, ?, ? FROM numbers",
+                    [key, resource_id, key.rpartition("/")[0], content, etag, now, now],
+                )
+            stored = self.get(resource_id)
+        assert stored is not None
+        return stored, not changed
+
+    def delete(self, resource_id: str) -> bool:
+        """Remove a resource, all below it and their secrets; returns whether it was there."""
+        key = resource_id.lower()
+        below = key + "/"
+        with self.transaction():
+            removed = 0
+            for table in ("secrets", "resources"):
+                removed = self._database.execute(
+                    f"DELETE FROM {table} WHERE key = ? OR substr(key, 1, ?) = ?",  # noqa: S608
+                    [key, len(below), below],
+                )
+        return removed > 0
+
+    def list(self, collection: str) -> list[Resource]:
+        """Return the resources of a collection, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM resources WHERE collection = ? ORDER BY number", [collection.lower()]
+        )
+        return [_resource(row) for row in rows]
+
+    def set_secret(self, resource_id: str, content: Mapping[str, Any]) -> None:
+        """Keep what answers of a resource never show."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO secrets (key, content) VALUES (?, ?)",
+            [resource_id.lower(), json.dumps(content)],
+        )
+
+    def secret(self, resource_id: str) -> dict[str, Any] | None:
+        """Return what ``set_secret`` kept."""
+        row = self._database.row("SELECT content FROM secrets WHERE key = ?", [resource_id.lower()])
+        return None if row is None else dict(json.loads(row["content"]))
+
+    def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:
+        """Accept work on a resource that ends ``seconds`` from now."""
+        now = time.time()
+        operation = Operation(str(uuid.uuid4()), resource_id, effect, now, now + seconds, False)
+        self._database.execute(
+            "INSERT INTO operations (id, resource, effect, started, ends) VALUES (?, ?, ?, ?, ?)",
+            [operation.id, resource_id, effect, operation.started, operation.ends],
+        )
+        return operation
+
+    def operation(self, operation_id: str) -> Operation | None:
+        """Return an operation, or ``None``."""
+        row = self._database.row("SELECT * FROM operations WHERE id = ?", [operation_id])
+        return None if row is None else _operation(row)
+
+    def settle(self) -> None:
+        """Carry out the effects of all operations whose time has come."""
+        query = "SELECT * FROM operations WHERE done = 0 AND ends <= ? ORDER BY ends"
+        if not self._database.rows(query, [time.time()]):
+            return
+        with self.transaction():
+            for row in self._database.rows(query, [time.time()]):
+                operation = _operation(row)
+                self._apply(operation)
+                self._database.execute(
+                    "UPDATE operations SET done = 1 WHERE id = ?", [operation.id]
+                )
+
+    def _apply(self, operation: Operation) -> None:
+        if operation.effect == "delete":
+            self.delete(operation.resource)
+        elif operation.effect == "succeed":
+            resource = self.get(operation.resource)
+            if resource is not None:
+                state = {**resource.properties, "provisioningState": "Succeeded"}
+                self.put(resource.id, {**resource.body, "properties": state})
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def timestamp(moment: float | None = None) -> str:
+    """Return a moment, by default now, as ARM writes it: UTC, seven digits of a second."""
+    when = datetime.now(UTC) if moment is None else datetime.fromtimestamp(moment, UTC)
+    return when.strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
+
+
+def _resource(row: Any) -> Resource:
+    return Resource(
+        row["id"],
+        row["number"],
+        json.loads(row["body"]),
+        row["etag"],
+        row["created"],
+        row["modified"],
+    )
+
+
+def _operation(row: Any) -> Operation:
+    return Operation(
+        row["id"],
+        row["resource"],
+        row["effect"],
+        row["started"],
+        row["ends"],
+        bool(row["done"]),
+    )

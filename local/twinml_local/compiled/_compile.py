@@ -1,0 +1,282 @@
+"""From a fitted pipeline to a compiled model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logit
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+
+from twinml.contract import Contract, ScoringRequest
+from twinml.settings import home
+from twinml_local.compiled import _kernel
+from twinml_local.compiled._encoding import Codes, Encoding
+from twinml_local.compiled._errors import Refusal
+from twinml_local.compiled._layout import LINEAR, MEMBER_FIELDS, XGBOOST
+from twinml_local.compiled._linear import Linear
+from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
+from twinml_local.compiled._nodes import MOST_FEATURES, lay_out
+from twinml_local.compiled._read_linear import read_linear
+from twinml_local.compiled._read_trees import (
+    Boosted,
+    read_forest,
+    read_histogram,
+    read_lightgbm,
+    read_xgboost,
+)
+
+__all__ = ["compile_model", "taken_apart"]
+
+
+def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> CompiledModel:
+    """Return ``pipeline`` as flat arrays; not yet verified.
+
+    The first time on a machine this translates the kernel, which takes some seconds.
+
+    Parameters
+    ----------
+    pipeline
+        Fitted, as ``twinml.training.recipe`` assembles it.
+    digest
+        Of the model directory, kept with the compiled form.
+
+    Raises
+    ------
+    Refusal
+        A part of it has no compiled form; the message says which.
+    """
+    whole, threshold = taken_apart(pipeline)
+    if list(pipeline.classes_.tolist()) != list(contract.classes):
+        raise Refusal("the pipeline's classes are not the contract's")
+    encode, model = (step for _, step in whole.steps)
+    encoding = _encoding(encode, contract)
+    n_classes = len(contract.classes)
+    if encoding.n_features >= MOST_FEATURES:
+        raise Refusal(f"{encoding.n_features:,} features are more than the compiled form can hold")
+    read = [_member(_thawed(one), n_classes, encoding.n_features) for one in model.estimators_]
+    if type(model) is VotingClassifier:
+        join: Voted | Stacked = _voted(model)
+    else:
+        join = _stacked(model, read, n_classes, encoding.n_features)
+    return CompiledModel(
+        encoding,
+        _members(read, n_classes),
+        join,
+        contract.classes,
+        _kernel.built(home() / "compiled"),
+        threshold=threshold,
+        digest=digest,
+    )
+
+
+def taken_apart(pipeline: Any) -> tuple[Any, float | None]:
+    """Return the pipeline of encoder and model inside, and the threshold around it.
+
+    Raises
+    ------
+    Refusal
+        It is of another kind.
+    """
+    threshold: float | None = None
+    whole = pipeline
+    if type(pipeline) is FixedThresholdClassifier:
+        positive = pipeline.pos_label
+        if (
+            pipeline.threshold == "auto"
+            or pipeline.response_method not in ("auto", "predict_proba")
+            or (positive is not None and positive != pipeline.classes_[1])
+        ):
+            raise Refusal("the threshold is not one on the second class's probability")
+        threshold = float(pipeline.threshold)
+        whole = _thawed(getattr(pipeline, "estimator_", pipeline.estimator))
+    if type(whole) is not Pipeline or len(whole.steps) != 2:
+        raise Refusal(f"the model is a {type(whole).__name__}, expected a Pipeline of two steps")
+    if type(whole.steps[1][1]) not in (VotingClassifier, StackingClassifier):
+        raise Refusal(
+            f"the pipeline ends in a {type(whole.steps[1][1]).__name__}, "
+            "expected a VotingClassifier or a StackingClassifier"
+        )
+    return whole, threshold
+
+
+def _thawed(estimator: Any) -> Any:
+    while type(estimator) is FrozenEstimator:
+        estimator = estimator.estimator
+    return estimator
+
+
+def _encoding(encode: Any, contract: Contract) -> Encoding:
+    low, high = -np.inf, np.inf
+    columns = encode
+    if type(encode) is Pipeline:
+        columns, *rest = (step for _, step in encode.steps)
+        for step in rest:
+            if type(step) is not FunctionTransformer or step.func is not np.clip or low > -np.inf:
+                raise Refusal("the encoder does more than to clip its numbers")
+            given = dict(step.kw_args or {})
+            low = float(given.pop("a_min"))
+            high = float(given.pop("a_max"))
+            if given:
+                raise Refusal("the encoder clips in a way of its own")
+    if type(columns) is not ColumnTransformer:
+        raise Refusal(f"the encoder is a {type(columns).__name__}, expected a ColumnTransformer")
+    types = {column.name: column.type for column in contract.columns}
+    strings: list[str] = []
+    numbers: list[str] = []
+    known: list[Any] = []
+    for name, part, chosen in columns.transformers_:
+        if name == "remainder" or not len(chosen):
+            continue
+        if type(part) is OrdinalEncoder and not numbers:
+            strings += chosen
+            known += part.categories_
+        elif part == "passthrough" or (type(part) is FunctionTransformer and part.func is None):
+            numbers += chosen
+        else:
+            raise Refusal(f"the encoder's {name!r} is a {type(part).__name__}")
+    if sorted(strings + numbers) != sorted(types):
+        raise Refusal("the encoder's columns are not the contract's")
+    for wanted, names in ((True, strings), (False, numbers)):
+        for name in names:
+            if (types[name] == "string") is not wanted:
+                raise Refusal(f"column '{name}' is a {types[name]} that is encoded as another type")
+    codes = _codes(encode, contract, strings, numbers, known)
+    return Encoding(codes, tuple(numbers), low, high)
+
+
+def _codes(
+    encode: Any, contract: Contract, strings: list[str], numbers: list[str], known: list[Any]
+) -> dict[str, Codes]:
+    """Let the encoder itself say the code of every category, of a null and of any other text."""
+    if not strings:
+        return {}
+    texts = [[value for value in values if isinstance(value, str)] for values in known]
+    # No category is this long.
+    unseen = "?" * (1 + max((len(text) for one in texts for text in one), default=0))
+    n_rows = 2 + max(len(one) for one in texts)
+    columns: dict[str, list[Any]] = {}
+    for column in contract.columns:
+        if column.name in strings:
+            one = texts[strings.index(column.name)]
+            columns[column.name] = [None, unseen, *one, *([None] * (n_rows - 2 - len(one)))]
+        else:
+            columns[column.name] = [0] * n_rows
+    types = tuple(column.type for column in contract.columns)
+    frame = ScoringRequest("data", columns, n_rows, "predict", types).frame()
+    matrix = np.asarray(encode.transform(frame), dtype=np.float64)
+    if matrix.shape[1] != len(strings) + len(numbers):
+        raise Refusal("the encoder gives more than a number a column")
+    return {
+        name: Codes(
+            dict(zip(texts[place], matrix[2:, place].tolist(), strict=False)),
+            float(matrix[0, place]),
+            float(matrix[1, place]),
+        )
+        for place, name in enumerate(strings)
+    }
+
+
+def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
+    kind = type(member)
+    if getattr(member, "n_features_in_", n_features) != n_features:
+        raise Refusal(f"{kind.__name__} takes another number of features than the encoder gives")
+    if getattr(member, "n_classes_", n_classes) != n_classes:
+        raise Refusal(f"{kind.__name__} has another number of classes than the contract")
+    if kind in (RandomForestClassifier, ExtraTreesClassifier):
+        return read_forest(member, n_classes)
+    if kind is HistGradientBoostingClassifier:
+        return read_histogram(member, n_classes)
+    # By name, so that a model without them does not import them.
+    if (kind.__module__, kind.__name__) == ("lightgbm.sklearn", "LGBMClassifier"):
+        return read_lightgbm(member, n_classes)
+    if (kind.__module__, kind.__name__) == ("xgboost.sklearn", "XGBClassifier"):
+        return read_xgboost(member, n_classes)
+    if (
+        kind is Pipeline
+        and len(member.steps) == 2
+        and type(member.steps[0][1]) is ColumnTransformer
+        and type(member.steps[1][1]) is LogisticRegression
+    ):
+        return read_linear(member.steps[0][1], member.steps[1][1], n_classes, n_features)
+    raise Refusal(f"a member is a {kind.__name__}, which has no compiled form")
+
+
+def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
+    table = np.zeros((len(read), MEMBER_FIELDS), dtype=np.int64)
+    bases = np.zeros((len(read), n_classes + 1))
+    trees = []
+    linear = {}
+    for place, one in enumerate(read):
+        if isinstance(one, Linear):
+            linear[place] = one
+            table[place, 0] = LINEAR
+            continue
+        begin = len(trees)
+        trees += one.trees
+        if len(trees) == begin:
+            raise Refusal("a member has no trees")
+        table[place] = (one.kind, begin, len(trees), one.n_sums, one.width, one.view)
+        bases[place, : one.n_sums] = one.base
+        bases[place, n_classes] = one.sigmoid
+    return Members(lay_out(trees), table, bases, linear)
+
+
+def _voted(model: Any) -> Voted:
+    if model.voting != "soft" or model.weights is None:
+        raise Refusal("the members vote without weights or without probabilities")
+    weights = np.array(model._weights_not_none, dtype=np.float64)
+    if len(weights) != len(model.estimators_):
+        raise Refusal("the members' weights are not as many as the members")
+    # As numpy.average takes it, for its order of summation.
+    scale = weights.reshape(-1, 1, 1).sum(axis=0).item()
+    return Voted(weights, scale)
+
+
+def _stacked(
+    model: Any, read: list[Boosted | Linear], n_classes: int, n_features: int
+) -> Stacked:
+    final = _thawed(model.final_estimator_)
+    if model.passthrough or set(model.stack_method_) != {"predict_proba"}:
+        raise Refusal("the stack takes more than the members' probabilities")
+    if all(isinstance(one, Boosted) and one.kind == XGBOOST for one in read):
+        raise Refusal("the stack is of XGBoost alone, which makes it compute in 32 bits")
+    if type(final) is not Pipeline or len(final.steps) != 3:
+        raise Refusal("the stack is blended by something else than clip, log-odds and logistic")
+    clip, log_odds, logistic = (step for _, step in final.steps)
+    if (
+        type(clip) is not FunctionTransformer
+        or clip.func is not np.clip
+        or set(clip.kw_args or {}) != {"a_min", "a_max"}
+        or type(log_odds) is not FunctionTransformer
+        or log_odds.func is not logit
+        or log_odds.kw_args
+        or type(logistic) is not LogisticRegression
+        or logistic.classes_.tolist() != list(range(n_classes))
+    ):
+        raise Refusal("the stack is blended by something else than clip, log-odds and logistic")
+    # The layout is numpy's choice, so it is looked at; three rows are neither row nor column.
+    columns: NDArray[Any] = model.transform(np.zeros((3, n_features)))
+    odds = logit(clip.transform(columns))
+    if odds.dtype != np.float64:
+        raise Refusal("the stack computes in 32 bits")
+    return Stacked(
+        logistic.coef_,
+        np.array(logistic.intercept_, dtype=np.float64),
+        float(clip.kw_args["a_min"]),
+        float(clip.kw_args["a_max"]),
+        by_column=not odds.flags.c_contiguous,
+    )

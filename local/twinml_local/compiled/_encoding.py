@@ -1,0 +1,100 @@
+"""From the columns of a request to the matrix that the members take, without pandas."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml_local.compiled._errors import NotCovered
+
+__all__ = ["Codes", "Encoding"]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes of one string column.
+
+    Attributes
+    ----------
+    known
+        By category.
+    null, unknown
+        Of a null and of every other text.
+    """
+
+    known: Mapping[str, float]
+    null: float
+    unknown: float
+    _table: dict[str | None, float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        table: dict[str | None, float] = {**self.known, None: self.null}
+        object.__setattr__(self, "_table", table)
+
+    def one(self, value: Any) -> float:
+        """Return the code of a value.
+
+        Raises
+        ------
+        NotCovered
+            It is neither text nor null.
+        """
+        code = self._table.get(value)
+        if code is not None:
+            return code
+        if type(value) is not str:
+            raise NotCovered
+        return self.unknown
+
+    def many(self, values: Sequence[Any]) -> array[float]:
+        """Return the codes of values; raises as ``one``."""
+        try:
+            return array("d", map(self._table.__getitem__, values))
+        except KeyError:
+            return array("d", map(self.one, values))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The columns in the order of the matrix: those of strings with their codes, then numbers.
+
+    ``low`` and ``high`` are where the pipeline clips all of them.
+    """
+
+    codes: Mapping[str, Codes]
+    numbers: tuple[str, ...]
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the matrix."""
+        return len(self.codes) + len(self.numbers)
+
+    def matrix(self, columns: Mapping[str, Sequence[Any]], n_rows: int) -> NDArray[np.float64]:
+        """Return the encoded columns, not yet clipped, shape (n_features, n_rows).
+
+        Raises
+        ------
+        NotCovered
+            A column is missing or holds something else than the contract's type.
+        """
+        try:
+            if n_rows == 1:
+                row = [codes.one(columns[name][0]) for name, codes in self.codes.items()]
+                row += [columns[name][0] for name in self.numbers]
+                return np.frombuffer(array("d", row))
+            X = np.empty((self.n_features, n_rows))
+            for place, (name, codes) in enumerate(self.codes.items()):
+                X[place] = np.frombuffer(codes.many(columns[name]))
+            for place, name in enumerate(self.numbers, start=len(self.codes)):
+                X[place] = np.frombuffer(array("d", columns[name]))
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise NotCovered from error
+        return X

@@ -1,0 +1,150 @@
+"""The kernel as machine code: translated by numba once, loaded with llvmlite alone.
+
+Importing numba takes about a second and 100 MB, so a server does not do it: deploying
+translates the kernel, which is the same for every model, into an object file, and a server
+links that file into its process in a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from twinml.errors import ModelError
+
+__all__ = ["Kernel", "built", "key", "loaded"]
+
+_P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "trees": (_P,) * 8 + (_I, _P, _I, _I, _I, _D, _D, _I, _P, _P, _P, _P),
+    "linear": (_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I)
+    + (_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),
+    "vote": (_P, _I, _I, _I, _P, _D, _P),
+    "log_odds": (_P, _I, _I, _I, _D, _D, _P, _I, _I),
+    "sigmoid": (_P, _I, _P),
+}
+
+
+class Kernel:
+    """Functions of the kernel; arguments are addresses and numbers.
+
+    Each takes what its namesake in ``_source`` takes and returns nothing. They hold no state,
+    do not check anything and release the interpreter's lock.
+
+    Attributes
+    ----------
+    code
+        The object file.
+    """
+
+    trees: Callable[..., None]
+    linear: Callable[..., None]
+    vote: Callable[..., None]
+    log_odds: Callable[..., None]
+    sigmoid: Callable[..., None]
+
+    def __init__(self, code: bytes) -> None:
+        self.code = code
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+        self._result = ctypes.create_string_buffer(16)
+        try:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
+            for name, arguments in _ARGUMENTS.items():
+                address = self._engine.get_function_address(f"twinml_{name}")
+                if not address:
+                    raise RuntimeError(name)
+                # numba's functions write their result and their exception, of which these
+                # have neither, to the first two addresses.
+                function = ctypes.CFUNCTYPE(ctypes.c_int32, _P, _P, *arguments)(address)
+                setattr(self, name, partial(function, self._result, self._result))
+        except RuntimeError as error:
+            raise ModelError(
+                "the compiled kernel cannot be loaded", hint="Deploy the model again."
+            ) from error
+
+
+def _machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def key() -> str:
+    """Return what machine code depends on: the kernel's source, LLVM and this processor."""
+    here = Path(__file__).parent
+    parts = [
+        *((here / name).read_text(encoding="utf-8") for name in ("_source.py", "_layout.py")),
+        version("llvmlite"),
+        llvm.get_default_triple(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@cache
+def loaded(code: bytes) -> Kernel:
+    """Return the kernel of an object file, one a process."""
+    return Kernel(code)
+
+
+def built(directory: Path) -> Kernel:
+    """Return the kernel, from ``directory`` or translated and kept there.
+
+    Translating takes some seconds and imports numba.
+    """
+    path = directory / f"kernel-{key()[:16]}.o"
+    try:
+        return loaded(path.read_bytes())
+    except (FileNotFoundError, ModelError):
+        pass
+    code = _translate()
+    directory.mkdir(parents=True, exist_ok=True)
+    # Others may be doing the same: the last one wins, and nobody reads half a file.
+    handle, name = tempfile.mkstemp(dir=directory)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(code)
+    Path(name).replace(path)
+    return loaded(code)
+
+
+def _translate() -> bytes:
+    # Here because this is what a server must not import.
+    from twinml_local.compiled._source import KERNELS
+
+    machine = _machine()
+    whole = llvm.parse_assembly("")
+    for name, compiled in KERNELS.items():
+        module = llvm.parse_assembly(compiled().inspect_llvm())
+        for function in module.functions:
+            if function.is_declaration:
+                continue
+            if function.name.startswith("cfunc."):
+                # numba's wrapper for C, which would need the rest of numba.
+                function.linkage = "internal"
+            elif f"_{name}B" in function.name:
+                function.name = f"twinml_{name}"
+        whole.link_in(module)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(whole, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3)))
+    return bytes(machine.emit_object(whole))

@@ -1,0 +1,37 @@
+"""Numbers that the kernel and those who prepare its arrays must agree on."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AS_IS",
+    "FLUSHED",
+    "FOREST",
+    "HISTOGRAM",
+    "LANES",
+    "LIGHTGBM",
+    "LINEAR",
+    "MEMBER_FIELDS",
+    "ONE_HOT_FIELDS",
+    "SINGLE",
+    "SPLINE_FIELDS",
+    "XGBOOST",
+]
+
+# Walks that go on at the same time.
+LANES = 8
+
+# Kinds of member.
+FOREST, LIGHTGBM, XGBOOST, HISTOGRAM, LINEAR = range(5)
+
+# How a member sees a row: as it is, with what is nearly zero as zero, or in 32 bits.
+AS_IS, FLUSHED, SINGLE = range(3)
+
+# A member: kind, first tree, end of its trees, sums a row, values a leaf, view of a row.
+MEMBER_FIELDS = 6
+
+# A one-hot column: feature, first category, number of categories, target of an unknown one
+# and of a null; -1 is no target.
+ONE_HOT_FIELDS = 5
+
+# A spline: feature, first target.
+SPLINE_FIELDS = 2

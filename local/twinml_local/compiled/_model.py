@@ -1,0 +1,416 @@
+"""The compiled model: scores columns of a request; saves and loads without a pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.errors import ModelError
+from twinml_local.compiled import _kernel
+from twinml_local.compiled._encoding import Codes, Encoding
+from twinml_local.compiled._errors import NotCovered
+from twinml_local.compiled._layout import HISTOGRAM, LANES, LINEAR
+from twinml_local.compiled._linear import Linear, softmax
+from twinml_local.compiled._nodes import Forest
+from twinml_local.processes import write_atomic
+
+__all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
+
+FORMAT_VERSION = 1
+ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
+
+# Rows that go down a tree one after the other: enough that the tree stays in the cache, few
+# enough that they do as well.
+_BLOCK = 512
+
+Label = str | int | bool | float
+F8 = NDArray[np.float64]
+I8 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Voted:
+    """A weighted mean; ``scale`` is the sum of the weights as numpy takes it."""
+
+    weights: F8
+    scale: float
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A logistic regression on clipped log-odds; ``by_column`` is the layout of its input."""
+
+    coefficients: F8
+    intercept: F8
+    low: float
+    high: float
+    by_column: bool
+
+
+@dataclass(frozen=True)
+class Members:
+    """The members in the pipeline's order.
+
+    Attributes
+    ----------
+    forest
+        All their trees.
+    table
+        Shape (n_members, MEMBER_FIELDS); see ``_layout``.
+    bases
+        What each member's sums start from, then its sigmoid parameter, (n_members, k + 1).
+    linear
+        By place, those that are no trees.
+    """
+
+    forest: Forest
+    table: I8
+    bases: F8
+    linear: Mapping[int, Linear] = field(default_factory=dict)
+
+
+class CompiledModel:
+    """A fitted pipeline as flat arrays.
+
+    Not bound to a thread; may be called by several at once.
+
+    Attributes
+    ----------
+    classes
+        In the order of the probabilities' columns.
+    digest
+        Of the model that it was made from.
+    threshold
+        From which probability of the second class on a row belongs to it, where it is not the
+        larger one that decides.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        members: Members,
+        join: Voted | Stacked,
+        classes: Sequence[Label],
+        kernel: _kernel.Kernel,
+        *,
+        threshold: float | None = None,
+        digest: str = "",
+    ) -> None:
+        self.encoding = encoding
+        self.members = members
+        self.join = join
+        self.classes = tuple(classes)
+        self.threshold = threshold
+        self.digest = digest
+        self._kernel = kernel
+        self._own = threading.local()
+        forest = members.forest
+        words = forest.nodes.view(np.int64)
+        self._trees = (
+            words.ctypes.data,
+            words.ctypes.data,
+            forest.values.ctypes.data,
+            forest.roots.ctypes.data,
+            forest.starts.ctypes.data,
+            forest.groups.ctypes.data,
+            members.table.ctypes.data,
+            members.bases.ctypes.data,
+            len(members.table),
+        )
+        self._softmax = [
+            place
+            for place, row in enumerate(members.table)
+            if row[0] == HISTOGRAM and row[3] > 1
+        ]
+
+    def __repr__(self) -> str:
+        """Name what is inside, without its contents."""
+        return (
+            f"CompiledModel({len(self.members.table)} members, "
+            f"{len(self.members.forest.roots):,} trees, {len(self.members.forest.nodes):,} nodes)"
+        )
+
+    def predict_columns(
+        self, columns: Mapping[str, Sequence[Any]], n_rows: int
+    ) -> tuple[list[Label], F8]:
+        """Return labels and probabilities, to the last bit as the pipeline gives them.
+
+        Parameters
+        ----------
+        columns
+            What ``ScoringRequest.columns`` holds: values of the contract's types, ``None`` for
+            null in string columns, nan in double ones.
+
+        Returns
+        -------
+        labels
+            Length n_rows, Python scalars.
+        probabilities
+            Shape (n_rows, n_classes).
+
+        Raises
+        ------
+        NotCovered
+            The pipeline has to answer: there are no rows, a column is missing, or one holds
+            something else than its type, such as a number in a string column.
+        """
+        if n_rows < 1:
+            raise NotCovered
+        chosen, probabilities = self.score(self.encoding.matrix(columns, n_rows), n_rows)
+        classes = self.classes
+        return [classes[place] for place in chosen], probabilities
+
+    def score(self, X: F8, n_rows: int) -> tuple[list[int], F8]:
+        """Return the places of the labels among the classes, and probabilities.
+
+        Parameters
+        ----------
+        X
+            The encoded matrix by columns, shape (n_features, n_rows), C-contiguous.
+        """
+        n_classes = len(self.classes)
+        n_members = len(self.members.table)
+        room = self._room(n_rows)
+        if len(self.members.forest.roots):
+            self._kernel.trees(
+                *self._trees,
+                X.ctypes.data,
+                n_rows,
+                self.encoding.n_features,
+                n_classes,
+                self.encoding.low,
+                self.encoding.high,
+                *room.addresses,
+            )
+        members = room.members
+        for place in self._softmax:
+            # By columns, as scikit-learn holds the raw predictions.
+            members[place] = softmax(np.array(members[place], order="F"))
+        for place, linear in self.members.linear.items():
+            scores = linear.scores(
+                self._kernel.linear, X, n_rows, self.encoding.low, self.encoding.high
+            )
+            if n_classes == 2:
+                self._kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
+            else:
+                members[place] = softmax(scores)
+        probabilities = np.empty((n_rows, n_classes))
+        if isinstance(self.join, Voted):
+            self._kernel.vote(
+                room.address,
+                n_members,
+                n_rows,
+                n_classes,
+                self.join.weights.ctypes.data,
+                self.join.scale,
+                probabilities.ctypes.data,
+            )
+            chosen = probabilities.argmax(axis=1)
+        else:
+            chosen, probabilities = self._stacked(self.join, room, n_rows, probabilities)
+        if self.threshold is not None:
+            chosen = probabilities[:, 1] >= self.threshold
+        return chosen.tolist(), probabilities
+
+    def _stacked(
+        self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
+    ) -> tuple[NDArray[Any], F8]:
+        n_classes = len(self.classes)
+        n_columns = join.coefficients.shape[1]
+        odds = np.empty((n_rows, n_columns), order="F" if join.by_column else "C")
+        self._kernel.log_odds(
+            room.address,
+            len(self.members.table),
+            n_rows,
+            n_classes,
+            join.low,
+            join.high,
+            odds.ctypes.data,
+            *((1, n_rows) if join.by_column else (n_columns, 1)),
+        )
+        # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
+        scores = odds @ join.coefficients.T + join.intercept
+        if n_classes == 2:
+            self._kernel.sigmoid(scores.ctypes.data, n_rows, probabilities.ctypes.data)
+            return scores.ravel() > 0, probabilities
+        chosen = scores.argmax(axis=1)
+        return chosen, softmax(scores)
+
+    def _room(self, n_rows: int) -> _Room:
+        """Return working memory; a thread keeps that of one row, which comes most often."""
+        if n_rows > 1:
+            return _Room(self, n_rows)
+        room: _Room | None = getattr(self._own, "room", None)
+        if room is None:
+            room = self._own.room = _Room(self, 1)
+        return room
+
+    def save(self, directory: Path) -> None:
+        """Write the model into ``directory``: arrays, a description and the kernel.
+
+        The description comes last, so that what has one is whole.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / DESCRIPTION).unlink(missing_ok=True)
+        join, members = self.join, self.members
+        arrays: dict[str, NDArray[Any]] = {"table": members.table, "bases": members.bases}
+        for item in fields(Forest):
+            arrays[f"forest.{item.name}"] = getattr(members.forest, item.name)
+        for place, linear in members.linear.items():
+            for name, values in linear.arrays().items():
+                arrays[f"linear.{place}.{name}"] = values
+        if isinstance(join, Voted):
+            arrays["join.weights"] = join.weights
+            joined: dict[str, Any] = {"kind": "vote", "scale": join.scale}
+        else:
+            arrays["join.coefficients"] = join.coefficients
+            arrays["join.intercept"] = join.intercept
+            joined = {
+                "kind": "stack",
+                "low": join.low,
+                "high": join.high,
+                "by_column": join.by_column,
+            }
+        np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
+        (directory / CODE).write_bytes(self._kernel.code)
+        description = {
+            "format_version": FORMAT_VERSION,
+            "digest": self.digest,
+            "kernel": _kernel.key(),
+            "classes": list(self.classes),
+            "threshold": self.threshold,
+            "join": joined,
+            "numbers": list(self.encoding.numbers),
+            "clip": [_shown(self.encoding.low), _shown(self.encoding.high)],
+            "codes": {
+                name: {
+                    "known": dict(codes.known),
+                    "null": _shown(codes.null),
+                    "unknown": _shown(codes.unknown),
+                }
+                for name, codes in self.encoding.codes.items()
+            },
+        }
+        write_atomic(directory / DESCRIPTION, json.dumps(description))
+
+
+class _Room:
+    """Working memory for a number of rows; ``members`` holds each one's probabilities."""
+
+    def __init__(self, model: CompiledModel, n_rows: int) -> None:
+        n_classes, n_features = len(model.classes), model.encoding.n_features
+        block = n_rows if n_rows < LANES else min(_BLOCK, -(-n_rows // LANES) * LANES)
+        self.members = np.empty((len(model.members.table), n_rows, n_classes))
+        self._rows = np.empty((3, block, n_features))
+        self._sums = np.empty((block, n_classes))
+        self._at = np.empty(LANES, dtype=np.int64)
+        self.address = self.members.ctypes.data
+        self.addresses = (
+            block,
+            self._rows.ctypes.data,
+            self._sums.ctypes.data,
+            self._at.ctypes.data,
+            self.address,
+        )
+
+
+def _shown(number: float) -> float | str:
+    # JSON has no infinity.
+    return number if math.isfinite(number) else repr(number)
+
+
+def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
+    """Return the model that ``CompiledModel.save`` wrote.
+
+    Takes milliseconds. Only where the processor or the kernel is not the one that it was
+    saved with is the kernel translated anew, which takes seconds.
+
+    Parameters
+    ----------
+    digest
+        Of the model that is to be served; the compiled form must have been made from it.
+
+    Raises
+    ------
+    ModelError
+        There is none, it is damaged, of a newer format or of another model.
+    """
+    try:
+        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        if description["format_version"] != FORMAT_VERSION:
+            raise ModelError(
+                f"the compiled model has format {description['format_version']!r}, "
+                f"this version reads {FORMAT_VERSION}",
+                hint="Deploy the model again.",
+            )
+        if digest is not None and description["digest"] != digest:
+            raise ModelError(
+                f"the compiled model was made from {description['digest'][:12] or 'no model'}, "
+                f"expected {digest[:12]}",
+                hint="Deploy the model again.",
+            )
+        if description["kernel"] == _kernel.key():
+            kernel = _kernel.loaded((directory / CODE).read_bytes())
+        else:
+            kernel = _kernel.built(directory)
+        with np.load(directory / ARRAYS, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return _restored(description, arrays, kernel)
+    except FileNotFoundError as error:
+        raise ModelError(
+            "there is no compiled model here", hint="Deploy the model again."
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise ModelError("the compiled model is damaged", hint="Deploy the model again.") from error
+
+
+def _restored(
+    description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kernel: _kernel.Kernel
+) -> CompiledModel:
+    joined = description["join"]
+    join: Voted | Stacked
+    if joined["kind"] == "vote":
+        join = Voted(arrays["join.weights"], joined["scale"])
+    else:
+        join = Stacked(
+            arrays["join.coefficients"],
+            arrays["join.intercept"],
+            joined["low"],
+            joined["high"],
+            joined["by_column"],
+        )
+    linear = {
+        place: Linear(
+            **{item.name: arrays[f"linear.{place}.{item.name}"] for item in fields(Linear)}
+        )
+        for place, row in enumerate(arrays["table"])
+        if row[0] == LINEAR
+    }
+    encoding = Encoding(
+        codes={
+            name: Codes(codes["known"], float(codes["null"]), float(codes["unknown"]))
+            for name, codes in description["codes"].items()
+        },
+        numbers=tuple(description["numbers"]),
+        low=float(description["clip"][0]),
+        high=float(description["clip"][1]),
+    )
+    forest = Forest(**{item.name: arrays[f"forest.{item.name}"] for item in fields(Forest)})
+    return CompiledModel(
+        encoding,
+        Members(forest, arrays["table"], arrays["bases"], linear),
+        join,
+        description["classes"],
+        kernel,
+        threshold=description["threshold"],
+        digest=description["digest"],
+    )

@@ -1,0 +1,102 @@
+"""The process of the pipeline service: ``python -m twinml_local.jobs --directory D --port N``.
+
+The REST API and the worker threads are in one process, which holds ``service.lock`` as long
+as it lives: a folder has one service, or two could run the same job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+from waitress import create_server
+
+from twinml.errors import PlatformError, TwinmlError
+from twinml_local.jobs.lifecycle import ServiceFiles
+from twinml_local.jobs.queue import JobQueue
+from twinml_local.jobs.recovery import recover
+from twinml_local.jobs.runner import Runner
+from twinml_local.jobs.service import create_app
+from twinml_local.jobs.store import JobStore
+from twinml_local.processes import generate_keys, locked, record_process
+
+log = logging.getLogger("twinml.jobs")
+
+HTTP_THREADS = 8
+CHECK_SECONDS = 10.0
+
+
+class _Stop(BaseException):
+    """Somebody asked the process to end."""
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    # Asked once is enough; what follows takes no more than the steps' grace.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise _Stop
+
+
+@click.command()
+@click.option("--directory", type=click.Path(path_type=Path), required=True)
+@click.option("--port", type=click.IntRange(1, 65535), required=True)
+@click.option("--workers", type=click.IntRange(1), default=1, help="Jobs that run at once.")
+def serve(directory: Path, port: int, workers: int) -> None:
+    """Serve the pipelines in DIRECTORY on 127.0.0.1 until told to end."""
+    _log_to_stderr()
+    try:
+        _serve(ServiceFiles(directory.resolve()), port, workers)
+    except TwinmlError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _serve(files: ServiceFiles, port: int, workers: int) -> None:
+    files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(files.lock, timeout=0):
+        record_process(files.pid, os.getpid())
+        if not files.keys.exists():
+            generate_keys(files.keys)
+        store = JobStore(files.jobs)
+        runner = Runner(store, files.directory)
+        queue = JobQueue(files.queue, runner.run)
+        recover(store, queue, runner)
+        app = create_app(store, queue, runner, files.keys)
+        try:
+            server = create_server(
+                app, host="127.0.0.1", port=port, threads=HTTP_THREADS, ident=None
+            )
+        except OSError as error:
+            raise PlatformError(f"cannot listen on port {port}: {error.strerror}") from error
+        queue.start(workers)
+        try:
+            signal.signal(signal.SIGTERM, _stop)
+            signal.signal(signal.SIGINT, _stop)
+            threading.Thread(target=server.run, name="http", daemon=True).start()
+            log.info("pipelines are served on http://127.0.0.1:%d", port)
+            while True:
+                time.sleep(CHECK_SECONDS)
+                queue.check()
+        except _Stop:
+            log.info("the service is asked to end")
+        runner.shutdown()
+        queue.stop()
+        log.info("the service has ended")
+
+
+def _log_to_stderr() -> None:
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s",
+    )
+    logging.getLogger("huey").setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    serve()

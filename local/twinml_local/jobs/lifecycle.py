@@ -1,0 +1,286 @@
+"""What the local platform does with pipelines: publish, run, look, stop.
+
+Everything lives in one folder, by default ``pipelines/`` in twinml's home::
+
+    keys.json         the two keys of all pipelines (0600)
+    jobs.db           definitions and jobs
+    queue.db          what waits for a worker
+    jobs/ID/          where a job works; its output is in logs/
+    service.pid       the service's process
+    service.json      its port, kept so that a URI stays the same
+    service.log
+    service.lock, lifecycle.lock
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml.errors import PlatformError, PlatformUnavailable
+from twinml.settings import home
+from twinml_local.jobs.store import JobStore
+from twinml_local.processes import (
+    free_port,
+    generate_keys,
+    locked,
+    running,
+    start_detached,
+    terminate,
+    write_atomic,
+)
+
+if TYPE_CHECKING:
+    from twinml.pipeline.client import PipelineClient
+    from twinml.pipeline.definition import PipelineDefinition
+    from twinml.platform import Keys, PipelineInfo, PipelineJob
+
+__all__ = [
+    "ServiceFiles",
+    "client",
+    "info",
+    "job",
+    "keys",
+    "publish",
+    "published",
+    "run",
+    "service_pid",
+    "stop",
+]
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class ServiceFiles:
+    """The files of a service, by what they hold."""
+
+    directory: Path
+
+    @property
+    def keys(self) -> Path:
+        """The two keys."""
+        return self.directory / "keys.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Definitions and jobs."""
+        return self.directory / "jobs.db"
+
+    @property
+    def queue(self) -> Path:
+        """What waits for a worker."""
+        return self.directory / "queue.db"
+
+    @property
+    def pid(self) -> Path:
+        """The service's process."""
+        return self.directory / "service.pid"
+
+    @property
+    def address(self) -> Path:
+        """The service's port."""
+        return self.directory / "service.json"
+
+    @property
+    def log(self) -> Path:
+        """The service's log."""
+        return self.directory / "service.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the service as long as it lives."""
+        return self.directory / "service.lock"
+
+    @property
+    def lifecycle_lock(self) -> Path:
+        """Held while the service is started or stopped."""
+        return self.directory / "lifecycle.lock"
+
+    def port(self) -> int | None:
+        """Return the port that the service has, or had last."""
+        try:
+            return int(json.loads(self.address.read_text(encoding="utf-8"))["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def publish(definition: PipelineDefinition, *, directory: Path | None = None) -> PipelineInfo:
+    """Publish a pipeline and start the service if it is not running.
+
+    Parameters
+    ----------
+    definition
+        The pipeline; if its content is what was last published, the version stays.
+    directory
+        The service's folder; by default ``pipelines`` in twinml's home.
+
+    Raises
+    ------
+    PlatformError
+        The service does not start; the message names its log.
+    """
+    files = _files(directory)
+    store = _store(files)
+    try:
+        store.publish(definition)
+    finally:
+        store.close()
+    _ensure_running(files)
+    return info(definition.name, directory=directory)
+
+
+def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
+    """Describe a published pipeline; ``NotFound`` if there is none of that name."""
+    from twinml.platform import PipelineInfo
+
+    files = _files(directory)
+    store = _store(files)
+    try:
+        _, version = store.definition(name)
+    finally:
+        store.close()
+    uri = f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs"
+    return PipelineInfo(name=name, version=str(version), uri=uri)
+
+
+def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
+    """Describe all published pipelines, by name."""
+    files = _files(directory)
+    if not files.jobs.exists():
+        return ()
+    store = _store(files)
+    try:
+        names = store.names()
+    finally:
+        store.close()
+    return tuple(info(name, directory=directory) for name in names)
+
+
+def run(name: str, inputs: Mapping[str, Any], *, directory: Path | None = None) -> PipelineJob:
+    """Start a job over REST, and the service if it is not running; returns once accepted.
+
+    Raises
+    ------
+    NotFound
+        The pipeline is not published.
+    PayloadError
+        The inputs do not fit its definition.
+    """
+    info(name, directory=directory)
+    _ensure_running(_files(directory))
+    with client(name, directory=directory) as service:
+        return service.submit(inputs)
+
+
+def job(name: str, job_id: str, *, directory: Path | None = None) -> PipelineJob:
+    """Describe a job over REST; ``PlatformUnavailable`` if the service is not running."""
+    with client(name, directory=directory) as service:
+        return service.job(job_id)
+
+
+def client(name: str, *, directory: Path | None = None) -> PipelineClient:
+    """Return a REST client of a published pipeline, key included.
+
+    Raises
+    ------
+    NotFound
+        The pipeline is not published.
+    PlatformUnavailable
+        The service is not running.
+    """
+    from twinml.pipeline.client import PipelineClient
+
+    files = _files(directory)
+    found = info(name, directory=directory)
+    if running(files.pid) is None:
+        raise PlatformUnavailable(
+            "the pipeline service is not running",
+            hint=f"Start it: twinml pipeline run {name} or twinml pipeline publish.",
+        )
+    return PipelineClient(found.uri, keys(directory=directory).primary)
+
+
+def keys(*, directory: Path | None = None) -> Keys:
+    """Return the two keys of the service; they are made if there are none."""
+    return generate_keys(_files(directory).keys)
+
+
+def service_pid(*, directory: Path | None = None) -> int | None:
+    """Return the pid of the running service, ``None`` if it is not running."""
+    return running(_files(directory).pid)
+
+
+def stop(*, directory: Path | None = None) -> bool:
+    """End the service; a job that runs is queued again, and goes on at the next start.
+
+    Returns
+    -------
+    bool
+        Whether there was a service to end.
+    """
+    files = _files(directory)
+    if not files.directory.exists():
+        return False
+    with locked(files.lifecycle_lock, timeout=START_SECONDS):
+        return terminate(files.pid, STOP_SECONDS)
+
+
+def _files(directory: Path | None) -> ServiceFiles:
+    return ServiceFiles((directory or home() / "pipelines").resolve())
+
+
+def _store(files: ServiceFiles) -> JobStore:
+    files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return JobStore(files.jobs)
+
+
+def _ensure_running(files: ServiceFiles) -> None:
+    """Return once the service answers, started if need be."""
+    with locked(files.lifecycle_lock, timeout=START_SECONDS):
+        port = files.port()
+        if running(files.pid) is not None and port is not None:
+            if _answers(files, port, seconds=10.0):
+                return
+            terminate(files.pid, STOP_SECONDS)
+        port = free_port(port)
+        generate_keys(files.keys)
+        write_atomic(files.address, json.dumps({"port": port}))
+        command = ["-m", "twinml_local.jobs", "--directory", str(files.directory)]
+        start_detached(
+            [sys.executable, *command, "--port", str(port)],
+            log=files.log,
+            pid_file=files.pid,
+            env={**os.environ, "TWINML_HOME": str(files.directory.parent)},
+        )
+        if not _answers(files, port, seconds=START_SECONDS):
+            terminate(files.pid, STOP_SECONDS)
+            raise PlatformError(
+                f"the pipeline service does not answer on port {port}",
+                hint=f"Its log says why: {files.log}",
+            )
+
+
+def _answers(files: ServiceFiles, port: int, *, seconds: float) -> bool:
+    """Return whether the service answers; gives up early if its process ends."""
+    import requests
+
+    deadline = time.monotonic() + seconds
+    with requests.Session() as session:
+        session.trust_env = False
+        while time.monotonic() < deadline and running(files.pid) is not None:
+            try:
+                reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
+                if reply.ok and reply.json().get("service") == "pipelines":
+                    return True
+            except (requests.RequestException, ValueError):
+                pass
+            time.sleep(0.05)
+    return False

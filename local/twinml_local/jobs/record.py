@@ -1,0 +1,76 @@
+"""A job as the store keeps it, and as the REST API shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ENDED", "STATUSES", "JobRecord", "StepRecord"]
+
+STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
+ENDED = ("Completed", "Failed", "Canceled")
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of a job. ``attempt`` is the job's attempt that last started it."""
+
+    position: int
+    name: str
+    status: str
+    attempt: int
+    started: str | None
+    ended: str | None
+    exit_code: int | None
+    pid: int | None
+    identity: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the REST API shows."""
+        return {
+            "name": self.name,
+            "status": self.status,
+            "started": self.started,
+            "ended": self.ended,
+            "exit_code": self.exit_code,
+        }
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job. ``attempt`` counts how often it was started; times are UTC, ISO 8601."""
+
+    id: str
+    pipeline: str
+    version: int
+    experiment: str | None
+    status: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    error: str | None
+    attempt: int
+    cancel_requested: bool
+    created: str
+    started: str | None
+    ended: str | None
+    steps: tuple[StepRecord, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the REST API shows; ``name`` is the id, as on Azure."""
+        return {
+            "id": self.id,
+            "name": self.id,
+            "pipeline": self.pipeline,
+            "version": str(self.version),
+            "experiment": self.experiment,
+            "status": self.status,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "error": self.error,
+            "attempt": self.attempt,
+            "cancel_requested": self.cancel_requested,
+            "created": self.created,
+            "started": self.started,
+            "ended": self.ended,
+            "steps": [step.to_dict() for step in self.steps],
+        }

@@ -1,0 +1,229 @@
+"""The REST API of the published pipelines: a Flask application.
+
+====================================  ====================================================
+``POST /pipelines/NAME/jobs``         start a job
+``GET  /pipelines/NAME/jobs``         list jobs, newest first (``?limit=&status=``)
+``GET  /pipelines/NAME/jobs/ID``      describe a job and its steps
+``GET  /pipelines/NAME/jobs/ID/logs`` what its steps printed so far, as text
+``POST /pipelines/NAME/jobs/ID/cancel``  end it
+``GET  /pipelines/NAME``              the definition
+``GET  /health``, ``/swagger.json``   open; everything else needs ``Authorization: Bearer KEY``
+====================================  ====================================================
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request, url_for
+from werkzeug.exceptions import HTTPException
+
+from twinml.errors import Detail, TwinmlError, UsageError
+from twinml_local.jobs.openapi import document
+from twinml_local.jobs.queue import JobQueue
+from twinml_local.jobs.record import ENDED, STATUSES, JobRecord
+from twinml_local.jobs.runner import Runner, step_files
+from twinml_local.jobs.store import JobStore
+from twinml_local.jobs.submission import read_submission
+from twinml_local.processes import read_key_values
+
+__all__ = ["create_app"]
+
+log = logging.getLogger("twinml.jobs")
+
+MAX_BODY_BYTES = 1_000_000
+MAX_LOG_BYTES = 256_000
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 1000
+OPEN_ROUTES = ("/health", "/swagger.json")
+
+
+class KeyMissing(TwinmlError):
+    """The request has no valid key."""
+
+    error_code = "UNAUTHENTICATED"
+    status = 401
+
+
+def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path) -> Flask:
+    """Return the application.
+
+    Parameters
+    ----------
+    store, queue, runner
+        Where jobs are kept, what wakes a worker, and what runs them.
+    keys_file
+        The two keys; read at each request, so that new keys count at once.
+    """
+    app = Flask("twinml_local.jobs", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    _add_key_check(app, keys_file)
+    _add_errors(app)
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="Healthy", service="pipelines")
+
+    @app.get("/swagger.json")
+    def swagger() -> Response:
+        return jsonify(document(request.host_url.rstrip("/")))
+
+    @app.get("/pipelines/<name>")
+    def definition(name: str) -> Response:
+        found, version = store.definition(name)
+        return jsonify({**found.to_dict(), "version": str(version)})
+
+    @app.post("/pipelines/<name>/jobs")
+    def start(name: str) -> tuple[Response, int, dict[str, str]]:
+        found, version = store.definition(name)
+        wanted = read_submission(request.get_data(), content_type=request.content_type)
+        inputs = found.resolve(wanted.inputs)
+        job = store.accept(found, version, inputs, experiment=wanted.experiment)
+        # Accepted from here on: if the queue fails, the next start finds the job.
+        try:
+            queue.put(job.id)
+        except Exception:
+            log.exception("job %s is stored but could not be queued", job.id)
+        location = {"Location": url_for("describe", name=name, job_id=job.id)}
+        if wanted.form == "ExperimentName":
+            return jsonify(Id=job.id), 200, location
+        return jsonify(job.to_dict()), 201, location
+
+    @app.get("/pipelines/<name>/jobs")
+    def listing(name: str) -> Response:
+        store.definition(name)
+        status = request.args.get("status")
+        if status is not None and status not in STATUSES:
+            raise _bad_argument("status", status, f"one of: {', '.join(STATUSES)}")
+        found = store.jobs(name, status=status, limit=_limit(request.args.get("limit")))
+        return jsonify(jobs=[job.to_dict() for job in found])
+
+    @app.get("/pipelines/<name>/jobs/<job_id>")
+    def describe(name: str, job_id: str) -> Response:
+        return jsonify(store.job(name, job_id).to_dict())
+
+    @app.get("/pipelines/<name>/jobs/<job_id>/logs")
+    def logs(name: str, job_id: str) -> Response:
+        job = store.job(name, job_id)
+        return Response(_logs(job, runner.job_directory(job.id)), mimetype="text/plain")
+
+    @app.post("/pipelines/<name>/jobs/<job_id>/cancel")
+    def cancel(name: str, job_id: str) -> tuple[Response, int]:
+        job = store.request_cancel(name, job_id)
+        runner.cancel(job.id)
+        return jsonify(job.to_dict()), 200 if job.status in ENDED else 202
+
+    return app
+
+
+def _add_key_check(app: Flask, keys_file: Path) -> None:
+    @app.before_request
+    def check_key() -> None:
+        if request.path in OPEN_ROUTES:
+            return
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if not key:
+            raise KeyMissing(
+                "the request has no key", hint="Send the header Authorization: Bearer KEY."
+            )
+        given = key.strip().encode()
+        # Both are compared in full, so that the time taken tells nothing about either.
+        matches = [
+            hmac.compare_digest(given, value.encode()) for value in read_key_values(keys_file)
+        ]
+        if scheme.lower() != "bearer" or not any(matches):
+            raise KeyMissing(
+                "the key is not one of this service's", hint="Ask for the keys of the pipelines."
+            )
+
+
+def _add_errors(app: Flask) -> None:
+    def ours(error: TwinmlError) -> tuple[Response, int]:
+        response = jsonify(error.to_dict())
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response, error.status
+
+    def http(error: HTTPException) -> Response:
+        response = jsonify(
+            error_code=HTTP_CODES.get(error.code or 500, "BAD_REQUEST"),
+            message=HTTP_MESSAGES.get(error.code or 500, error.name),
+        )
+        for header, value in error.get_headers():
+            if header.lower() == "allow":
+                response.headers[header] = value
+        response.status_code = error.code or 500
+        return response
+
+    def unforeseen(error: Exception) -> tuple[Response, int]:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        shape = {"error_code": "INTERNAL_ERROR", "message": "the pipeline service failed"}
+        return jsonify({**shape, "hint": "Its log says why."}), 500
+
+    handlers: list[tuple[type[Exception], Callable[..., Any]]] = [
+        (TwinmlError, ours),
+        (HTTPException, http),
+        (Exception, unforeseen),
+    ]
+    for kind, handler in handlers:
+        app.register_error_handler(kind, handler)
+
+
+HTTP_CODES = {
+    404: "ENDPOINT_NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "INVALID_PAYLOAD",
+    500: "INTERNAL_ERROR",
+}
+HTTP_MESSAGES = {
+    404: "there is no such route; see /swagger.json",
+    405: "this route does not take that method; see /swagger.json",
+    413: f"the body is larger than {MAX_BODY_BYTES} bytes",
+}
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT):
+        raise _bad_argument("limit", text, f"an integer from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _bad_argument(name: str, value: str, expected: str) -> UsageError:
+    shown = value[:80].encode(errors="replace").decode()
+    return UsageError(
+        f"{name}: found '{shown}', expected {expected}",
+        details=[Detail(column=name, value=shown, expected=expected)],
+    )
+
+
+def _logs(job: JobRecord, directory: Path) -> bytes:
+    """Return what the steps printed, each stream under a heading, only the end if it is long."""
+    parts = []
+    for step in job.steps:
+        for attempt in range(1, max(job.attempt, step.attempt) + 1):
+            files = step_files(directory, step.position, step.name, attempt)
+            for stream, path in (("stdout", files.stdout), ("stderr", files.stderr)):
+                text = _tail(path)
+                if text:
+                    heading = f"===== step {step.name}, attempt {attempt}, {stream} =====\n"
+                    parts.append(heading.encode() + text.rstrip(b"\n") + b"\n")
+    return b"\n".join(parts)
+
+
+def _tail(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - MAX_LOG_BYTES))
+            text = file.read(MAX_LOG_BYTES)
+    except OSError:
+        return b""
+    note = f"[the first {size - MAX_LOG_BYTES} bytes are left out]\n" if size > len(text) else ""
+    return note.encode() + text.decode(errors="replace").encode()

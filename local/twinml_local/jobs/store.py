@@ -1,0 +1,358 @@
+"""Definitions and jobs on disk: SQLite, every change one transaction, synced before it counts.
+
+A job's status only moves along these arrows, each a conditional update, so that two workers
+or a worker and a cancel cannot both win::
+
+    Queued ──claim──▶ Running ──finish──▶ Completed | Failed | Canceled
+      ▲  └──cancel──▶ Canceled  │
+      └─────────requeue─────────┘
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twinml.errors import NotFound, PlatformError
+from twinml.pipeline.definition import PipelineDefinition
+from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
+
+__all__ = ["JobEnded", "JobStore", "StepEnd"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS definitions (
+    name TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL,
+    content TEXT NOT NULL, created TEXT NOT NULL,
+    PRIMARY KEY (name, version));
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    pipeline TEXT NOT NULL, version INTEGER NOT NULL, experiment TEXT,
+    status TEXT NOT NULL, inputs TEXT NOT NULL, outputs TEXT NOT NULL DEFAULT '{}',
+    error TEXT, attempt INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    created TEXT NOT NULL, started TEXT, ended TEXT,
+    FOREIGN KEY (pipeline, version) REFERENCES definitions (name, version));
+CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
+CREATE INDEX IF NOT EXISTS jobs_by_pipeline ON jobs (pipeline, number);
+CREATE TABLE IF NOT EXISTS steps (
+    job_id TEXT NOT NULL REFERENCES jobs (id), position INTEGER NOT NULL,
+    name TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'NotStarted',
+    attempt INTEGER NOT NULL DEFAULT 0, started TEXT, ended TEXT, exit_code INTEGER,
+    pid INTEGER, identity TEXT,
+    PRIMARY KEY (job_id, position));
+"""
+
+
+class JobEnded(PlatformError):
+    """The job has ended, so it cannot be canceled."""
+
+    error_code = "INVALID_STATE"
+    status = 409
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """How a step ended; ``exit_code`` is ``None`` if it never gave one."""
+
+    position: int
+    status: str
+    exit_code: int | None
+
+
+class JobStore:
+    """The pipelines and jobs in one SQLite file; safe to use from several threads.
+
+    Parameters
+    ----------
+    path
+        The file; made, with its folder, if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            path, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: in WAL mode, too, a commit is on disk before we answer "accepted".
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        with self._transaction() as cursor:
+            for statement in SCHEMA.split(";"):
+                cursor.execute(statement)
+
+    def close(self) -> None:
+        """Close the file; further calls raise."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            finally:
+                cursor.close()
+
+    # --- definitions -------------------------------------------------------------------
+
+    def publish(self, definition: PipelineDefinition) -> int:
+        """Store ``definition`` and return its version; the newest one's if it is unchanged."""
+        with self._transaction() as cursor:
+            newest = cursor.execute(
+                "SELECT version, digest FROM definitions WHERE name = ? "
+                "ORDER BY version DESC LIMIT 1",
+                (definition.name,),
+            ).fetchone()
+            if newest is not None and newest["digest"] == definition.digest:
+                return int(newest["version"])
+            version = 1 if newest is None else int(newest["version"]) + 1
+            content = json.dumps(definition.to_dict())
+            cursor.execute(
+                "INSERT INTO definitions VALUES (?, ?, ?, ?, ?)",
+                (definition.name, version, definition.digest, content, _now()),
+            )
+            return version
+
+    def definition(self, name: str, version: int | None = None) -> tuple[PipelineDefinition, int]:
+        """Return a pipeline and its version, the newest by default.
+
+        Raises
+        ------
+        NotFound
+            No pipeline of that name, or version, is published.
+        """
+        query = "SELECT content, version FROM definitions WHERE name = ?"
+        with self._transaction() as cursor:
+            if version is None:
+                row = cursor.execute(f"{query} ORDER BY version DESC LIMIT 1", (name,)).fetchone()
+            else:
+                row = cursor.execute(f"{query} AND version = ?", (name, version)).fetchone()
+        if row is None:
+            raise NotFound(
+                f"there is no pipeline '{name[:64]}'",
+                hint=f"Published: {', '.join(self.names()) or 'none'}.",
+            )
+        return PipelineDefinition.from_dict(json.loads(row["content"])), int(row["version"])
+
+    def names(self) -> list[str]:
+        """Return the names of the published pipelines, sorted."""
+        with self._transaction() as cursor:
+            rows = cursor.execute("SELECT DISTINCT name FROM definitions ORDER BY name")
+            return [row["name"] for row in rows]
+
+    # --- jobs --------------------------------------------------------------------------
+
+    def accept(
+        self,
+        definition: PipelineDefinition,
+        version: int,
+        inputs: Mapping[str, Any],
+        *,
+        experiment: str | None = None,
+    ) -> JobRecord:
+        """Store a new job as ``Queued``; once this returns it is on disk."""
+        job_id = uuid.uuid4().hex
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO jobs (id, pipeline, version, experiment, status, inputs, created) "
+                "VALUES (?, ?, ?, ?, 'Queued', ?, ?)",
+                (job_id, definition.name, version, experiment, json.dumps(inputs), _now()),
+            )
+            cursor.executemany(
+                "INSERT INTO steps (job_id, position, name) VALUES (?, ?, ?)",
+                [(job_id, number, step.name) for number, step in enumerate(definition.steps)],
+            )
+            return _job(cursor, job_id)
+
+    def job(self, pipeline: str, job_id: str) -> JobRecord:
+        """Return a job; ``NotFound`` if the pipeline has no such job."""
+        with self._transaction() as cursor:
+            row = cursor.execute(
+                "SELECT id FROM jobs WHERE id = ? AND pipeline = ?", (job_id, pipeline)
+            ).fetchone()
+            if row is None:
+                raise NotFound(
+                    f"pipeline '{pipeline}' has no job '{job_id[:64]}'",
+                    hint="List its jobs: twinml pipeline list.",
+                )
+            return _job(cursor, job_id)
+
+    def jobs(
+        self,
+        pipeline: str | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+        newest_first: bool = True,
+    ) -> list[JobRecord]:
+        """Return jobs, of one pipeline or all, of one status or all."""
+        query = (
+            "SELECT id FROM jobs WHERE (:pipeline IS NULL OR pipeline = :pipeline) "
+            "AND (:status IS NULL OR status = :status) ORDER BY number * :direction LIMIT :limit"
+        )
+        values = {
+            "pipeline": pipeline,
+            "status": status,
+            "direction": -1 if newest_first else 1,
+            "limit": -1 if limit is None else limit,
+        }
+        with self._transaction() as cursor:
+            found = cursor.execute(query, values).fetchall()
+            return [_job(cursor, row["id"]) for row in found]
+
+    def claim(self, job_id: str) -> JobRecord | None:
+        """Take a queued job to run it; ``None`` if it is not queued, so taken or canceled."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET status = 'Running', attempt = attempt + 1, "
+                "started = coalesce(started, ?) WHERE id = ? AND status = 'Queued'",
+                (_now(), job_id),
+            )
+            return _job(cursor, job_id) if cursor.rowcount == 1 else None
+
+    def step_started(self, job: JobRecord, position: int, pid: int, identity: str) -> None:
+        """Record the process of a step, before that process may do anything."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE steps SET status = 'Running', attempt = ?, started = ?, ended = NULL, "
+                "exit_code = NULL, pid = ?, identity = ? WHERE job_id = ? AND position = ?",
+                (job.attempt, _now(), pid, identity, job.id, position),
+            )
+
+    def step_completed(self, job: JobRecord, position: int) -> None:
+        """Record that a step that is not the last one ended with 0."""
+        with self._transaction() as cursor:
+            _end_step(cursor, job.id, StepEnd(position, "Completed", 0))
+
+    def finish(
+        self,
+        job: JobRecord,
+        status: str,
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        step: StepEnd | None = None,
+    ) -> bool:
+        """End a running job, its last step included, in one transaction.
+
+        Returns
+        -------
+        bool
+            Whether this attempt was the one running; if not, nothing is changed.
+        """
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET status = ?, outputs = ?, error = ?, ended = ? "
+                "WHERE id = ? AND status = 'Running' AND attempt = ?",
+                (status, json.dumps(outputs or {}), error, _now(), job.id, job.attempt),
+            )
+            if cursor.rowcount != 1:
+                return False
+            if step is not None:
+                _end_step(cursor, job.id, step)
+            cursor.execute(
+                "UPDATE steps SET status = ?, ended = ? WHERE job_id = ? AND status = 'Running'",
+                (status, _now(), job.id),
+            )
+            return True
+
+    def requeue(self, job: JobRecord, *, uncounted: bool) -> None:
+        """Put a running job back; ``uncounted`` where the job is not what stopped it."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET status = 'Queued', attempt = attempt - ? "
+                "WHERE id = ? AND status = 'Running' AND attempt = ?",
+                (int(uncounted), job.id, job.attempt),
+            )
+
+    def forget_step(self, job: JobRecord, position: int) -> None:
+        """Take back the start of a step that was interrupted, so that it starts anew."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE steps SET status = 'NotStarted', started = NULL, pid = NULL, "
+                "identity = NULL WHERE job_id = ? AND position = ? AND status = 'Running'",
+                (job.id, position),
+            )
+
+    def request_cancel(self, pipeline: str, job_id: str) -> JobRecord:
+        """Cancel a queued job at once, and note the wish for a running one.
+
+        Raises
+        ------
+        NotFound
+            There is no such job.
+        JobEnded
+            It has completed or failed.
+        """
+        self.job(pipeline, job_id)
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET cancel_requested = 1, "
+                "ended = CASE status WHEN 'Queued' THEN ? ELSE ended END, "
+                "status = CASE status WHEN 'Queued' THEN 'Canceled' ELSE status END "
+                "WHERE id = ? AND status IN ('Queued', 'Running')",
+                (_now(), job_id),
+            )
+            job = _job(cursor, job_id)
+        if job.status in ENDED and job.status != "Canceled":
+            raise JobEnded(f"job '{job_id}' is {job.status}: it cannot be canceled")
+        return job
+
+    def cancel_requested(self, job_id: str) -> bool:
+        """Whether somebody asked to cancel the job."""
+        with self._transaction() as cursor:
+            return _job(cursor, job_id).cancel_requested
+
+
+def _end_step(cursor: sqlite3.Cursor, job_id: str, step: StepEnd) -> None:
+    cursor.execute(
+        "UPDATE steps SET status = ?, exit_code = ?, ended = ?, started = coalesce(started, ?) "
+        "WHERE job_id = ? AND position = ?",
+        (step.status, step.exit_code, _now(), _now(), job_id, step.position),
+    )
+
+
+def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
+    row = cursor.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    steps = cursor.execute(
+        "SELECT position, name, status, attempt, started, ended, exit_code, pid, identity "
+        "FROM steps WHERE job_id = ? ORDER BY position",
+        (job_id,),
+    )
+    return JobRecord(
+        id=row["id"],
+        pipeline=row["pipeline"],
+        version=row["version"],
+        experiment=row["experiment"],
+        status=row["status"],
+        inputs=json.loads(row["inputs"]),
+        outputs=json.loads(row["outputs"]),
+        error=row["error"],
+        attempt=row["attempt"],
+        cancel_requested=bool(row["cancel_requested"]),
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+        steps=tuple(StepRecord(**dict(step)) for step in steps),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,118 @@
+"""The platform protocol on this machine; each verb is a thin call into a room beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml.experiment import model_folder
+from twinml_local import assets, endpoints
+from twinml_local.jobs import lifecycle as jobs
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.endpoint import Endpoint
+    from twinml.pipeline.client import PipelineClient
+    from twinml.platform import (
+        DataAsset,
+        EndpointInfo,
+        Keys,
+        ModelVersion,
+        PipelineInfo,
+        PipelineJob,
+    )
+    from twinml.tracking import Tracking
+
+__all__ = ["LocalPlatform"]
+
+
+class LocalPlatform:
+    """The platform of this machine: files, SQLite and processes under ``twinml.settings.home``."""
+
+    name = "local"
+
+    @cached_property
+    def _tracking(self) -> Tracking:
+        from twinml.tracking import Tracking
+
+        return Tracking()
+
+    def register_data(self, dataset: Dataset) -> DataAsset:
+        """Store the file as a version of its name; an unchanged file keeps its version."""
+        return assets.register(dataset)
+
+    def register_model(
+        self, directory: Path, *, name: str, run_id: str | None = None
+    ) -> ModelVersion:
+        """Register a model directory in MLflow; an unchanged model keeps its version.
+
+        Without ``run_id`` the directory is uploaded as a run of its own first.
+        """
+        from twinml import model
+
+        digest = model.digest(directory)
+        if run_id is None:
+            run_id = self._tracking.upload(name, directory, digest=digest)
+        metric = model.metadata(directory).get("metric")
+        return self._tracking.register(name, run_id=run_id, digest=digest, metric=metric)
+
+    def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
+        """Fetch the model's files once per digest and serve them; returns once it answers."""
+        directory = self._tracking.download(model.uri, model_folder(model.digest))
+        return endpoints.deploy(
+            endpoint,
+            deployment,
+            directory=directory,
+            model=model.name,
+            version=model.version,
+            digest=model.digest,
+        )
+
+    def endpoints(self) -> tuple[EndpointInfo, ...]:
+        """Describe all endpoints, by name."""
+        return endpoints.list_endpoints()
+
+    def endpoint_info(self, endpoint: str) -> EndpointInfo:
+        """Describe an endpoint; ``NotFound`` if there is none of that name."""
+        return endpoints.info(endpoint)
+
+    def keys(self, endpoint: str) -> Keys:
+        """Return the keys of an endpoint."""
+        return endpoints.keys(endpoint)
+
+    def endpoint(self, endpoint: str) -> Endpoint:
+        """Return a client of an endpoint, key included."""
+        return endpoints.client(endpoint)
+
+    def logs(
+        self, endpoint: str, *, deployment: str | None = None, lines: int = 100
+    ) -> Iterator[str]:
+        """Yield the last log lines of an endpoint, oldest first."""
+        return endpoints.logs(endpoint, deployment=deployment, lines=lines)
+
+    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
+        """Publish a pipeline behind its own REST endpoint; unchanged keeps its version."""
+        from twinml.pipeline.definition import PipelineDefinition
+
+        return jobs.publish(PipelineDefinition.from_dict(definition, name=name))
+
+    def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
+        """Start a job over REST; returns as soon as it is accepted."""
+        return jobs.run(name, inputs)
+
+    def pipeline_job(self, name: str, job_id: str) -> PipelineJob:
+        """Describe a job over REST."""
+        return jobs.job(name, job_id)
+
+    def pipeline_client(self, name: str) -> PipelineClient:
+        """Return a REST client of a published pipeline, key included."""
+        return jobs.client(name)
+
+    def stop(self) -> tuple[str, ...]:
+        """End the endpoints' servers and the pipeline service; returns what it ended."""
+        ended = [f"endpoint {name}" for name in endpoints.stop()]
+        if jobs.stop():
+            ended.append("pipeline service")
+        return tuple(ended)

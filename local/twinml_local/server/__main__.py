@@ -1,0 +1,50 @@
+"""The server process: ``python -m twinml_local.server --directory HOME/endpoints/NAME …``.
+
+Models, traffic, keys and limits are read from the folder and never from the command line,
+which every user of the machine can read. SIGTERM stops accepting, lets requests in flight
+finish and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# One thread a request: the thread pools of the learners cost more than they give on one row.
+# Set before anything loads them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from twinml.errors import TwinmlError
+from twinml_local.server import listen
+from twinml_local.server.state import read_state
+
+
+def main() -> None:
+    """Serve the endpoint in ``--directory`` until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="python -m twinml_local.server", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="the endpoint's folder")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, help="processes that score")
+    parser.add_argument("--server", choices=["granian", "waitress"], default=listen.default())
+    options = parser.parse_args()
+    directory = options.directory.resolve()
+    try:
+        state = read_state(directory)
+        serve = listen.with_granian if options.server == "granian" else listen.with_waitress
+        serve(
+            directory,
+            host=options.host,
+            port=options.port,
+            workers=options.workers or state.settings.workers,
+            threads=state.settings.threads,
+            drain_seconds=state.settings.drain_seconds,
+        )
+    except TwinmlError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

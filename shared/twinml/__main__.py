@@ -1,0 +1,5 @@
+"""``python -m twinml`` is ``twinml``."""
+
+from twinml.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""The command line: ``twinml VERB``. One module a verb, imported only when it is called.
+
+To add a verb: write ``twinml/cli/NAME.py`` with a click command called ``command``, and
+list it in ``VERBS`` with its one-line help.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from twinml import __version__
+from twinml.settings import quiet_libraries
+
+__all__ = ["VERBS", "main"]
+
+# Order is the order of the help page; the text is shown without importing the module.
+VERBS: dict[str, str] = {
+    "run": "Run the whole workflow, step by step.",
+    "data": "Check, register and fetch data.",
+    "train": "Search, ensemble, evaluate and register a model.",
+    "models": "List registered models and their aliases.",
+    "deploy": "Deploy a registered model to an endpoint.",
+    "score": "Score rows with a deployed endpoint.",
+    "swagger": "Print the OpenAPI document of a model or endpoint.",
+    "logs": "Print the logs of an endpoint.",
+    "benchmark": "Measure latency and throughput of an endpoint.",
+    "abtest": "Compare two models on labelled rows.",
+    "probe": "Send out-of-distribution rows and see how predictions move.",
+    "pipeline": "Publish, run and watch pipelines.",
+    "ui": "Open MLflow's pages on runs and models.",
+    "report": "Show the HTML report of the last run.",
+    "status": "Show what is deployed and running.",
+    "stop": "End what was left running.",
+}
+
+
+class Verbs(click.Group):
+    """A click group that imports a verb's module only when that verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in reading order."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb's command, or ``None`` if there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"twinml.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs with their one-line help, importing none of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="twinml")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """One workflow, two platforms, one proof: tabular MLOps on this machine and on Azure ML."""
+    quiet_libraries()

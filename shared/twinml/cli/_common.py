@@ -1,0 +1,83 @@
+"""What every verb shares: output as text or JSON, and errors as one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from twinml.errors import TwinmlError
+
+__all__ = ["console", "emit", "errors_in_one_line", "json_option", "on_option"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Progress and remarks go to stderr, results to stdout: `twinml … --json | jq` stays clean.
+console = Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+on_option = click.option(
+    "--on",
+    "platform_name",
+    default="local",
+    show_default=True,
+    metavar="PLATFORM",
+    help="Where: local or azure.",
+)
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, paths and numpy scalars into what ``json`` can write."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {key: plain(item) for key, item in asdict(value).items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item") and callable(value.item) and getattr(value, "ndim", 0) == 0:
+        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+def emit(result: Any, *, as_json: bool, text: str | None = None) -> None:
+    """Print ``result`` as JSON, or ``text`` for people."""
+    if as_json:
+        click.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
+    elif text is not None:
+        click.echo(text)
+
+
+def errors_in_one_line(function: Callable[P, R]) -> Callable[P, R]:
+    """Show a ``TwinmlError`` in one line with exit code 1; the traceback only with ``--debug``.
+
+    With ``--json`` the error is printed to stdout in its JSON shape.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except TwinmlError as error:
+            context = click.get_current_context()
+            root = context.find_root()
+            if root.params.get("debug"):
+                raise
+            if kwargs.get("as_json"):
+                click.echo(json.dumps(error.to_dict(), indent=2, default=str))
+            else:
+                console.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
+            sys.exit(1)
+
+    return wrapper

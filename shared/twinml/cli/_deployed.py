@@ -1,0 +1,85 @@
+"""Which contract a probe goes by, and the options that name an endpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from twinml.cli._endpoints import endpoint_option, meant
+from twinml.errors import UsageError
+
+if TYPE_CHECKING:
+    from twinml.contract import Contract
+
+__all__ = ["contract_of", "endpoint_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def endpoint_options(function: F) -> F:
+    """Add ``--endpoint``, ``--deployment``, ``--url`` and ``--key-env``."""
+    for option in (
+        click.option("--key-env", metavar="VAR", help="Environment variable with --url's key."),
+        click.option("--url", metavar="SCORING_URI", help="An endpoint by its address instead."),
+        click.option(
+            "--deployment", metavar="NAME", help="Ask this deployment, whatever its traffic."
+        ),
+        endpoint_option,
+    ):
+        function = option(function)
+    return function
+
+
+def contract_of(
+    platform_name: str,
+    endpoint_name: str | None,
+    deployment: str | None,
+    url: str | None,
+    model: str | None,
+) -> Contract:
+    """Return the contract of a model directory, a registered model, or what is deployed.
+
+    Raises
+    ------
+    UsageError
+        Nothing tells which model it is.
+    """
+    from twinml.model import load_contract
+
+    if model is not None and Path(model).is_dir():
+        return load_contract(Path(model))
+    if model is None and url is not None:
+        raise UsageError(
+            "a URL does not tell the model's contract",
+            hint="Name the model too: --model-dir DIRECTORY or --model NAME/VERSION.",
+        )
+    reference = model or deployed_model(platform_name, endpoint_name, deployment)
+    from twinml.tracking import Tracking
+
+    tracking = Tracking()
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = tracking.download(tracking.resolve(reference).uri, Path(scratch) / "model")
+        return load_contract(directory)
+
+
+def deployed_model(platform_name: str, name: str | None, deployment: str | None) -> str:
+    """Return ``NAME/VERSION`` of the model behind an endpoint."""
+    from twinml.platform import load
+
+    platform = load(platform_name)
+    info = platform.endpoint_info(meant(platform, name))
+    models = {
+        model
+        for place, model in info.deployments.items()
+        if place == deployment or (deployment is None and info.traffic.get(place, 0) > 0)
+    }
+    if len(models) != 1:
+        raise UsageError(
+            f"endpoint '{info.name}' answers with {len(models)} models there",
+            hint=f"Choose with --deployment: {', '.join(sorted(info.deployments)) or 'none'}.",
+        )
+    return models.pop().replace(":", "/")

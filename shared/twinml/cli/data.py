@@ -1,0 +1,155 @@
+"""``twinml data``: check a file, register it as a data asset, or fetch a public one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.errors import UsageError
+
+__all__ = ["command"]
+
+SHOWN_CLASSES = 10
+
+
+# \b keeps click from joining the lines of the examples.
+HELP = """Check a data file and show what is in it; with --register store it as a data asset.
+
+\b
+twinml data
+twinml data --data calls.csv --target answer --drop id --register
+twinml data --fetch bank-additional-full --to data
+"""
+
+
+@click.command(name="data", help=HELP)
+@click.option("--data", "file", metavar="FILE", help="CSV or Parquet; default: the bank data.")
+@click.option("--target", metavar="COLUMN", help="The column to predict; y for the bank data.")
+@click.option("--drop", "drops", multiple=True, metavar="COLUMN", help="Leave a column out.")
+@click.option("--name", metavar="NAME", help="Name of the data asset; default: the file's name.")
+@click.option("--register", is_flag=True, help="Store the file as a version of its name.")
+@on_option
+@click.option(
+    "--fetch", "wanted", metavar="NAME", help="Download bank-additional-full or bank-full."
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default=True,
+    metavar="DIR",
+    help="Where --fetch puts the file.",
+)
+@json_option
+@errors_in_one_line
+def command(
+    file: str | None,
+    target: str | None,
+    drops: tuple[str, ...],
+    name: str | None,
+    register: bool,
+    platform_name: str,
+    wanted: str | None,
+    folder: Path,
+    as_json: bool,
+) -> None:
+    """Run the verb; its help is ``HELP``."""
+    from twinml import data
+
+    if wanted is not None:
+        if file is not None or register:
+            raise UsageError(
+                "--fetch only downloads, it goes with neither --data nor --register",
+                hint="Fetch first, then call 'twinml data' again with --data.",
+            )
+        path = data.fetch(wanted, folder)
+        digest = data.file_digest(path)
+        emit({"path": str(path), "digest": digest}, as_json=as_json, text=str(path))
+        return
+    if file is not None and target is None:
+        raise UsageError(
+            "--data needs a target", hint="Name the column to predict: --target COLUMN."
+        )
+    source = file if file is not None else data.bundled()
+    dataset = data.load(source, target or "y", name=name, drop=drops)
+    asset = None
+    if register:
+        from twinml import platform
+
+        asset = platform.load(platform_name).register_data(dataset)
+    if as_json:
+        emit(_described(dataset, asset), as_json=True)
+        return
+    _show(dataset)
+    if asset is not None:
+        console.print(Text(f"registered as {asset.name} version {asset.version}: {asset.path}"))
+
+
+def _described(dataset: Any, asset: Any) -> dict[str, Any]:
+    """Return what ``--json`` prints; figures that do not apply are null."""
+    profile = [
+        {
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in row.items()
+        }
+        for row in dataset.profile().to_dict("records")
+    ]
+    return {
+        "name": dataset.name,
+        "source": str(dataset.source),
+        "digest": dataset.digest,
+        "n_rows": dataset.n_rows,
+        "target": dataset.target,
+        "classes": {str(k): int(v) for k, v in dataset.labels.value_counts().items()},
+        "chronological": dataset.chronological,
+        "order_note": dataset.order_note,
+        "leaks": dict(dataset.leaks),
+        "dropped": list(dataset.dropped),
+        "features": profile,
+        "findings": list(dataset.findings),
+        "asset": asset,
+    }
+
+
+def _show(dataset: Any) -> None:
+    """Print the profile and the findings; column names go in as text, never as markup."""
+    screen = Console(highlight=False)
+    counts = dataset.labels.value_counts()
+    shares = [f"{label} {count / dataset.n_rows:.1%}" for label, count in counts.items()]
+    classes = ", ".join(shares[:SHOWN_CLASSES]) + (", …" if len(shares) > SHOWN_CLASSES else "")
+    screen.print(
+        Text(f"{dataset.name}: {dataset.n_rows:,} rows, target {dataset.target}: {classes}")
+    )
+    screen.print(Text(f"SHA-256 {dataset.digest}"), soft_wrap=True)
+    table = Table("feature", "type", box=None, pad_edge=False)
+    for heading in ("nulls", "distinct", "min", "median", "max"):
+        table.add_column(heading, justify="right")
+    table.add_column("most frequent")
+    for row in dataset.profile().to_dict("records"):
+        figures = [_figure(row[key]) for key in ("minimum", "median", "maximum")]
+        table.add_row(
+            Text(row["feature"]),
+            row["type"],
+            f"{row['nulls']:,}",
+            f"{row['distinct']:,}",
+            *figures,
+            Text(row["top"], no_wrap=True, overflow="ellipsis"),
+        )
+    screen.print(table)
+    screen.print(Text(f"Order: {dataset.order_note}."))
+    for finding in dataset.findings:
+        style = "yellow" if finding.level == "warning" else "cyan"
+        screen.print(Text.assemble((finding.level, style), f": {finding.message}."))
+
+
+def _figure(value: float) -> str:
+    """Return a number with up to six digits, nothing for NaN."""
+    return "" if math.isnan(value) else f"{value:,.6g}"

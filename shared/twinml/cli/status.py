@@ -1,0 +1,59 @@
+"""``twinml status``: what is deployed, whether it runs, and how to reach it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+
+if TYPE_CHECKING:
+    from twinml.platform import EndpointInfo, Keys
+
+__all__ = ["command"]
+
+
+@click.command("status", short_help="Show what is deployed and running.")
+@click.option("--endpoint", "endpoint_name", metavar="NAME", help="Only this endpoint.")
+@click.option("--show-keys", is_flag=True, help="Print the keys too.")
+@on_option
+@json_option
+@errors_in_one_line
+def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_json: bool) -> None:
+    """Show the endpoints of a platform, their deployments and their traffic.
+
+    For example, to call an endpoint with other tools: twinml status --show-keys
+    """
+    from twinml.platform import load
+
+    platform = load(platform_name)
+    infos = (
+        platform.endpoints() if endpoint_name is None else (platform.endpoint_info(endpoint_name),)
+    )
+    keys = {info.name: platform.keys(info.name) for info in infos} if show_keys else {}
+    emit(
+        {"endpoints": [_shape(info, keys.get(info.name)) for info in infos]},
+        as_json=as_json,
+        text="\n\n".join(_text(info, keys.get(info.name)) for info in infos)
+        or "nothing is deployed; to begin: twinml run",
+    )
+
+
+def _shape(info: EndpointInfo, keys: Keys | None) -> dict[str, Any]:
+    return asdict(info) | ({} if keys is None else {"keys": asdict(keys)})
+
+
+def _text(info: EndpointInfo, keys: Keys | None) -> str:
+    lines = [f"{info.name}  {info.state}"]
+    lines += [
+        f"  {deployment:<12} {model}, {info.traffic.get(deployment, 0)} % of the traffic"
+        for deployment, model in info.deployments.items()
+    ]
+    shown = {"scoring": info.scoring_uri, "documents": info.docs_uri}
+    if keys is None:
+        shown["keys"] = "twinml status --show-keys"
+    else:
+        shown |= {"key": keys.primary, "second key": keys.secondary}
+    return "\n".join(lines + [f"  {name:<12} {value}" for name, value in shown.items()])

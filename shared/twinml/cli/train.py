@@ -1,0 +1,128 @@
+"""``twinml train``: search, ensemble, evaluate, log to MLflow and register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._progress import live
+from twinml.cli._training import data_options, dataset_from, options_from, training_options
+
+__all__ = ["command", "leaderboard_table"]
+
+SHOWN = {
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "average_precision": "avg. prec.",
+}
+
+
+@click.command()
+@data_options
+@training_options
+@click.option("--register/--no-register", default=True, show_default=True, help="Into MLflow.")
+@click.option("--again", is_flag=True, help="Train even if the same run was done before.")
+@on_option
+@json_option
+@errors_in_one_line
+def command(
+    data: str | None,
+    target: str | None,
+    drop: tuple[str, ...],
+    name: str | None,
+    register: bool,
+    again: bool,
+    platform_name: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Search for the best model, join the best and register the result.
+
+    Ctrl-C ends the search early and goes on with the best so far.
+    """
+    # The options are checked before the data are read: a typo shows at once.
+    wanted = options_from(**options)
+    dataset = dataset_from(data, target, drop, name)
+
+    from twinml import experiment
+    from twinml.platform import load
+    from twinml.tracking import Tracking
+
+    platform = load(platform_name)
+    with live() as progress:
+        done = experiment.run(dataset, wanted, Tracking(), again=again, progress=progress)
+    result = done.logged.result
+    version = None
+    if register:
+        version = platform.register_model(
+            done.directory, name=dataset.name, run_id=done.logged.run_id
+        )
+    if not as_json:
+        console.print(leaderboard_table(result))
+        for line in _remarks(result, done.reused):
+            console.print(line, soft_wrap=True)
+    emit(
+        {
+            "model": dataset.name,
+            "version": version.version if version else None,
+            "aliases": version.aliases if version else (),
+            "run_id": done.logged.run_id,
+            "digest": done.digest,
+            "directory": done.directory,
+            "best": result.best.name,
+            "metric": result.metric,
+            "test": {key: vars(value) for key, value in result.test.metrics.items()},
+            "forward": (
+                {key: vars(value) for key, value in result.forward.metrics.items()}
+                if result.forward
+                else None
+            ),
+            "reused": done.reused,
+            "interrupted": result.interrupted,
+        },
+        as_json=as_json,
+        text=(f"{dataset.name}/{version.version}" if version else f"run {done.logged.run_id}"),
+    )
+
+
+def leaderboard_table(result: Any) -> Table:
+    """Return the leaderboard as a table for the terminal."""
+    table = Table(title="Leaderboard, out-of-fold", title_justify="left")
+    table.add_column("candidate", no_wrap=True)
+    for heading in SHOWN.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trials", justify="right")
+    for candidate in result.leaderboard:
+        table.add_row(
+            candidate.name,
+            *(f"{candidate.metrics[metric]:.4f}" for metric in SHOWN),
+            str(candidate.trials or ""),
+        )
+    return table
+
+
+def _remarks(result: Any, reused: bool) -> list[str]:
+    test = result.test.metrics
+    lines = [
+        f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
+        f"ROC AUC {test['roc_auc'].value:.4f} "
+        f"[{test['roc_auc'].low:.4f}, {test['roc_auc'].high:.4f}], "
+        f"log loss {test['log_loss'].value:.4f}, accuracy {test['accuracy'].value:.4f} "
+        f"(baseline {result.test.baseline['accuracy']:.4f})"
+    ]
+    if result.forward is not None and result.forward is not result.test:
+        ahead = result.forward.metrics
+        lines.append(
+            f"Forward in time: ROC AUC {ahead['roc_auc'].value:.4f}, log loss "
+            f"{ahead['log_loss'].value:.4f}, accuracy {ahead['accuracy'].value:.4f}: "
+            "expect this next month, not the random-split figure"
+        )
+    if result.interrupted:
+        lines.append("The search was interrupted; this is the best so far.")
+    if reused:
+        lines.append("The same run was done before and is used again; --again trains anew.")
+    return lines

@@ -1,0 +1,35 @@
+"""The model's promise, and everything that follows from it.
+
+One object, :class:`Contract`, says which columns a model takes, of which types, and which
+classes it gives. From it come request parsing, replies, example bodies and the OpenAPI
+documents::
+
+    Contract.from_frame(features, labels)        what training learnt about its rows
+    ├── to_json / from_json                      contract.json of a model directory
+    ├── signature                                the MLflow signature of the model
+    ├── example                                  a request body in any dialect
+    ├── parse(body) -> ScoringRequest            five dialects, one result
+    ├── render(request, labels) -> bytes         the reply in the request's dialect
+    └── openapi                                  OpenAPI 3.1 and 3.0, Swagger 2.0
+
+Nothing here knows HTTP servers, files or models; pandas is imported only when a frame is
+asked for.
+"""
+
+from twinml.contract._example import example, example_csv
+from twinml.contract._openapi import openapi
+from twinml.contract._parse import parse
+from twinml.contract._render import render
+from twinml.contract._request import ScoringRequest
+from twinml.contract._schema import Column, Contract
+
+__all__ = [
+    "Column",
+    "Contract",
+    "ScoringRequest",
+    "example",
+    "example_csv",
+    "openapi",
+    "parse",
+    "render",
+]

@@ -1,0 +1,195 @@
+"""A contract from training rows: types, categories, ranges, classes and sample rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from twinml.contract._schema import Column, ColumnType, Contract, Label
+from twinml.errors import DataError
+
+__all__ = ["infer"]
+
+MOST_CATEGORIES = 1000
+MOST_CLASSES = 1000
+SAMPLE_ROWS = 5
+INT64 = np.iinfo(np.int64)
+
+
+def infer(features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
+    """Return the contract of training rows; see :meth:`Contract.from_frame`."""
+    if len(features) == 0:
+        raise DataError("the data has no rows", hint="Check the file and its filters.")
+    if len(features) != len(labels):
+        raise DataError(
+            f"there are {len(features)} rows and {len(labels)} labels",
+            hint="Take features and labels from the same frame.",
+        )
+    _check_names(features)
+    target = "target" if labels.name is None else str(labels.name)
+    if target in features.columns:
+        raise DataError(
+            f"the target '{target}' is also a feature", hint=f"Drop '{target}' from the features."
+        )
+    values = _labels(labels, target)
+    classes: tuple[Label, ...] = tuple(sorted(set(values)))
+    if len(classes) < 2 or len(classes) > MOST_CLASSES:
+        raise DataError(
+            f"target '{target}' has {len(classes)} distinct value"
+            f"{'' if len(classes) == 1 else 's'}",
+            hint=f"A classifier needs 2 to {MOST_CLASSES} classes; name another target.",
+        )
+    task: Literal["binary", "multiclass"] = "binary" if len(classes) == 2 else "multiclass"
+    columns = tuple(_column(str(key), features[key]) for key in features.columns)
+    return Contract(
+        name=name,
+        columns=columns,
+        target=target,
+        task=task,
+        classes=classes,
+        samples=_samples(features, columns, values, classes),
+        n_rows=len(features),
+    )
+
+
+def _check_names(features: pd.DataFrame) -> None:
+    if features.shape[1] == 0:
+        raise DataError("the data has no features", hint="Keep at least one column.")
+    for key in features.columns:
+        if not isinstance(key, str) or not key:
+            raise DataError(
+                f"a column is called {key!r}, a {type(key).__name__}",
+                hint="Give every column a name of text.",
+            )
+    if not features.columns.is_unique:
+        twice = sorted(set(features.columns[features.columns.duplicated()]))
+        raise DataError(
+            f"column {', '.join(repr(key) for key in twice)} appears more than once",
+            hint="Rename the columns so that every name is unique.",
+        )
+
+
+def _labels(labels: pd.Series, target: str) -> list[Label]:
+    missing = np.flatnonzero(labels.isna().to_numpy())
+    if len(missing):
+        raise DataError(
+            f"target '{target}' has {len(missing)} null values, the first in row {missing[0]}",
+            hint="Drop the rows without a label.",
+        )
+    values: list[Label] = [
+        value.item() if isinstance(value, np.generic) else value for value in labels.astype(object)
+    ]
+    kinds = {type(value) for value in values}
+    if len(kinds) != 1 or not kinds <= {str, int, bool, float}:
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise DataError(
+            f"target '{target}' holds values of type {found}",
+            hint=f"Convert '{target}' to text, integers, booleans or floats, one of them.",
+        )
+    if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+        raise DataError(
+            f"target '{target}' has infinite values", hint="Drop the rows without a label."
+        )
+    return values
+
+
+def _column(name: str, series: pd.Series) -> Column:
+    column_type = _type(name, series)
+    known = series.dropna()
+    categories: tuple[str, ...] | None = None
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+    if column_type == "string":
+        distinct = set(known)
+        categories = tuple(sorted(distinct)) if len(distinct) <= MOST_CATEGORIES else None
+    elif column_type != "boolean" and len(known):
+        cast: type[int] | type[float] = int if column_type == "long" else float
+        minimum, maximum = cast(known.min()), cast(known.max())
+        if not (math.isfinite(minimum) and math.isfinite(maximum)):
+            raise DataError(
+                f"column '{name}' has infinite values",
+                hint="Replace them with a number or a null.",
+            )
+        if cast is int and not (INT64.min <= minimum and maximum <= INT64.max):
+            raise DataError(
+                f"column '{name}' holds {maximum}, beyond 64-bit integers",
+                hint=f"Convert '{name}' to float or to text.",
+            )
+    return Column(
+        name=name,
+        type=column_type,
+        nullable=column_type in ("double", "string"),
+        categories=categories,
+        minimum=minimum,
+        maximum=maximum,
+    )
+
+
+def _type(name: str, series: pd.Series) -> ColumnType:
+    dtype = series.dtype
+    has_nulls = bool(series.isna().any())
+    if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
+        if has_nulls:
+            raise DataError(
+                f"column '{name}' holds booleans and nulls",
+                hint=f"Convert '{name}' to text or to numbers, or fill the nulls.",
+            )
+        return "boolean"
+    if pd.api.types.is_integer_dtype(dtype):
+        # The model sees a nullable integer column as floats, so that is what it promises.
+        return "double" if has_nulls else "long"
+    if pd.api.types.is_float_dtype(dtype):
+        return "double"
+    if pd.api.types.is_object_dtype(dtype) or isinstance(
+        dtype, (pd.StringDtype, pd.CategoricalDtype)
+    ):
+        return _object_type(name, series, has_nulls)
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        hint = f"Convert '{name}' to text (dt.strftime) or to numbers such as year and month."
+    else:
+        hint = f"Convert '{name}' to numbers, booleans or text, or drop it."
+    raise DataError(f"column '{name}' has the type {dtype}", hint=hint)
+
+
+def _object_type(name: str, series: pd.Series, has_nulls: bool) -> ColumnType:
+    kinds = {type(value) for value in series.dropna()}
+    if all(issubclass(kind, str) for kind in kinds):
+        return "string"
+    if kinds == {bool} and not has_nulls:
+        return "boolean"
+    found = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise DataError(
+        f"column '{name}' is an object column that holds {found}",
+        hint=f"Convert '{name}' to one type: numbers, booleans or text.",
+    )
+
+
+def _samples(
+    features: pd.DataFrame,
+    columns: tuple[Column, ...],
+    values: list[Label],
+    classes: tuple[Label, ...],
+) -> tuple[dict[str, Any], ...]:
+    """Return the first row of each class, most common class first, then the first rows."""
+    counts = Counter(values)
+    ranked = sorted(classes, key=lambda label: -counts[label])[:SAMPLE_ROWS]
+    chosen = [values.index(label) for label in ranked]
+    for position in range(len(values)):
+        if len(chosen) == min(SAMPLE_ROWS, len(values)):
+            break
+        if position not in chosen:
+            chosen.append(position)
+    rows = features.iloc[chosen]
+    plain = {column.name: _plain(rows[column.name], column.type) for column in columns}
+    return tuple(
+        {column.name: plain[column.name][row] for column in columns} for row in range(len(chosen))
+    )
+
+
+def _plain(series: pd.Series, column_type: ColumnType) -> list[Any]:
+    cast = {"long": int, "double": float, "string": str, "boolean": bool}[column_type]
+    return [None if pd.isna(value) else cast(value) for value in series]

@@ -1,0 +1,297 @@
+"""Requests in every dialect to one :class:`ScoringRequest`; no server, no pandas.
+
+::
+
+    /score        {"data": ROWS}                                    course, Azure AutoML v1
+                  {"Inputs": {"data": ROWS}, "GlobalParameters": …} Azure AutoML, later
+                  {"input_data": SPLIT or ROWS, "params": …}        Azure, MLflow no-code
+                  text/csv with a header
+    /invocations  {"dataframe_split": SPLIT, "params": …}           MLflow
+                  {"dataframe_records": ROWS, "params": …}
+                  {"instances": ROWS or COLUMNS, "params": …}
+                  {"inputs": ROWS or COLUMNS, "params": …}
+                  text/csv with a header
+
+    ROWS     [{"age": 41, …}, …] in any order, or [[41, …], …] in contract order
+    SPLIT    {"columns": ["age", …], "data": [[41, …], …], "index": [0, …]}
+    COLUMNS  {"age": [41, …], …}
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal
+
+import orjson
+
+from twinml.contract._coerce import EXPECTED, coerce, raise_problems, shown
+from twinml.contract._csv import read_csv
+from twinml.contract._request import Dialect, Method, ScoringRequest
+from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
+from twinml.contract._schema import Contract
+from twinml.errors import PayloadError
+
+__all__ = ["ROUTES", "Route", "parse"]
+
+Route = Literal["score", "invocations"]
+
+ROUTES: dict[Route, dict[str, Dialect]] = {
+    "score": {"data": "data", "Inputs": "inputs", "input_data": "input_data"},
+    "invocations": {
+        "dataframe_split": "dataframe_split",
+        "dataframe_records": "dataframe_records",
+        "instances": "instances",
+        "inputs": "mlflow_inputs",
+    },
+}
+
+LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse(
+    contract: Contract,
+    body: bytes,
+    *,
+    content_type: str | None,
+    route: Route,
+    max_rows: int | None = None,
+) -> ScoringRequest:
+    """Read a request body; the dialect is told by the route and the one key that is there.
+
+    Column order is free, columns that the contract does not name are ignored, categories
+    never seen in training are accepted. ``NaN`` and ``Infinity`` are read as Python writes
+    them.
+
+    Parameters
+    ----------
+    contract
+        Of the model that is to score.
+    body
+        As it came over the wire.
+    content_type
+        The header's value: ``application/json`` or ``text/csv``, UTF-8.
+    route
+        Which route it came to.
+    max_rows
+        Refuse more rows than this.
+
+    Raises
+    ------
+    PayloadError
+        With status 400, 413 (too many rows) or 415 (content type). The message names row,
+        column, value and what was expected; ``details`` hold up to 20 such places.
+
+    Examples
+    --------
+    >>> from twinml.contract import Column
+    >>> contract = Contract(
+    ...     name="bank", target="y", task="binary", classes=("no", "yes"), n_rows=2,
+    ...     columns=(Column("age", "long", nullable=False),), samples=(),
+    ... )
+    >>> request = parse(
+    ...     contract, b'{"data": [{"age": 41}]}', content_type="application/json", route="score"
+    ... )
+    >>> request.columns
+    {'age': [41]}
+    """
+    if content_type != "application/json" and _media_type(content_type) == "text/csv":
+        return _request(contract, "csv", read_csv(contract, _text(body)), "predict", max_rows)
+    document = _load(body)
+    if type(document) is not dict:
+        raise PayloadError(
+            f"the body is {_kind(document)}, expected a JSON object",
+            hint=_keys_that_would_do(route),
+        )
+    keys = [key for key in ROUTES[route] if key in document]
+    if len(keys) != 1:
+        _refuse_keys(document, keys, route)
+    key = keys[0]
+    dialect = ROUTES[route][key]
+    columns = _columns(contract, key, dialect, document[key])
+    return _request(contract, dialect, columns, _method(document), max_rows)
+
+
+def _request(
+    contract: Contract,
+    dialect: Dialect,
+    columns: dict[str, list[Any]],
+    method: Method,
+    max_rows: int | None,
+) -> ScoringRequest:
+    n_rows = len(columns[contract.column_names[0]])
+    if n_rows == 0:
+        raise PayloadError("the request holds no rows", hint="Send at least one row.")
+    if max_rows is not None and n_rows > max_rows:
+        raise PayloadError(
+            f"the request holds {n_rows:,} rows, at most {max_rows:,} are taken",
+            hint="Send them in several requests, or score the file as a batch.",
+            status=413,
+        )
+    as_text = dialect in ("instances", "mlflow_inputs")
+    result: dict[str, list[Any]] = {}
+    problems: list[tuple[int, int, Any]] = []
+    for position, column in enumerate(contract.columns):
+        values, wrong = coerce(column.type, columns[column.name], as_text=as_text)
+        result[column.name] = values
+        if wrong:
+            problems.extend((row, position, value) for row, value in wrong)
+    if problems:
+        problems.sort(key=lambda problem: problem[:2])
+        raise_problems(
+            [
+                (row, contract.columns[at].name, value, EXPECTED[contract.columns[at].type])
+                for row, at, value in problems
+            ]
+        )
+    return ScoringRequest(dialect, result, n_rows, method, contract.column_types)
+
+
+def _columns(contract: Contract, key: str, dialect: Dialect, value: Any) -> dict[str, list[Any]]:
+    """Return the contract's columns of what stands under a dialect's key, not yet converted."""
+    if dialect == "inputs":
+        if type(value) is not dict or "data" not in value:
+            raise PayloadError(
+                f"'Inputs' is {_kind(value)}{_without_data(value)}",
+                hint='Send {"Inputs": {"data": [{"column": value, …}, …]}}.',
+            )
+        key, value = "Inputs.data", value["data"]
+    if type(value) is list:
+        if dialect == "dataframe_split":
+            raise PayloadError(
+                "'dataframe_split' is an array, expected an object",
+                hint='Send {"columns": […], "data": [[…], …]}, or use dataframe_records.',
+            )
+        if value and type(value[0]) is list and dialect != "dataframe_records":
+            return from_matrix(contract, contract.column_names, value, key)
+        return from_records(contract, value, key)
+    if type(value) is dict:
+        if dialect in ("input_data", "dataframe_split"):
+            return from_split(contract, value, key)
+        if dialect != "dataframe_records":
+            return from_columns(contract, value, key)
+    raise PayloadError(
+        f"'{key}' is {_kind(value)}, expected rows",
+        hint=f'Send {{"{key}": [{{"column": value, …}}, …]}}.',
+    )
+
+
+def _without_data(value: Any) -> str:
+    return " without 'data'" if type(value) is dict else ", expected an object with 'data'"
+
+
+def _media_type(content_type: str | None) -> str:
+    parts = [part.strip() for part in (content_type or "").split(";")]
+    media_type = parts[0].lower()
+    if media_type not in ("application/json", "text/csv"):
+        found = f"is {shown(content_type)}" if content_type else "is missing"
+        raise PayloadError(
+            f"the content type {found}, expected application/json or text/csv",
+            hint="Send the header Content-Type: application/json.",
+            status=415,
+        )
+    for part in parts[1:]:
+        name, _, value = part.partition("=")
+        charset = value.strip().strip('"').lower()
+        if name.strip().lower() == "charset" and charset not in ("utf-8", "utf8"):
+            raise PayloadError(
+                f"the body's charset is {shown(charset)}, expected utf-8",
+                hint="Encode the body as UTF-8.",
+                status=415,
+            )
+    return media_type
+
+
+def _text(body: bytes) -> str:
+    try:
+        return bytes(body).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PayloadError(
+            f"the body is not UTF-8: byte {error.start} does not fit",
+            hint="Encode the body as UTF-8.",
+        ) from None
+
+
+def _load(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # What Python's json reads and orjson refuses: NaN, Infinity, 1e400, a BOM.
+        text = _text(body)
+    if not text.strip():
+        raise PayloadError("the body is empty", hint="Send a JSON object with the rows to score.")
+    try:
+        document = json.loads(text)
+        if LONE_SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise PayloadError(
+            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+            hint="Check the body with a JSON validator.",
+        ) from None
+    except RecursionError:
+        raise PayloadError("the body is nested too deeply", hint="Send rows of scalars.") from None
+    except UnicodeEncodeError:
+        raise PayloadError(
+            "the body holds text that is not valid Unicode", hint="Send text as UTF-8."
+        ) from None
+    except ValueError:
+        raise PayloadError(
+            "the body holds an integer with too many digits", hint="Send integers of 64 bits."
+        ) from None
+    return document
+
+
+def _method(document: dict[str, Any]) -> Method:
+    """Return the method asked for in ``GlobalParameters``, ``params`` or beside the rows."""
+    asked: Any = document.get("method")
+    for key in ("GlobalParameters", "params"):
+        parameters = document.get(key)
+        if parameters is None:
+            continue
+        if type(parameters) is dict:
+            asked = parameters.get("method", asked)
+        elif key == "params" or type(parameters) not in (int, float):
+            raise PayloadError(
+                f"'{key}' is {_kind(parameters)}, expected an object",
+                hint=f'Send {{"{key}": {{"method": "predict_proba"}}}}, or leave it out.',
+            )
+    if asked is None or asked == "predict":
+        return "predict"
+    if asked == "predict_proba":
+        return "predict_proba"
+    raise PayloadError(
+        f"the method is {shown(asked)}, expected 'predict' or 'predict_proba'",
+        hint="Leave the method out for labels.",
+    )
+
+
+def _refuse_keys(document: dict[str, Any], keys: list[str], route: Route) -> None:
+    if keys:
+        raise PayloadError(
+            f"the body has {' and '.join(repr(key) for key in keys)}, expected one of them",
+            hint="Send the rows once.",
+        )
+    other: Route = "invocations" if route == "score" else "score"
+    strangers = [key for key in ROUTES[other] if key in document]
+    if strangers:
+        raise PayloadError(
+            f"the body has '{strangers[0]}', which /{route} does not take",
+            hint=f"POST it to /{other}. {_keys_that_would_do(route)}",
+        )
+    found = ", ".join(shown(key) for key in list(document)[:5]) or "nothing"
+    raise PayloadError(
+        f"the body has no rows under a known key; found {found}",
+        hint=_keys_that_would_do(route),
+    )
+
+
+def _keys_that_would_do(route: Route) -> str:
+    return f"Send a JSON object with one of the keys {', '.join(ROUTES[route])}."
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "an array", str: "text", bool: "a boolean"}
+    if value is None:
+        return "null"
+    return kinds.get(type(value), "a number")

@@ -1,0 +1,89 @@
+"""Predictions to the reply that the request's dialect expects.
+
+========================  =================================================
+request                   reply
+========================  =================================================
+``data``                  a JSON *string* that holds ``{"result": [...]}``
+``Inputs``                ``{"Results": [...]}``
+``input_data``            ``[...]``
+``/invocations``, CSV     ``{"predictions": [...]}``
+========================  =================================================
+
+The list holds one label a row; with ``predict_proba`` one list a row, the probabilities in
+the order of the contract's classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from twinml.contract._request import ScoringRequest
+from twinml.contract._schema import Contract, Label
+from twinml.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["render"]
+
+
+def render(
+    contract: Contract,
+    request: ScoringRequest,
+    labels: Sequence[Label] | NDArray[Any],
+    probabilities: NDArray[np.float64] | Sequence[Sequence[float]] | None,
+) -> bytes:
+    """Return the reply's JSON; floats are written so that they read back exactly.
+
+    Parameters
+    ----------
+    contract
+        Of the model that scored.
+    request
+        What was asked; its dialect and method decide the shape.
+    labels
+        Shape (n_rows,); not looked at when probabilities were asked for.
+    probabilities
+        Shape (n_rows, n_classes) when the method is ``predict_proba``, else ``None``.
+
+    Raises
+    ------
+    ModelError
+        The model gave another number of rows or classes than it should.
+    """
+    if request.method == "predict_proba":
+        values = [] if probabilities is None else _plain(probabilities)
+        if any(len(row) != len(contract.classes) for row in values):
+            raise ModelError(
+                f"the model gave {len(values[0])} probabilities a row for "
+                f"{len(contract.classes)} classes",
+                hint="Save the model again with its own contract.",
+            )
+    else:
+        values = _plain(labels)
+    if len(values) != request.n_rows:
+        raise ModelError(
+            f"the model gave {len(values)} predictions for {request.n_rows} rows",
+            hint="Save the model again.",
+        )
+    if request.dialect == "data":
+        # Azure's script answers with the text of json.dumps, spaces included.
+        return orjson.dumps(json.dumps({"result": values}))
+    if request.dialect == "inputs":
+        return orjson.dumps({"Results": values})
+    if request.dialect == "input_data":
+        return orjson.dumps(values)
+    return orjson.dumps({"predictions": values})
+
+
+def _plain(values: Any) -> list[Any]:
+    """Return arrays, and lists of numpy scalars, as lists of Python values."""
+    if hasattr(values, "tolist"):
+        listed: list[Any] = values.tolist()
+        return listed
+    return [value.tolist() if hasattr(value, "tolist") else value for value in values]

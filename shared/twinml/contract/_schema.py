@@ -1,0 +1,355 @@
+"""The contract itself: columns, target and classes, and their JSON form."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from twinml.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label"]
+
+ColumnType: TypeAlias = Literal["long", "double", "string", "boolean"]
+Label: TypeAlias = str | int | bool | float
+
+COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature column, with what the training rows showed of it.
+
+    Attributes
+    ----------
+    name
+        As in the training data.
+    type
+        MLflow's name of the type: ``long``, ``double``, ``string`` or ``boolean``.
+    nullable
+        Whether a request may hold null here: yes for double and string, never for long and
+        boolean.
+    categories
+        String columns: all values seen, sorted; ``None`` when there are more than 1,000.
+    minimum, maximum
+        Numeric columns: over the training rows; ``None`` when all of them are null.
+    description
+        Free text for the OpenAPI documents.
+    """
+
+    name: str
+    type: ColumnType
+    nullable: bool
+    categories: tuple[str, ...] | None = None
+    minimum: float | int | None = None
+    maximum: float | int | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what requests and documents rely on."""
+        if not isinstance(self.name, str) or not self.name:
+            raise DataError(
+                f"a column is called {self.name!r}", hint="Give every column a name of text."
+            )
+        if self.type not in COLUMN_TYPES:
+            raise DataError(
+                f"column '{self.name}' has the type {self.type!r}",
+                hint=f"Choose one of {', '.join(COLUMN_TYPES)}.",
+            )
+        for bound in (self.minimum, self.maximum):
+            if bound is not None and not _is_finite_number(bound):
+                raise DataError(
+                    f"column '{self.name}' has the bound {bound!r}",
+                    hint="Use finite numbers, or null.",
+                )
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a model takes and gives.
+
+    Attributes
+    ----------
+    name
+        Of the data and model, for example ``bank-full``.
+    columns
+        Features, in training order.
+    target
+        Name of the label column.
+    task
+        ``binary`` or ``multiclass``.
+    classes
+        Labels in the order of ``predict_proba``'s columns.
+    samples
+        Up to five training rows as JSON objects, without the target.
+    n_rows
+        Training rows.
+
+    Raises
+    ------
+    DataError
+        The parts do not fit together.
+
+    Examples
+    --------
+    >>> contract = Contract(
+    ...     name="bank", target="y", task="binary", classes=("no", "yes"), n_rows=2,
+    ...     columns=(Column("age", "long", nullable=False, minimum=18, maximum=95),),
+    ...     samples=({"age": 41},),
+    ... )
+    >>> contract.positive_class
+    'yes'
+    >>> Contract.from_json(contract.to_json()) == contract
+    True
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    target: str
+    task: Literal["binary", "multiclass"]
+    classes: tuple[Label, ...]
+    samples: tuple[dict[str, Any], ...]
+    n_rows: int
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        names = [column.name for column in self.columns]
+        if not names:
+            raise DataError("the contract has no columns", hint="Keep at least one feature.")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(
+                f"column {', '.join(repr(name) for name in twice)} appears more than once",
+                hint="Rename the columns so that every name is unique.",
+            )
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise DataError(
+                f"the classes are {list(self.classes)[:5]!r}",
+                hint="A classifier needs at least two different classes.",
+            )
+        for label in self.classes:
+            if not isinstance(label, (str, int)) and not _is_finite_number(label):
+                raise DataError(
+                    f"a class is {label!r}", hint="Use text, integers, booleans or numbers."
+                )
+        expected = "binary" if len(self.classes) == 2 else "multiclass"
+        if self.task != expected:
+            raise DataError(
+                f"the task is {self.task!r} with {len(self.classes)} classes",
+                hint=f"With {len(self.classes)} classes the task is '{expected}'.",
+            )
+        for number, sample in enumerate(self.samples):
+            for name, value in sample.items():
+                if not (
+                    value is None or isinstance(value, (str, bool)) or _is_finite_number(value)
+                ):
+                    raise DataError(
+                        f"sample row {number}, column {name!r} holds {value!r}",
+                        hint="A sample row holds text, booleans, finite numbers and null.",
+                    )
+            if set(sample) != set(names):
+                wrong = sorted(set(sample) ^ set(names))
+                raise DataError(
+                    f"sample row {number} and the columns differ in {wrong!r}",
+                    hint="A sample row holds every feature and nothing else.",
+                )
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """Feature names in training order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def column_types(self) -> tuple[ColumnType, ...]:
+        """MLflow type names in training order."""
+        return tuple(column.type for column in self.columns)
+
+    @property
+    def positive_class(self) -> Label | None:
+        """The second of two classes; ``None`` when there are more."""
+        return self.classes[1] if self.task == "binary" else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, of the contract's canonical JSON."""
+        return hashlib.sha256(_dump(self.to_dict(), compact=True).encode()).hexdigest()
+
+    @classmethod
+    def from_frame(cls, features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
+        """Describe training rows.
+
+        Integers become ``long``; an integer column with nulls, which pandas holds as floats,
+        becomes ``double``; text and categories become ``string``.
+
+        Parameters
+        ----------
+        features
+            Shape (n_rows, n_columns), without the target.
+        labels
+            Shape (n_rows,), named after the target; text, integers, booleans or floats.
+        name
+            Of the data.
+
+        Raises
+        ------
+        DataError
+            A column or the labels cannot be promised; says which and what to do.
+        """
+        from twinml.contract._infer import infer
+
+        return infer(features, labels, name=name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contract as plain JSON values, ``format_version`` included."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "task": self.task,
+            "target": self.target,
+            "classes": list(self.classes),
+            "n_rows": self.n_rows,
+            "columns": [
+                {
+                    **asdict(column),
+                    "categories": None if column.categories is None else list(column.categories),
+                }
+                for column in self.columns
+            ],
+            "samples": [dict(sample) for sample in self.samples],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Contract:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        ModelError
+            It is not a contract, or was written by a newer version.
+        """
+        if not isinstance(document, Mapping):
+            raise ModelError(
+                f"the contract is a {type(document).__name__}, not a JSON object",
+                hint="Save the model again.",
+            )
+        version = document.get("format_version")
+        if type(version) is not int or version < 1:
+            raise ModelError(
+                f"the contract's format_version is {version!r}", hint="Save the model again."
+            )
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"the contract has format_version {version}; this twinml reads up to "
+                f"{FORMAT_VERSION}",
+                hint="Update twinml, or save the model again with this version.",
+            )
+        try:
+            return cls(
+                name=_text(document, "name"),
+                task=document["task"],
+                target=_text(document, "target"),
+                classes=tuple(document["classes"]),
+                n_rows=_count(document, "n_rows"),
+                columns=tuple(_column(entry) for entry in document["columns"]),
+                samples=tuple(dict(sample) for sample in document["samples"]),
+            )
+        except KeyError as error:
+            raise ModelError(
+                f"the contract has no {error.args[0]!r}", hint="Save the model again."
+            ) from None
+        except (TypeError, ValueError, DataError) as error:
+            raise ModelError(
+                f"the contract cannot be read: {error}", hint="Save the model again."
+            ) from error
+
+    def to_json(self) -> str:
+        """Return the contract as indented JSON; equal contracts give equal text."""
+        return _dump(self.to_dict(), compact=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Contract:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ModelError
+            It is not JSON, not a contract, or was written by a newer version.
+        """
+        try:
+            document = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(
+                f"the contract is not JSON: {error}", hint="Save the model again."
+            ) from error
+        return cls.from_dict(document)
+
+    def signature(self) -> ModelSignature:
+        """Return the MLflow signature: these columns in, one label out.
+
+        Its only parameter is ``method``: ``predict`` (default) or ``predict_proba``.
+        """
+        from mlflow.models import ModelSignature
+        from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+        by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
+        return ModelSignature(
+            inputs=Schema([ColSpec(DataType[column.type], column.name) for column in self.columns]),
+            outputs=Schema([ColSpec(DataType[by_class[type(self.classes[0])]])]),
+            params=ParamSchema([ParamSpec("method", DataType.string, "predict")]),
+        )
+
+
+def _is_finite_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+def _dump(document: Any, *, compact: bool) -> str:
+    if compact:
+        return json.dumps(
+            document, allow_nan=False, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+        )
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, indent=2)
+
+
+def _refuse_constant(token: str) -> Any:
+    raise ValueError(f"it holds {token}")
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key!r} is {value!r}, expected text")
+    return value
+
+
+def _count(document: Mapping[str, Any], key: str) -> int:
+    value = document[key]
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{key!r} is {value!r}, expected a count")
+    return value
+
+
+def _column(entry: Mapping[str, Any]) -> Column:
+    categories = entry["categories"]
+    if categories is not None and not all(isinstance(value, str) for value in categories):
+        raise TypeError(f"the categories of {entry['name']!r} are not all text")
+    if not isinstance(entry["nullable"], bool):
+        raise TypeError(f"'nullable' of {entry['name']!r} is {entry['nullable']!r}")
+    return Column(
+        name=entry["name"],
+        type=entry["type"],
+        nullable=entry["nullable"],
+        categories=None if categories is None else tuple(categories),
+        minimum=entry["minimum"],
+        maximum=entry["maximum"],
+        description=_text(entry, "description"),
+    )

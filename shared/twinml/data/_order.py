@@ -1,0 +1,128 @@
+"""In what order are the rows? Evidence from the table alone.
+
+In shuffled rows, a value agrees with the value in the row before as often as chance has it:
+the sum of the squared shares of the values. In rows that were written down as they came,
+some columns (a month, a rate) agree far more often. Numbers are compared by decile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinml.data._finding import Finding
+
+__all__ = ["Order", "evidence"]
+
+# Both must hold: far beyond what the best of a hundred shuffled columns reaches by luck,
+# and large enough to matter when there are very many rows.
+STANDARD_ERRORS = 6.0
+EXCESS = 0.05
+# A column in one sequence is evidence enough unless its values are nearly all the same.
+SEQUENCE_STANDARD_ERRORS = 3.0
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the rows' order looks like, and the finding that goes with it, if any."""
+
+    note: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often a row agrees with the row before: found, by chance, and the excess (0 to 1)."""
+
+    found: float
+    chance: float
+    excess: float
+    standard_errors: float
+
+
+def evidence(frame: pd.DataFrame, target: str) -> Order:
+    """Say what order the rows seem to be in.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"month": ["may"] * 60 + ["jun"] * 60, "y": [0, 1] * 60})
+    >>> evidence(frame, "y").note
+    "rows are sorted by 'month'; if that is time, pass --split ordered"
+    """
+    labels = pd.factorize(frame[target])[0]
+    if np.count_nonzero(np.diff(labels)) == labels.max():
+        note = (
+            f"rows are sorted by the target '{target}': an ordered split would hold out rows "
+            "of one class, so split at random"
+        )
+        return Order(note, (Finding("warning", "sorted-by-target", target, note),))
+    columns = [str(column) for column in frame.columns if column != target]
+    runs = [column for column in columns if _in_one_sequence(frame[column])]
+    if runs:
+        column = max(runs, key=lambda name: frame[name].nunique())
+        return Order(f"rows are sorted by '{column}'; if that is time, pass --split ordered")
+    found = {column: agreement(_codes(frame[column])) for column in columns}
+    ordered = {
+        column: value
+        for column, value in found.items()
+        if value.standard_errors > STANDARD_ERRORS and value.excess > EXCESS
+    }
+    if not ordered:
+        return Order(
+            "rows look shuffled: in no column does a row agree with the row before more often "
+            "than chance has it"
+        )
+    column = max(ordered, key=lambda name: ordered[name].excess)
+    best = ordered[column]
+    return Order(
+        f"rows look ordered by '{column}' (a row agrees with the row before in "
+        f"{best.found:.1%} of cases, by chance {best.chance:.1%}); if that is time, pass "
+        "--split ordered"
+    )
+
+
+def agreement(codes: NDArray[np.int64]) -> Agreement:
+    """Measure how often a row has the value of the row before.
+
+    Parameters
+    ----------
+    codes
+        Values as whole numbers from 0; shape (n_rows,).
+    """
+    shares = np.bincount(codes) / len(codes)
+    chance = float((shares**2).sum())
+    if chance >= 1 or len(codes) < 2:
+        return Agreement(1.0, 1.0, 0.0, 0.0)
+    found = float(np.mean(codes[1:] == codes[:-1]))
+    error = float(np.sqrt(chance * (1 - chance) / (len(codes) - 1)))
+    return Agreement(found, chance, (found - chance) / (1 - chance), (found - chance) / error)
+
+
+def _codes(values: pd.Series) -> NDArray[np.int64]:
+    """Return values as small whole numbers: deciles of numbers, positions of texts."""
+    if values.dtype.kind in "if":
+        rank = values.rank(pct=True).to_numpy()
+        deciles = np.minimum(np.floor(rank * BINS), BINS - 1)
+        return np.where(np.isnan(deciles), BINS, deciles).astype(np.int64)
+    codes = pd.factorize(values, use_na_sentinel=False)[0]
+    return codes.astype(np.int64)
+
+
+def _in_one_sequence(values: pd.Series) -> bool:
+    """Tell whether a column only rises, only falls, or never comes back to an earlier value."""
+    distinct = values.nunique()
+    if distinct < 2 or values.isna().any():
+        return False
+    monotonic = bool(values.is_monotonic_increasing or values.is_monotonic_decreasing)
+    if distinct == len(values):
+        return monotonic
+    if values.dtype.kind in "if" and distinct > 2:
+        in_sequence = monotonic
+    else:
+        changes = np.count_nonzero(np.diff(pd.factorize(values)[0]))
+        in_sequence = changes == distinct - 1
+    return in_sequence and (agreement(_codes(values)).standard_errors > SEQUENCE_STANDARD_ERRORS)

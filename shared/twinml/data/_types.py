@@ -1,0 +1,173 @@
+"""Types of text columns: what a CSV cell means, the same on every machine.
+
+A column comes as its distinct texts and, for each row, the position of its text (-1 for an
+empty cell). The rules, in order:
+
+* an empty cell is null;
+* a column whose cells are all whole numbers is ``int64``; with nulls it is ``float64``;
+* a column whose cells are all numbers is ``float64``, each the double nearest to its text;
+  there, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
+* a column whose cells are all ``true`` or ``false`` is ``bool``, unless it has nulls;
+* everything else stays text, character by character. ``NA`` or ``None`` in a text column is
+  a value like any other, because a client that scores can send it as one.
+
+Codes keep their text: ``02139`` does not become 2139, nor do digits that a 64-bit integer
+cannot hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinml.data._finding import Finding
+
+__all__ = ["typed"]
+
+WHOLE = re.compile(r"[+-]?[0-9]+")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(\.[0-9]{3})*,[0-9]+")
+NULL_MARKERS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"})
+BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(
+    ("false", "False", "FALSE"), False
+)
+# Beyond this a double can no longer hold every whole number.
+EXACT_IN_DOUBLE = 2**53
+
+
+def typed(
+    name: str, texts: Sequence[str], positions: NDArray[np.int64]
+) -> tuple[pd.Series, list[Finding]]:
+    """Give a column its type.
+
+    Parameters
+    ----------
+    name
+        The column's name.
+    texts
+        Its distinct texts, none of them empty.
+    positions
+        For each row the index into ``texts``, or -1 for null; shape (n_rows,).
+
+    Returns
+    -------
+    The column as ``int64``, ``float64``, ``bool`` or ``object`` (text, null is NaN), and what
+    is worth saying about how it was read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> column, findings = typed("age", ["30", "NA"], np.array([0, 1, 0]))
+    >>> column.tolist()
+    [30.0, nan, 30.0]
+    >>> findings[0].message
+    "'age' is a number column; 1 cell that holds 'NA' is read as null"
+    """
+    if not texts:
+        return pd.Series(np.full(len(positions), np.nan), name=name), []
+    numeric = np.fromiter((_is_number(text) for text in texts), dtype=bool, count=len(texts))
+    marker = np.fromiter((_is_marker(text) for text in texts), dtype=bool, count=len(texts))
+    if numeric.any() and (numeric | marker).all():
+        return _numbers(name, texts, positions, marker)
+    if (positions >= 0).all() and all(text in BOOLEANS for text in texts):
+        values = np.array([BOOLEANS[text] for text in texts])
+        return pd.Series(values[positions], name=name), []
+    return _text(name, texts, positions), _about_text(name, texts, positions, numeric)
+
+
+def _is_number(text: str) -> bool:
+    text = text.strip()
+    return bool(NUMBER.fullmatch(text) or INFINITE.fullmatch(text))
+
+
+def _is_marker(text: str) -> bool:
+    return text.strip().lower() in NULL_MARKERS
+
+
+def _exceeds(digits: str, limit: int) -> bool:
+    # Python refuses to convert thousands of digits; 20 are beyond 64 bits already.
+    return len(digits) > 20 or abs(int(digits)) > limit
+
+
+def _text(name: str, texts: Sequence[str], positions: NDArray[np.int64]) -> pd.Series:
+    values = np.empty(len(texts) + 1, dtype=object)
+    values[:-1] = texts
+    values[-1] = np.nan
+    return pd.Series(values[positions], name=name, dtype=object)
+
+
+def _numbers(
+    name: str, texts: Sequence[str], positions: NDArray[np.int64], marker: NDArray[np.bool_]
+) -> tuple[pd.Series, list[Finding]]:
+    """Turn a column of numbers and null markers into ``int64`` or ``float64``."""
+    bare = [text.strip() for text in texts]
+    zero = next((text for text in bare if LEADING_ZERO.fullmatch(text)), None)
+    if zero is not None:
+        message = f"'{name}' stays text: it holds codes with leading zeros such as '{_short(zero)}'"
+        return _text(name, texts, positions), [Finding("note", "codes", name, message)]
+    whole = all(m or WHOLE.fullmatch(text) for text, m in zip(bare, marker, strict=True))
+    null = bool((positions < 0).any() or marker.any())
+    if whole:
+        limit = EXACT_IN_DOUBLE if null else 2**63 - 1
+        large = next(
+            (text for text, m in zip(bare, marker, strict=True) if not m and _exceeds(text, limit)),
+            None,
+        )
+        if large is not None:
+            message = f"'{name}' stays text: a number column cannot hold '{_short(large)}' exactly"
+            return _text(name, texts, positions), [Finding("note", "codes", name, message)]
+        if not null:
+            integers = np.array([int(text) for text in bare], dtype=np.int64)
+            return pd.Series(integers[positions], name=name), []
+    doubles = np.full(len(texts) + 1, np.nan)
+    doubles[:-1] = [np.nan if m else float(text) for text, m in zip(bare, marker, strict=True)]
+    findings = []
+    if marker.any():
+        found = ", ".join(f"'{text}'" for text, m in zip(bare, marker, strict=True) if m)
+        count = int(marker[positions[positions >= 0]].sum())
+        cells = "1 cell that holds" if count == 1 else f"{count:,} cells that hold"
+        verb = "is" if count == 1 else "are"
+        message = f"'{name}' is a number column; {cells} {found} {verb} read as null"
+        findings.append(Finding("note", "null-marker", name, message))
+    return pd.Series(doubles[positions], name=name), findings
+
+
+def _about_text(
+    name: str, texts: Sequence[str], positions: NDArray[np.int64], numeric: NDArray[np.bool_]
+) -> list[Finding]:
+    """Say where a text column looks as if it was meant to be something else."""
+    counts = np.bincount(positions[positions >= 0], minlength=len(texts))
+    comma = np.fromiter(
+        (bool(DECIMAL_COMMA.fullmatch(text.strip())) for text in texts), bool, len(texts)
+    )
+    total = int(counts.sum())
+    numbers = int(counts[numeric].sum())
+    commas = int(counts[comma].sum())
+    if commas and 2 * (commas + numbers) >= total and 2 * commas >= total - numbers:
+        example = _short(texts[int(np.flatnonzero(comma)[0])])
+        message = (
+            f"'{name}' looks like numbers with a decimal comma such as '{example}' and is read "
+            "as text; write them with a point"
+        )
+        return [Finding("warning", "decimal-comma", name, message)]
+    if 2 * numbers >= total:
+        first = int(np.flatnonzero(np.isin(positions, np.flatnonzero(~numeric)))[0])
+        others = total - numbers
+        are = "is not a number" if others == 1 else "are not numbers"
+        message = (
+            f"'{name}' mixes numbers and text and is read as text: {others:,} of {total:,} "
+            f"values {are}, the first is '{_short(texts[positions[first]])}' in data row "
+            f"{first + 1:,}"
+        )
+        return [Finding("warning", "mixed-types", name, message)]
+    return []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

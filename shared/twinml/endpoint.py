@@ -1,0 +1,473 @@
+"""One client for any deployed endpoint: this machine's, Azure ML's or MLflow's.
+
+Rows go out in one of the payload dialects, answers come back as plain Python lists::
+
+    rows ──▶ body in a dialect ──▶ POST (key, deployment header) ──▶ labels or probabilities
+                                      │ 429, 502, 503, 504 or no connection: wait and repeat
+                                      └ any other failure: EndpointError with the server's words
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from twinml.errors import Detail, EndpointError, UsageError
+
+__all__ = ["DIALECTS", "Endpoint", "request_body"]
+
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+CONNECT_TIMEOUT = 10.0  # seconds
+FIRST_PAUSE = 0.25  # seconds before the first repeat; doubles from there
+LONGEST_PAUSE = 30.0  # seconds, whatever a Retry-After says
+RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+
+HINTS = {
+    401: "Check the key: `twinml status --show-keys` prints the keys of an endpoint.",
+    403: "Check the key and the rights of its owner.",
+    404: "Check the URL (it ends in /score) and the deployment's name.",
+    413: "Send the rows in smaller chunks.",
+    415: "Send Content-Type: application/json.",
+    429: "The endpoint is busy; send fewer requests at a time.",
+}
+SERVER_HINT = "Read the endpoint's log: twinml logs."
+
+
+def _data(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"data": list(rows)}
+    if method != "predict":
+        body["method"] = method
+    return body
+
+
+def _inputs(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
+    return {"Inputs": {"data": list(rows)}, "GlobalParameters": {"method": method}}
+
+
+def _split(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    columns = list(rows[0])
+    for number, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            odd = sorted(row.keys() ^ rows[0].keys())
+            raise UsageError(
+                f"row {number} has other columns than row 0: {', '.join(odd)}",
+                hint="Give every row the same columns; null stands for a missing value.",
+            )
+    return {
+        "columns": columns,
+        "index": list(range(len(rows))),
+        "data": [[row[column] for column in columns] for row in rows],
+    }
+
+
+def _params(method: str) -> dict[str, Any]:
+    return {} if method == "predict" else {"params": {"method": method}}
+
+
+BODIES: Mapping[str, Callable[[Sequence[Mapping[str, Any]], str], dict[str, Any]]] = {
+    "data": _data,
+    "inputs": _inputs,
+    "input_data": lambda rows, method: {"input_data": _split(rows), **_params(method)},
+    "dataframe_split": lambda rows, method: {"dataframe_split": _split(rows), **_params(method)},
+    "dataframe_records": lambda rows, method: {"dataframe_records": list(rows), **_params(method)},
+    "instances": lambda rows, method: {"instances": list(rows), **_params(method)},
+}
+DIALECTS = tuple(BODIES)
+MLFLOW_DIALECTS = frozenset({"dataframe_split", "dataframe_records", "instances"})
+
+
+def _plain(value: Any) -> Any:
+    """Give ``json`` what it does not know: numpy scalars and arrays."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise UsageError(
+        f"a value of type {type(value).__name__} cannot be sent as JSON",
+        hint="Send numbers, strings, booleans or None.",
+    )
+
+
+def _null_for_nan(value: Any) -> Any:
+    """Replace NaN by ``None``: NaN is not JSON, and null means the same to a double column."""
+    return None if isinstance(value, float) and value != value else value
+
+
+def request_body(
+    rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data", method: str = "predict"
+) -> bytes:
+    """Return ``rows`` as a request body in ``dialect``.
+
+    Raises
+    ------
+    UsageError
+        No rows, an unknown dialect, rows with different columns, or a value JSON cannot hold.
+
+    Examples
+    --------
+    >>> request_body([{"age": 56, "job": "services"}], dialect="data")
+    b'{"data": [{"age": 56, "job": "services"}]}'
+    """
+    if dialect not in BODIES:
+        raise UsageError(
+            f"there is no payload dialect '{dialect}'", hint=f"Known: {', '.join(DIALECTS)}."
+        )
+    if not rows:
+        raise UsageError("there are no rows to score", hint="Give at least one row.")
+    clean = [{name: _null_for_nan(value) for name, value in row.items()} for row in rows]
+    return json.dumps(BODIES[dialect](clean, method), default=_plain).encode()
+
+
+class _Bearer(AuthBase):
+    """Sets the key as ``Authorization: Bearer``.
+
+    An auth object rather than a header, because requests lets ``~/.netrc`` overwrite the header.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class Endpoint:
+    """A deployed endpoint. Keeps its connections open; use it as a context manager.
+
+    Parameters
+    ----------
+    scoring_uri
+        The address that takes scoring requests, such as ``http://127.0.0.1:5001/score``.
+    key
+        One of the endpoint's keys, or ``None`` where none is asked for. Never shown.
+    timeout
+        Seconds to wait for an answer.
+    retries
+        How often a failed request is repeated, for 429, 502, 503, 504 and lost connections.
+        ``post`` never repeats.
+    deployment
+        Name of the deployment that shall answer; ``None`` leaves it to the traffic rules.
+
+    Examples
+    --------
+    >>> endpoint = Endpoint("http://127.0.0.1:5001/score", "a-secret", deployment="blue")
+    >>> endpoint
+    Endpoint('http://127.0.0.1:5001/score', deployment='blue')
+    >>> endpoint.base_uri
+    'http://127.0.0.1:5001'
+    """
+
+    def __init__(
+        self,
+        scoring_uri: str,
+        key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 3,
+        deployment: str | None = None,
+    ) -> None:
+        parts = urlsplit(scoring_uri)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError(
+                f"'{scoring_uri}' is not the URL of an endpoint",
+                hint="It looks like http://127.0.0.1:5001/score.",
+            )
+        self.scoring_uri = scoring_uri.rstrip("/")
+        self.base_uri = self.scoring_uri.removesuffix("/score").removesuffix("/invocations")
+        self.deployment = deployment
+        self.timeout = timeout
+        self.retries = retries
+        self._key = key
+        self._session = requests.Session()
+        self._session.auth = _Bearer(key)
+        # A proxy named in the environment cannot reach this machine's own loopback.
+        self._session.trust_env = not _is_loopback(parts.hostname)
+        if deployment:
+            self._session.headers[DEPLOYMENT_HEADER] = deployment
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+
+    def __repr__(self) -> str:
+        chosen = f", deployment={self.deployment!r}" if self.deployment else ""
+        return f"Endpoint({self.scoring_uri!r}{chosen})"
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data") -> list[Any]:
+        """Return the predicted label of each row, length ``len(rows)``.
+
+        Raises
+        ------
+        EndpointError
+            The endpoint did not answer, or refused; the message holds its own words.
+        UsageError
+            The rows cannot be put in ``dialect``.
+        """
+        return self._predictions(rows, dialect, "predict")
+
+    def score_proba(
+        self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data"
+    ) -> list[list[float]]:
+        """Return class probabilities, ``len(rows)`` lists in the contract's class order.
+
+        Raises
+        ------
+        EndpointError, UsageError
+            As ``score``.
+        """
+        return self._predictions(rows, dialect, "predict_proba")
+
+    def post(
+        self, body: bytes, *, content_type: str = "application/json", route: str | None = None
+    ) -> requests.Response:
+        """Send ``body`` once, as it is, and return the answer whatever its status.
+
+        Parameters
+        ----------
+        body
+            The request body.
+        content_type
+            Its media type.
+        route
+            A path under ``base_uri`` such as ``/invocations``; ``None`` is the scoring URI.
+
+        Raises
+        ------
+        EndpointError
+            Only when no answer came at all.
+        """
+        url = self.scoring_uri if route is None else self._url(route)
+        try:
+            return self._send("POST", url, body, content_type)
+        except requests.RequestException as error:
+            raise self._unreachable(url, error) from error
+
+    def health(self) -> bool:
+        """Tell whether the endpoint answers its health route."""
+        try:
+            response = self._repeat("GET", self._url("/health"))
+            if response.status_code == 404:  # Azure's inference server has only `/`
+                response = self._repeat("GET", self._url("/"))
+        except EndpointError:
+            return False
+        return response.ok
+
+    def swagger(self, version: str = "3") -> dict[str, Any]:
+        """Return the endpoint's OpenAPI document.
+
+        Parameters
+        ----------
+        version
+            ``2``, ``3`` or ``3.1``.
+
+        Raises
+        ------
+        EndpointError
+            The endpoint has no such document or did not answer.
+        """
+        url = self._url("/swagger.json")
+        response = self._repeat("GET", f"{url}?version={version}")
+        document = self._json(url, response)
+        if not isinstance(document, dict):
+            raise EndpointError(f"{url} did not answer with an OpenAPI document", status=502)
+        return document
+
+    # Requests
+
+    def _url(self, route: str) -> str:
+        return f"{self.base_uri}/{route.lstrip('/')}"
+
+    def _send(
+        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
+    ) -> requests.Response:
+        return self._session.request(
+            verb,
+            url,
+            data=body,
+            headers={"Content-Type": content_type} if content_type else None,
+            timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
+            # A redirected POST would arrive as a GET without its rows.
+            allow_redirects=False,
+        )
+
+    def _repeat(
+        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
+    ) -> requests.Response:
+        """Send until an answer comes that a repeat would not change."""
+        for attempt in range(self.retries + 1):
+            last = attempt == self.retries
+            try:
+                response = self._send(verb, url, body, content_type)
+            except requests.ReadTimeout as error:
+                # The endpoint is at work on it; a repeat would double its load.
+                raise self._unreachable(url, error) from error
+            except requests.RequestException as error:
+                if last:
+                    raise self._unreachable(url, error) from error
+                time.sleep(_pause(attempt, None))
+                continue
+            if last or response.status_code not in RETRIED_STATUSES:
+                return response
+            time.sleep(_pause(attempt, response.headers.get("Retry-After")))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    # Answers
+
+    def _predictions(
+        self, rows: Sequence[Mapping[str, Any]], dialect: str, method: str
+    ) -> list[Any]:
+        body = request_body(rows, dialect=dialect, method=method)
+        url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
+        reply = self._json(url, self._repeat("POST", url, body, "application/json"))
+        predictions = self._unwrapped(url, reply)
+        if len(predictions) != len(rows):
+            raise EndpointError(
+                f"{url} answered {len(predictions)} predictions for {len(rows)} rows",
+                hint=SERVER_HINT,
+                status=502,
+            )
+        return predictions
+
+    def _unwrapped(self, url: str, reply: Any) -> list[Any]:
+        """Take the predictions out of a reply in any dialect."""
+        if isinstance(reply, str):  # Azure ML v1: a JSON string that holds JSON
+            try:
+                reply = json.loads(reply)
+            except ValueError:
+                raise EndpointError(
+                    f"{url} answered with the text '{self._safe(reply)}'",
+                    hint=SERVER_HINT,
+                    status=502,
+                ) from None
+        if isinstance(reply, list):
+            return reply
+        if isinstance(reply, dict):
+            for name in ("predictions", "Results", "result"):
+                if isinstance(reply.get(name), list):
+                    return list(reply[name])
+            if "error" in reply:  # Azure ML v1 scripts report errors with status 200
+                raise EndpointError(
+                    f"{url} answered with an error: {self._safe(str(reply['error']))}",
+                    hint=SERVER_HINT,
+                    status=502,
+                )
+        raise EndpointError(f"{url} answered without predictions", hint=SERVER_HINT, status=502)
+
+    def _json(self, url: str, response: requests.Response) -> Any:
+        if not 200 <= response.status_code < 300:
+            raise self.refusal(response)
+        try:
+            return response.json()
+        except ValueError:
+            raise EndpointError(
+                f"{url} answered {response.status_code} with something that is not JSON",
+                hint="Check that the URL is that of an endpoint.",
+                status=502,
+            ) from None
+
+    def refusal(self, response: requests.Response) -> EndpointError:
+        """Return the error that an answer outside 2xx stands for, with the server's words."""
+        status = response.status_code
+        try:
+            shape = response.json()
+        except ValueError:
+            shape = response.text if "html" not in response.headers.get("Content-Type", "") else ""
+        hint = HINTS.get(status, SERVER_HINT if status >= 500 else None)
+        details: list[Detail] = []
+        words: Any = shape
+        if isinstance(shape, dict):
+            inner = shape.get("error")
+            words = shape.get("message") or (
+                inner.get("message") if isinstance(inner, dict) else inner
+            )
+            if isinstance(shape.get("hint"), str):
+                hint = self._safe(shape["hint"])
+            details = [
+                Detail(
+                    row=item.get("row"),
+                    column=item.get("column"),
+                    value=item.get("value"),
+                    expected=item.get("expected"),
+                )
+                for item in shape.get("details") or []
+                if isinstance(item, dict)
+            ]
+        said = self._safe(str(words)) if words else response.reason or "no reason given"
+        return EndpointError(
+            f"{response.url} answered {status}: {said}", hint=hint, details=details, status=status
+        )
+
+    def _unreachable(self, url: str, error: requests.RequestException) -> EndpointError:
+        if isinstance(error, requests.ReadTimeout):
+            return EndpointError(
+                f"{url} did not answer within {self.timeout:g} s",
+                hint="Send fewer rows at a time, or allow more time.",
+                status=504,
+            )
+        return EndpointError(
+            f"{url} cannot be reached ({type(error).__name__})",
+            hint="Check the URL and that the endpoint runs: twinml status.",
+        )
+
+    def _safe(self, text: str) -> str:
+        """Shorten what a server said and blot out the key, should it repeat it."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        text = " ".join(text.split())
+        return text if len(text) <= 500 else f"{text[:500]}…"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _pause(attempt: int, retry_after: str | None) -> float:
+    """Return the seconds to wait after failed attempt number ``attempt`` (from 0)."""
+    if retry_after is not None:
+        asked = _seconds(retry_after)
+        if asked is not None:
+            return min(max(asked, 0.0), LONGEST_PAUSE)
+    longest = min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE)
+    # Jitter keeps clients that failed together from coming back together.
+    return random.uniform(longest / 2, longest)  # noqa: S311
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Read a Retry-After header: seconds or an HTTP date."""
+    if retry_after.strip().isdigit():
+        return float(retry_after)
+    try:
+        when = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

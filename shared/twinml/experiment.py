@@ -1,0 +1,116 @@
+"""A training run with its records: train, save the model, log everything, or reuse.
+
+The fingerprint of a run covers the data, the options and the versions of the packages that
+compute. A run with the same fingerprint that is complete is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinml import model, settings
+from twinml.data import Dataset
+from twinml.tracking import LoggedRun, Tracking
+
+if TYPE_CHECKING:
+    from twinml.training import Progress, TrainingOptions
+
+__all__ = ["Experiment", "fingerprint", "model_folder", "run"]
+
+_COMPUTING = ("twinml", "flaml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A complete training run in MLflow, and whether it was found rather than done."""
+
+    logged: LoggedRun
+    digest: str
+    directory: Path
+    reused: bool
+
+
+def model_folder(digest: str) -> Path:
+    """Return where the model directory with this digest is kept on this machine."""
+    return settings.home() / "models" / digest
+
+
+def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
+    """Return a SHA-256 that changes with everything that could change the model."""
+    parts = {
+        "data": dataset.digest,
+        "target": dataset.target,
+        "features": list(dataset.features.columns),
+        "options": {k: v for k, v in options.to_dict().items() if k != "jobs"},
+        "versions": {name: version(name) for name in _COMPUTING},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def run(
+    dataset: Dataset,
+    options: TrainingOptions,
+    tracking: Tracking,
+    *,
+    again: bool = False,
+    progress: Callable[[Progress], None] = lambda moment: None,
+) -> Experiment:
+    """Train and log, or return the complete run with the same fingerprint.
+
+    Parameters
+    ----------
+    again
+        Train even if such a run is there.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As ``twinml.training.train``.
+    """
+    mark = fingerprint(dataset, options)
+    if not again:
+        found = tracking.find(dataset.name, mark)
+        if found is not None:
+            digest = tracking.digest_of(found.run_id)
+            directory = tracking.download(found.model_uri, model_folder(digest))
+            return Experiment(found, digest, directory, reused=True)
+    from twinml.training import train
+
+    result = train(dataset, options, progress)
+    models = settings.home() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:
+        saved = Path(scratch) / "model"
+        digest = model.save(
+            result.pipeline,
+            result.contract,
+            saved,
+            metrics={name: held.value for name, held in result.test.metrics.items()},
+            extra={
+                "best": result.best.name,
+                "metric": result.metric,
+                "threshold": result.threshold,
+                "split": result.test.split,
+                "data": dataset.digest,
+            },
+        )
+        directory = model_folder(digest)
+        if not directory.exists():
+            saved.rename(directory)
+    # An interrupted search is a good model but not what the options asked for, so it is
+    # logged without the fingerprint: the next run searches in full.
+    logged = tracking.log(
+        result,
+        dataset,
+        directory,
+        fingerprint="" if result.interrupted else mark,
+        digest=digest,
+    )
+    return Experiment(logged, digest, directory, reused=False)

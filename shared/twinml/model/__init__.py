@@ -1,0 +1,21 @@
+"""The model: an MLflow model directory that loads without twinml and FLAML."""
+
+from twinml.model._directory import (
+    digest,
+    load_contract,
+    load_predictor,
+    metadata,
+    requirements,
+    save,
+)
+from twinml.model._scoring import Scorer
+
+__all__ = [
+    "Scorer",
+    "digest",
+    "load_contract",
+    "load_predictor",
+    "metadata",
+    "requirements",
+    "save",
+]

@@ -1,0 +1,235 @@
+"""A model directory: an MLflow model that loads without this package.
+
+::
+
+    model/
+    ├── MLmodel                  flavours python_function and sklearn, signature, metadata
+    ├── contract.json            the promise: columns, types, classes, ranges, samples
+    ├── swagger2.json, swagger3.json   as Azure's scoring server serves them
+    ├── input_example.json, serving_input_example.json
+    ├── requirements.txt, conda.yaml, python_env.yaml   pinned
+    ├── code/twinml_scoring_v1.py
+    └── data/pipeline.pkl        the fitted scikit-learn pipeline
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from twinml.contract import Contract, openapi
+from twinml.errors import ModelError
+from twinml.model import _scoring
+from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
+
+__all__ = ["digest", "load_contract", "load_predictor", "metadata", "requirements", "save"]
+
+SCORING_MODULE = "twinml_scoring_v1"
+# Azure's generated scoring script imports it; without it a no-code deployment answers 502.
+MONITORING = "azureml-ai-monitoring==1.0.0"
+_ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+_LEARNERS = {"lightgbm": "lightgbm", "xgboost": "xgboost", "catboost": "catboost"}
+
+
+def requirements(pipeline: Any) -> list[str]:
+    """Return the pinned packages that ``pipeline`` needs to load and predict.
+
+    Learner packages are listed only where the pickle really refers to them.
+    """
+    stored = pickle.dumps(pipeline, protocol=5)
+    names = list(_ALWAYS)
+    names += [name for module, name in _LEARNERS.items() if module.encode() in stored]
+    pinned = []
+    for name in names:
+        try:
+            pinned.append(f"{name}=={version(name)}")
+        except PackageNotFoundError as error:
+            raise ModelError(
+                f"the pipeline needs {name}, which is not installed here",
+                hint=f"Install {name} in the version that the model was trained with.",
+            ) from error
+    return [*sorted(pinned), MONITORING]
+
+
+def save(
+    pipeline: Any,
+    contract: Contract,
+    directory: Path,
+    *,
+    metrics: Mapping[str, float] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """Write a model directory and return its digest.
+
+    Parameters
+    ----------
+    pipeline
+        Fitted; takes the contract's raw feature frame.
+    metrics, extra
+        Go into the metadata of ``MLmodel``: figures of the test rows, threshold and the like.
+
+    Raises
+    ------
+    ModelError
+        ``directory`` exists and holds something, or the pipeline needs twinml or FLAML.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise ModelError(
+            "the folder for the model is not empty", hint="Name one that does not exist yet."
+        )
+    stored = pickle.dumps(pipeline, protocol=5)
+    for package in (b"twinml", b"flaml"):
+        if package in stored:
+            raise ModelError(
+                f"the pipeline holds an object of {package.decode()}, "
+                "so it would not load elsewhere",
+                hint="Use estimators of scikit-learn, LightGBM, XGBoost or CatBoost.",
+            )
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    import pandas as pd
+    import sklearn
+    from mlflow.models import Model
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    pinned = requirements(pipeline)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".saving-") as scratch:
+        folder = Path(scratch)
+        (folder / PIPELINE).write_bytes(stored)
+        code = folder / f"{SCORING_MODULE}.py"
+        shutil.copyfile(Path(str(_scoring.__file__)), code)
+        whole = _digest(stored, contract, pinned, code.read_bytes())
+        model = Model(
+            metadata={
+                "twinml": {
+                    "digest": whole,
+                    "task": contract.task,
+                    "target": contract.target,
+                    "classes": list(contract.classes),
+                    "metrics": dict(metrics or {}),
+                    **dict(extra or {}),
+                }
+            }
+        )
+        # Loads with mlflow.sklearn.load_model as well, for those who want the pipeline.
+        model.add_flavor(
+            "sklearn",
+            pickled_model=f"data/{PIPELINE}",
+            sklearn_version=sklearn.__version__,
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
+            code="code",
+        )
+        made = folder / "model"
+        mlflow.pyfunc.save_model(
+            path=str(made),
+            loader_module=SCORING_MODULE,
+            data_path=str(folder / PIPELINE),
+            code_paths=[str(code)],
+            mlflow_model=model,
+            signature=contract.signature(),
+            input_example=pd.DataFrame(list(contract.samples), columns=contract.column_names),
+            pip_requirements=pinned,
+        )
+        (made / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+        for number in ("2", "3"):
+            document = openapi(contract, version=number)
+            (made / f"swagger{number}.json").write_text(
+                json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
+            )
+        for compiled in made.rglob("__pycache__"):
+            shutil.rmtree(compiled)
+        if directory.exists():
+            directory.rmdir()
+        made.rename(directory)
+    return whole
+
+
+def _digest(stored: bytes, contract: Contract, pinned: list[str], code: bytes) -> str:
+    """Return the SHA-256 of all that a prediction depends on, and of nothing else."""
+    whole = hashlib.sha256()
+    for part in (stored, contract.to_json().encode(), "\n".join(pinned).encode(), code):
+        whole.update(hashlib.sha256(part).digest())
+    return whole.hexdigest()
+
+
+def metadata(directory: Path) -> dict[str, Any]:
+    """Return what ``save`` wrote into ``MLmodel``; empty for models made elsewhere."""
+    import yaml
+
+    path = directory / "MLmodel"
+    if not path.is_file():
+        raise ModelError(
+            f"there is no MLflow model in {directory}", hint="Name a folder with an MLmodel file."
+        )
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = (content.get("metadata") or {}).get("twinml") or {}
+    return dict(found)
+
+
+def digest(directory: Path) -> str:
+    """Return the digest that ``save`` gave, checked against the files.
+
+    Raises
+    ------
+    ModelError
+        The files are not those that were saved.
+    """
+    stated = metadata(directory).get("digest")
+    if stated is None:
+        raise ModelError(
+            f"the model in {directory} has no digest: it was not saved by twinml",
+            hint="Save it with twinml.model.save.",
+        )
+    pinned = (directory / "requirements.txt").read_text(encoding="utf-8").split()
+    found = _digest(
+        (directory / "data" / PIPELINE).read_bytes(),
+        load_contract(directory),
+        pinned,
+        (directory / "code" / f"{SCORING_MODULE}.py").read_bytes(),
+    )
+    if found != stated:
+        raise ModelError(
+            f"the model in {directory} was changed after it was saved: "
+            f"its digest is {found[:12]}, expected {stated[:12]}",
+            hint="Download or train it again.",
+        )
+    return found
+
+
+def load_contract(directory: Path) -> Contract:
+    """Return the contract of a model directory.
+
+    Raises
+    ------
+    ModelError
+        There is none, or a newer version of twinml wrote it.
+    """
+    path = directory / "contract.json"
+    if not path.is_file():
+        raise ModelError(
+            f"there is no contract.json in {directory}",
+            hint="Name a model directory that twinml saved.",
+        )
+    return Contract.from_json(path.read_text(encoding="utf-8"))
+
+
+def load_predictor(directory: Path) -> Scorer:
+    """Return the model's scorer: ``predict(frame)`` and ``predict_proba(frame)``.
+
+    Does what ``mlflow.pyfunc.load_model`` does, without importing MLflow and without its
+    schema check: the contract's parser has checked the frame already.
+    """
+    pickled = directory / "data" / PIPELINE
+    if not pickled.is_file():
+        raise ModelError(
+            f"there is no pipeline in {directory}",
+            hint="Name a model directory that twinml saved.",
+        )
+    return Scorer(load_pipeline(pickled))

@@ -1,0 +1,187 @@
+"""A client of a published pipeline's REST endpoint: its URI and a key are all it needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from twinml.errors import (
+    Detail,
+    NotFound,
+    PayloadError,
+    PlatformError,
+    PlatformUnavailable,
+)
+from twinml.platform import PipelineJob
+
+__all__ = ["ENDED", "PipelineClient"]
+
+ENDED = ("Completed", "Failed", "Canceled")
+POLL_SECONDS = 0.2
+
+
+class _Bearer(AuthBase):
+    """Sends the key; unlike a header, it is not replaced by what ``.netrc`` holds."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class PipelineClient:
+    """Starts and watches the jobs of one published pipeline.
+
+    Parameters
+    ----------
+    uri
+        Where jobs are started, as in ``PipelineInfo.uri``: ``http://…/pipelines/NAME/jobs``.
+    key
+        Either key of the endpoint.
+    timeout
+        Seconds to wait for an answer.
+
+    Raises
+    ------
+    NotFound
+        From every method: there is no such pipeline or job.
+    PayloadError
+        From ``submit``: the inputs do not fit the definition; ``details`` names them.
+    PlatformUnavailable
+        From every method: nothing answers there.
+    PlatformError
+        From every method: the key is not accepted, or the service failed.
+
+    Examples
+    --------
+    >>> PipelineClient("http://127.0.0.1:8001/pipelines/training/jobs", "secret")
+    PipelineClient('http://127.0.0.1:8001/pipelines/training/jobs')
+    """
+
+    def __init__(self, uri: str, key: str, *, timeout: float = 30.0) -> None:
+        self.uri = uri.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.auth = _Bearer(key)
+        # A proxy that the environment names does not lead to this machine.
+        self._session.trust_env = urlsplit(uri).hostname not in ("127.0.0.1", "localhost", "::1")
+
+    def __repr__(self) -> str:
+        return f"PipelineClient({self.uri!r})"
+
+    def __enter__(self) -> PipelineClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def submit(self, inputs: Mapping[str, Any] | None = None) -> PipelineJob:
+        """Start a job; it is sent once only, because a second try could start a second job."""
+        reply = self._call("POST", "", json={"inputs": dict(inputs or {})})
+        return _job(reply.json())
+
+    def job(self, job_id: str) -> PipelineJob:
+        """Describe a job."""
+        return _job(self.details(job_id))
+
+    def details(self, job_id: str) -> dict[str, Any]:
+        """Return all that the service says about a job, its steps included."""
+        details: dict[str, Any] = self._call("GET", _path(job_id)).json()
+        return details
+
+    def jobs(self, *, status: str | None = None, limit: int | None = None) -> list[PipelineJob]:
+        """List jobs, newest first."""
+        reply = self._call("GET", "", params={"status": status, "limit": limit})
+        return [_job(item) for item in reply.json()["jobs"]]
+
+    def logs(self, job_id: str) -> str:
+        """Return what the steps of a job printed so far."""
+        return self._call("GET", f"{_path(job_id)}/logs").content.decode()
+
+    def cancel(self, job_id: str) -> PipelineJob:
+        """End a job; one that runs is ``Canceled`` a moment later."""
+        return _job(self._call("POST", f"{_path(job_id)}/cancel").json())
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> PipelineJob:
+        """Return the job once it has ended.
+
+        Raises
+        ------
+        PlatformError
+            It has not after ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            job = self.job(job_id)
+            if job.status in ENDED:
+                return job
+            if deadline is not None and time.monotonic() > deadline:
+                raise PlatformError(
+                    f"job '{job_id}' is {job.status} after {timeout:g} s",
+                    hint="Wait longer, or look at its logs.",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        try:
+            reply = self._session.request(
+                method, f"{self.uri}{path}", timeout=self._timeout, **arguments
+            )
+        except requests.RequestException as error:
+            raise PlatformUnavailable(
+                f"the pipeline endpoint {self.uri} does not answer ({type(error).__name__})",
+                hint="See whether it is running: twinml status.",
+            ) from error
+        if not reply.ok:
+            raise _error(reply)
+        return reply
+
+
+def _path(job_id: str) -> str:
+    return f"/{quote(job_id, safe='')}"
+
+
+def _error(reply: requests.Response) -> PlatformError | PayloadError:
+    """Return the error that a reply in twinml's shape describes, or any other failed reply."""
+    try:
+        shape = reply.json()
+        message, hint = str(shape["message"]), shape.get("hint")
+        details = [Detail(**item) for item in shape.get("details", [])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return PlatformError(f"the pipeline endpoint answered {reply.status_code}")
+    if reply.status_code == 404:
+        return NotFound(message, hint=hint, details=details)
+    if reply.status_code in (400, 413, 415):
+        return PayloadError(message, hint=hint, details=details, status=reply.status_code)
+    return PlatformError(message, hint=hint, details=details)
+
+
+def _job(content: Mapping[str, Any]) -> PipelineJob:
+    return PipelineJob(
+        id=content["id"],
+        pipeline=content["pipeline"],
+        status=content["status"],
+        inputs=content["inputs"],
+        outputs=content["outputs"],
+        error=content["error"],
+        created=content["created"],
+        started=content["started"],
+        ended=content["ended"],
+    )

@@ -1,0 +1,42 @@
+"""Where twinml keeps its state, and the environment that its processes run in.
+
+One folder holds everything that is made on this machine: ``$TWINML_HOME``, by default
+``.twinml`` in the current folder::
+
+    .twinml/
+    ├── mlflow.db, mlartifacts/   tracking store and registry (MLflow on SQLite)
+    ├── data/                     registered data assets, by name and version
+    ├── endpoints/                deployed endpoints: state, keys (0600), logs
+    ├── pipelines/                published pipelines and their jobs
+    └── reports/                  one HTML report a run
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["home", "quiet_libraries", "tracking_uri"]
+
+
+def home() -> Path:
+    """Return the state folder as an absolute path; it may not exist yet."""
+    return Path(os.environ.get("TWINML_HOME", ".twinml")).expanduser().resolve()
+
+
+def tracking_uri() -> str:
+    """Return MLflow's tracking and registry URI: ``MLFLOW_TRACKING_URI``, else SQLite at home."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries that we use offline and off the terminal.
+
+    To be called before mlflow is first imported. MLflow would otherwise ask for its
+    telemetry settings over the network and print Alembic's migrations.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")

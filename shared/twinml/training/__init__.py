@@ -1,0 +1,18 @@
+"""Search for a model, join the best, refit and estimate honestly: ``train``."""
+
+from twinml.training._train import train
+from twinml.training.options import TrainingOptions, parse_seconds
+from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult, Trial
+from twinml.training.search import Progress
+
+__all__ = [
+    "Candidate",
+    "Evaluation",
+    "Interval",
+    "Progress",
+    "TrainingOptions",
+    "TrainingResult",
+    "Trial",
+    "parse_seconds",
+    "train",
+]

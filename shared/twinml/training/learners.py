@@ -1,0 +1,284 @@
+"""The learners that the search may use: how each is built, where its search starts.
+
+Every learner starts from a configuration that is good on most tables, so that the first
+round alone gives a useful ensemble, and searches from there with FLAML. All run on one
+thread: the search runs several configurations at the same time instead, which uses the
+cores better on tables of this size and makes the result independent of their number.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from flaml import tune
+from lightgbm import LGBMClassifier
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from xgboost import XGBClassifier
+
+from twinml.errors import UsageError
+from twinml.training.preprocessing import linear_features
+
+__all__ = ["LEARNERS", "Learner", "Shape", "installed", "select"]
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a learner may know of the encoded training rows before it is built."""
+
+    n_codes: int
+    n_classes: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One kind of model and its search space.
+
+    Attributes
+    ----------
+    name
+        As on the leaderboard.
+    build
+        From a configuration, the encoded rows and their shape to an unfitted estimator.
+    space
+        FLAML search space.
+    start
+        The configuration that is tried first.
+    work
+        Cost of a configuration on any unit that is linear in time; ratios are what is used.
+    package
+        The optional package that it needs, if any.
+    """
+
+    name: str
+    build: Callable[[Config, NDArray[np.float64], Shape], Any]
+    space: Callable[[], dict[str, Any]]
+    start: Config
+    work: Callable[[Config], float]
+    package: str | None = field(default=None)
+
+
+def _lightgbm(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return LGBMClassifier(
+        **config,
+        subsample=0.8,
+        subsample_freq=1,
+        n_jobs=1,
+        random_state=shape.seed,
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+
+
+def _xgboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return XGBClassifier(
+        **config, subsample=0.8, tree_method="hist", n_jobs=1, random_state=shape.seed, verbosity=0
+    )
+
+
+def _hist_gradient_boosting(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return HistGradientBoostingClassifier(**config, early_stopping=False, random_state=shape.seed)
+
+
+def _random_forest(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return RandomForestClassifier(**config, n_jobs=1, random_state=shape.seed)
+
+
+def _extra_trees(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return ExtraTreesClassifier(**config, bootstrap=True, n_jobs=1, random_state=shape.seed)
+
+
+def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    return make_pipeline(
+        linear_features(X, shape.n_codes), LogisticRegression(**config, max_iter=200, tol=1e-3)
+    )
+
+
+def _catboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    from catboost import CatBoostClassifier
+
+    return CatBoostClassifier(
+        **config,
+        thread_count=1,
+        random_seed=shape.seed,
+        allow_writing_files=False,
+        verbose=False,
+    )
+
+
+def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
+    # Histograms cost the same at every leaf's parent, the rest grows with the leaves.
+    return lambda config: float(config[rounds]) * (8.0 + leaves(config))
+
+
+def _forest_work(config: Config) -> float:
+    return (
+        float(config["n_estimators"])
+        * float(config["max_features"])
+        * float(config.get("max_samples", 1.0))
+        * float(np.log2(2.0 + 20_000.0 / config["min_samples_leaf"]))
+    )
+
+
+# In the order of the first round when a number of trials is given: the most useful first.
+LEARNERS: tuple[Learner, ...] = (
+    Learner(
+        "LightGBM",
+        _lightgbm,
+        lambda: {
+            "n_estimators": tune.lograndint(60, 800),
+            "learning_rate": tune.loguniform(0.01, 0.2),
+            "num_leaves": tune.lograndint(4, 96),
+            "min_child_samples": tune.lograndint(5, 300),
+            "colsample_bytree": tune.uniform(0.3, 1.0),
+            "reg_lambda": tune.loguniform(1e-3, 100.0),
+        },
+        {
+            "n_estimators": 200,
+            "learning_rate": 0.05,
+            "num_leaves": 15,
+            "min_child_samples": 40,
+            "colsample_bytree": 0.6,
+            "reg_lambda": 5.0,
+        },
+        _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+    ),
+    Learner(
+        "RandomForest",
+        _random_forest,
+        lambda: {
+            "n_estimators": tune.lograndint(60, 300),
+            "min_samples_leaf": tune.lograndint(1, 60),
+            "max_features": tune.uniform(0.1, 1.0),
+            "max_samples": tune.uniform(0.3, 0.95),
+        },
+        {"n_estimators": 120, "min_samples_leaf": 5, "max_features": 0.4, "max_samples": 0.5},
+        _forest_work,
+    ),
+    Learner(
+        "HistGradientBoosting",
+        _hist_gradient_boosting,
+        lambda: {
+            "max_iter": tune.lograndint(50, 500),
+            "learning_rate": tune.loguniform(0.01, 0.2),
+            "max_leaf_nodes": tune.lograndint(4, 64),
+            "min_samples_leaf": tune.lograndint(5, 300),
+            "l2_regularization": tune.loguniform(1e-3, 100.0),
+            "max_features": tune.uniform(0.3, 1.0),
+        },
+        {
+            "max_iter": 150,
+            "learning_rate": 0.05,
+            "max_leaf_nodes": 15,
+            "min_samples_leaf": 40,
+            "l2_regularization": 5.0,
+            "max_features": 0.5,
+        },
+        _boosting_work("max_iter", lambda config: float(config["max_leaf_nodes"])),
+    ),
+    Learner(
+        "XGBoost",
+        _xgboost,
+        lambda: {
+            "n_estimators": tune.lograndint(60, 800),
+            "learning_rate": tune.loguniform(0.01, 0.2),
+            "max_depth": tune.randint(2, 9),
+            "min_child_weight": tune.loguniform(1.0, 100.0),
+            "colsample_bytree": tune.uniform(0.3, 1.0),
+            "reg_lambda": tune.loguniform(1e-2, 100.0),
+        },
+        {
+            "n_estimators": 250,
+            "learning_rate": 0.05,
+            "max_depth": 4,
+            "min_child_weight": 8.0,
+            "colsample_bytree": 0.6,
+            "reg_lambda": 3.0,
+        },
+        _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
+    ),
+    Learner(
+        "ExtraTrees",
+        _extra_trees,
+        lambda: {
+            "n_estimators": tune.lograndint(60, 300),
+            "min_samples_leaf": tune.lograndint(1, 60),
+            "max_features": tune.uniform(0.1, 1.0),
+            "max_samples": tune.uniform(0.3, 0.95),
+        },
+        {"n_estimators": 100, "min_samples_leaf": 4, "max_features": 0.7, "max_samples": 0.7},
+        _forest_work,
+    ),
+    Learner(
+        "LogisticRegression",
+        _logistic_regression,
+        lambda: {"C": tune.loguniform(1e-3, 100.0)},
+        {"C": 0.3},
+        lambda config: 1.0,
+    ),
+    Learner(
+        "CatBoost",
+        _catboost,
+        lambda: {
+            "iterations": tune.lograndint(60, 600),
+            "learning_rate": tune.loguniform(0.01, 0.2),
+            "depth": tune.randint(3, 8),
+            "l2_leaf_reg": tune.loguniform(0.5, 50.0),
+        },
+        {"iterations": 250, "learning_rate": 0.06, "depth": 6, "l2_leaf_reg": 3.0},
+        lambda config: float(config["iterations"]) * (16.0 + 2.0 ** config["depth"]),
+        package="catboost",
+    ),
+)
+
+
+def installed() -> tuple[Learner, ...]:
+    """Return the learners whose packages are installed."""
+    return tuple(
+        learner
+        for learner in LEARNERS
+        if learner.package is None or importlib.util.find_spec(learner.package) is not None
+    )
+
+
+def select(names: tuple[str, ...]) -> tuple[Learner, ...]:
+    """Return the learners called ``names``, in their own order; all installed for none.
+
+    Raises
+    ------
+    UsageError
+        A name is unknown, or its package is not installed.
+    """
+    if not names:
+        return installed()
+    known = {learner.name.lower(): learner for learner in LEARNERS}
+    there = {learner.name for learner in installed()}
+    chosen = []
+    for name in names:
+        learner = known.get(name.lower())
+        if learner is None:
+            raise UsageError(
+                f"there is no learner {name!r}",
+                hint=f"Choose from {', '.join(learner.name for learner in LEARNERS)}.",
+            )
+        if learner.name not in there:
+            raise UsageError(
+                f"{learner.name} needs the package {learner.package}, which is not installed",
+                hint=f"Install it: pip install 'twinml[{learner.package}]'.",
+            )
+        chosen.append(learner)
+    return tuple(learner for learner in LEARNERS if learner in chosen)

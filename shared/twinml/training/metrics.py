@@ -1,0 +1,250 @@
+"""Metrics of class probabilities, with bootstrap intervals, for any number of classes.
+
+All take labels as class indices of shape (n,) and probabilities of shape (n, k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
+
+from twinml.training.result import Interval
+
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "METRICS",
+    "bootstrap",
+    "confusion",
+    "decide",
+    "score",
+    "tune_threshold",
+]
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+# In the order in which they are shown.
+METRICS: tuple[str, ...] = (
+    "roc_auc",
+    "log_loss",
+    "accuracy",
+    "balanced_accuracy",
+    "average_precision",
+    "f1",
+    "brier",
+)
+HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
+
+
+def decide(probabilities: Probabilities, threshold: float | None) -> Labels:
+    """Return the predicted class indices, shape (n,).
+
+    Binary with a threshold other than 0.5: class 1 where its probability is at least
+    ``threshold``, as scikit-learn's ``FixedThresholdClassifier`` does; else the most probable
+    class, the first of equals.
+    """
+    if threshold not in (None, 0.5) and probabilities.shape[1] == 2:
+        return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
+    return np.asarray(np.argmax(probabilities, axis=1), dtype=np.int64)
+
+
+def confusion(labels: Labels, predicted: Labels, n_classes: int) -> NDArray[np.int64]:
+    """Return counts of shape (n_classes, n_classes); rows are the true classes."""
+    counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes).astype(np.int64)
+
+
+def score(
+    labels: Labels, probabilities: Probabilities, threshold: float | None = None
+) -> dict[str, float]:
+    """Return every metric by name.
+
+    Multi-class: ``roc_auc`` is one-vs-rest, ``average_precision`` and ``f1`` are macro means,
+    ``brier`` is the mean squared distance to the one-hot truth, halved, so that the binary
+    case is the usual one. A metric that the rows cannot give (one class only) is ``nan``.
+    """
+    n_classes = probabilities.shape[1]
+    predicted = decide(probabilities, threshold)
+    truth = np.eye(n_classes)[labels]
+    every_class = len(np.unique(labels)) == n_classes
+    if not every_class:
+        auc = precision = float("nan")
+    elif n_classes == 2:
+        auc = float(roc_auc_score(labels, probabilities[:, 1]))
+        precision = float(average_precision_score(labels, probabilities[:, 1]))
+    else:
+        auc = float(roc_auc_score(truth, probabilities, average="macro"))
+        precision = float(average_precision_score(truth, probabilities, average="macro"))
+    average = "binary" if n_classes == 2 else "macro"
+    # balanced_accuracy_score warns about predicted classes that no row has; recall of the
+    # classes that there are is what is meant.
+    present = np.unique(labels)
+    recalls = [float(np.mean(predicted[labels == index] == index)) for index in present]
+    balanced = (
+        float(np.mean(recalls))
+        if len(present) < n_classes
+        else float(balanced_accuracy_score(labels, predicted))
+    )
+    return {
+        "roc_auc": auc,
+        "log_loss": float(log_loss(labels, probabilities, labels=np.arange(n_classes))),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "balanced_accuracy": balanced,
+        "average_precision": precision,
+        "f1": float(f1_score(labels, predicted, average=average, zero_division=0.0)),
+        "brier": float(np.mean(np.sum((probabilities - truth) ** 2, axis=1)) / 2.0),
+    }
+
+
+def bootstrap(
+    labels: Labels,
+    probabilities: Probabilities,
+    threshold: float | None = None,
+    *,
+    resamples: int = 400,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return every metric with its 95 % percentile interval over resampled rows.
+
+    A resample is held as a count per row, so the sorts behind AUC and average precision are
+    done once: 400 resamples of 9,000 rows take well under a second.
+    """
+    points = score(labels, probabilities, threshold)
+    n = len(probabilities)
+    rng = np.random.default_rng(seed)
+    # Blocks bound the memory: at most about 4 million counts at a time.
+    block = max(1, min(resamples, 4_000_000 // max(n, 1)))
+    measure = _measures(labels, probabilities, threshold)
+    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        counts = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
+        for name, function in measure.items():
+            drawn[name].append(function(counts))
+    intervals = {}
+    for name in METRICS:
+        values = np.concatenate(drawn[name])
+        values = values[np.isfinite(values)]
+        low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
+        intervals[name] = Interval(points[name], float(low), float(high))
+    return intervals
+
+
+Counts = NDArray[np.float64]
+Measure = Callable[[Counts], NDArray[np.float64]]
+
+
+def _measures(
+    labels: Labels, probabilities: Probabilities, threshold: float | None
+) -> dict[str, Measure]:
+    """Return each metric as a function of row counts, shape (resamples, n) → (resamples,)."""
+    n, n_classes = probabilities.shape
+    predicted = decide(probabilities, threshold)
+    truth = np.eye(n_classes)[labels]
+    tiny = np.finfo(np.float64).eps
+    row_loss = -np.log(np.clip(probabilities[np.arange(n), labels], tiny, 1.0))
+    row_brier = np.sum((probabilities - truth) ** 2, axis=1) / 2.0
+    right = (predicted == labels).astype(np.float64)
+    shown = [1] if n_classes == 2 else list(range(n_classes))
+
+    def mean_of(values: NDArray[np.float64]) -> Measure:
+        return lambda counts: counts @ values / n
+
+    def recalls(counts: Counts) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            each = (counts @ (truth * right[:, None])) / (counts @ truth)
+        return np.asarray(np.nanmean(each, axis=1))
+
+    def f1(counts: Counts) -> NDArray[np.float64]:
+        said = np.eye(n_classes)[predicted]
+        both = counts @ (truth * said)
+        total = counts @ truth + counts @ said
+        with np.errstate(invalid="ignore", divide="ignore"):
+            each = np.where(total > 0, 2.0 * both / total, 0.0)
+        return np.asarray(each[:, shown].mean(axis=1))
+
+    ranked = [_Ranked(truth[:, index], probabilities[:, index]) for index in shown]
+    return {
+        "roc_auc": lambda counts: np.mean([one.auc(counts) for one in ranked], axis=0),
+        "log_loss": mean_of(row_loss),
+        "accuracy": mean_of(right),
+        "balanced_accuracy": recalls,
+        "average_precision": lambda counts: np.mean(
+            [one.average_precision(counts) for one in ranked], axis=0
+        ),
+        "f1": f1,
+        "brier": mean_of(row_brier),
+    }
+
+
+class _Ranked:
+    """One class against the rest, sorted once by descending score, ties grouped."""
+
+    def __init__(self, positive: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        ordered = scores[self.order]
+        self.positive = positive[self.order]
+        self.last_of_tie = np.r_[np.flatnonzero(np.diff(ordered)), len(ordered) - 1]
+
+    def _cumulated(self, counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weights = counts[:, self.order]
+        hits = np.cumsum(weights * self.positive, axis=1)[:, self.last_of_tie]
+        seen = np.cumsum(weights, axis=1)[:, self.last_of_tie]
+        return hits, seen
+
+    def auc(self, counts: Counts) -> NDArray[np.float64]:
+        hits, seen = self._cumulated(counts)
+        misses = seen - hits
+        zeros = np.zeros((len(hits), 1))
+        hits, misses = np.hstack([zeros, hits]), np.hstack([zeros, misses])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            area = np.sum(np.diff(misses) * (hits[:, 1:] + hits[:, :-1]) / 2.0, axis=1)
+            return np.asarray(area / (hits[:, -1] * misses[:, -1]))
+
+    def average_precision(self, counts: Counts) -> NDArray[np.float64]:
+        hits, seen = self._cumulated(counts)
+        steps = np.diff(np.hstack([np.zeros((len(hits), 1)), hits]))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(seen > 0, hits / seen, 0.0)
+            return np.asarray(np.sum(steps * precision, axis=1) / hits[:, -1])
+
+
+def tune_threshold(labels: Labels, positive: NDArray[np.float64], metric: str) -> float:
+    """Return the threshold on the positive class with the best ``metric`` out-of-fold.
+
+    Takes the middle between the two neighbouring scores, so that it stands on no row.
+
+    Parameters
+    ----------
+    positive
+        Out-of-fold probabilities of class 1, shape (n,).
+    metric
+        ``accuracy``, ``balanced_accuracy`` or ``f1``.
+    """
+    order = np.argsort(-positive, kind="stable")
+    ordered, truth = positive[order], labels[order]
+    last_of_tie = np.r_[np.flatnonzero(np.diff(ordered)), len(ordered) - 1]
+    hits = np.cumsum(truth)[last_of_tie].astype(np.float64)
+    said = (last_of_tie + 1).astype(np.float64)
+    positives, negatives = float(truth.sum()), float(len(truth) - truth.sum())
+    correct_rejections = negatives - (said - hits)
+    if metric == "accuracy":
+        gain = (hits + correct_rejections) / len(truth)
+    elif metric == "balanced_accuracy":
+        gain = (hits / positives + correct_rejections / negatives) / 2.0
+    else:
+        gain = 2.0 * hits / (said + positives)
+    best = int(np.argmax(gain))
+    at = float(ordered[last_of_tie[best]])
+    below = float(ordered[last_of_tie[best + 1]]) if best + 1 < len(last_of_tie) else 0.0
+    return float(np.clip((at + below) / 2.0, 1e-6, 1.0 - 1e-6))

@@ -1,0 +1,130 @@
+"""What a training run may be told."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from twinml.errors import UsageError
+from twinml.training.metrics import METRICS
+
+__all__ = ["TrainingOptions", "parse_seconds"]
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h)?", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str) -> float:
+    """Return the seconds that ``text`` names.
+
+    Examples
+    --------
+    >>> parse_seconds("60s"), parse_seconds("5m"), parse_seconds("1.5h"), parse_seconds("90")
+    (60.0, 300.0, 5400.0, 90.0)
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"found {text!r} where a time was expected", hint="Write it as 60s, 5m or 1h."
+        )
+    return float(match["number"]) * _SECONDS[(match["unit"] or "s").lower()]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of one training run, checked.
+
+    Attributes
+    ----------
+    budget
+        Seconds for search, ensemble, refit and evaluation together; ignored with ``trials``.
+    trials
+        Number of configurations to try instead of a time budget. The same data, options,
+        package versions and kind of machine then give the same model, bit for bit.
+    seed
+        Seeds the splits, the learners and the search.
+    metric
+        Chooses the winner of the leaderboard. The search itself always follows log loss: it
+        rewards every part of the probabilities, and does better on the other metrics than a
+        search on those (see docs/decisions).
+    split
+        ``random`` (stratified), ``ordered`` (the rows stand in time order; the last ones are
+        the test) or ``column:NAME`` (order by a column, which then is no feature).
+    test_size
+        Share of the rows held out for the final estimate.
+    folds
+        Cross-validation folds on the training rows.
+    class_weight
+        ``None``, or ``balanced``: rows weigh inversely to the share of their class.
+    threshold
+        Decision threshold on the positive class of a binary target: a number, or
+        ``accuracy``, ``balanced_accuracy`` or ``f1`` to tune it out-of-fold.
+    learners
+        Names to search; empty for all that are installed.
+    jobs
+        Configurations tried at the same time, each on one core.
+    """
+
+    budget: float = 60.0
+    trials: int | None = None
+    seed: int = 0
+    metric: str = "roc_auc"
+    split: str = "random"
+    test_size: float = 0.2
+    folds: int = 5
+    class_weight: str | None = None
+    threshold: float | str = 0.5
+    learners: tuple[str, ...] = ()
+    jobs: int = max(1, min(os.cpu_count() or 1, 8))
+
+    def __post_init__(self) -> None:
+        if self.trials is None and not self.budget > 0:
+            raise UsageError(f"budget is {self.budget}", hint="Give more than 0 seconds.")
+        if self.trials is not None and self.trials < 1:
+            raise UsageError(f"trials is {self.trials}", hint="Try at least 1 configuration.")
+        if self.metric not in METRICS:
+            raise UsageError(
+                f"there is no metric {self.metric!r}", hint=f"Choose one of {', '.join(METRICS)}."
+            )
+        if self.split not in ("random", "ordered") and not re.fullmatch(
+            r"column:.+", self.split, re.DOTALL
+        ):
+            raise UsageError(
+                f"found split {self.split!r}", hint="Use random, ordered or column:NAME."
+            )
+        if not 0.05 <= self.test_size <= 0.5:
+            raise UsageError(f"test size is {self.test_size}", hint="Use 0.05 to 0.5.")
+        if not 2 <= self.folds <= 20:
+            raise UsageError(f"folds is {self.folds}", hint="Use 2 to 20.")
+        if self.class_weight not in (None, "balanced"):
+            raise UsageError(
+                f"found class weight {self.class_weight!r}", hint="Use none or balanced."
+            )
+        if isinstance(self.threshold, str):
+            if self.threshold not in ("accuracy", "balanced_accuracy", "f1"):
+                raise UsageError(
+                    f"found threshold {self.threshold!r}",
+                    hint="Use a number between 0 and 1, accuracy, balanced_accuracy or f1.",
+                )
+        elif not 0.0 < self.threshold < 1.0:
+            raise UsageError(f"threshold is {self.threshold}", hint="Use a number between 0 and 1.")
+        if self.jobs < 1:
+            raise UsageError(f"jobs is {self.jobs}", hint="Use at least 1.")
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the result depends on no clock."""
+        return self.trials is not None
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """Return the settings as they are shown in reports and logged to MLflow."""
+        shown = asdict(self)
+        shown["learners"] = list(self.learners)
+        if self.reproducible:
+            del shown["budget"]
+        else:
+            del shown["trials"]
+        return shown

@@ -1,0 +1,151 @@
+"""What a training run gives: values only, so that reports, models and tests can take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from twinml.contract import Contract
+
+__all__ = ["Candidate", "Evaluation", "Interval", "TrainingResult", "Trial"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration that the search tried.
+
+    ``loss`` is the search metric turned so that lower is better (mean over the folds);
+    ``None`` when the trial was stopped early or failed, with the reason in ``note``.
+    """
+
+    number: int
+    learner: str
+    config: Mapping[str, Any]
+    loss: float | None
+    seconds: float
+    folds: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One line of the leaderboard: a learner's best configuration, or an ensemble of them.
+
+    ``metrics`` are out-of-fold on the training rows: every row is predicted by models that
+    never saw it. ``weights`` maps member names to their share; empty for a single learner.
+    """
+
+    name: str
+    kind: str
+    metrics: Mapping[str, float]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    trials: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % bootstrap percentile interval around a point estimate."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the chosen recipe did on rows that it never saw.
+
+    Attributes
+    ----------
+    split
+        How the rows were held out: ``random``, ``ordered`` or ``column:NAME``.
+    n_train, n_test
+        Rows.
+    metrics
+        By name: ``accuracy``, ``balanced_accuracy``, ``roc_auc``, ``average_precision``,
+        ``log_loss``, ``f1``, ``brier``; with intervals.
+    baseline
+        The same metrics, without intervals, for a model that always gives the class shares
+        of the training rows.
+    confusion
+        Counts, shape (n_classes, n_classes), rows are the true classes in contract order.
+    labels
+        True classes as indices into the contract's classes, shape (n_test,).
+    probabilities
+        Shape (n_test, n_classes).
+    rows
+        Positions of the test rows in the data set, shape (n_test,).
+    """
+
+    split: str
+    n_train: int
+    n_test: int
+    metrics: Mapping[str, Interval]
+    baseline: Mapping[str, float]
+    confusion: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """Everything that a training run found.
+
+    Attributes
+    ----------
+    contract
+        The promise of the model: columns, classes, ranges, sample rows.
+    pipeline
+        The fitted scikit-learn pipeline of the winner; takes the raw feature frame.
+    runner_up
+        The fitted pipeline of the best single learner when an ensemble won, else of the
+        next candidate; ``None`` when there is only one. For the A/B step.
+    runner_up_test
+        Its probabilities on the rows of ``test``, shape (n_test, n_classes).
+    leaderboard
+        Best first by ``metric``.
+    metric
+        The name of the metric that chose.
+    threshold
+        Decision threshold on the positive class; ``None`` for multi-class (argmax).
+    test
+        The estimate on the main split.
+    forward
+        The forward-in-time estimate, or ``None`` with the reason in ``forward_note``.
+    importance
+        Permutation importance on test rows: columns ``feature``, ``mean``, ``std`` (drop of
+        the metric), most important first.
+    timings
+        Seconds by phase.
+    """
+
+    contract: Contract
+    pipeline: Any
+    runner_up: Any | None
+    runner_up_name: str | None
+    leaderboard: tuple[Candidate, ...]
+    trials: tuple[Trial, ...]
+    metric: str
+    threshold: float | None
+    test: Evaluation
+    forward: Evaluation | None
+    forward_note: str
+    importance: pd.DataFrame
+    timings: Mapping[str, float]
+    options: Mapping[str, Any]
+    runner_up_test: NDArray[np.float64] | None = None
+    interrupted: bool = False
+
+    @property
+    def best(self) -> Candidate:
+        """The winner."""
+        return self.leaderboard[0]

@@ -1,0 +1,425 @@
+"""The whole workflow, written once against ``Platform``: eleven steps on any side.
+
+::
+
+     1 register the data            7 benchmark the endpoint
+     2 search for the best model    8 consume it, and check every answer
+     3 register the model           9 A/B test it against the runner-up
+     4 deploy it                   10 probe it with out-of-distribution rows
+     5 read its documentation      11 publish the pipeline and run it over REST
+     6 read its logs
+
+Every step is idempotent: a second run finds what the first one left, and is quick.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from twinml import experiment, settings
+from twinml.errors import EndpointError, PlatformError
+from twinml.platform import (
+    DataAsset,
+    EndpointInfo,
+    ModelVersion,
+    PipelineInfo,
+    PipelineJob,
+    Platform,
+)
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.endpoint import Endpoint
+    from twinml.tracking import Tracking
+    from twinml.training import Progress, TrainingOptions
+
+__all__ = ["STEPS", "Step", "Watcher", "Workflow", "WorkflowResult", "endpoint_name"]
+
+STEPS: tuple[str, ...] = (
+    "Register the data",
+    "Search for the best model",
+    "Register the model",
+    "Deploy it",
+    "Read its documentation",
+    "Read its logs",
+    "Benchmark it",
+    "Consume it",
+    "A/B test it",
+    "Probe it",
+    "Publish and run the pipeline",
+)
+T = TypeVar("T")
+
+DEPLOYMENT = "blue"
+PIPELINE = "training"
+PIPELINE_BUDGET = "15s"
+_PIPELINE_SECONDS = 600.0
+_DONE = ("Completed", "Failed", "Canceled")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step: what it found, in one sentence, and its figures."""
+
+    number: int
+    name: str
+    seconds: float
+    summary: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Watcher:
+    """Told what the workflow does; override what is of interest."""
+
+    def begins(self, number: int, name: str) -> None:
+        """Hear that a step begins."""
+
+    def training(self, moment: Progress) -> None:
+        """Hear where the search is."""
+
+    def ended(self, step: Step) -> None:
+        """Hear that a step ended."""
+
+
+@dataclass(frozen=True)
+class WorkflowResult:
+    """What a run left behind."""
+
+    steps: tuple[Step, ...]
+    asset: DataAsset
+    model: ModelVersion
+    endpoint: EndpointInfo
+    pipeline: PipelineInfo
+    job: PipelineJob
+    report: Path
+    seconds: float
+
+
+class Workflow:
+    """The eleven steps on one platform.
+
+    Parameters
+    ----------
+    platform, tracking
+        Where, and in which MLflow.
+    options
+        Of the search.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        tracking: Tracking,
+        dataset: Dataset,
+        options: TrainingOptions,
+        *,
+        watcher: Watcher | None = None,
+        again: bool = False,
+    ) -> None:
+        self._platform, self._tracking = platform, tracking
+        self._dataset, self._options = dataset, options
+        self._watcher, self._again = watcher or Watcher(), again
+        self._steps: list[Step] = []
+        self._pictures: dict[str, Path] = {}
+        self._folder = settings.home() / "reports" / dataset.name
+
+    def run(self) -> WorkflowResult:
+        """Run all steps; the first that fails raises its error and ends the run.
+
+        Raises
+        ------
+        TwinmlError
+            Of the step that failed.
+        """
+        started = time.monotonic()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        asset = self._step(self._register_data)
+        done = self._step(self._train)
+        version = self._step(lambda: self._register_model(done))
+        info = self._step(lambda: self._deploy(version))
+        with self._platform.endpoint(info.name) as client:
+            self._step(lambda: self._documentation(client, info))
+            self._step(lambda: self._logs(info))
+            self._step(lambda: self._benchmark(client, done))
+            self._step(lambda: self._consume(client, done))
+            self._step(lambda: self._ab_test(done))
+            self._step(lambda: self._probe(client, done))
+        pipeline, job = self._step(lambda: self._pipeline(asset))
+        report = self._report(done, version, info)
+        return WorkflowResult(
+            tuple(self._steps),
+            asset,
+            version,
+            info,
+            pipeline,
+            job,
+            report,
+            time.monotonic() - started,
+        )
+
+    def _step(self, work: Callable[[], tuple[T, str, Mapping[str, Any]]]) -> T:
+        number = len(self._steps) + 1
+        name = STEPS[number - 1]
+        self._watcher.begins(number, name)
+        started = time.monotonic()
+        value, summary, details = work()
+        step = Step(number, name, time.monotonic() - started, summary, details)
+        self._steps.append(step)
+        self._watcher.ended(step)
+        return value
+
+    def _register_data(self) -> tuple[DataAsset, str, Mapping[str, Any]]:
+        asset = self._platform.register_data(self._dataset)
+        warnings = sum(finding.level == "warning" for finding in self._dataset.findings)
+        summary = (
+            f"{asset.name} version {asset.version}: {asset.n_rows:,} rows, "
+            f"{self._dataset.features.shape[1]} features, target {asset.target}"
+            + (f", {warnings} warning{'s' * (warnings > 1)}" if warnings else "")
+        )
+        return asset, summary, {"version": asset.version, "digest": asset.digest}
+
+    def _train(self) -> tuple[experiment.Experiment, str, Mapping[str, Any]]:
+        done = experiment.run(
+            self._dataset,
+            self._options,
+            self._tracking,
+            again=self._again,
+            progress=self._watcher.training,
+        )
+        result = done.logged.result
+        test = result.test.metrics
+        summary = (
+            f"{result.best.name} of {len(result.leaderboard)} candidates, "
+            f"{len(result.trials)} trials: ROC AUC {test['roc_auc'].value:.4f}, "
+            f"accuracy {test['accuracy'].value:.4f}"
+        )
+        if result.forward is not None and result.forward is not result.test:
+            summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
+        if done.reused:
+            summary += " (found, not trained again)"
+        return done, summary, {"run_id": done.logged.run_id, "reused": done.reused}
+
+    def _register_model(
+        self, done: experiment.Experiment
+    ) -> tuple[ModelVersion, str, Mapping[str, Any]]:
+        version = self._platform.register_model(
+            done.directory, name=self._dataset.name, run_id=done.logged.run_id
+        )
+        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+        summary = f"{version.name}/{version.version}{aliases}, digest {version.digest[:12]}"
+        return version, summary, {"version": version.version, "digest": version.digest}
+
+    def _deploy(self, version: ModelVersion) -> tuple[EndpointInfo, str, Mapping[str, Any]]:
+        info = self._platform.deploy(
+            version, endpoint=endpoint_name(version.name), deployment=DEPLOYMENT
+        )
+        summary = f"{info.scoring_uri}, deployment {DEPLOYMENT}, key needed"
+        return info, summary, {"scoring_uri": info.scoring_uri}
+
+    def _documentation(
+        self, client: Endpoint, info: EndpointInfo
+    ) -> tuple[None, str, Mapping[str, Any]]:
+        document = client.swagger("3")
+        operations = sum(len(methods) for methods in document["paths"].values())
+        return None, f"{operations} operations, Swagger UI at {info.docs_uri}", {}
+
+    def _logs(self, info: EndpointInfo) -> tuple[None, str, Mapping[str, Any]]:
+        lines = list(self._platform.logs(info.name, lines=1000))
+        summary = f"{len(lines)} lines so far: twinml logs --endpoint {info.name}"
+        return None, summary, {"lines": len(lines)}
+
+    def _expected(self, done: experiment.Experiment, rows: list[dict[str, Any]]) -> Any:
+        from twinml import model
+        from twinml.contract import parse
+
+        contract = done.logged.result.contract
+        body = _body(rows)
+        request = parse(contract, body, content_type="application/json", route="score")
+        predictor = model.load_predictor(done.directory)
+        frame = request.frame()
+        return predictor.predict(frame), predictor.predict_proba(frame)
+
+    def _rows(self, n: int) -> list[dict[str, Any]]:
+        """Return rows of the data set as a client would send them."""
+        features = self._dataset.features
+        step = max(1, len(features) // n)
+        return _records(features.iloc[::step].head(n))
+
+    def _benchmark(
+        self, client: Endpoint, done: experiment.Experiment
+    ) -> tuple[None, str, Mapping[str, Any]]:
+        from twinml import benchmark
+
+        rows = self._rows(50)
+        labels, _ = self._expected(done, rows)
+        result = benchmark.run(
+            client,
+            [_body([row]) for row in rows],
+            [[_plain(label)] for label in labels],
+            requests=400,
+            concurrency=2,
+            max_seconds=10.0,
+            rows=1,
+        )
+        self._pictures["Latency of the endpoint"] = result.picture(self._folder / "benchmark.png")
+        summary = (
+            f"{result.requests_per_second:,.0f} requests/s, median "
+            f"{result.percentile(50):.1f} ms, 99 % below {result.percentile(99):.1f} ms, "
+            f"{result.failed} wrong or failed of {result.good + result.failed}"
+        )
+        if result.failed:
+            raise EndpointError(
+                f"{result.failed} of {result.good + result.failed} requests failed in the "
+                "benchmark",
+                hint="See twinml logs.",
+                status=500,
+            )
+        return None, summary, result.to_dict()
+
+    def _consume(
+        self, client: Endpoint, done: experiment.Experiment
+    ) -> tuple[None, str, Mapping[str, Any]]:
+        rows = self._rows(1000)
+        labels, probabilities = self._expected(done, rows)
+        answered = client.score(rows)
+        given = np.asarray(client.score_proba(rows), dtype=np.float64)
+        same_labels = answered == [_plain(label) for label in labels]
+        same_bits = bool(np.array_equal(given, probabilities))
+        if not (same_labels and same_bits):
+            raise EndpointError(
+                f"the endpoint and the model differ on {len(rows)} rows: "
+                f"largest difference {np.abs(given - probabilities).max():.3g}",
+                hint="The deployed model is not the registered one; deploy it again.",
+                status=500,
+            )
+        summary = (
+            f"{len(rows):,} rows scored over REST; labels and probabilities equal the "
+            "model's to the last bit"
+        )
+        return None, summary, {"rows": len(rows)}
+
+    def _ab_test(self, done: experiment.Experiment) -> tuple[None, str, Mapping[str, Any]]:
+        from twinml import abtest
+
+        result = done.logged.result
+        if result.runner_up_test is None or result.runner_up_name is None:
+            return None, "only one candidate, nothing to compare", {}
+        compared = abtest.compare(
+            result.test.labels,
+            result.runner_up_test,
+            result.test.probabilities,
+            names=(result.runner_up_name, result.best.name),
+            threshold=result.threshold or 0.5,
+            seed=int(result.options["seed"]),
+        )
+        return None, str(compared.verdict), compared.to_dict()
+
+    def _probe(
+        self, client: Endpoint, done: experiment.Experiment
+    ) -> tuple[None, str, Mapping[str, Any]]:
+        from twinml import probe
+
+        result = done.logged.result
+        found = probe.run(
+            result.contract,
+            client.score_proba,
+            self._rows(200),
+            n_base=10,
+            threshold=result.threshold or 0.5,
+        )
+        self._pictures["How probes move the probabilities"] = found.picture(
+            self._folder / "probe.png"
+        )
+        counts = found.counts
+        summary = (
+            f"{counts['probes']} probes: {counts['answered']} answered, {counts['refused']} "
+            f"refused with a reason, {counts['failed']} failed; {counts['flips']} of "
+            f"{counts['rows']} decisions flipped, {counts['broken']} answers broken"
+        )
+        return None, summary, {"counts": dict(counts)}
+
+    def _pipeline(
+        self, asset: DataAsset
+    ) -> tuple[tuple[PipelineInfo, PipelineJob], str, Mapping[str, Any]]:
+        from twinml.pipeline import training_pipeline
+
+        definition = training_pipeline(
+            PIPELINE,
+            data=Path(asset.path),
+            target=asset.target,
+            drop=self._dataset.dropped,
+            budget=PIPELINE_BUDGET,
+            model=asset.name,
+        )
+        info = self._platform.publish_pipeline(PIPELINE, definition.to_dict())
+        job = self._platform.run_pipeline(PIPELINE, {})
+        deadline = time.monotonic() + _PIPELINE_SECONDS
+        while job.status not in _DONE and time.monotonic() < deadline:
+            time.sleep(0.5)
+            job = self._platform.pipeline_job(PIPELINE, job.id)
+        if job.status != "Completed":
+            raise PlatformError(
+                f"pipeline job {job.id} is {job.status}: {job.error or 'no reason given'}",
+                hint=f"See twinml pipeline logs {PIPELINE} {job.id}.",
+            )
+        made = f"{job.outputs.get('model')}/{job.outputs.get('version')}"
+        summary = f"{info.uri}: job {job.id[:8]} retrained {made} within {PIPELINE_BUDGET}"
+        return (info, job), summary, {"uri": info.uri, "job": job.id}
+
+    def _report(
+        self, done: experiment.Experiment, version: ModelVersion, info: EndpointInfo
+    ) -> Path:
+        from twinml import report
+
+        files = report.write(
+            done.logged.result,
+            self._dataset,
+            self._folder,
+            endpoint=info,
+            model=version,
+            steps=[vars(step) for step in self._steps],
+            extras=self._pictures,
+        )
+        self._tracking.add_artifacts(done.logged.run_id, self._folder, "report")
+        return files.html
+
+
+def endpoint_name(model: str) -> str:
+    """Return a name that Azure ML takes for an endpoint: 3 to 32 letters, digits, hyphens.
+
+    >>> endpoint_name("bank-full"), endpoint_name("2024_sales.v2"), endpoint_name("x")
+    ('bank-full', 'ep-2024-sales-v2', 'ep-x')
+    """
+    name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")
+    if not name or not name[0].isalpha() or len(name) < 3:
+        name = f"ep-{name or 'model'}"
+    return name[:32].rstrip("-")
+
+
+def _records(frame: Any) -> list[dict[str, Any]]:
+    """Return rows as JSON objects; a null of any kind is ``None``."""
+    return [
+        {key: _plain(value) for key, value in row.items()}
+        for row in frame.to_dict(orient="records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value
+
+
+def _body(rows: list[dict[str, Any]]) -> bytes:
+    import orjson
+
+    columns = list(rows[0])
+    data = [[row[name] for name in columns] for row in rows]
+    return orjson.dumps({"input_data": {"columns": columns, "data": data}})

@@ -1,0 +1,60 @@
+"""What all tests share: a state folder of their own and a small, honest data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinml import settings
+
+settings.quiet_libraries()
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test away from the state of this checkout and of other tests."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("TWINML_HOME", str(folder))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return folder
+
+
+def make_table(n: int = 600, *, classes: int = 2, seed: int = 0) -> pd.DataFrame:
+    """Return a table with every kind of column, and a target that it can partly predict."""
+    rng = np.random.default_rng(seed)
+    age = rng.integers(18, 90, n)
+    income = rng.normal(30_000, 8_000, n).round(2)
+    job = rng.choice(["admin", "technician", "retired", "student"], n, p=[0.4, 0.3, 0.2, 0.1])
+    member = rng.random(n) < 0.3
+    signal = (
+        (age - 50) / 15
+        + (income - 30_000) / 10_000
+        + np.where(job == "student", 1.5, 0)
+        + member * 0.8
+    )
+    noisy = signal + rng.normal(0, 1.0, n)
+    frame = pd.DataFrame({"age": age, "income": income, "job": job, "member": member})
+    frame.loc[rng.random(n) < 0.05, "income"] = np.nan
+    cuts = np.quantile(noisy, np.linspace(0, 1, classes + 1)[1:-1])
+    names = np.array(["no", "yes"] if classes == 2 else [f"c{i}" for i in range(classes)])
+    frame["y"] = names[np.digitize(noisy, cuts)]
+    return frame
+
+
+@pytest.fixture(scope="session")
+def table_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a binary data set as a file."""
+    path = tmp_path_factory.mktemp("data") / "customers.csv"
+    make_table().to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def three_classes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data set with three classes as a file."""
+    path = tmp_path_factory.mktemp("data") / "segments.csv"
+    make_table(classes=3).to_csv(path, index=False, lineterminator="\n")
+    return path

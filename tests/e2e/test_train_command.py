@@ -1,0 +1,95 @@
+"""``twinml train`` as a user runs it: a process of its own, interrupted, repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from twinml.data import bundled
+
+pytestmark = pytest.mark.e2e
+
+TWINML = [sys.executable, "-m", "twinml"]
+
+
+def train(*arguments: str, home: Path) -> dict:
+    done = subprocess.run(
+        [*TWINML, "train", *arguments, "--json"],
+        env={**os.environ, "TWINML_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_trials_and_seed_give_the_same_model_digest_in_another_process(
+    table_csv: Path, tmp_path: Path
+) -> None:
+    """Bit for bit, with every learner; neither the folder nor the hash seed matters."""
+    arguments = ["--data", str(table_csv), "--target", "y", "--trials", "8", "--seed", "3"]
+    first = train(*arguments, home=tmp_path / "one")
+    second = train(*arguments, "--jobs", "1", home=tmp_path / "two")
+    assert first["digest"] == second["digest"]
+    assert first["test"] == second["test"]
+    other = train(*arguments[:-1], "4", home=tmp_path / "one")
+    assert other["digest"] != first["digest"]
+    assert (first["version"], other["version"]) == ("1", "2")
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_registers_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*TWINML, "train", "--data", str(bundled()), "--target", "y", "--budget", "300s", "--json"],
+        env={**os.environ, "TWINML_HOME": str(tmp_path), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "best" in line:
+            break
+    interrupted = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, rest = process.communicate(timeout=200)
+    assert process.returncode == 0, rest
+    result = json.loads(out)
+    assert result["interrupted"] is True
+    assert result["version"] == "1"
+    assert result["test"]["roc_auc"]["value"] > 0.85
+    assert time.monotonic() - interrupted < 150
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "no/such.csv", "--target", "y"], "no/such.csv"),
+        (["--data", "{table}"], "--target"),
+        (["--data", "{table}", "--target", "why"], "why"),
+        (["--metric", "rmse"], "rmse"),
+        (["--budget", "soon"], "soon"),
+        (["--learners", "SVM"], "SVM"),
+    ],
+)
+def test_a_mistake_is_one_line_without_a_traceback(
+    arguments: list[str], says: str, table_csv: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [*TWINML, "train", *(one.format(table=table_csv) for one in arguments)],
+        env={**os.environ, "TWINML_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,176 @@
+"""A saved model is an MLflow model that loads and answers without this package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow.pyfunc
+import mlflow.sklearn
+import numpy as np
+import pytest
+
+from tests.conftest import make_table
+from twinml import model
+from twinml.data import Dataset, load
+from twinml.errors import ModelError
+from twinml.training import TrainingOptions, TrainingResult, train
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    path = tmp_path_factory.mktemp("model") / "customers.csv"
+    make_table().to_csv(path, index=False)
+    return load(path, "y")
+
+
+@pytest.fixture(scope="module")
+def result(dataset: Dataset) -> TrainingResult:
+    return train(dataset, TrainingOptions(trials=6))
+
+
+@pytest.fixture(scope="module")
+def directory(result: TrainingResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    model.save(result.pipeline, result.contract, folder, metrics={"roc_auc": 0.9})
+    return folder
+
+
+def test_the_directory_holds_what_its_docstring_draws(directory: Path) -> None:
+    assert {path.relative_to(directory).as_posix() for path in directory.rglob("*.*")} >= {
+        "contract.json",
+        "swagger2.json",
+        "swagger3.json",
+        "input_example.json",
+        "serving_input_example.json",
+        "requirements.txt",
+        "conda.yaml",
+        "python_env.yaml",
+        "code/twinml_scoring_v1.py",
+        "data/pipeline.pkl",
+    }
+    assert (directory / "MLmodel").is_file()
+
+
+def test_mlflow_gives_labels_and_on_request_probabilities(
+    directory: Path, dataset: Dataset, result: TrainingResult
+) -> None:
+    loaded = mlflow.pyfunc.load_model(str(directory))
+    rows = dataset.features.head(40)
+    np.testing.assert_array_equal(loaded.predict(rows), result.pipeline.predict(rows))
+    np.testing.assert_array_equal(
+        loaded.predict(rows, params={"method": "predict_proba"}),
+        result.pipeline.predict_proba(rows),
+    )
+    np.testing.assert_array_equal(
+        mlflow.sklearn.load_model(str(directory)).predict_proba(rows),
+        result.pipeline.predict_proba(rows),
+    )
+
+
+def test_our_own_loader_gives_the_same(
+    directory: Path, dataset: Dataset, result: TrainingResult
+) -> None:
+    scorer = model.load_predictor(directory)
+    rows = dataset.features.head(40)
+    np.testing.assert_array_equal(scorer.predict(rows), result.pipeline.predict(rows))
+    np.testing.assert_array_equal(scorer.predict_proba(rows), result.pipeline.predict_proba(rows))
+    with pytest.raises(ValueError, match="guess"):
+        scorer.predict(rows, {"method": "guess"})
+
+
+def test_the_contract_and_the_signature_agree(directory: Path, result: TrainingResult) -> None:
+    contract = model.load_contract(directory)
+    assert contract == result.contract
+    signature = mlflow.pyfunc.load_model(str(directory)).metadata.signature
+    assert signature.inputs.input_names() == list(contract.column_names)
+
+
+def test_requirements_are_pinned_and_name_what_the_pickle_needs_and_azure(
+    directory: Path, result: TrainingResult
+) -> None:
+    lines = (directory / "requirements.txt").read_text(encoding="utf-8").split()
+    assert all("==" in line for line in lines)
+    names = {line.split("==")[0] for line in lines}
+    assert {"mlflow", "scikit-learn", "azureml-ai-monitoring"} <= names
+    assert not {"flaml", "twinml"} & names
+    members = set(result.best.weights) or {result.best.name}
+    assert ("xgboost" in names) == ("XGBoost" in members or result.runner_up_name == "XGBoost")
+
+
+def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:
+    assert model.digest(directory) == model.metadata(directory)["digest"]
+    for name in ("requirements.txt", "contract.json", "data/pipeline.pkl"):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(directory, copy)
+        path = copy / name
+        if name == "contract.json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content["columns"][0]["maximum"] = 10_000
+            path.write_text(json.dumps(content), encoding="utf-8")
+        else:
+            path.write_bytes(path.read_bytes() + b"\nx==1\n")
+        with pytest.raises(ModelError, match="changed after it was saved"):
+            model.digest(copy)
+
+
+def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
+    directory: Path, result: TrainingResult, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="not empty"):
+        model.save(result.pipeline, result.contract, directory)
+    with pytest.raises(ModelError, match="twinml"):
+        model.save(result.contract, result.contract, tmp_path / "bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read", [model.load_contract, model.load_predictor, model.metadata])
+def test_a_folder_without_a_model_is_named(read, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no"):
+        read(tmp_path)
+
+
+SECOND_VENV = """
+import importlib.util, json, sys
+for name in ("twinml", "flaml"):
+    assert importlib.util.find_spec(name) is None, name
+import mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model(sys.argv[1])
+rows = pd.read_csv(sys.argv[2]).drop(columns="y").head(200)
+labels = model.predict(rows)
+probabilities = model.predict(rows, params={"method": "predict_proba"})
+print(json.dumps({"labels": labels.tolist(), "probabilities": probabilities.tolist()}))
+"""
+
+
+@pytest.mark.e2e
+def test_the_model_answers_alike_in_an_environment_of_its_own_requirements(
+    directory: Path, dataset: Dataset, result: TrainingResult, tmp_path: Path
+) -> None:
+    """A second virtual environment with neither twinml nor FLAML gives the same bits."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    python = venv / "bin" / "python"
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run(
+        [uv, "pip", "install", "-q", "--python", python, "-r", directory / "requirements.txt"],
+        check=True,
+        timeout=500,
+    )
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", SECOND_VENV, directory, dataset.source],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    answered = json.loads(done.stdout)
+    rows = dataset.features.head(200)
+    assert answered["labels"] == result.pipeline.predict(rows).tolist()
+    np.testing.assert_array_equal(
+        np.asarray(answered["probabilities"]), result.pipeline.predict_proba(rows)
+    )

@@ -1,0 +1,141 @@
+"""Runs and registered models in a real MLflow store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_table
+from twinml import experiment, model
+from twinml.data import Dataset, load
+from twinml.errors import ModelError, NotFound
+from twinml.tracking import Tracking
+from twinml.training import TrainingOptions
+
+QUICK = TrainingOptions(trials=2, learners=("LightGBM", "LogisticRegression"))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    path = tmp_path_factory.mktemp("tracking") / "customers.csv"
+    make_table().to_csv(path, index=False)
+    return load(path, "y")
+
+
+def test_a_run_is_logged_with_nested_candidates_and_all_artifacts(dataset: Dataset) -> None:
+    tracking = Tracking()
+    done = experiment.run(dataset, QUICK, tracking)
+    run_id = done.logged.run_id
+    run = tracking.client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["trials"] == "2"
+    assert run.data.metrics["test_roc_auc"] == done.logged.result.test.metrics["roc_auc"].value
+    children = tracking.client.search_runs(
+        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"
+    )
+    assert sorted(child.data.tags["mlflow.runName"] for child in children) == [
+        "LightGBM",
+        "LogisticRegression",
+        "StackEnsemble",
+        "VotingEnsemble",
+    ]
+    assert all(child.info.status == "FINISHED" for child in children)
+    top = {item.path for item in tracking.client.list_artifacts(run_id)}
+    assert top == {"model", "training"}
+    assert model.digest(done.directory) == done.digest
+
+
+def test_the_same_run_is_found_and_any_difference_is_not(dataset: Dataset) -> None:
+    tracking = Tracking()
+    first = experiment.run(dataset, QUICK, tracking)
+    again = experiment.run(dataset, QUICK, tracking)
+    assert (first.reused, again.reused) == (False, True)
+    assert again.logged.run_id == first.logged.run_id
+    assert again.directory == first.directory
+    assert again.logged.result.test.metrics == first.logged.result.test.metrics
+    marks = {
+        experiment.fingerprint(dataset, QUICK),
+        experiment.fingerprint(dataset, replace(QUICK, seed=1)),
+        experiment.fingerprint(replace(dataset, digest="0" * 64), QUICK),
+        experiment.fingerprint(load(dataset.source, "y", drop=["job"]), QUICK),
+    }
+    assert len(marks) == 4
+    assert not experiment.run(dataset, QUICK, tracking, again=True).reused
+
+
+def test_a_found_run_brings_its_model_back(dataset: Dataset) -> None:
+    import shutil
+
+    tracking = Tracking()
+    first = experiment.run(dataset, QUICK, tracking)
+    shutil.rmtree(first.directory)
+    again = experiment.run(dataset, QUICK, tracking)
+    assert again.reused
+    assert model.digest(again.directory) == first.digest
+
+
+def two_models(dataset: Dataset, tracking: Tracking) -> list[experiment.Experiment]:
+    """Return two runs with different models, the worse first."""
+    runs = [
+        experiment.run(dataset, TrainingOptions(trials=1, learners=(name,)), tracking)
+        for name in ("LightGBM", "LogisticRegression")
+    ]
+    return sorted(runs, key=lambda one: one.logged.result.test.metrics["roc_auc"].value)
+
+
+def test_versions_champion_and_challenger(dataset: Dataset) -> None:
+    tracking = Tracking()
+    first, second = two_models(dataset, tracking)
+
+    def register(done: experiment.Experiment):
+        return tracking.register(
+            "bank", run_id=done.logged.run_id, digest=done.digest, metric="roc_auc"
+        )
+
+    v1 = register(first)
+    assert (v1.version, v1.aliases) == ("1", ("champion",))
+    assert register(first) == v1
+    v2 = register(second)
+    assert (v2.version, v2.aliases) == ("2", ("champion",))
+    assert tracking.resolve("bank/1").aliases == ("challenger",)
+    assert tracking.resolve("bank").version == "2"
+    assert tracking.resolve("bank@challenger").version == "1"
+    assert [version.version for version in tracking.versions("bank")] == ["2", "1"]
+
+
+def test_a_worse_model_becomes_challenger_only(dataset: Dataset) -> None:
+    tracking = Tracking()
+    worse, better = two_models(dataset, tracking)
+    tracking.register("m", run_id=better.logged.run_id, digest=better.digest, metric="roc_auc")
+    late = tracking.register("m", run_id=worse.logged.run_id, digest=worse.digest, metric="roc_auc")
+    assert late.aliases == ("challenger",)
+    assert tracking.resolve("m").version == "1"
+
+
+@pytest.mark.parametrize("reference", ["nobody", "nobody/1", "nobody@champion"])
+def test_an_unknown_model_is_named_with_those_that_there_are(reference: str) -> None:
+    with pytest.raises(NotFound, match="nobody"):
+        Tracking().resolve(reference)
+
+
+def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    tracking = Tracking()
+    done = experiment.run(dataset, QUICK, tracking)
+    with pytest.raises(ModelError, match="nowhere"):
+        tracking.log(
+            done.logged.result,
+            dataset,
+            tmp_path / "nowhere",
+            fingerprint="broken",
+            digest=done.digest,
+        )
+    assert tracking.find(dataset.name, "broken") is None
+    runs = tracking.client.search_runs(
+        [tracking.client.get_run(done.logged.run_id).info.experiment_id],
+        "tags.`twinml.fingerprint` = 'broken'",
+    )
+    assert [run.info.status for run in runs] == ["FAILED"]

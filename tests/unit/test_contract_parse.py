@@ -1,0 +1,496 @@
+"""Requests in every dialect, and what is said about those that do not keep the contract."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import orjson
+import pandas as pd
+import pytest
+
+from twinml.contract import Column, Contract, example, example_csv, parse
+from twinml.errors import PayloadError
+
+CONTRACT = Contract(
+    name="bank",
+    target="y",
+    task="binary",
+    classes=("no", "yes"),
+    n_rows=100,
+    columns=(
+        Column("age", "long", False, None, 18, 95),
+        Column("balance", "double", True, None, -10.0, 99.5),
+        Column("job", "string", True, ("admin.", "services")),
+        Column("loan", "boolean", False),
+    ),
+    samples=(
+        {"age": 41, "balance": 1.5, "job": "services", "loan": True},
+        {"age": 30, "balance": None, "job": None, "loan": False},
+    ),
+)
+ROW = {"age": 41, "balance": 1.5, "job": "services", "loan": True}
+VALUES = [41, 1.5, "services", True]
+NAMES = list(ROW)
+SPLIT = {"columns": NAMES, "index": [0], "data": [VALUES]}
+
+ACCEPTED = [
+    ("score", "data", {"data": [ROW]}),
+    ("score", "data", {"data": [VALUES]}),
+    ("score", "data", {"data": {name: [value] for name, value in ROW.items()}}),
+    ("score", "inputs", {"Inputs": {"data": [ROW]}}),
+    ("score", "inputs", {"Inputs": {"data": [VALUES]}, "GlobalParameters": 1.0}),
+    ("score", "inputs", {"Inputs": {"data": [ROW]}, "GlobalParameters": None}),
+    ("score", "inputs", {"Inputs": {"data": [ROW]}, "GlobalParameters": {"method": "predict"}}),
+    ("score", "input_data", {"input_data": SPLIT, "params": {}}),
+    ("score", "input_data", {"input_data": {"columns": NAMES, "data": [VALUES]}}),
+    ("score", "input_data", {"input_data": SPLIT | {"index": None, "name": "x"}, "params": None}),
+    ("score", "input_data", {"input_data": [ROW], "id": 7}),
+    ("score", "input_data", {"input_data": [VALUES]}),
+    ("invocations", "dataframe_split", {"dataframe_split": SPLIT}),
+    ("invocations", "dataframe_records", {"dataframe_records": [ROW], "params": {"other": 1}}),
+    ("invocations", "instances", {"instances": [ROW]}),
+    ("invocations", "instances", {"instances": [VALUES]}),
+    ("invocations", "instances", {"instances": {name: [value] for name, value in ROW.items()}}),
+    ("invocations", "mlflow_inputs", {"inputs": {name: [value] for name, value in ROW.items()}}),
+    ("invocations", "mlflow_inputs", {"inputs": [ROW]}),
+    ("invocations", "mlflow_inputs", {"inputs": ROW}),
+]
+
+
+def read(body, route="score", content_type="application/json", **options):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse(CONTRACT, raw, content_type=content_type, route=route, **options)
+
+
+def refusal(body, route="score", content_type="application/json", **options) -> PayloadError:
+    with pytest.raises(PayloadError) as caught:
+        read(body, route, content_type, **options)
+    error = caught.value
+    assert error.hint
+    orjson.dumps(error.to_dict())
+    return error
+
+
+@pytest.mark.parametrize(("route", "dialect", "body"), ACCEPTED)
+def test_every_dialect_gives_the_same_rows(route, dialect, body):
+    request = read(body, route)
+    assert request.dialect == dialect
+    assert request.n_rows == 1
+    assert request.method == "predict"
+    assert request.columns == {name: [value] for name, value in ROW.items()}
+    assert list(request.columns) == NAMES
+
+
+def test_the_frame_has_the_dtypes_of_the_contract():
+    frame = read({"data": [ROW, ROW | {"balance": None, "job": None}]}).frame()
+    assert [str(dtype) for dtype in frame.dtypes] == ["int64", "float64", "object", "bool"]
+    assert list(frame.columns) == NAMES
+    assert isinstance(frame.index, pd.RangeIndex)
+    assert math.isnan(frame.loc[1, "balance"])
+    assert frame.loc[1, "job"] is None
+
+
+def test_column_order_is_free_and_other_columns_are_ignored():
+    shuffled = {"zip": 9, "loan": True, "job": "services", "age": 41, "balance": 1.5}
+    split = {"columns": list(shuffled), "data": [list(shuffled.values())]}
+    for body in ({"data": [shuffled]}, {"input_data": split}):
+        request = read(body)
+        assert request.columns == {name: [value] for name, value in ROW.items()}
+        assert list(request.columns) == NAMES
+
+
+def test_a_key_left_out_of_some_records_is_null_there():
+    request = read({"data": [ROW, {"age": 5, "loan": False}]})
+    assert request.columns["job"] == ["services", None]
+    assert math.isnan(request.columns["balance"][1])
+    error = refusal({"data": [ROW, {"job": "services"}]})
+    assert error.message.startswith("row 1, column 'age': found null, expected an integer")
+
+
+def test_unknown_categories_are_accepted():
+    assert read({"data": [ROW | {"job": "astronaut"}]}).columns["job"] == ["astronaut"]
+
+
+@pytest.mark.parametrize(
+    ("route", "extra"),
+    [
+        ("score", {"params": {"method": "predict_proba"}}),
+        ("score", {"GlobalParameters": {"method": "predict_proba"}}),
+        ("score", {"method": "predict_proba"}),
+        ("invocations", {"params": {"method": "predict_proba"}}),
+    ],
+)
+def test_probabilities_are_asked_for_by_method(route, extra):
+    key = "data" if route == "score" else "dataframe_records"
+    assert read({key: [ROW]} | extra, route).method == "predict_proba"
+
+
+@pytest.mark.parametrize(
+    ("extra", "found"),
+    [
+        ({"params": {"method": "transform"}}, "'transform'"),
+        ({"params": {"method": ["predict"]}}, '["predict"]'),
+        ({"GlobalParameters": {"method": 1}}, "is 1"),
+        ({"params": 1}, "'params' is a number"),
+        ({"params": [1]}, "'params' is an array"),
+        ({"GlobalParameters": "predict"}, "'GlobalParameters' is text"),
+        ({"GlobalParameters": True}, "'GlobalParameters' is a boolean"),
+    ],
+)
+def test_another_method_is_refused_by_name(extra, found):
+    assert found in refusal({"data": [ROW]} | extra).message
+
+
+@pytest.mark.parametrize(
+    ("content_type", "found"),
+    [
+        (None, "is missing"),
+        ("", "is missing"),
+        ("text/plain", "'text/plain'"),
+        ("application/x-www-form-urlencoded", "'application/x-www-form-urlencoded'"),
+        ("application/json; charset=latin-1", "'latin-1'"),
+        ("text/csv; charset=utf-16", "'utf-16'"),
+    ],
+)
+def test_another_content_type_is_415(content_type, found):
+    error = refusal({"data": [ROW]}, content_type=content_type)
+    assert error.status == 415
+    assert found in error.message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/json; q=1",
+    ],
+)
+def test_the_content_type_may_name_utf8(content_type):
+    assert read({"data": [ROW]}, content_type=content_type).n_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (b'{"data": [{"age": 1,}]}', "not JSON: "),
+        (b'{"data":\n [secret]}', "at line 2, column 3"),
+        (b"\xff\xfe{}", "not UTF-8: byte 0"),
+        (b'{"data": "\\ud800"}', "not valid Unicode"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"data": [{"age": NaN, "balance": 1' + b"0" * 5000 + b"}]}", "too many digits"),
+    ],
+)
+def test_what_is_not_json_is_located_and_never_echoed(body, message):
+    error = refusal(body)
+    assert error.status == 400
+    assert message in error.message
+    assert "secret" not in json.dumps(error.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [([ROW], "an array"), (3, "a number"), ("x", "text"), (None, "null"), (True, "a boolean")],
+)
+def test_the_top_level_is_an_object(body, kind):
+    error = refusal(body)
+    assert f"the body is {kind}" in error.message
+    assert "data, Inputs, input_data" in error.hint
+    assert "dataframe_split" in refusal(body, "invocations").hint
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "message"),
+    [
+        ("score", {}, "found nothing"),
+        ("score", {"rows": [ROW]}, "found 'rows'"),
+        ("score", {"data": [ROW], "Inputs": {"data": [ROW]}}, "'data' and 'Inputs'"),
+        ("invocations", {"instances": [ROW], "inputs": [ROW]}, "'instances' and 'inputs'"),
+        ("score", {"dataframe_split": SPLIT}, "/score does not take"),
+        ("invocations", {"input_data": SPLIT}, "/invocations does not take"),
+    ],
+)
+def test_exactly_one_known_key_is_taken(route, body, message):
+    assert message in refusal(body, route).message
+
+
+def test_a_key_of_the_other_route_is_sent_there():
+    assert "POST it to /invocations." in refusal({"instances": [ROW]}).hint
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "message"),
+    [
+        ("score", {"data": []}, "no rows"),
+        ("score", {"Inputs": {"data": []}}, "no rows"),
+        ("score", {"input_data": {"columns": NAMES, "data": []}}, "no rows"),
+        ("invocations", {"inputs": {name: [] for name in NAMES}}, "no rows"),
+        ("score", {"data": "x"}, "'data' is text, expected rows"),
+        ("score", {"data": None}, "'data' is null, expected rows"),
+        ("score", {"data": ["x"]}, "row 0 of 'data' is 'x', expected an object"),
+        ("score", {"data": [ROW, VALUES]}, "row 1 of 'data' is [41,1.5,"),
+        ("score", {"data": [VALUES, ROW]}, "row 1 of 'data' is {\"age\":41"),
+        ("score", {"data": [VALUES, VALUES[:2]]}, "row 1 has 2 values, there are 4 columns"),
+        (
+            "score",
+            {"data": {"age": [1, 2], "balance": [1], "job": ["a"], "loan": [True]}},
+            "column 'balance' has 1 values, 'age' has 2",
+        ),
+        ("score", {"data": ROW | {"age": [1]}}, "column 'balance' of 'data' is 1.5"),
+        ("score", {"data": {"age": [1]}}, "columns 'balance', 'job', 'loan' are missing"),
+        ("score", {"Inputs": [ROW]}, "'Inputs' is an array, expected an object with 'data'"),
+        ("score", {"Inputs": {"rows": 1}}, "'Inputs' is an object without 'data'"),
+        ("score", {"Inputs": {"data": 3}}, "'Inputs.data' is a number, expected rows"),
+        ("score", {"input_data": {"columns": NAMES}}, "'input_data.data' is missing"),
+        ("score", {"input_data": SPLIT | {"data": "x"}}, "'input_data.data' is 'x'"),
+        ("score", {"input_data": {"data": [VALUES]}}, "'input_data.columns' is missing"),
+        ("score", {"input_data": SPLIT | {"columns": [1, 2]}}, "expected an array of column names"),
+        ("score", {"input_data": SPLIT | {"columns": "age"}}, "expected an array of column names"),
+        ("score", {"input_data": SPLIT | {"index": [1, 2]}}, "'input_data.index' has 2 entries"),
+        ("score", {"input_data": SPLIT | {"index": 1}}, "'input_data.index' is not an array"),
+        ("score", {"input_data": SPLIT | {"data": [VALUES[:3]]}}, "row 0 has 3 values"),
+        ("score", {"input_data": SPLIT | {"data": [ROW]}}, "expected an array"),
+        (
+            "score",
+            {"input_data": {"columns": ["age", "age", "loan"], "data": [[1, 2, 3]]}},
+            "column 'age' appears more than once",
+        ),
+        (
+            "score",
+            {"input_data": {"columns": [*NAMES, "z", "z"], "data": [[*VALUES, 1, 2]]}},
+            "column 'z' appears more than once",
+        ),
+        ("invocations", {"dataframe_split": [ROW]}, "'dataframe_split' is an array"),
+        ("invocations", {"dataframe_records": {"age": [1]}}, "'dataframe_records' is an object"),
+        ("invocations", {"dataframe_records": [VALUES]}, "expected an object"),
+        ("invocations", {"instances": [1, 2]}, "row 0 of 'instances' is 1"),
+        ("invocations", {"inputs": 5}, "'inputs' is a number"),
+    ],
+)
+def test_the_shape_of_the_rows_is_told(route, body, message):
+    error = refusal(body, route)
+    assert error.status == 400
+    assert message in error.message
+
+
+def test_missing_columns_are_named_all_at_once():
+    error = refusal({"data": [{"age": 41, "loan": True}, {"age": 1, "loan": False}]})
+    assert error.message == "columns 'balance', 'job' are missing"
+    assert [detail.column for detail in error.details] == ["balance", "job"]
+    assert refusal({"data": [{k: ROW[k] for k in NAMES[1:]}]}).message == "column 'age' is missing"
+
+
+def test_too_many_rows_are_413():
+    assert read({"data": [ROW] * 3}, max_rows=3).n_rows == 3
+    error = refusal({"data": [ROW] * 4}, max_rows=3)
+    assert (error.status, error.message) == (413, "the request holds 4 rows, at most 3 are taken")
+    table = example_csv(CONTRACT, 4).encode()
+    assert refusal(table, content_type="text/csv", max_rows=3).status == 413
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "stored"),
+    [
+        ("age", "56", 56),
+        ("age", " 56 ", 56),
+        ("age", 56.0, 56),
+        ("age", 56.5, 56),
+        ("age", -56.5, -56),
+        ("age", True, 1),
+        ("age", 2**63 - 1, 2**63 - 1),
+        ("age", -(2**63), -(2**63)),
+        ("balance", 7, 7.0),
+        ("balance", True, 1.0),
+        ("balance", "1.5", 1.5),
+        ("balance", math.inf, math.inf),
+        ("balance", "-inf", -math.inf),
+        ("balance", 2**70, float(2**70)),
+        ("job", 5, 5),
+        ("job", 1.5, 1.5),
+        ("job", True, True),
+        ("job", None, None),
+        ("job", math.nan, None),
+        ("job", "", ""),
+        ("loan", 1, True),
+        ("loan", 0.0, False),
+    ],
+)
+def test_values_are_converted_as_both_servers_do(column, value, stored):
+    found = read({"data": [ROW | {column: value}]}).columns[column]
+    assert found == [stored]
+    assert type(found[0]) is type(stored)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, "nan"])
+def test_null_and_nan_are_nan_in_a_double_column(value):
+    assert math.isnan(read({"data": [ROW | {"balance": value}]}).columns["balance"][0])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("age", "abc", "'abc'"),
+        ("age", "56.5", "'56.5'"),
+        ("age", "", "''"),
+        ("age", None, "null"),
+        ("age", math.nan, "NaN"),
+        ("age", -math.inf, "-Infinity"),
+        ("age", 2**63, "9223372036854775808"),
+        ("age", 2**64, "1.8446744073709552e+19"),
+        ("age", 1e300, "1e+300"),
+        ("age", [1], "[1]"),
+        ("age", {}, "{}"),
+        ("balance", "x", "'x'"),
+        ("balance", "", "''"),
+        ("balance", [1.5], "[1.5]"),
+        ("job", ["a"], '["a"]'),
+        ("job", {"a": 1}, '{"a":1}'),
+        ("loan", None, "null"),
+        ("loan", "true", "'true'"),
+        ("loan", 2, "2"),
+        ("loan", math.nan, "NaN"),
+        ("job", ["a" * 100], '["' + "a" * 78 + "…"),
+        ("age", "line\nbreak\u2028", "'line\\nbreak\\u2028'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_located(column, value, found):
+    error = refusal({"data": [ROW, ROW | {column: value}]})
+    expected = {
+        "age": "an integer",
+        "balance": "a number or null",
+        "job": "text or null",
+        "loan": "true or false",
+    }[column]
+    if value != 2**63:
+        assert error.message == f"row 1, column '{column}': found {found}, expected {expected}"
+    assert [(d.row, d.column, d.expected) for d in error.details] == [(1, column, expected)]
+
+
+def test_integers_beyond_any_float_are_refused():
+    text = '{"data": [{"age": 1, "balance": 1%s, "job": "x", "loan": true}]}' % ("0" * 400)
+    error = refusal(text.encode())
+    assert "column 'balance': found an integer of 1329 bits" in error.message
+
+
+def test_the_first_problem_is_told_and_twenty_are_listed():
+    rows = [ROW, *([ROW | {"age": "abc", "loan": None}] * 30)]
+    error = refusal({"data": rows})
+    assert error.message == (
+        "row 1, column 'age': found 'abc', expected an integer (and 59 more such values)"
+    )
+    assert len(error.details) == 20
+    assert [(d.row, d.column) for d in error.details[:3]] == [(1, "age"), (1, "loan"), (2, "age")]
+    assert error.details[0].value == "abc"
+
+
+def test_long_values_are_shortened():
+    error = refusal({"data": [ROW | {"age": "x" * 10_000}]})
+    assert len(error.message) < 200
+    assert error.details[0].value == "x" * 80 + "…"
+
+
+CSV_HEADER = b"loan,zip,age,job,balance\n"
+
+
+@pytest.mark.parametrize("route", ["score", "invocations"])
+def test_csv_is_read_by_its_header(route):
+    body = b"\xef\xbb\xbf" + CSV_HEADER + b'true,1,41,"a,\n""b""",1.5\r\n\nFALSE,2,56.0,,\n'
+    request = read(body, route, "text/csv; charset=utf-8")
+    assert request.dialect == "csv"
+    assert request.columns["age"] == [41, 56]
+    assert request.columns["job"] == ['a,\n"b"', None]
+    assert request.columns["loan"] == [True, False]
+    assert request.columns["balance"][0] == 1.5
+    assert math.isnan(request.columns["balance"][1])
+
+
+def test_csv_text_is_taken_as_written():
+    body = CSV_HEADER + b"1,1,1,NA,1\n0,1,1, None,1\n"
+    assert read(body, content_type="text/csv").columns["job"] == ["NA", " None"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is empty"),
+        (b"\n\n", "the body is empty"),
+        (CSV_HEADER, "no rows"),
+        (b"age,job\n1,a\n", "columns 'balance', 'loan' are missing"),
+        (b"age,age\n1,2\n", "column 'age' appears more than once"),
+        (CSV_HEADER + b"true,1,41\n", "row 0 has 3 values, there are 5 columns"),
+        (CSV_HEADER + b"true,1,41,x,1\ntrue,1,x,x,1\n", "row 1, column 'age': found 'x'"),
+        (CSV_HEADER + b"true,1,56.5,x,1\n", "column 'age': found '56.5'"),
+        (CSV_HEADER + b"true,1,,x,1\n", "column 'age': found null"),
+        (CSV_HEADER + b"yes,1,1,x,1\n", "column 'loan': found 'yes'"),
+        (CSV_HEADER + b"true,1,1,x,one\n", "column 'balance': found 'one'"),
+        (CSV_HEADER + b'true,1,1,"x"y,1\n', "not CSV: "),
+        (CSV_HEADER + b'true,1,1,"x', "not CSV: unexpected end of data at line 2"),
+        (CSV_HEADER + b"\xff", "not UTF-8: byte 25"),
+    ],
+)
+def test_csv_problems_are_located(body, message):
+    error = refusal(body, content_type="text/csv")
+    assert error.status == 400
+    assert message in error.message
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize(
+    ("route", "dialect"), sorted({(route, dialect) for route, dialect, _ in ACCEPTED})
+)
+def test_examples_are_accepted(route, dialect, method):
+    request = read(example(CONTRACT, dialect, n=3, method=method), route)
+    assert (request.dialect, request.n_rows, request.method) == (dialect, 3, method)
+    assert request.columns["age"] == [41, 30, 41]
+
+
+def test_the_csv_example_is_accepted():
+    request = read(example_csv(CONTRACT).encode(), content_type="text/csv")
+    assert request.columns["job"] == ["services", None]
+
+
+def test_an_example_without_samples_is_made_of_the_columns():
+    bare = Contract.from_dict(CONTRACT.to_dict() | {"samples": []})
+    body = json.dumps(example(bare, "data", 1)).encode()
+    request = parse(bare, body, content_type="application/json", route="score")
+    assert request.columns == {
+        "age": [18],
+        "balance": [-10.0],
+        "job": ["admin."],
+        "loan": [False],
+    }
+
+
+@pytest.mark.parametrize(("dialect", "n"), [("csv", 1), ("other", 1), ("data", 0)])
+def test_an_example_that_cannot_be_is_refused(dialect, n):
+    from twinml.errors import UsageError
+
+    with pytest.raises(UsageError):
+        example(CONTRACT, dialect, n)
+
+
+def test_parsing_imports_neither_pandas_nor_numpy_nor_a_server():
+    program = (
+        "import sys\n"
+        "from twinml.contract import Contract, parse, example, render, openapi\n"
+        "contract = Contract.from_json(sys.stdin.read())\n"
+        'request = parse(contract, b\'{"data": [[41, 1.5, "x", true]]}\','
+        " content_type='application/json', route='score')\n"
+        "render(contract, request, ['no'], None)\n"
+        "openapi(contract, version='3')\n"
+        "print(sorted({'pandas', 'numpy', 'mlflow', 'flask', 'requests'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=CONTRACT.to_json(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,196 @@
+"""What load remarks about columns, classes, rows and their order."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinml import data
+from twinml.errors import DataError
+
+N = 400
+Load = Callable[..., data.Dataset]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Save shuffled columns beside a plain feature and a target, and load them."""
+    rng = np.random.default_rng(11)
+    base = {"x": rng.normal(size=N).round(9), "y": rng.choice(["no", "yes"], N)}
+
+    def save_and_load(**columns: object) -> data.Dataset:
+        file = tmp_path / "table.csv"
+        pd.DataFrame({**base, **columns}).to_csv(file, index=False)
+        return data.load(file, "y")
+
+    return save_and_load
+
+
+def found(dataset: data.Dataset, column: str | None) -> list[tuple[str, str]]:
+    return [(f.level, f.kind) for f in dataset.findings if f.column == column]
+
+
+def test_a_plain_table_has_no_findings(load: Load) -> None:
+    assert load().findings == ()
+
+
+def test_columns_without_information(load: Load) -> None:
+    dataset = load(empty=None, same="a", key=[f"k{i * 7919 % N}" for i in range(N)])
+    assert found(dataset, "empty") == [("warning", "empty")]
+    assert found(dataset, "same") == [("warning", "constant")]
+    assert found(dataset, "key") == [("warning", "id-like")]
+    assert dataset.dropped == ("empty",)
+    assert list(dataset.features.columns) == ["x", "same", "key"]
+
+
+def test_number_keys_by_name_or_by_counting(load: Load) -> None:
+    rng = np.random.default_rng(2)
+    spread = rng.permutation(N) * 13
+    dataset = load(client_id=spread, amount=spread, position=rng.permutation(N) + 5)
+    assert found(dataset, "client_id") == [("warning", "id-like")]
+    assert found(dataset, "amount") == []
+    assert found(dataset, "position") == [("warning", "id-like")]
+
+
+def test_odd_columns(load: Load) -> None:
+    rng = np.random.default_rng(4)
+    numbers = rng.integers(0, 9, N)
+    dataset = load(
+        holes=[1.5 if i % 3 == 0 else None for i in range(N)],
+        mixed=["many" if i == 17 else str(v) for i, v in enumerate(numbers)],
+        comma=[f"{v},5" for v in numbers],
+        endless=["inf" if i == 3 else str(v) for i, v in enumerate(numbers)],
+        day=[f"2020-01-{1 + v:02d}" for v in numbers],
+        padded=[f" {v}x" for v in numbers],
+    )
+    assert found(dataset, "holes") == [("note", "nulls")]
+    assert found(dataset, "mixed") == [("warning", "mixed-types")]
+    assert found(dataset, "comma") == [("warning", "decimal-comma")]
+    assert found(dataset, "endless") == [("warning", "infinite")]
+    assert found(dataset, "day") == [("note", "dates")]
+    assert found(dataset, "padded") == [("note", "blanks")]
+    (message,) = (f.message for f in dataset.findings if f.kind == "mixed-types")
+    assert message == (
+        "'mixed' mixes numbers and text and is read as text: 1 of 400 values is not a number, "
+        "the first is 'many' in data row 18"
+    )
+
+
+def test_a_dropped_column_is_not_talked_about(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    rows = "".join(f"00{i},{i * 37 % 11},{i % 2}\n" for i in range(60))
+    file.write_text("code,x,y\n" + rows)
+    assert found(data.load(file, "y"), "code")
+    assert found(data.load(file, "y", drop=["code"]), "code") == []
+
+
+def test_free_text(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    file = tmp_path / "table.csv"
+    words = [f"word {i}" for i in rng.integers(0, 5000, 3000)]
+    pd.DataFrame({"t": words, "y": rng.choice([0, 1], 3000)}).to_csv(file, index=False)
+    assert found(data.load(file, "y"), "t") == [("note", "many-categories")]
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "middle"])
+def test_leak_suspects(load: Load, kind: str) -> None:
+    positive = (load().labels == "yes").to_numpy()
+    rng = np.random.default_rng(8)
+    columns = {
+        "number": positive * 10 + rng.normal(size=N),
+        "text": np.where(positive, "signed", rng.choice(["open", "lost"], N)),
+        "middle": np.where(positive, 0, rng.choice([-1, 1], N)) + rng.normal(size=N) / 50,
+    }
+    assert found(load(after=columns[kind]), "after") == [("warning", "leak-suspect")]
+    weak = positive * 1.0 + rng.normal(size=N)
+    assert found(load(after=weak.round(6)), "after") == []
+
+
+def test_repeated_rows_and_uneven_classes(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    rows = [f"{i * 37 % 101},{'yes' if i % 9 == 0 else 'no'}" for i in range(100)]
+    file.write_text("x,y\n" + "\n".join([*rows, rows[4], rows[5]]) + "\n")
+    dataset = data.load(file, "y")
+    assert found(dataset, None) == [("note", "duplicates")]
+    assert found(dataset, "y") == [("warning", "rare-class"), ("note", "imbalance")]
+    messages = [f.message for f in dataset.findings]
+    assert "2 rows repeat an earlier row in every column" in messages
+    assert "88.2% of the rows are 'no': always saying so has that accuracy" in messages
+
+
+def test_order_of_shuffled_rows(load: Load) -> None:
+    rng = np.random.default_rng(1)
+    dataset = load(month=rng.choice(["may", "jun"], N, p=[0.9, 0.1]))
+    assert dataset.order_note.startswith("rows look shuffled")
+    assert not dataset.chronological
+
+
+def test_order_by_a_column_that_moves_slowly(load: Load) -> None:
+    months = ["may", "jun", "jul", "may", "jun", "jul", "aug", "may"]
+    dataset = load(month=[months[i * 8 // N] for i in range(N)])
+    assert dataset.order_note.startswith("rows look ordered by 'month' (a row agrees with the row")
+    assert dataset.order_note.endswith("if that is time, pass --split ordered")
+    assert not dataset.chronological
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [f"2020-{1 + i // 40:02d}" for i in range(N)],
+        [i * 3.5 for i in range(N)],
+        [-(i // 3) for i in range(N)],
+        ["b"] * 90 + ["c"] * 210 + ["a"] * 100,
+    ],
+    ids=["dates", "rising", "falling", "blocks"],
+)
+def test_order_of_sorted_rows(load: Load, column: list[object]) -> None:
+    assert load(c=column).order_note == (
+        "rows are sorted by 'c'; if that is time, pass --split ordered"
+    )
+
+
+def test_one_odd_row_at_the_end_is_no_order(load: Load) -> None:
+    assert load(c=["a"] * (N - 1) + ["b"]).order_note.startswith("rows look shuffled")
+
+
+def test_rows_sorted_by_the_target(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    rows = "".join(f"{i * 37 % 101},{'yes' if i >= 40 else 'no'}\n" for i in range(100))
+    file.write_text("x,y\n" + rows)
+    dataset = data.load(file, "y")
+    assert dataset.order_note.startswith("rows are sorted by the target 'y'")
+    assert ("warning", "sorted-by-target") in found(dataset, "y")
+
+
+def test_profile(load: Load) -> None:
+    flags = [i % 4 == 0 for i in range(N)]
+    dataset = load(n=list(range(N)), c=["a", "a", "b", None] * (N // 4), f=flags)
+    profile = dataset.profile().set_index("feature")
+    assert list(profile.index) == ["x", "n", "c", "f"]
+    assert profile["type"].tolist() == ["double", "long", "string", "boolean"]
+    assert profile.loc["n", ["minimum", "median", "maximum", "mean"]].tolist() == [
+        0,
+        199.5,
+        399,
+        199.5,
+    ]
+    assert profile.loc["c", ["nulls", "distinct", "top"]].tolist() == [100, 2, "a 66.7%, b 33.3%"]
+    assert profile.loc["f", "top"] == "False 75.0%, True 25.0%"
+
+
+def test_rates(load: Load) -> None:
+    dataset = load(
+        c=["a", "a", "b", None] * (N // 4), n=[i % 7 for i in range(N)], f=[1, 0, 0, 0] * (N // 4)
+    )
+    table = dataset.rates("c").set_index("value")
+    assert table["rows"].to_dict() == {"a": 200, "b": 100, "null": 100}
+    truth = (dataset.labels[dataset.frame["c"] == "a"] == "yes").mean()
+    assert table.loc["a", "yes"] == pytest.approx(truth)
+    assert (table["no"] + table["yes"]).tolist() == pytest.approx([1, 1, 1])
+    assert dataset.rates("c", groups=1)["value"].tolist() == ["a", "other", "null"]
+    assert dataset.rates("n", groups=3)["value"].tolist() == ["0 to 2", "3 to 4", "5 to 6"]
+    assert dataset.rates("f")["value"].tolist() == ["0", "1"]
+    with pytest.raises(DataError, match="there is no feature 'y'"):
+        dataset.rates("y")

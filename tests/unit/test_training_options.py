@@ -1,0 +1,89 @@
+"""Options say what was wrong with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from twinml.errors import DataError, UsageError
+from twinml.training import TrainingOptions, parse_seconds
+from twinml.training.learners import LEARNERS, select
+from twinml.training.splits import folds_of, ordered_split, random_split, time_column
+
+
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        ({"budget": 0}, "0"),
+        ({"trials": 0}, "0"),
+        ({"metric": "rmse"}, "rmse"),
+        ({"split": "sideways"}, "sideways"),
+        ({"split": "column:"}, "column:"),
+        ({"test_size": 0.9}, "0.9"),
+        ({"folds": 1}, "1"),
+        ({"class_weight": "heavy"}, "heavy"),
+        ({"threshold": 1.5}, "1.5"),
+        ({"threshold": "auc"}, "auc"),
+        ({"jobs": 0}, "0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(setting: dict, found: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainingOptions(**setting)
+    assert found in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "fast", "-3s", "5 weeks", "1e3"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="a time was expected"):
+        parse_seconds(text)
+
+
+def test_learners_keep_their_order_and_unknown_ones_are_named() -> None:
+    chosen = select(("xgboost", "LightGBM"))
+    assert [learner.name for learner in chosen] == ["LightGBM", "XGBoost"]
+    with pytest.raises(UsageError, match="SVM"):
+        select(("SVM",))
+
+
+def test_every_search_starts_inside_its_space() -> None:
+    for learner in LEARNERS:
+        assert set(learner.start) == set(learner.space()), learner.name
+        assert learner.work(learner.start) > 0
+
+
+def test_a_random_split_keeps_the_shares_and_misses_no_row() -> None:
+    labels = np.array([0] * 900 + [1] * 100)
+    split = random_split(labels, 0.2, seed=1)
+    assert sorted([*split.train, *split.test]) == list(range(1000))
+    assert labels[split.test].sum() == 20
+
+
+def test_an_ordered_split_holds_out_the_last_rows() -> None:
+    labels = np.tile([0, 1], 50)
+    split = ordered_split(labels, 0.2)
+    assert split.test.tolist() == list(range(80, 100))
+    backwards = ordered_split(labels, 0.2, np.arange(100)[::-1])
+    assert backwards.test.tolist() == list(range(19, -1, -1))
+
+
+def test_rows_sorted_by_the_target_cannot_be_split_in_order() -> None:
+    with pytest.raises(DataError, match="sorted by the target"):
+        ordered_split(np.repeat([0, 1], 50), 0.2)
+
+
+def test_a_time_column_is_ordered_as_dates_not_as_text() -> None:
+    frame = pd.DataFrame({"when": ["2024-10-01", "2024-9-1", "2023-12-31"]})
+    assert time_column(frame, "when").tolist() == [2, 1, 0]
+    with pytest.raises(DataError, match="no column 'day'"):
+        time_column(frame, "day")
+    with pytest.raises(DataError, match="1 null"):
+        time_column(pd.DataFrame({"when": [1.0, None]}), "when")
+
+
+def test_folds_are_as_many_as_the_rarest_class_allows() -> None:
+    assert len(folds_of(np.array([0] * 50 + [1] * 3), 5, 0)) == 3
+    with pytest.raises(DataError, match="rarest class has 1"):
+        folds_of(np.array([0] * 50 + [1]), 5, 0)
