@@ -33,8 +33,12 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "workspace_name": ("AZUREML_ARM_WORKSPACE_NAME", "AZUREML_WORKSPACE_NAME"),
 }
 MANAGEMENT_SCOPE = "https://management.azure.com/.default"
-# Never said of the SDK's own choice: these two packages do what we ask of it.
 PACKAGES = ("azure.ai.ml", "azure.identity")
+_WITHOUT_AZURE = "To rehearse without Azure: python -m azureml_emulator."
+_HINT = (
+    "Download config.json from the workspace's page in the Azure portal, or set "
+    f"{', '.join(names[0] for names in VARIABLES.values())}. {_WITHOUT_AZURE}"
+)
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,6 @@ def find_workspace(
     )
 
 
-_HINT = (
-    "Download config.json from the workspace's page in the Azure portal, or set "
-    f"{', '.join(names[0] for names in VARIABLES.values())}."
-)
-
-
 def _config_file(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         for name in CONFIG_FILES:
@@ -159,13 +157,18 @@ class Connection:
             There is no credential, or it is refused.
         """
         logging.getLogger("azure").setLevel(logging.ERROR)
-        from azure.ai.ml import MLClient
         from azure.identity import DefaultAzureCredential
 
-        credential = DefaultAzureCredential()
-        with self.errors():
-            # Signing in here gives one clear message instead of one from deep in the SDK.
-            credential.get_token(MANAGEMENT_SCOPE)
+        # Signing in comes first: it is quick to fail and says what is wrong, whereas the SDK
+        # takes seconds to import and reports a refusal from somewhere deep inside.
+        try:
+            with self.errors():
+                credential = DefaultAzureCredential()
+                credential.get_token(MANAGEMENT_SCOPE)
+        except ValueError as error:
+            raise _no_credential(_first_line(error)) from error
+        from azure.ai.ml import MLClient
+
         return MLClient(
             credential,
             self.address.subscription_id,
@@ -191,11 +194,7 @@ class Connection:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         except exceptions.ClientAuthenticationError as error:
-            raise PlatformUnavailable(
-                f"no credential opens Azure: {_first_line(error)}",
-                hint="Sign in with 'az login', or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
-                "AZURE_CLIENT_SECRET. Without Azure, rehearse on this machine: make rehearse.",
-            ) from error
+            raise _no_credential(_refusal(error)) from error
         except exceptions.ResourceNotFoundError as error:
             raise NotFound(
                 _first_line(error), hint=f"The workspace is from {self.address.source}."
@@ -214,6 +213,29 @@ def _installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:
         return False
+
+
+def _no_credential(reason: str) -> PlatformUnavailable:
+    return PlatformUnavailable(
+        f"no credential opens Azure: {reason}",
+        hint="Sign in with 'az login', or set AZURE_TENANT_ID, AZURE_CLIENT_ID and "
+        f"AZURE_CLIENT_SECRET. {_WITHOUT_AZURE}",
+    )
+
+
+def _refusal(error: Any) -> str:
+    r"""Return why signing in failed: what a credential was refused for, if one was tried.
+
+    Examples
+    --------
+    >>> _refusal("It failed.\nAttempted credentials:\n"
+    ...          "\tA: A authentication unavailable.\n\tB: Authentication failed: wrong secret.")
+    'B: Authentication failed: wrong secret'
+    """
+    for line in str(error).splitlines():
+        if line.startswith("\t") and "unavailable" not in line and "failed" in line:
+            return line.strip().rstrip(".")
+    return _first_line(error)
 
 
 def _first_line(error: Any) -> str:

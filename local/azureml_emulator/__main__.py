@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -67,13 +68,14 @@ def main(
     )
     os.umask(0o077)
     directory = directory.resolve()
-    try:
-        with locked(directory / "lock", timeout=0.0):
-            _serve(directory, port, record, routes, as_json)
-    except PlatformError as error:
-        raise click.ClickException(
-            f"another emulator is using {directory}; name another folder: --directory."
-        ) from error
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(directory / "lock", timeout=0.0))
+        except PlatformError as error:
+            raise click.ClickException(
+                f"another emulator is using {directory}; name another folder: --directory."
+            ) from error
+        _serve(directory, port, record, routes, as_json)
 
 
 def _serve(directory: Path, port: int, record: Path | None, routes: bool, as_json: bool) -> None:

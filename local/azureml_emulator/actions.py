@@ -113,7 +113,14 @@ class Actions:
             given = {name: value for name, value in sent.items() if value}
             store.set_secret(draft.id, {**kept, **given})
         for field in ("traffic", "mirrorTraffic"):
-            self._check_traffic(draft, field, properties.get(field) or {})
+            shares = properties.get(field) or {}
+            if not isinstance(shares, dict) or not all(
+                isinstance(share, int) for share in shares.values()
+            ):
+                raise ArmError(
+                    400, "ValidationError", f"{field} does not map deployments to whole per cent."
+                )
+            self._check_traffic(draft, field, shares)
 
     def _check_traffic(self, draft: Draft, field: str, traffic: dict[str, Any]) -> None:
         for deployment in traffic:

@@ -18,10 +18,13 @@ from azureml_emulator.site import Site
 
 __all__ = ["KINDS", "Draft", "Kind"]
 
+# As Microsoft's types and the service's messages have them.
 _ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
-_COMPUTE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,23}")
-_ASSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_COMPUTE_NAME = re.compile(r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9-]{2,23}")
+_ASSET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
 _DATASTORE_NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
+_WORKSPACE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}")
+_VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ class Kind:
         Its name in ids, ``data`` in ``…/workspaces/w/data/bank``.
     parent
         The segment of the kind that it belongs to, below the workspace.
-    names
-        What it may be called.
+    names, versions
+        What it, and a version of it, may be called.
     versioned
         Whether the content is in numbered versions below it.
+    shared
+        Properties of a version that its asset shows too.
     long_running
         Whether it is made and deleted by operations that a client has to poll.
     located
@@ -80,7 +85,9 @@ class Kind:
     segment: str
     parent: str | None = None
     names: re.Pattern[str] = _ASSET_NAME
+    versions: re.Pattern[str] = _VERSION
     versioned: bool = False
+    shared: tuple[str, ...] = ()
     long_running: bool = False
     located: bool = False
     provisioned: bool = True
@@ -157,7 +164,9 @@ def _model(draft: Draft) -> dict[str, Any]:
 
 def _component(draft: Draft) -> dict[str, Any]:
     sent = draft.properties
-    spec = dict(sent.get("componentSpec") or {})
+    if not isinstance(sent["componentSpec"], Mapping):
+        raise ArmError(400, "ValidationError", "componentSpec is not an object.")
+    spec = dict(sent["componentSpec"])
     asset = draft.id.split("/")[-3]
     # An anonymous component keeps the name that it was declared with.
     spec["name"] = spec.get("name", asset) if asset == "azureml_anonymous" else asset
@@ -238,7 +247,9 @@ def _workspace(draft: Draft) -> dict[str, Any]:
     }
 
 
-WORKSPACE = Kind("workspaces", located=True, long_running=True, names=_ASSET_NAME, fill=_workspace)
+WORKSPACE = Kind(
+    "workspaces", located=True, long_running=True, names=_WORKSPACE_NAME, fill=_workspace
+)
 
 KINDS: tuple[Kind, ...] = (
     Kind(
@@ -252,6 +263,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "data",
         versioned=True,
+        shared=("dataType",),
         provisioned=False,
         required=("dataUri", "dataType"),
         frozen=("dataUri", "dataType"),

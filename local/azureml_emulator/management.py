@@ -226,12 +226,15 @@ class Management:
             resource_id = f"{self.require_workspace(call).id}/{kind.segment}/{name}"
             if "version" in call.parameters:
                 resource_id += f"/versions/{call['version']}"
-        if not kind.names.fullmatch(name):
-            raise ArmError(
-                400,
-                "ValidationError",
-                f"The name '{name}' is not one that a resource of '{kind.segment}' can have.",
-            )
+        version = call.parameters.get("version", "1")
+        for value, allowed in ((name, kind.names), (version, kind.versions)):
+            if not allowed.fullmatch(value):
+                raise ArmError(
+                    400,
+                    "ValidationError",
+                    f"'{value}' is not a name that a resource of '{kind.segment}' can have: it "
+                    f"has to match {allowed.pattern}.",
+                )
         return resource_id
 
     @staticmethod
@@ -264,13 +267,12 @@ class Management:
         content: dict[str, Any] = {name: body[name] for name in ENVELOPE if body.get(name)}
         if kind.located:
             content.setdefault("location", self.site.location)
-        if isinstance(content.get("identity"), Mapping) and "SystemAssigned" in content[
-            "identity"
-        ].get("type", ""):
+        identity = content.get("identity")
+        if isinstance(identity, Mapping) and "SystemAssigned" in str(identity.get("type")):
             content["identity"] = {
                 "principalId": self.site.client_id,
                 "tenantId": self.site.tenant_id,
-                **content["identity"],
+                **identity,
             }
         content["type"] = _type_of(call.path)
         content["properties"] = properties
@@ -288,6 +290,8 @@ class Management:
         properties.pop("latestVersion", None)
         if versions:
             properties["latestVersion"] = versions[-1].name
+            for name in kind.shared:
+                properties[name] = versions[-1].properties[name]
         body = dict(found.body) if found else {"type": _type_of(asset)}
         self.store.put(asset, {**body, "properties": properties})
 

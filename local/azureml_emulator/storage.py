@@ -122,6 +122,8 @@ class Storage:
         content_type = headers.get("x-ms-blob-content-type", "application/octet-stream")
         overwrite, md5 = headers.get("if-none-match") != "*", headers.get("content-md5")
         if what == "block":
+            if not call.query.get("blockid"):
+                raise _bad_query("blockid", "")
             found = self._blobs.put_block(
                 container, name, call.query["blockid"], call.request.stream, md5=md5
             )
@@ -134,7 +136,7 @@ class Storage:
             blob = self._blobs.put_blocks(
                 container,
                 name,
-                _BLOCK.findall(body.decode()),
+                _BLOCK.findall(body.decode(errors="replace")),
                 metadata=metadata,
                 content_type=content_type,
                 overwrite=overwrite,
@@ -187,7 +189,10 @@ class Storage:
     def _list(self, call: Call) -> Response:
         prefix, marker = call.query.get("prefix", ""), call.query.get("marker", "")
         delimiter = call.query.get("delimiter")
-        size = int(call.query.get("maxresults", LIST_SIZE))
+        wanted = call.query.get("maxresults", str(LIST_SIZE))
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise _bad_query("maxresults", wanted)
+        size = min(int(wanted), LIST_SIZE)
         with_metadata = "metadata" in call.query.get("include", "")
         entries: dict[str, str] = {}
         for blob in self._blobs.list(call["container"], prefix):
@@ -257,6 +262,12 @@ def _no_access(reason: str) -> StorageError:
         401,
         "NoAuthenticationInformation",
         f"Server failed to authenticate the request: {reason}.",
+    )
+
+
+def _bad_query(name: str, value: str) -> StorageError:
+    return StorageError(
+        400, "InvalidQueryParameterValue", f"'{value}' is not a value of the parameter {name}."
     )
 
 

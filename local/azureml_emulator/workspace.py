@@ -121,8 +121,9 @@ class Workspaces:
     def _list_secrets(self, call: Call) -> Response:
         datastore = self._management.require(call, "datastores", call["name"])
         if datastore.properties.get("accountName") == self._site.storage_account:
-            body = call.json()
-            hours = int(body.get("expireAfterHours") or 1)
+            hours = call.json().get("expireAfterHours") or 1
+            if not isinstance(hours, int):
+                raise ArmError(400, "ValidationError", "expireAfterHours is not a whole number.")
             token = sas.account_token(
                 self._site.storage_account,
                 self._site.storage_key,

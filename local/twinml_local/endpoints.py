@@ -1,39 +1,32 @@
-"""Endpoints of this machine: deploying to them, describing and stopping them.
+"""Endpoints of this machine: deploying to them, steering traffic, describing and stopping them.
 
 An endpoint is a folder (``twinml_local.server.state``) and at most one server process. Every
 function here reads the folder anew, so that any number of processes see the same endpoints;
-those that change something take one lock for all endpoints.
+those that change something take one lock for all endpoints. A server that runs follows the
+folder: nothing here but a change of its process settings restarts it.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
-import socket
-import sys
-import time
-from collections import deque
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from twinml.endpoint import Endpoint
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml.settings import home
-from twinml_local.processes import (
-    generate_keys,
-    locked,
-    read_keys,
-    running,
-    start_detached,
-    terminate,
-)
+from twinml_local.processes import generate_keys, locked, read_keys, running, write_atomic
+from twinml_local.server import control, cors, logbook
+from twinml_local.server.compiling import compiled_form
 from twinml_local.server.state import (
     STATE_FILE,
     DeploymentState,
@@ -42,16 +35,25 @@ from twinml_local.server.state import (
     read_state,
     write_state,
 )
+from twinml_local.server.watch import KEYS_FILE, WorkerReport, reports
 
-__all__ = ["client", "deploy", "info", "keys", "list_endpoints", "logs", "start", "stop"]
+__all__ = [
+    "client",
+    "delete",
+    "deploy",
+    "info",
+    "keys",
+    "list_endpoints",
+    "logs",
+    "regenerate_key",
+    "set_traffic",
+    "start",
+    "stop",
+]
 
-PID_FILE = "server.pid"
-CONSOLE = "console.log"
 HOST = "127.0.0.1"
-FIRST_PORT = 5001  # where Azure ML's inference server listens
-READY_SECONDS = 60.0
 LOCK_SECONDS = 180.0
-PORT_SECONDS = 5.0  # for a server that was just ended to let go of its port
+MOST_MIRRORED = 50  # per cent, as Azure ML has it
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 RESERVED = {"server", "console"}  # their log files would be those of a deployment
 
@@ -69,8 +71,9 @@ def deploy(
     """Serve the model in ``directory`` as ``deployment`` of endpoint ``name``; wait until ready.
 
     The first deployment of an endpoint gets all its traffic, later ones none until they are
-    given some. Deploying what is already there and healthy changes nothing. If the model does
-    not start, the endpoint goes back to what it served before.
+    given some. A deployment that exists is updated in place: the running server loads the new
+    model beside the old one and changes over between two requests. Deploying what is already
+    there and healthy changes nothing. If the model does not load, the endpoint stays as it was.
 
     Parameters
     ----------
@@ -83,39 +86,153 @@ def deploy(
     digest
         Of the model; the same digest is the same model.
     settings
-        Limits of the server; ``None`` keeps those that the endpoint has.
+        Limits of the server; ``None`` keeps those that the endpoint has, but for
+        ``AML_CORS_ORIGINS`` where the environment has it. Workers, threads and drain time
+        are the process's: changing those restarts it.
 
     Raises
     ------
     PlatformError
-        The server did not start; the message holds the end of its log.
+        The model or the server did not start; the message says why.
     UsageError
         A name cannot be used.
     """
     _check_name(name, "endpoint")
     _check_name(deployment, "deployment")
     folder = _folder(name)
+    directory = directory.resolve()
+    # Before the lock: it takes seconds, once a model.
+    form = compiled_form(directory)
+    item = DeploymentState(
+        model, version, digest, str(directory), compiled=form.directory, refusal=form.refusal
+    )
     with _lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
-        after = _with_deployment(
-            before or _new(name),
-            deployment,
-            DeploymentState(model, version, digest, str(directory.resolve())),
-            settings,
-        )
-        if after == before and _serves(folder, after):
+        known = before or _new(name)
+        settings = _with_environment(settings or known.settings)
+        after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
+        if after == before and control.serves(folder, after):
             return _info(folder, after)
         folder.mkdir(parents=True, exist_ok=True)
-        generate_keys(folder / "keys.json")
+        generate_keys(folder / KEYS_FILE)
+        was_running = running(folder / control.PID_FILE) is not None
         try:
-            return _restart(folder, after)
-        except PlatformError:
-            if before is None:
-                _end(folder)
-                (folder / STATE_FILE).unlink()
-            else:
-                _restart(folder, before)
+            _stage(folder, known, settings, {deployment: item})
+            # The port may have been found only now.
+            after = replace(after, port=read_state(folder).port)
+            control.change(folder, after)
+        except BaseException:
+            _go_back(folder, before, was_running=was_running)
             raise
+        return _info(folder, after)
+
+
+def _stage(
+    folder: Path,
+    known: EndpointState,
+    settings: ServerSettings,
+    staged: Mapping[str, DeploymentState],
+) -> None:
+    """Have the server load ``staged`` beside what it serves, started if need be."""
+    state = replace(known, settings=settings, staged=staged)
+    alive = running(folder / control.PID_FILE) is not None and control.answer(known) is not None
+    if alive and known.settings.of_process == settings.of_process:
+        found = control.change(folder, state)
+    else:
+        control.end(folder)
+        found = control.start(folder, state, taken=_ports(but=folder.name))
+    for report in found:
+        for deployment in staged:
+            if failure := report.staged[deployment].failure:
+                raise PlatformError(
+                    f"deployment '{deployment}' of endpoint '{folder.name}' did not start: "
+                    f"{failure}"
+                )
+
+
+def _go_back(folder: Path, before: EndpointState | None, *, was_running: bool) -> None:
+    """Put an endpoint back as it was before a deploy that failed."""
+    if before is None:
+        control.end(folder)
+        (folder / STATE_FILE).unlink(missing_ok=True)
+        return
+    write_state(folder, before)
+    if not was_running:
+        control.end(folder)
+    elif running(folder / control.PID_FILE) is None:
+        control.start(folder, before, taken=_ports(but=folder.name))
+    elif read_state(folder).port == before.port:
+        control.reload(folder)
+
+
+def set_traffic(
+    name: str, traffic: Mapping[str, int] | None, *, mirror: Mapping[str, int] | None = None
+) -> EndpointInfo:
+    """Set how an endpoint's requests are shared out; a running server follows at once.
+
+    Parameters
+    ----------
+    name
+        The endpoint.
+    traffic
+        Per cent by deployment, together 100 or 0; a deployment that is not named gets none.
+        ``None`` keeps what there is.
+    mirror
+        Per cent of the requests that one deployment, which has no traffic itself, gets a copy
+        of: at most 50. Nothing or 0 per cent ends it; ``None`` keeps what there is.
+
+    Raises
+    ------
+    NotFound
+        There is no such endpoint or deployment.
+    UsageError
+        The percentages are not as they must be.
+    """
+    with _lock():
+        state = _state(name)
+        shares = state.traffic if traffic is None else traffic
+        copies = state.mirror if mirror is None else {k: v for k, v in mirror.items() if v}
+        for deployment in (*(traffic or {}), *(mirror or {})):
+            _check_deployment(state, deployment)
+        _check_shares(shares, copies)
+        shares = {deployment: shares.get(deployment, 0) for deployment in state.deployments}
+        after = replace(state, traffic=shares, mirror=dict(copies))
+        if after != state:
+            control.change(_folder(name), after)
+        return _info(_folder(name), after)
+
+
+def _check_shares(traffic: Mapping[str, int], mirror: Mapping[str, int]) -> None:
+    for deployment, share in (*traffic.items(), *mirror.items()):
+        if not 0 <= share <= 100:
+            raise UsageError(
+                f"the share of '{deployment}' is {share} %, expected 0 to 100",
+                hint="Give whole per cent: blue=90 green=10.",
+            )
+    total = sum(traffic.values())
+    if total not in (0, 100):
+        shares = " ".join(f"{deployment}={share}" for deployment, share in traffic.items())
+        raise UsageError(
+            f"the traffic adds up to {total} % ({shares}), expected 100 or 0",
+            hint="Name every deployment that is to have traffic: blue=90 green=10.",
+        )
+    if len(mirror) > 1:
+        raise UsageError(
+            f"{len(mirror)} deployments are to be mirrored to, expected one",
+            hint="Mirror to one deployment at a time.",
+        )
+    for deployment, share in mirror.items():
+        if share > MOST_MIRRORED:
+            raise UsageError(
+                f"{share} % is to be mirrored to '{deployment}', expected at most {MOST_MIRRORED}",
+                hint=f"--mirror {deployment}={MOST_MIRRORED}",
+            )
+        if traffic.get(deployment, 0):
+            raise UsageError(
+                f"'{deployment}' has {traffic[deployment]} % of the traffic, so nothing can be "
+                "mirrored to it",
+                hint=f"Give it no traffic, or end the mirroring: --mirror {deployment}=0.",
+            )
 
 
 def start(name: str) -> EndpointInfo:
@@ -129,10 +246,43 @@ def start(name: str) -> EndpointInfo:
         The server did not start.
     """
     with _lock():
-        state = _state(name)
-        if _serves(_folder(name), state):
-            return _info(_folder(name), state)
-        return _restart(_folder(name), state)
+        state, folder = _state(name), _folder(name)
+        if not control.serves(folder, state):
+            state = replace(state, staged={}, settings=_with_environment(state.settings))
+            control.end(folder)
+            control.start(folder, state, taken=_ports(but=name))
+        return _info(folder, read_state(folder))
+
+
+def delete(name: str, deployment: str | None = None) -> None:
+    """Delete a deployment that has no traffic, or a whole endpoint with its keys and logs.
+
+    Raises
+    ------
+    NotFound
+        There is no such endpoint or deployment.
+    UsageError
+        The deployment has traffic, or requests are mirrored to it.
+    """
+    with _lock():
+        state, folder = _state(name), _folder(name)
+        if deployment is None:
+            control.end(folder)
+            shutil.rmtree(folder)
+            return
+        _check_deployment(state, deployment)
+        for share, what in ((state.traffic, "traffic"), (state.mirror, "mirror traffic")):
+            if share.get(deployment, 0):
+                raise UsageError(
+                    f"deployment '{deployment}' has {share[deployment]} % of the {what}",
+                    hint="Send it to another one first: twinml traffic.",
+                )
+        after = replace(
+            state,
+            deployments={key: item for key, item in state.deployments.items() if key != deployment},
+            traffic={key: share for key, share in state.traffic.items() if key != deployment},
+        )
+        control.change(folder, after)
 
 
 def info(name: str) -> EndpointInfo:
@@ -161,6 +311,29 @@ def keys(name: str) -> Keys:
     """
     _state(name)
     return read_keys(_folder(name) / "keys.json")
+
+
+def regenerate_key(name: str, which: Literal["primary", "secondary"]) -> Keys:
+    """Replace one key of an endpoint; the other one keeps working.
+
+    Once this returns, a running server refuses the old key.
+
+    Raises
+    ------
+    NotFound
+        There is no endpoint of that name.
+    UsageError
+        ``which`` is no name of a key.
+    """
+    if which not in ("primary", "secondary"):
+        raise UsageError(f"there is no key '{which}'", hint="Choose primary or secondary.")
+    with _lock():
+        _state(name)
+        path = _folder(name) / KEYS_FILE
+        renewed = replace(read_keys(path), **{which: secrets.token_urlsafe(32)})
+        write_atomic(path, json.dumps(asdict(renewed)), mode=0o600)
+        control.reload(_folder(name))
+        return renewed
 
 
 def client(name: str, *, deployment: str | None = None) -> Endpoint:
@@ -198,11 +371,7 @@ def logs(name: str, *, deployment: str | None = None, lines: int = 100) -> Itera
     if lines < 1:
         raise UsageError(f"{lines} log lines", hint="Ask for at least one.")
     sources = [deployment] if deployment else [*state.deployments, "server"]
-    entries: list[str] = []
-    for source in sources:
-        entries += _entries(_tail(_folder(name) / "logs" / f"{source}.log", lines))
-    merged = "\n".join(sorted(entries, key=_time)).splitlines()
-    return iter(merged[-lines:])
+    return iter(logbook.merged(_folder(name) / "logs", sources, lines))
 
 
 def stop(name: str | None = None) -> tuple[str, ...]:
@@ -222,7 +391,7 @@ def stop(name: str | None = None) -> tuple[str, ...]:
         _state(name)
     with _lock():
         chosen = _names() if name is None else (name,)
-        return tuple(each for each in chosen if _end(_folder(each)))
+        return tuple(each for each in chosen if control.end(_folder(each)))
 
 
 # State
@@ -277,20 +446,22 @@ def _new(name: str) -> EndpointState:
     )
 
 
-def _with_deployment(
-    state: EndpointState,
-    deployment: str,
-    item: DeploymentState,
-    settings: ServerSettings | None,
-) -> EndpointState:
+def _with_environment(settings: ServerSettings) -> ServerSettings:
+    origins = os.environ.get("AML_CORS_ORIGINS")
+    if origins is None:
+        return settings
+    return replace(settings, cors_origins=cors.read_origins(origins))
+
+
+def _with_deployment(state: EndpointState, deployment: str, item: DeploymentState) -> EndpointState:
     traffic = dict(state.traffic)
     traffic.setdefault(deployment, 0 if state.deployments else 100)
-    return replace(
-        state,
-        deployments={**state.deployments, deployment: item},
-        traffic=traffic,
-        settings=settings or state.settings,
-    )
+    return replace(state, deployments={**state.deployments, deployment: item}, traffic=traffic)
+
+
+def _ports(*, but: str) -> set[int]:
+    """Return the ports of the endpoints, those of stopped ones too: they are left to them."""
+    return {read_state(_folder(name)).port for name in _names() if name != but}
 
 
 def _uri(state: EndpointState, route: str) -> str:
@@ -298,10 +469,12 @@ def _uri(state: EndpointState, route: str) -> str:
 
 
 def _info(folder: Path, state: EndpointState) -> EndpointInfo:
-    if running(folder / PID_FILE) is None:
+    found: tuple[WorkerReport, ...] = ()
+    if running(folder / control.PID_FILE) is None:
         condition = "stopped"
     else:
-        condition = "running" if _answer(state) is not None else "not answering"
+        condition = "running" if control.answer(state) is not None else "not answering"
+        found = reports(folder)
     return EndpointInfo(
         name=state.name,
         scoring_uri=_uri(state, "score"),
@@ -309,137 +482,24 @@ def _info(folder: Path, state: EndpointState) -> EndpointInfo:
         docs_uri=_uri(state, "docs/"),
         state=condition,
         traffic=state.traffic,
+        mirror=state.mirror,
         deployments={
             name: f"{item.model}:{item.version}" for name, item in state.deployments.items()
         },
+        notes=_notes(found),
     )
 
 
-# The server
-
-
-def _restart(folder: Path, state: EndpointState) -> EndpointInfo:
-    """End the running server, if any, and start one with ``state``; return once it answers."""
-    _end(folder)
-    state = replace(state, port=_port(folder, state))
-    write_state(folder, state)
-    console = folder / "logs" / CONSOLE
-    console.unlink(missing_ok=True)
-    start_detached(
-        [
-            *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
-            *("--host", state.host, "--port", str(state.port)),
-        ],
-        log=console,
-        pid_file=folder / PID_FILE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if running(folder / PID_FILE) is None:
-            raise _not_started(folder, "its server ended")
-        if _serves(folder, state):
-            return _info(folder, state)
-        time.sleep(0.05)
-    terminate(folder / PID_FILE)
-    raise _not_started(folder, f"its server was not ready within {READY_SECONDS:g} s")
-
-
-def _end(folder: Path) -> bool:
-    if running(folder / PID_FILE) is None:
-        return False
-    # The server itself gives up on its requests after drain_seconds.
-    return terminate(folder / PID_FILE, timeout=read_state(folder).settings.drain_seconds + 2.0)
-
-
-def _not_started(folder: Path, reason: str) -> PlatformError:
-    lines = [line for line in _tail(folder / "logs" / CONSOLE, 15) if line.strip()]
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return PlatformError(
-        f"endpoint '{folder.name}' did not start: {reason}"
-        + (f" ({said[-1]})" if said else ":\n" + "\n".join(lines)),
-        hint=f"The whole of its output is in {folder / 'logs' / 'console.log'}.",
-    )
-
-
-def _serves(folder: Path, state: EndpointState) -> bool:
-    """Tell whether a live server of ours has loaded exactly the deployments of ``state``."""
-    if running(folder / PID_FILE) is None:
-        return False
-    answer = _answer(state)
-    if answer is None or answer.get("endpoint") != state.name:
-        return False
-    loaded = {name: item.get("digest") for name, item in answer["deployments"].items()}
-    return loaded == {name: item.digest for name, item in state.deployments.items()}
-
-
-def _answer(state: EndpointState) -> Mapping[str, Any] | None:
-    """Ask the server what it has loaded; ``None`` when nobody answers within 2 s."""
-    connection = http.client.HTTPConnection(state.host, state.port, timeout=2)
-    try:
-        connection.request("GET", "/ready")
-        response = connection.getresponse()
-        shape = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return shape if response.status == 200 and isinstance(shape, dict) else None
-
-
-def _port(folder: Path, state: EndpointState) -> int:
-    """Return the endpoint's port if it is free, else the first free one from 5001."""
-    if state.port:
-        # Workers of a server that was ended hard let go of it a moment later.
-        deadline = time.monotonic() + PORT_SECONDS
-        while time.monotonic() < deadline:
-            if _is_free(state.host, state.port):
-                return state.port
-            time.sleep(0.1)
-    # Ports of stopped endpoints are left to them.
-    taken = {read_state(_folder(name)).port for name in _names() if name != folder.name}
-    for port in range(FIRST_PORT, 65536):
-        if port not in taken and _is_free(state.host, port):
-            return port
-    raise PlatformError(f"no port from {FIRST_PORT} on is free", hint="End some servers.")
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as candidate:
-        # As a server binds: connections that just ended do not count.
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-# Logs
-
-
-def _tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log, reaching back into its rotated files."""
-    kept: deque[str] = deque(maxlen=lines)
-    rotated = sorted(path.parent.glob(f"{path.name}.[0-9]"), reverse=True)
-    for file in [*rotated, path]:
-        if file.exists():
-            with file.open(encoding="utf-8", errors="replace") as text:
-                kept.extend(line.rstrip("\n") for line in text)
-    return list(kept)
-
-
-def _time(entry: str) -> str:
-    """Return the time that a log entry begins with; as text it sorts by time."""
-    return entry[:23]
-
-
-def _entries(lines: list[str]) -> list[str]:
-    """Join the lines of a traceback to the line that they belong to."""
-    entries: list[str] = []
-    for line in lines:
-        if entries and not re.match(r"\d{4}-\d\d-\d\d ", line):
-            entries[-1] += f"\n{line}"
-        else:
-            entries.append(line)
-    return entries
+def _notes(found: tuple[WorkerReport, ...]) -> dict[str, str]:
+    """Return how deployments score or why they do not; of several workers the worst counts."""
+    ranked: dict[str, tuple[int, str]] = {}
+    for report in found:
+        for name, item in report.deployments.items():
+            if item.failure:
+                note = (2, f"did not load: {item.failure}")
+            elif item.scoring == "pipeline":
+                note = (1, f"scores with its pipeline: {item.remark or 'there is no compiled form'}")
+            else:
+                note = (0, "scores compiled")
+            ranked[name] = max(ranked.get(name, note), note)
+    return {name: note for name, (_, note) in ranked.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.experiment import model_folder
 from twinml_local import assets, endpoints
@@ -70,6 +70,24 @@ class LocalPlatform:
             digest=model.digest,
         )
 
+    def start(self, endpoint: str) -> EndpointInfo:
+        """Bring a stopped endpoint back; returns once it answers."""
+        return endpoints.start(endpoint)
+
+    def set_traffic(
+        self,
+        endpoint: str,
+        traffic: Mapping[str, int] | None,
+        *,
+        mirror: Mapping[str, int] | None = None,
+    ) -> EndpointInfo:
+        """Share out the requests: per cent by deployment; ``None`` keeps what there is."""
+        return endpoints.set_traffic(endpoint, traffic, mirror=mirror)
+
+    def delete(self, endpoint: str, deployment: str | None = None) -> None:
+        """Delete a deployment that has no traffic, or the whole endpoint."""
+        endpoints.delete(endpoint, deployment)
+
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Describe all endpoints, by name."""
         return endpoints.list_endpoints()
@@ -81,6 +99,10 @@ class LocalPlatform:
     def keys(self, endpoint: str) -> Keys:
         """Return the keys of an endpoint."""
         return endpoints.keys(endpoint)
+
+    def regenerate_key(self, endpoint: str, which: Literal["primary", "secondary"]) -> Keys:
+        """Replace one key; the other one keeps working."""
+        return endpoints.regenerate_key(endpoint, which)
 
     def endpoint(self, endpoint: str) -> Endpoint:
         """Return a client of an endpoint, key included."""
@@ -110,9 +132,9 @@ class LocalPlatform:
         """Return a REST client of a published pipeline, key included."""
         return jobs.client(name)
 
-    def stop(self) -> tuple[str, ...]:
-        """End the endpoints' servers and the pipeline service; returns what it ended."""
-        ended = [f"endpoint {name}" for name in endpoints.stop()]
-        if jobs.stop():
+    def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
+        """End the endpoints' servers and the pipeline service, or one endpoint's server."""
+        ended = [f"endpoint {name}" for name in endpoints.stop(endpoint)]
+        if endpoint is None and jobs.stop():
             ended.append("pipeline service")
         return tuple(ended)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from twinml.errors import PlatformUnavailable, UsageError
 
@@ -72,7 +72,19 @@ class Keys:
 
 @dataclass(frozen=True)
 class EndpointInfo:
-    """Where an endpoint answers. ``traffic`` maps deployment names to per cent."""
+    """Where an endpoint answers.
+
+    Attributes
+    ----------
+    traffic
+        Per cent of the requests by deployment.
+    deployments
+        Model as ``name:version`` by deployment.
+    mirror
+        Per cent of the requests that a deployment gets a copy of.
+    notes
+        Remarks on deployments: how they score, or why they do not.
+    """
 
     name: str
     scoring_uri: str
@@ -81,6 +93,8 @@ class EndpointInfo:
     state: str
     traffic: Mapping[str, int] = field(default_factory=dict)
     deployments: Mapping[str, str] = field(default_factory=dict)
+    mirror: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,24 @@ class Platform(Protocol):
         """Serve ``model`` as ``deployment`` of ``endpoint``; returns once it answers."""
         ...
 
+    def start(self, endpoint: str) -> EndpointInfo:
+        """Bring a stopped endpoint back; returns once it answers."""
+        ...
+
+    def set_traffic(
+        self,
+        endpoint: str,
+        traffic: Mapping[str, int] | None,
+        *,
+        mirror: Mapping[str, int] | None = None,
+    ) -> EndpointInfo:
+        """Share out the requests: per cent by deployment; ``None`` keeps what there is."""
+        ...
+
+    def delete(self, endpoint: str, deployment: str | None = None) -> None:
+        """Delete a deployment that has no traffic, or the whole endpoint."""
+        ...
+
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Describe all endpoints, by name."""
         ...
@@ -139,6 +171,10 @@ class Platform(Protocol):
 
     def keys(self, endpoint: str) -> Keys:
         """Return the keys of an endpoint."""
+        ...
+
+    def regenerate_key(self, endpoint: str, which: Literal["primary", "secondary"]) -> Keys:
+        """Replace one key; the other one keeps working."""
         ...
 
     def endpoint(self, endpoint: str) -> Endpoint:
@@ -167,8 +203,11 @@ class Platform(Protocol):
         """Return a REST client of a published pipeline, key included."""
         ...
 
-    def stop(self) -> tuple[str, ...]:
-        """End the processes that this platform left running; returns what it ended."""
+    def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
+        """End the processes that this platform left running, or one endpoint's.
+
+        Returns what it ended.
+        """
         ...
 
 

@@ -98,7 +98,17 @@ def test_requirements_are_pinned_and_name_what_the_pickle_needs_and_azure(
     assert {"mlflow", "scikit-learn", "azureml-ai-monitoring"} <= names
     assert not {"flaml", "twinml"} & names
     members = set(result.best.weights) or {result.best.name}
-    assert ("xgboost" in names) == ("XGBoost" in members or result.runner_up_name == "XGBoost")
+    assert ("xgboost" in names) == ("XGBoost" in members)
+    assert ("lightgbm" in names) == ("LightGBM" in members)
+
+
+@pytest.mark.parametrize("learner", ["LightGBM", "XGBoost", "RandomForest"])
+def test_a_learners_package_is_required_only_where_it_is_used(
+    learner: str, dataset: Dataset
+) -> None:
+    found = train(dataset, TrainingOptions(trials=1, learners=(learner,)))
+    names = {line.split("==")[0] for line in model.requirements(found.pipeline)}
+    assert names & {"lightgbm", "xgboost"} == {learner.lower()} & {"lightgbm", "xgboost"}
 
 
 def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:

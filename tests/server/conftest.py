@@ -14,7 +14,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from twinml.contract import Contract
-from twinml_local.server import Deployment, RequestLog, ServerSettings, create_app
+from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving, create_app
 
 KEY = "primary-key-0123456789"
 SECOND_KEY = "secondary-key-0123456789"
@@ -66,14 +66,14 @@ def serve(bank: Deployment, log_directory: Path) -> Iterator[Serve]:
         **settings: object,
     ) -> FlaskClient:
         blue = bank if predictor is None else replace(bank, predictor=predictor)
-        return create_app(
+        now = Serving(
             endpoint="bank-test",
             deployments=deployments or {"blue": blue},
             traffic=traffic or {"blue": 100},
             keys=(KEY, SECOND_KEY),
             settings=ServerSettings(**settings),  # type: ignore[arg-type]
-            log=log,
-        ).test_client()
+        )
+        return create_app(lambda: now, log=log).test_client()
 
     yield client
     log.close()

@@ -251,9 +251,42 @@ def test_rows_over_the_limit(serve: Serve) -> None:
 
 
 def test_get_on_the_score_route(client: FlaskClient) -> None:
-    response = client.get("/score?data=x", headers=KEY)
+    for query, words in (("", "no rows"), ("?data=x", "'data' is text"), ("?age=70", "'balance'")):
+        refused(client.get(f"/score{query}", headers=KEY), 400, words)
+    response = client.get("/invocations?data=x", headers=KEY)
     assert response.status_code == 405
     assert response.get_json()["error_code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("query", "reply"),
+    [
+        ({"input_data": json.dumps([OLD, YOUNG])}, ["yes", "no"]),
+        ({"Inputs": json.dumps({"data": [OLD]})}, {"Results": ["yes"]}),
+        ({"data": json.dumps([OLD])}, '{"result": ["yes"]}'),
+        ({"data": [json.dumps(OLD), json.dumps(YOUNG)]}, '{"result": ["yes", "no"]}'),
+        ({"age": "70", "balance": "1.5", "job": "admin.", "owner": "true"}, ["yes"]),
+        ({"age": "30", "balance": "null", "job": "null", "owner": "false"}, ["no"]),
+    ],
+)
+def test_query_arguments_score_as_a_body_does(
+    client: FlaskClient, query: dict[str, str], reply: object
+) -> None:
+    response = client.get("/score", query_string=query, headers=KEY)
+    assert response.status_code == 200, response.data
+    assert response.get_json() == reply
+    asked = client.get("/score", query_string=query | {"method": "predict_proba"}, headers=KEY)
+    assert asked.status_code == 200
+    assert "." in asked.get_data(as_text=True)
+
+
+def test_query_arguments_need_the_key_too(client: FlaskClient) -> None:
+    assert client.get("/score?age=70").status_code == 401
+    assert client.head("/score?age=70").status_code == 401
+
+
+def test_a_deeply_nested_query_argument_is_text(client: FlaskClient) -> None:
+    refused(client.get("/score?data=" + "[" * 50_000, headers=KEY), 400, "'data' is text")
 
 
 @pytest.mark.parametrize(

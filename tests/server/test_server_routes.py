@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from twinml_local.server import Deployment, RequestLog, log
+from twinml_local.server import Deployment, RequestLog, Serving, create_app, log
 from twinml_local.server.deployment import choose
 
 KEY = "primary-key-0123456789"
@@ -63,7 +63,6 @@ def test_the_root_answers_as_azure_does(client: FlaskClient) -> None:
     ("verb", "path", "allowed"),
     [
         ("POST", "/", "GET"),
-        ("GET", "/score", "POST"),
         ("PUT", "/score", "POST"),
         ("GET", "/invocations", "POST"),
         ("DELETE", "/health", "GET"),
@@ -453,7 +452,6 @@ def test_closing_the_log_writes_what_waits(tmp_path: Path) -> None:
 
 
 def test_an_app_without_a_log(bank: Deployment) -> None:
-    from twinml_local.server import create_app
-
-    app = create_app(endpoint="e", deployments={"blue": bank}, traffic={"blue": 100}, keys=(KEY,))
+    now = Serving("e", {"blue": bank}, {"blue": 100}, (KEY,))
+    app = create_app(lambda: now)
     assert json.loads(post(app.test_client()).get_json()) == {"result": ["yes"]}

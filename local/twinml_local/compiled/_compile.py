@@ -144,7 +144,7 @@ def _encoding(encode: Any, contract: Contract) -> Encoding:
         if type(part) is OrdinalEncoder and not numbers:
             strings += chosen
             known += part.categories_
-        elif part == "passthrough" or (type(part) is FunctionTransformer and part.func is None):
+        elif _as_numbers(part):
             numbers += chosen
         else:
             raise Refusal(f"the encoder's {name!r} is a {type(part).__name__}")
@@ -156,6 +156,16 @@ def _encoding(encode: Any, contract: Contract) -> Encoding:
                 raise Refusal(f"column '{name}' is a {types[name]} that is encoded as another type")
     codes = _codes(encode, contract, strings, numbers, known)
     return Encoding(codes, tuple(numbers), low, high)
+
+
+def _as_numbers(part: Any) -> bool:
+    """Tell whether a transformer gives numbers as they are."""
+    if type(part) is not FunctionTransformer:
+        return bool(part == "passthrough")
+    given = dict(part.kw_args or {})
+    if part.func is np.asarray:
+        return np.dtype(given.pop("dtype", None)) == np.float64 and not given
+    return part.func is None
 
 
 def _codes(

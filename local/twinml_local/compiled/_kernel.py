@@ -27,7 +27,7 @@ __all__ = ["Kernel", "built", "key", "loaded"]
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "trees": (_P,) * 8 + (_I, _P, _I, _I, _I, _D, _D, _I, _P, _P, _P, _P),
+    "trees": (_P,) * 9 + (_I, _P, _I, _I, _I, _D, _D, _I) + (_P,) * 5,
     "linear": (_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I)
     + (_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),
     "vote": (_P, _I, _I, _I, _P, _D, _P),
@@ -117,7 +117,7 @@ def built(directory: Path) -> Kernel:
         return loaded(path.read_bytes())
     except (FileNotFoundError, ModelError):
         pass
-    code = _translate()
+    code = _translated()
     directory.mkdir(parents=True, exist_ok=True)
     # Others may be doing the same: the last one wins, and nobody reads half a file.
     handle, name = tempfile.mkstemp(dir=directory)
@@ -127,7 +127,8 @@ def built(directory: Path) -> Kernel:
     return loaded(code)
 
 
-def _translate() -> bytes:
+@cache
+def _translated() -> bytes:
     # Here because this is what a server must not import.
     from twinml_local.compiled._source import KERNELS
 

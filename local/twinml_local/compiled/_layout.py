@@ -10,6 +10,7 @@ __all__ = [
     "LANES",
     "LIGHTGBM",
     "LINEAR",
+    "MANY",
     "MEMBER_FIELDS",
     "ONE_HOT_FIELDS",
     "SINGLE",
@@ -17,8 +18,11 @@ __all__ = [
     "XGBOOST",
 ]
 
-# Walks that go on at the same time.
+# Trees that one row goes down at the same time.
 LANES = 8
+
+# From how many rows on all go down one tree together.
+MANY = 200
 
 # Kinds of member.
 FOREST, LIGHTGBM, XGBOOST, HISTOGRAM, LINEAR = range(5)

@@ -18,7 +18,7 @@ from twinml.errors import ModelError
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import NotCovered
-from twinml_local.compiled._layout import HISTOGRAM, LANES, LINEAR
+from twinml_local.compiled._layout import HISTOGRAM, LINEAR
 from twinml_local.compiled._linear import Linear, softmax
 from twinml_local.compiled._nodes import Forest
 from twinml_local.processes import write_atomic
@@ -28,9 +28,9 @@ __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 FORMAT_VERSION = 1
 ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
 
-# Rows that go down a tree one after the other: enough that the tree stays in the cache, few
-# enough that they do as well.
-_BLOCK = 512
+# Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
+# their columns stay in the cache.
+_BLOCK = 16384
 
 Label = str | int | bool | float
 F8 = NDArray[np.float64]
@@ -114,10 +114,11 @@ class CompiledModel:
         self._kernel = kernel
         self._own = threading.local()
         forest = members.forest
-        words = forest.nodes.view(np.int64)
+        nodes = forest.nodes.ctypes.data
         self._trees = (
-            words.ctypes.data,
-            words.ctypes.data,
+            nodes,
+            nodes,
+            nodes,
             forest.values.ctypes.data,
             forest.roots.ctypes.data,
             forest.starts.ctypes.data,
@@ -308,17 +309,19 @@ class _Room:
 
     def __init__(self, model: CompiledModel, n_rows: int) -> None:
         n_classes, n_features = len(model.classes), model.encoding.n_features
-        block = n_rows if n_rows < LANES else min(_BLOCK, -(-n_rows // LANES) * LANES)
+        block = min(n_rows, _BLOCK)
         self.members = np.empty((len(model.members.table), n_rows, n_classes))
         self._rows = np.empty((3, block, n_features))
         self._sums = np.empty((block, n_classes))
-        self._at = np.empty(LANES, dtype=np.int64)
+        self._stack = np.empty(4 * 64, dtype=np.int64)
+        self._order = np.empty((2, block), dtype=np.uint16)
         self.address = self.members.ctypes.data
         self.addresses = (
             block,
             self._rows.ctypes.data,
             self._sums.ctypes.data,
-            self._at.ctypes.data,
+            self._stack.ctypes.data,
+            self._order.ctypes.data,
             self.address,
         )
 

@@ -12,7 +12,7 @@ from twinml_local.compiled._errors import Refusal
 
 __all__ = ["NODE", "Forest", "Tree", "lay_out"]
 
-# What the kernel reads as a number and a word; see ``_source``.
+# As the kernel reads it. ``left`` is twice the place of the left child; see ``_source``.
 NODE = np.dtype([("threshold", "<f8"), ("left", "<u4"), ("feature", "<u2"), ("null_left", "<u2")])
 
 MOST_FEATURES = 2**16
@@ -48,7 +48,11 @@ class Tree:
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees one after the other; ``starts`` is where the values of node 0 would be."""
+    """Trees one after the other.
+
+    ``roots`` are twice the places of the roots; ``starts`` is where the values of the very
+    first node would be if it belonged to the tree.
+    """
 
     nodes: NDArray[np.void]
     values: NDArray[np.float64]
@@ -67,20 +71,20 @@ def lay_out(trees: Sequence[Tree]) -> Forest:
         laid = np.zeros(len(order), dtype=NODE)
         leaf = tree.is_leaf[order]
         places = np.arange(len(order))
-        laid["left"] = n_nodes + np.where(leaf, places, left)
+        laid["left"] = 2 * (n_nodes + np.where(leaf, places, left))
         laid["threshold"] = np.where(leaf, np.inf, tree.threshold[order])
         laid["feature"] = np.where(leaf, 0, tree.feature[order])
         laid["null_left"] = leaf | tree.null_left[order]
         if not (0 <= tree.feature[order[~leaf]]).all():
             raise Refusal("a tree splits on a feature that does not exist")
         width = tree.values.shape[1]
-        roots.append(n_nodes)
+        roots.append(2 * n_nodes)
         starts.append(n_values - n_nodes * width)
         nodes.append(laid)
         values.append(np.where(leaf[:, None], tree.values[order], 0.0).ravel())
         n_nodes += len(order)
         n_values += len(order) * width
-    if n_nodes >= 2**32:
+    if n_nodes >= 2**31:
         raise Refusal(f"the model has {n_nodes:,} nodes, more than the compiled form can hold")
     return Forest(
         np.concatenate(nodes) if nodes else np.zeros(0, dtype=NODE),

@@ -4,10 +4,10 @@ Plain loops over pointers: no allocation, no exception, no object of Python. Eve
 taken in the order of the library whose estimator is imitated, in its precision, and with the
 C library's ``exp``, ``log`` and ``expf``, which all of them call.
 
-A node is 16 bytes: a threshold, and a word with the place of its left child (bits 0-31), its
-feature (32-47) and whether a null goes left (48). The right child follows the left one. A
-leaf is its own left child, and all values go left there: several walks can go on in step
-until the last has arrived, which hides the time that memory takes to answer.
+A node is 16 bytes, ``_nodes.NODE``, and its place is counted in halves of that, which saves
+a multiplication. The right child follows the left one. A leaf is its own left child, and all
+values go left there: several walks can go on in step until the last has arrived, which hides
+the time that memory takes to answer.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from twinml_local.compiled._layout import (
     FOREST,
     LANES,
     LIGHTGBM,
+    MANY,
     MEMBER_FIELDS,
     ONE_HOT_FIELDS,
     SPLINE_FIELDS,
@@ -36,6 +37,8 @@ _FLUSH = float(np.float32(1e-35))
 
 _F8 = types.CPointer(types.float64)
 _I8 = types.CPointer(types.int64)
+_U4 = types.CPointer(types.uint32)
+_U2 = types.CPointer(types.uint16)
 _I = types.int64
 _D = types.float64
 
@@ -44,46 +47,52 @@ _plain = njit(error_model="numpy")
 
 
 @_inline
-def _step(thresholds, words, row, i):  # type: ignore[no-untyped-def]
-    threshold = thresholds[2 * i]
-    word = words[2 * i + 1]
-    value = row[(word >> 32) & 0xFFFF]
-    left = value <= threshold
-    if value != value:
-        left = ((word >> 48) & 1) != 0
-    return (word & 0xFFFFFFFF) + (1 - np.int64(left))
+def _step(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+    value = rows[start + features[4 * at + 6]]
+    return lefts[2 * at + 2] + np.int64(2) * np.int64(value > thresholds[at])
 
 
 @_inline
-def _step_at(thresholds, words, rows, start, i):  # type: ignore[no-untyped-def]
-    threshold = thresholds[2 * i]
-    word = words[2 * i + 1]
-    value = rows[start + ((word >> 32) & 0xFFFF)]
-    left = (value <= threshold) | ((value != value) & (((word >> 48) & 1) != 0))
-    return (word & 0xFFFFFFFF) + (1 - np.int64(left))
+def _step_null(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+    value = rows[start + features[4 * at + 6]]
+    right = (value > thresholds[at]) | ((value != value) & (features[4 * at + 7] == 0))
+    return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
 @_plain
-def _walk(thresholds, words, rows, start, step, at):  # type: ignore[no-untyped-def]
-    """Take eight walks to their leaves: from node ``at[j]`` with the row at ``start + j*step``."""
-    s0 = start
-    s1 = start + step
-    s2 = start + 2 * step
-    s3 = start + 3 * step
-    s4 = start + 4 * step
-    s5 = start + 5 * step
-    s6 = start + 6 * step
-    s7 = start + 7 * step
+def _walk(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+    """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
     a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
     while True:
-        a1 = _step_at(thresholds, words, rows, s0, a)
-        b1 = _step_at(thresholds, words, rows, s1, b)
-        c1 = _step_at(thresholds, words, rows, s2, c)
-        d1 = _step_at(thresholds, words, rows, s3, d)
-        e1 = _step_at(thresholds, words, rows, s4, e)
-        f1 = _step_at(thresholds, words, rows, s5, f)
-        g1 = _step_at(thresholds, words, rows, s6, g)
-        h1 = _step_at(thresholds, words, rows, s7, h)
+        a1 = _step(thresholds, lefts, features, rows, start, a)
+        b1 = _step(thresholds, lefts, features, rows, start, b)
+        c1 = _step(thresholds, lefts, features, rows, start, c)
+        d1 = _step(thresholds, lefts, features, rows, start, d)
+        e1 = _step(thresholds, lefts, features, rows, start, e)
+        f1 = _step(thresholds, lefts, features, rows, start, f)
+        g1 = _step(thresholds, lefts, features, rows, start, g)
+        h1 = _step(thresholds, lefts, features, rows, start, h)
+        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
+        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
+        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
+        if moved == 0:
+            break
+    at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
+
+
+@_plain
+def _walk_null(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+    """Do as ``_walk`` where there are nulls among the rows."""
+    a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
+    while True:
+        a1 = _step_null(thresholds, lefts, features, rows, start, a)
+        b1 = _step_null(thresholds, lefts, features, rows, start, b)
+        c1 = _step_null(thresholds, lefts, features, rows, start, c)
+        d1 = _step_null(thresholds, lefts, features, rows, start, d)
+        e1 = _step_null(thresholds, lefts, features, rows, start, e)
+        f1 = _step_null(thresholds, lefts, features, rows, start, f)
+        g1 = _step_null(thresholds, lefts, features, rows, start, g)
+        h1 = _step_null(thresholds, lefts, features, rows, start, h)
         moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
         moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
         a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
@@ -168,74 +177,177 @@ def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):  # type: ig
 
 
 @_plain
-def _views(columns, n, first, count, padded, n_features, low, high, rows):  # type: ignore[no-untyped-def]
-    """Write the block's rows three times: as they are, as LightGBM and in 32 bits."""
-    size = padded * n_features
-    for r in range(padded):
-        for f in range(n_features):
-            value = 0.0
-            if r < count:
-                value = columns[f * n + first + r]
-                if value < low:
-                    value = low
-                elif value > high:
-                    value = high
-            place = r * n_features + f
+def _views(columns, n, first, count, n_features, low, high, row_step, feature_step, size, rows):  # type: ignore[no-untyped-def]
+    """Write the rows three times, by view, and tell whether there are nulls among them."""
+    nulls = False
+    for f in range(n_features):
+        for r in range(count):
+            value = columns[f * n + first + r]
+            if value < low:
+                value = low
+            elif value > high:
+                value = high
+            nulls |= value != value
+            place = r * row_step + f * feature_step
             rows[place] = value
             rows[size + place] = 0.0 if abs(value) <= _FLUSH else value
             rows[2 * size + place] = np.float64(np.float32(value))
+    return nulls
+
+
+@_plain
+def _split(thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls):  # type: ignore[no-untyped-def]
+    """Divide the rows of a node: those that go left from the front, the others from the back.
+
+    They are taken from ``order[taken + low : taken + high]`` and given to the same place after
+    ``given``. Returns where the left ones end.
+    """
+    threshold = thresholds[at]
+    column = start + features[4 * at + 6] * count
+    front = given + low
+    # As many places are left over between front and back as there are rows to come.
+    left_over = high - low
+    if nulls:
+        null_left = features[4 * at + 7] != 0
+        for i in range(taken + low, taken + high):
+            r = order[i]
+            value = rows[column + r]
+            left_over -= 1
+            order[front] = r
+            order[front + left_over] = r
+            front += np.int64((value <= threshold) | ((value != value) & null_left))
+    else:
+        for i in range(taken + low, taken + high):
+            r = order[i]
+            left_over -= 1
+            order[front] = r
+            order[front + left_over] = r
+            front += np.int64(rows[column + r] <= threshold)
+    return front - given
+
+
+@_plain
+def _fall(  # type: ignore[no-untyped-def]
+    thresholds, lefts, features, rows, start, count, root, order, stack, nulls,
+    values, first_value, width, sums, n_outputs, group, narrow,
+):  # fmt: skip
+    """Let many rows fall through one tree: every node divides its rows among its children."""
+    for r in range(count):
+        order[r] = r
+    waiting = 0
+    at, low, high, taken = np.int64(root), 0, count, 0
+    while True:
+        left = np.int64(lefts[2 * at + 2])
+        if left == at:
+            leaf = first_value + (at >> 1) * width
+            if narrow:
+                value = values[leaf]
+                for i in range(taken + low, taken + high):
+                    place = order[i] * n_outputs + group
+                    sums[place] = np.float64(np.float32(sums[place] + value))
+            elif width == 1:
+                value = values[leaf]
+                for i in range(taken + low, taken + high):
+                    sums[order[i] * n_outputs + group] += value
+            else:
+                for i in range(taken + low, taken + high):
+                    for c in range(width):
+                        sums[order[i] * n_outputs + c] += values[leaf + c]
+            if waiting == 0:
+                break
+            waiting -= 1
+            at = stack[4 * waiting]
+            low = stack[4 * waiting + 1]
+            high = stack[4 * waiting + 2]
+            taken = stack[4 * waiting + 3]
+            continue
+        given = count - taken
+        middle = _split(
+            thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls
+        )
+        taken = given
+        if middle == high:
+            at = left
+        elif middle == low:
+            at = left + 2
+        else:
+            # The larger part waits, so that no more wait than the count has bits.
+            first = high - middle <= middle - low
+            stack[4 * waiting] = left if first else left + 2
+            stack[4 * waiting + 1] = low if first else middle
+            stack[4 * waiting + 2] = middle if first else high
+            stack[4 * waiting + 3] = taken
+            waiting += 1
+            at = left + 2 if first else left
+            if first:
+                low = middle
+            else:
+                high = middle
+
+
+@_plain
+def _few(  # type: ignore[no-untyped-def]
+    thresholds, lefts, features, rows, start, count, n_features, nulls, at,
+    roots, starts, groups, begin, end, values, width, sums, n_outputs, narrow,
+):  # fmt: skip
+    """Take each row down eight trees at a time."""
+    for r in range(count):
+        place = start + r * n_features
+        for t in range(begin, end, LANES):
+            for j in range(LANES):
+                at[j] = roots[min(t + j, end - 1)]
+            if nulls:
+                _walk_null(thresholds, lefts, features, rows, place, at)
+            else:
+                _walk(thresholds, lefts, features, rows, place, at)
+            for j in range(min(LANES, end - t)):
+                leaf = starts[t + j] + (at[j] >> 1) * width
+                _add(sums, r * n_outputs + groups[t + j], values, leaf, width, narrow)
 
 
 def _trees(  # type: ignore[no-untyped-def]
-    thresholds, words, values, roots, starts, groups, members, bases, n_members,
-    columns, n, n_features, n_classes, low, high, block, rows, sums, at, out,
+    thresholds, lefts, features, values, roots, starts, groups, members, bases, n_members,
+    columns, n, n_features, n_classes, low, high, block, rows, sums, stack, order, out,
 ):  # fmt: skip
     """Score every member that is made of trees, for all rows, block by block.
 
-    ``rows`` holds 3 * block * n_features numbers, ``sums`` block * n_classes, ``at`` 8.
-    ``out`` is (n_members, n, n_classes).
+    ``rows`` holds 3 * block * n_features numbers, ``sums`` block * n_classes, ``stack`` 4 * 64,
+    ``order`` 2 * block. ``out`` is (n_members, n, n_classes).
     """
     first = 0
     while first < n:
         count = min(block, n - first)
-        padded = (count + LANES - 1) // LANES * LANES if block >= LANES else count
-        _views(columns, n, first, count, padded, n_features, low, high, rows)
+        size = count * n_features
+        many = count >= MANY
+        nulls = _views(
+            columns, n, first, count, n_features, low, high,
+            1 if many else n_features, count if many else 1, size, rows,
+        )  # fmt: skip
         for m in range(n_members):
             kind = members[m * MEMBER_FIELDS]
             begin = members[m * MEMBER_FIELDS + 1]
             end = members[m * MEMBER_FIELDS + 2]
             n_outputs = members[m * MEMBER_FIELDS + 3]
             width = members[m * MEMBER_FIELDS + 4]
-            view = members[m * MEMBER_FIELDS + 5] * padded * n_features
+            start = members[m * MEMBER_FIELDS + 5] * size
             if begin == end:
                 continue
-            for r in range(padded):
+            for r in range(count):
                 for c in range(n_outputs):
                     sums[r * n_outputs + c] = bases[m * (n_classes + 1) + c]
-            if padded >= LANES:
-                # Eight rows down one tree: the tree stays in the cache.
+            if many:
                 for t in range(begin, end):
-                    for r in range(0, padded, LANES):
-                        for j in range(LANES):
-                            at[j] = roots[t]
-                        start = view + r * n_features
-                        _walk(thresholds, words, rows, start, n_features, at)
-                        for j in range(LANES):
-                            place = (r + j) * n_outputs + groups[t]
-                            leaf = starts[t] + at[j] * width
-                            _add(sums, place, values, leaf, width, kind == XGBOOST)
+                    _fall(
+                        thresholds, lefts, features, rows, start, count, roots[t], order,
+                        stack, nulls, values, starts[t], width, sums, n_outputs, groups[t],
+                        kind == XGBOOST,
+                    )  # fmt: skip
             else:
-                # One row down eight trees.
-                for r in range(padded):
-                    start = view + r * n_features
-                    for t in range(begin, end, LANES):
-                        for j in range(LANES):
-                            at[j] = roots[min(t + j, end - 1)]
-                        _walk(thresholds, words, rows, start, 0, at)
-                        for j in range(min(LANES, end - t)):
-                            place = r * n_outputs + groups[t + j]
-                            leaf = starts[t + j] + at[j] * width
-                            _add(sums, place, values, leaf, width, kind == XGBOOST)
+                _few(
+                    thresholds, lefts, features, rows, start, count, n_features, nulls, stack,
+                    roots, starts, groups, begin, end, values, width, sums, n_outputs,
+                    kind == XGBOOST,
+                )  # fmt: skip
             sigmoid = bases[m * (n_classes + 1) + n_classes]
             for r in range(count):
                 row = (m * n + first + r) * n_classes
@@ -405,8 +517,8 @@ def _kernel(function: Callable[..., None], *arguments: Any) -> Any:
 
 KERNELS: dict[str, Callable[[], Any]] = {
     "trees": lambda: _kernel(
-        _trees, _F8, _I8, _F8, _I8, _I8, _I8, _I8, _F8, _I,
-        _F8, _I, _I, _I, _D, _D, _I, _F8, _F8, _I8, _F8,
+        _trees, _F8, _U4, _U2, _F8, _I8, _I8, _I8, _I8, _F8, _I,
+        _F8, _I, _I, _I, _D, _D, _I, _F8, _F8, _I8, _U2, _F8,
     ),
     "linear": lambda: _kernel(
         _linear, _F8, _I, _D, _D, _I8, _I, _F8, _I8,

@@ -3,19 +3,25 @@
 ::
 
     __main__   the process: reads the endpoint's folder, listens, drains on SIGTERM
-    app        routes, keys, headers, errors
-    deployment a loaded model and its contract; which one answers a request
     listen     granian, or waitress where there is none
     worker     what a worker process does before it serves
+    watch      follows the folder: new models, traffic and keys without a restart
+    app        routes, keys, headers, errors
+    query      GET /score
+    cors       pages of other origins
+    deployment loaded models, and which of them answers a request
+    mirror     copies of requests for another deployment
     state      endpoint.json: all that the process is told, besides its keys
     log        one line a request, written off the hot path
+    logbook    reading those lines
+    control    starting, stopping and steering the process from outside
 """
 
 from __future__ import annotations
 
 from twinml_local.server.app import create_app
-from twinml_local.server.deployment import Deployment, Predictor
+from twinml_local.server.deployment import Deployment, Predictor, Serving
 from twinml_local.server.log import RequestLog
 from twinml_local.server.state import ServerSettings
 
-__all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "create_app"]
+__all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "Serving", "create_app"]

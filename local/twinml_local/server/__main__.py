@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 # One thread a request: the thread pools of the learners cost more than they give on one row.
@@ -34,14 +35,8 @@ def main() -> None:
     try:
         state = read_state(directory)
         serve = listen.with_granian if options.server == "granian" else listen.with_waitress
-        serve(
-            directory,
-            host=options.host,
-            port=options.port,
-            workers=options.workers or state.settings.workers,
-            threads=state.settings.threads,
-            drain_seconds=state.settings.drain_seconds,
-        )
+        settings = replace(state.settings, workers=options.workers or state.settings.workers)
+        serve(directory, host=options.host, port=options.port, settings=settings)
     except TwinmlError as error:
         sys.exit(f"error: {error}")
 

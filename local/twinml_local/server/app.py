@@ -3,7 +3,8 @@
 =====================  ==========================================  =====  ==================
 route                  answers                                     key    after
 =====================  ==========================================  =====  ==================
-``POST /score``        dialects of Azure ML and MLflow             asked  Azure ML
+``POST /score``        dialects of Azure ML                        asked  Azure ML
+``GET /score``         the same as query arguments                 asked  Azure ML
 ``POST /invocations``  dialects of MLflow and CSV                  asked  MLflow
 ``/swagger.json``      OpenAPI, ``?version=2|3|3.1``               open   Azure ML
 ``/docs/``             Swagger UI, from the installed package      open   the course
@@ -23,9 +24,11 @@ from __future__ import annotations
 import hmac
 import json
 import random
+import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any, Literal
 
@@ -36,9 +39,11 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from twinml import __version__
 from twinml.contract import openapi, parse, render
 from twinml.errors import TwinmlError
-from twinml_local.server.deployment import Deployment, choose
+from twinml_local.server.cors import headers as cors_headers
+from twinml_local.server.deployment import Deployment, Serving, mirrored
 from twinml_local.server.log import RequestLog
-from twinml_local.server.state import ServerSettings
+from twinml_local.server.mirror import Copy, Mirror
+from twinml_local.server.query import body_from_query
 
 __all__ = ["create_app"]
 
@@ -60,47 +65,35 @@ ERROR_CODES = {
 
 
 def create_app(
+    serving: Callable[[], Serving],
     *,
-    endpoint: str,
-    deployments: Mapping[str, Deployment],
-    traffic: Mapping[str, int],
-    keys: Sequence[str],
-    settings: ServerSettings | None = None,
     log: RequestLog | None = None,
+    mirror: Mirror | None = None,
 ) -> Flask:
-    """Return the WSGI app that serves ``deployments``.
+    """Return the WSGI app of an endpoint.
 
     Parameters
     ----------
-    endpoint
-        Its name, for ``/ready`` and the documents' title.
-    deployments
-        Loaded models by deployment name; at least one.
-    traffic
-        Per cent of the requests by deployment name.
-    keys
-        Any of them opens ``/score`` and ``/invocations``.
-    settings
-        Limits; ``None`` takes the defaults.
+    serving
+        Asked once a request for what is served then; name and number of threads are taken
+        when the app is made.
     log
         Where requests are noted; ``None`` notes nothing. The caller closes it.
+    mirror
+        Takes copies of requests; ``None`` mirrors nothing.
     """
-    settings = settings or ServerSettings()
-    secrets = tuple(key.encode() for key in keys)
+    endpoint = serving().endpoint
+    turns = threading.BoundedSemaphore(serving().settings.threads)
     server_version = f"twinml/{__version__}"
-    names = tuple(deployments)
     documents: dict[tuple[str, str], bytes] = {}
 
     app = Flask(__name__, static_folder=None)
-    # One more than is allowed: a body without a declared length is cut off at this length
-    # without a word, and what was cut must not pass for whole.
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes + 1
 
-    def refuse_without_key() -> Response | None:
+    def refuse_without_key(keys: Sequence[str]) -> Response | None:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         offered = given.strip().encode() if scheme.lower() == "bearer" else b""
         # Every key is compared, and in constant time: an answer's timing says nothing.
-        matches = [hmac.compare_digest(offered, secret) for secret in secrets]
+        matches = [hmac.compare_digest(offered, key.encode()) for key in keys]
         if any(matches):
             return None
         refusal = error_response(
@@ -111,38 +104,58 @@ def create_app(
         refusal.headers["WWW-Authenticate"] = f'Bearer realm="{endpoint}"'
         return refusal
 
-    def chosen(point: float) -> Deployment:
-        wanted = request.headers.get(DEPLOYMENT_HEADER)
-        return deployments[choose(traffic, names, wanted=wanted, point=point)]
+    def body_and_type(deployment: Deployment, limit: int) -> tuple[bytes, str | None]:
+        if request.method in ("GET", "HEAD"):
+            arguments = request.args.items(multi=True)
+            return body_from_query(deployment.contract, arguments), "application/json"
+        body = request.get_data(cache=False)
+        if len(body) > limit:
+            raise RequestEntityTooLarge
+        return body, request.headers.get("Content-Type")
 
     def predictions(route: Literal["score", "invocations"]) -> Response:
-        refusal = refuse_without_key()
+        now: Serving = g.serving
+        refusal = refuse_without_key(now.keys)
         if refusal is not None:
             return refusal
-        deployment = chosen(random.random())  # noqa: S311 - traffic, not a secret
+        wanted = request.headers.get(DEPLOYMENT_HEADER)
+        deployment = now.chosen(wanted, random.random())  # noqa: S311 - traffic, not a secret
         g.deployment = deployment.name
-        body = request.get_data(cache=False)
-        if len(body) > settings.max_body_bytes:
-            raise RequestEntityTooLarge
+        body, content_type = body_and_type(deployment, now.settings.max_body_bytes)
+        if mirror is not None and now.mirror and wanted is None:
+            point = random.random()  # noqa: S311 - as above
+            name = mirrored(now.mirror, tuple(now.deployments), point=point)
+            if name is not None:
+                g.copy = Copy(
+                    now.deployments[name],
+                    body,
+                    content_type,
+                    route,
+                    g.request_id,
+                    now.settings.max_rows,
+                )
         g.function_failed = False
-        started = time.perf_counter()
-        try:
-            scoring = parse(
-                deployment.contract,
-                body,
-                content_type=request.headers.get("Content-Type"),
-                route=route,
-                max_rows=settings.max_rows,
-            )
-            labels, probabilities = deployment.predict(scoring)
-            reply = render(deployment.contract, scoring, labels, probabilities)
-        except Exception as error:
-            g.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
-            raise
-        finally:
-            g.function_ms = (time.perf_counter() - started) * 1e3
+        # Bodies are read before this line: a slow client waits for nobody's turn.
+        with turns:
+            started = time.perf_counter()
+            try:
+                scoring = parse(
+                    deployment.contract,
+                    body,
+                    content_type=content_type,
+                    route=route,
+                    max_rows=now.settings.max_rows,
+                )
+                labels, probabilities = deployment.predict(scoring)
+                reply = render(deployment.contract, scoring, labels, probabilities)
+            except Exception as error:
+                g.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
+                raise
+            finally:
+                g.function_ms = (time.perf_counter() - started) * 1e3
         return Response(reply, mimetype="application/json")
 
+    @app.get("/score")
     @app.post("/score")
     def score() -> Response:
         return predictions("score")
@@ -166,11 +179,15 @@ def create_app(
 
     @app.get("/ready")
     def ready() -> Response:
+        now: Serving = g.serving
         loaded = {
             name: {"model": deployment.model, "digest": deployment.digest}
-            for name, deployment in deployments.items()
+            for name, deployment in now.deployments.items()
         }
-        return json_response({"endpoint": endpoint, "deployments": loaded, "traffic": traffic})
+        return json_response(
+            {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic},
+            200 if loaded else 503,
+        )
 
     @app.get("/swagger.json")
     def swagger() -> Response:
@@ -183,13 +200,15 @@ def create_app(
                 f"Swagger version [{asked[:20]}] is not supported",
                 hint=f"Supported: {', '.join(SWAGGER_VERSIONS)}.",
             )
-        heaviest = max(names, key=lambda name: traffic.get(name, 0))
-        wanted = request.headers.get(DEPLOYMENT_HEADER, heaviest)
-        name = choose(traffic, names, wanted=wanted, point=0.0)
-        if (name, version) not in documents:
-            shape = openapi(deployments[name].contract, version=version, title=endpoint)
-            documents[name, version] = json.dumps(shape).encode()
-        return Response(documents[name, version], mimetype="application/json")
+        now: Serving = g.serving
+        # Of several deployments the one with the most traffic is documented.
+        heaviest = max(now.deployments, key=lambda name: now.traffic.get(name, 0), default=None)
+        contract = now.chosen(request.headers.get(DEPLOYMENT_HEADER, heaviest), 0.0).contract
+        key = contract.digest, version
+        if key not in documents:
+            shape = openapi(contract, version=version, title=endpoint)
+            documents[key] = json.dumps(shape).encode()
+        return Response(documents[key], mimetype="application/json")
 
     app.register_blueprint(
         get_swaggerui_blueprint(
@@ -208,14 +227,20 @@ def create_app(
     @app.before_request
     def begin() -> Response | None:
         g.started = time.perf_counter()
+        g.serving = serving()
         g.deployment = None
+        # One more than is allowed: a body without a declared length is cut off at this length
+        # without a word, and what was cut must not pass for whole.
+        request.max_content_length = g.serving.settings.max_body_bytes + 1
         g.request_id = str(uuid.uuid4())
         for name in ("x-request-id", "x-ms-request-id", "x-ms-client-request-id"):
             if len(request.headers.get(name, "")) > LONGEST_ID:
                 return error_response(431, f"{name} must not exceed {LONGEST_ID} characters")
         g.request_id = request.headers.get("x-request-id") or g.request_id
-        closed = settings.documents_need_key and request.path.startswith(("/swagger.json", "/docs"))
-        return refuse_without_key() if closed else None
+        closed = request.path.startswith(("/swagger.json", "/docs"))
+        if closed and g.serving.settings.documents_need_key:
+            return refuse_without_key(g.serving.keys)
+        return None
 
     @app.after_request
     def finish(response: Response) -> Response:
@@ -235,6 +260,14 @@ def create_app(
         if "function_ms" in g:
             headers["x-ms-run-function-failed"] = str(g.function_failed)
             headers["x-ms-run-fn-exec-ms"] = f"{g.function_ms:.3f}"
+        origins = g.serving.settings.cors_origins
+        if origins:
+            headers.extend(
+                cors_headers(origins, request.method, request.headers, headers.get("Allow", ""))
+            )
+        if "copy" in g and mirror is not None:
+            # The reply first; closing comes after it.
+            response.call_on_close(partial(mirror.submit, g.copy))
         if log is not None:
             log.request(
                 g.deployment,
@@ -261,7 +294,7 @@ def create_app(
         if isinstance(error, RequestEntityTooLarge):
             return error_response(
                 413,
-                f"the body is larger than {settings.max_body_bytes} bytes",
+                f"the body is larger than {g.serving.settings.max_body_bytes} bytes",
                 hint="Send the rows in smaller chunks.",
             )
         if status == 404:

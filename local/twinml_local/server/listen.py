@@ -8,10 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+from twinml_local.server.state import ServerSettings
 from twinml_local.server.worker import build_app, start_worker
 
 __all__ = ["default", "with_granian", "with_waitress"]
 
+# A client that sends its body slowly, or never to the end, holds one of these threads, which
+# are made when needed and cost some 50 kB each. As many as connections are taken at a time, so
+# that it never holds up another client; how many requests are scored at a time is decided in
+# the app.
+GRANIAN_CONNECTIONS = 1024
+HEADER_SECONDS = 30  # for a client to send its headers
 WAITRESS_TICK = 0.2  # seconds between looks at whether a drained server is idle
 
 
@@ -20,39 +27,42 @@ def default() -> str:
     return "granian" if find_spec("granian") else "waitress"
 
 
-def with_granian(
-    directory: Path, *, host: str, port: int, workers: int, threads: int, drain_seconds: int
-) -> None:
-    """Serve with granian: HTTP in Rust, Python in ``workers`` processes of ``threads`` threads."""
+def with_granian(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
+    """Serve with granian: HTTP in Rust, Python in ``settings.workers`` processes."""
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     Granian(
         str(directory),
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        workers=workers,
-        blocking_threads=threads,
+        workers=settings.workers,
+        backlog=GRANIAN_CONNECTIONS,
+        backpressure=GRANIAN_CONNECTIONS,
+        blocking_threads=GRANIAN_CONNECTIONS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
         websockets=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=drain_seconds,
+        workers_kill_timeout=settings.drain_seconds,
     ).serve(target_loader=start_worker)
 
 
-def with_waitress(
-    directory: Path, *, host: str, port: int, workers: int, threads: int, drain_seconds: int
-) -> None:
+def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
 
-    app, log = build_app(directory)
+    app, close = build_app(directory)
+    # Waitress reads bodies itself. Two threads more than score, for what does not.
+    threads = settings.threads + 2
     server = create_server(app, host=host, port=port, threads=threads, ident=None)
     drain_until: list[float] = []
 
     def drain(number: int, frame: FrameType | None) -> None:
         if not drain_until:
-            drain_until.append(time.monotonic() + drain_seconds)
+            drain_until.append(time.monotonic() + settings.drain_seconds)
             server.accepting = False
             server.socket.close()
             server.del_channel()
@@ -64,7 +74,7 @@ def with_waitress(
             server.asyncore.loop(timeout=WAITRESS_TICK, map=server._map, count=1)
     finally:
         server.task_dispatcher.shutdown()
-        log.close()
+        close()
 
 
 def _busy(server: object) -> bool:

@@ -6,9 +6,11 @@
     ├── endpoint.json   name, port, deployments, traffic, settings
     ├── keys.json       both keys, mode 0600
     ├── server.pid      the running process, written by the one that started it
+    ├── workers/        PID.json: what each worker has loaded
     └── logs/           DEPLOYMENT.log, server.log, console.log
 
 ``endpoint.json`` is all that the server is told; it is replaced whole, never changed in place.
+A running server follows it (``twinml_local.server.watch``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from twinml.errors import NotFound, PlatformError
 from twinml_local.processes import write_atomic
@@ -47,11 +50,14 @@ class ServerSettings:
     workers
         Processes that score.
     threads
-        Threads in each that run Python; with one, a long batch holds up ``/health``.
+        Requests that each of them scores at a time; others wait, except for those that do
+        not score.
     documents_need_key
         Ask for the key on ``/swagger.json`` and ``/docs/`` too.
     drain_seconds
         How long a stopping server lets requests finish.
+    cors_origins
+        Origins whose pages may call the endpoint from a browser; see ``server.cors``.
     """
 
     max_body_bytes: int = 100 * 1024 * 1024
@@ -60,21 +66,53 @@ class ServerSettings:
     threads: int = 2
     documents_need_key: bool = False
     drain_seconds: int = 30
+    cors_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cors_origins", tuple(self.cors_origins))  # JSON has lists
+
+    @property
+    def of_process(self) -> tuple[int, int, int]:
+        """Those settings that a running server cannot change."""
+        return self.workers, self.threads, self.drain_seconds
 
 
 @dataclass(frozen=True)
 class DeploymentState:
-    """A model behind an endpoint. ``directory`` is an MLflow model that nobody changes."""
+    """A model behind an endpoint.
+
+    Attributes
+    ----------
+    directory
+        An MLflow model that nobody changes.
+    compiled
+        Where its compiled form is; empty when it has none.
+    refusal
+        Why it has none.
+    """
 
     model: str
     version: str
     digest: str
     directory: str
+    compiled: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
 class EndpointState:
-    """What ``endpoint.json`` holds. ``traffic`` maps deployment names to per cent."""
+    """What ``endpoint.json`` holds.
+
+    Attributes
+    ----------
+    traffic
+        Per cent of the requests by deployment name.
+    mirror
+        Per cent of the requests that a deployment is sent a copy of.
+    staged
+        Deployments that the server is to load but not to serve: what a deploy is about to put
+        in ``deployments``. If the deploy is killed half way, what was served stays served.
+    """
 
     name: str
     host: str
@@ -82,6 +120,8 @@ class EndpointState:
     created: str
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
     traffic: Mapping[str, int] = field(default_factory=dict)
+    mirror: Mapping[str, int] = field(default_factory=dict)
+    staged: Mapping[str, DeploymentState] = field(default_factory=dict)
     settings: ServerSettings = field(default_factory=ServerSettings)
 
 
@@ -117,16 +157,10 @@ def read_state(directory: Path) -> EndpointState:
             host=shape["host"],
             port=int(shape["port"]),
             created=shape["created"],
-            deployments={
-                name: DeploymentState(
-                    model=item["model"],
-                    version=item["version"],
-                    digest=item["digest"],
-                    directory=item["directory"],
-                )
-                for name, item in shape["deployments"].items()
-            },
+            deployments=_deployments(shape["deployments"]),
             traffic={name: int(share) for name, share in shape["traffic"].items()},
+            mirror={name: int(share) for name, share in shape.get("mirror", {}).items()},
+            staged=_deployments(shape.get("staged", {})),
             settings=ServerSettings(
                 **{key: value for key, value in shape["settings"].items() if key in known}
             ),
@@ -136,6 +170,20 @@ def read_state(directory: Path) -> EndpointState:
             f"{path} lacks what an endpoint needs ({error})",
             hint="Remove the endpoint's folder and deploy again.",
         ) from error
+
+
+def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:
+    return {
+        name: DeploymentState(
+            model=item["model"],
+            version=item["version"],
+            digest=item["digest"],
+            directory=item["directory"],
+            compiled=item.get("compiled", ""),
+            refusal=item.get("refusal", ""),
+        )
+        for name, item in shape.items()
+    }
 
 
 def write_state(directory: Path, state: EndpointState) -> None:

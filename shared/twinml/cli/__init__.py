@@ -22,6 +22,8 @@ VERBS: dict[str, str] = {
     "train": "Search, ensemble, evaluate and register a model.",
     "models": "List registered models and their aliases.",
     "deploy": "Deploy a registered model to an endpoint.",
+    "traffic": "Share out requests among deployments.",
+    "keys": "Show or replace the keys of an endpoint.",
     "score": "Score rows with a deployed endpoint.",
     "swagger": "Print the OpenAPI document of a model or endpoint.",
     "logs": "Print the logs of an endpoint.",
@@ -32,7 +34,9 @@ VERBS: dict[str, str] = {
     "ui": "Open MLflow's pages on runs and models.",
     "report": "Show the HTML report of the last run.",
     "status": "Show what is deployed and running.",
+    "start": "Bring back an endpoint that was stopped.",
     "stop": "End what was left running.",
+    "delete": "Delete a deployment or an endpoint.",
 }
 
 

@@ -1,13 +1,16 @@
-"""What the verbs about endpoints share: which endpoint is meant."""
+"""What the verbs about endpoints share: which endpoint is meant, and a client of it."""
 
 from __future__ import annotations
 
+import os
+
 import click
 
+from twinml.endpoint import Endpoint
 from twinml.errors import NotFound, UsageError
-from twinml.platform import Platform
+from twinml.platform import Platform, load
 
-__all__ = ["endpoint_option", "meant"]
+__all__ = ["connect", "endpoint_option", "meant"]
 
 endpoint_option = click.option(
     "--endpoint",
@@ -38,3 +41,36 @@ def meant(platform: Platform, name: str | None) -> str:
             hint="Name one: --endpoint NAME.",
         )
     return names[0]
+
+
+def connect(
+    platform_name: str, name: str | None, deployment: str | None, url: str | None, key: str | None
+) -> Endpoint:
+    """Return a client of the endpoint that the options name, key included.
+
+    Raises
+    ------
+    UsageError
+        The options contradict each other, or the variable for the key is empty.
+    NotFound
+        There is no such endpoint or deployment.
+    """
+    if url is not None:
+        if name is not None:
+            raise UsageError("got both --endpoint and --url", hint="Give one of them.")
+        if key is not None and not os.environ.get(key):
+            raise UsageError(f"the environment variable {key} is empty", hint="Put the key there.")
+        return Endpoint(url, os.environ[key] if key else None, deployment=deployment)
+    if key is not None:
+        raise UsageError("--key-env goes with --url", hint="Leave it out: the key is known here.")
+    platform = load(platform_name)
+    chosen = meant(platform, name)
+    if deployment is None:
+        return platform.endpoint(chosen)
+    info = platform.endpoint_info(chosen)
+    if deployment not in info.deployments:
+        raise NotFound(
+            f"endpoint '{chosen}' has no deployment '{deployment}'",
+            hint=f"It has: {', '.join(sorted(info.deployments))}.",
+        )
+    return Endpoint(info.scoring_uri, platform.keys(chosen).primary, deployment=deployment)

@@ -11,7 +11,8 @@ import click
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._deployed import endpoint_options
-from twinml.cli.score import _connect, _facts, _rows, _samples
+from twinml.cli._endpoints import connect
+from twinml.cli._rows import facts_of, rows_from, samples
 from twinml.errors import UsageError
 
 __all__ = ["command"]
@@ -72,9 +73,9 @@ def command(
 
     if rows < 1:
         raise UsageError(f"--rows is {rows}", hint="Send at least one row in a request.")
-    with _connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
-        facts = _facts(endpoint)
-        pool = _samples(facts, len(facts.samples) or 1) if file is None else _rows(file, facts)
+    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
+        facts = facts_of(endpoint)
+        pool = samples(facts, len(facts.samples) or 1) if file is None else rows_from(file, facts)
         bodies = [request_body(chunk, dialect="input_data") for chunk in chunks(pool, rows)]
         expected = None if any_reply else [first_reply(endpoint, body) for body in bodies]
         with console.status("sending") as status:

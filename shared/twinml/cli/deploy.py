@@ -15,23 +15,38 @@ __all__ = ["command"]
 )
 @click.option("--endpoint", metavar="NAME", help="Where [default: made from the model's name].")
 @click.option("--name", "deployment", default="blue", show_default=True, help="The deployment.")
+@click.option("--all-traffic", is_flag=True, help="Send it all requests once it is ready.")
 @on_option
 @json_option
 @errors_in_one_line
 def command(
-    reference: str, endpoint: str | None, deployment: str, platform_name: str, as_json: bool
+    reference: str,
+    endpoint: str | None,
+    deployment: str,
+    all_traffic: bool,
+    platform_name: str,
+    as_json: bool,
 ) -> None:
-    """Deploy a registered model to an endpoint; its champion, unless told otherwise."""
+    """Deploy a registered model to an endpoint; its champion, unless told otherwise.
+
+    An endpoint's first deployment gets all its traffic, a further one none until it is given
+    some (twinml traffic). Deploying under a name that exists changes over without losing a
+    request; to go back, deploy the earlier version.
+    """
     from twinml.platform import load
     from twinml.tracking import Tracking
     from twinml.workflow import endpoint_name
 
     version = Tracking().resolve(reference)
-    info = load(platform_name).deploy(
+    platform = load(platform_name)
+    info = platform.deploy(
         version, endpoint=endpoint or endpoint_name(version.name), deployment=deployment
     )
+    if all_traffic:
+        info = platform.set_traffic(info.name, {deployment: 100})
     emit(
         info,
         as_json=as_json,
-        text=f"{version.name}/{version.version} answers at {info.scoring_uri} as {deployment}",
+        text=f"{version.name}/{version.version} answers at {info.scoring_uri} as {deployment} "
+        f"with {info.traffic.get(deployment, 0)} % of the traffic",
     )

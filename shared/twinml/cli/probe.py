@@ -8,7 +8,8 @@ import click
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._deployed import contract_of, endpoint_options
-from twinml.cli.score import _connect, _facts, _rows
+from twinml.cli._endpoints import connect
+from twinml.cli._rows import facts_of, rows_from
 
 __all__ = ["command"]
 
@@ -64,9 +65,9 @@ def command(
     """
     from twinml import probe
 
-    with _connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
+    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
         contract = contract_of(platform_name, endpoint_name, deployment, url, model)
-        rows = contract.samples if file is None else _rows(file, _facts(endpoint))
+        rows = contract.samples if file is None else rows_from(file, facts_of(endpoint))
         with console.status("probing"):
             result = probe.run(
                 contract, endpoint.score_proba, rows, n_base=base, seed=seed, threshold=threshold

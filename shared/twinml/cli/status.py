@@ -47,13 +47,17 @@ def _shape(info: EndpointInfo, keys: Keys | None) -> dict[str, Any]:
 
 def _text(info: EndpointInfo, keys: Keys | None) -> str:
     lines = [f"{info.name}  {info.state}"]
-    lines += [
-        f"  {deployment:<12} {model}, {info.traffic.get(deployment, 0)} % of the traffic"
-        for deployment, model in info.deployments.items()
-    ]
+    for deployment, model in info.deployments.items():
+        lines.append(
+            f"  {deployment:<12} {model}, {info.traffic.get(deployment, 0)} % of the traffic"
+        )
+        if deployment in info.mirror:
+            lines[-1] += f", mirrors {info.mirror[deployment]} %"
+        if deployment in info.notes:
+            lines.append(f"  {'':<12} {info.notes[deployment]}")
     shown = {"scoring": info.scoring_uri, "documents": info.docs_uri}
     if keys is None:
-        shown["keys"] = "twinml status --show-keys"
+        shown["keys"] = "twinml keys"
     else:
         shown |= {"key": keys.primary, "second key": keys.secondary}
     return "\n".join(lines + [f"  {name:<12} {value}" for name, value in shown.items()])

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import shutil
@@ -35,7 +36,7 @@ SCORING_MODULE = "twinml_scoring_v1"
 # Azure's generated scoring script imports it; without it a no-code deployment answers 502.
 MONITORING = "azureml-ai-monitoring==1.0.0"
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
-_LEARNERS = {"lightgbm": "lightgbm", "xgboost": "xgboost", "catboost": "catboost"}
+_LEARNERS = ("lightgbm", "xgboost", "catboost")
 
 
 def requirements(pipeline: Any) -> list[str]:
@@ -43,9 +44,8 @@ def requirements(pipeline: Any) -> list[str]:
 
     Learner packages are listed only where the pickle really refers to them.
     """
-    stored = pickle.dumps(pipeline, protocol=5)
-    names = list(_ALWAYS)
-    names += [name for module, name in _LEARNERS.items() if module.encode() in stored]
+    used = _packages(pickle.dumps(pipeline, protocol=5))
+    names = [*_ALWAYS, *(name for name in _LEARNERS if name in used)]
     pinned = []
     for name in names:
         try:
@@ -85,13 +85,11 @@ def save(
             "the folder for the model is not empty", hint="Name one that does not exist yet."
         )
     stored = pickle.dumps(pipeline, protocol=5)
-    for package in (b"twinml", b"flaml"):
-        if package in stored:
-            raise ModelError(
-                f"the pipeline holds an object of {package.decode()}, "
-                "so it would not load elsewhere",
-                hint="Use estimators of scikit-learn, LightGBM, XGBoost or CatBoost.",
-            )
+    for package in sorted({"twinml", "flaml"} & _packages(stored)):
+        raise ModelError(
+            f"the pipeline holds an object of {package}, so it would not load elsewhere",
+            hint="Use estimators of scikit-learn, LightGBM, XGBoost or CatBoost.",
+        )
     import mlflow.pyfunc
     import mlflow.sklearn
     import pandas as pd
@@ -149,6 +147,24 @@ def save(
             directory.rmdir()
         made.rename(directory)
     return whole
+
+
+class _Looking(pickle.Unpickler):
+    """Loads a pickle and notes from which packages its objects are."""
+
+    def __init__(self, stored: bytes) -> None:
+        super().__init__(io.BytesIO(stored))
+        self.packages: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.packages.add(module.partition(".")[0])
+        return super().find_class(module, name)
+
+
+def _packages(stored: bytes) -> set[str]:
+    looking = _Looking(stored)
+    looking.load()
+    return looking.packages
 
 
 def _digest(stored: bytes, contract: Contract, pinned: list[str], code: bytes) -> str:

@@ -61,6 +61,9 @@ class Learner:
         Cost of a configuration on any unit that is linear in time; ratios are what is used.
     package
         The optional package that it needs, if any.
+    tidy
+        Removes from a fitted estimator what differs from run to run without changing any
+        prediction, so that the same run gives the same bytes.
     """
 
     name: str
@@ -68,7 +71,8 @@ class Learner:
     space: Callable[[], dict[str, Any]]
     start: Config
     work: Callable[[Config], float]
-    package: str | None = field(default=None)
+    package: str | None = None
+    tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
 
 def _lightgbm(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
@@ -118,6 +122,13 @@ def _catboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
         allow_writing_files=False,
         verbose=False,
     )
+
+
+def _tidy_catboost(estimator: Any) -> None:
+    metadata = estimator.get_metadata()
+    for key in ("model_guid", "train_finish_time"):
+        if key in list(metadata.keys()):
+            del metadata[key]
 
 
 def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
@@ -242,6 +253,7 @@ LEARNERS: tuple[Learner, ...] = (
         {"iterations": 250, "learning_rate": 0.06, "depth": 6, "l2_leaf_reg": 3.0},
         lambda config: float(config["iterations"]) * (16.0 + 2.0 ** config["depth"]),
         package="catboost",
+        tidy=_tidy_catboost,
     ),
 )
 

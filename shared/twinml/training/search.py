@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from flaml import CFO
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
 from twinml.training.learners import Learner, Shape
+from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
 
 __all__ = ["Clock", "Found", "Progress", "Search", "fit"]
@@ -124,6 +124,7 @@ def fit(
         # Not converging, rare classes in a fold and the like show in the score.
         warnings.simplefilter("ignore")
         estimator.fit(X, y, **arguments)
+    learner.tidy(estimator)
     return estimator
 
 
@@ -230,14 +231,21 @@ class Search:
         Two sizes, because much of the cost of boosting on few rows does not grow with them.
         """
         with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
-            list(pool.map(self._probe, self.found))
+            slowness = [ratio for ratio in pool.map(self._probe, self.found) if ratio is not None]
+        # What others on this machine take, from all probes together: one of them may have
+        # been unlucky, and must not make its learner look too dear.
+        factor = max(1.0, float(np.median(slowness))) if slowness else 1.0
+        for one in self.found:
+            if one.second_per_work is not None:
+                one.second_per_work *= factor
 
-    def _probe(self, one: Found) -> None:
+    def _probe(self, one: Found) -> float | None:
+        """Note the cost of ``one`` in its thread's own time; return wall time over that."""
         rng = np.random.default_rng(self._shape.seed)
         fold_rows = len(self.folds[0][0])
         config = one.learner.start
-        # The thread's own time: a busy machine must not make a learner look too dear.
         seconds = []
+        wall = time.monotonic()
         sizes = [min(size, fold_rows) for size in _PROBE_ROWS]
         for size in sizes:
             sample = _sample(rng, self._y, size)
@@ -247,10 +255,11 @@ class Search:
                 estimator.predict_proba(self._X[sample])
             except Exception as error:
                 one.note, one.closed = _reason(error), True
-                return
+                return None
             seconds.append(time.thread_time() - started)
         slope = max(0.0, seconds[1] - seconds[0]) / max(1, sizes[1] - sizes[0])
         one.learned_cost(config, seconds[1] + slope * (fold_rows - sizes[1]))
+        return (time.monotonic() - wall) / max(sum(seconds), 1e-6)
 
     def cheapest(self) -> float:
         """Return the predicted seconds of a fold of the cheapest learner (after ``probe``)."""
@@ -350,22 +359,13 @@ class Search:
                 estimator = self._fit(one.learner, config, train)
                 predicted[test] = predict_proba(estimator, self._X[test], n_classes)
                 fold_seconds = time.monotonic() - fold_started
-                losses.append(
-                    float(
-                        log_loss(
-                            self._y[test],
-                            predicted[test],
-                            labels=np.arange(n_classes),
-                            sample_weight=self._weights[test],
-                        )
-                    )
-                )
+                losses.append(log_loss(self._y[test], predicted[test], self._weights[test]))
                 one.learned_cost(config, fold_seconds)
                 if self._hopeless(one, losses):
                     return _Outcome(trial_id, config, losses, started, note="stopped early")
                 if (
                     self._trials is None
-                    and one.best is not None
+                    and any(other.best is not None for other in self.found)
                     and len(losses) < len(self.folds)
                     and self._clock.left < self._reserve(self.found)
                 ):

@@ -1,0 +1,237 @@
+"""Whether a compiled model answers as its pipeline does, to the last bit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from twinml.contract import Contract, ScoringRequest
+from twinml_local.compiled._compile import taken_apart
+from twinml_local.compiled._errors import NotCovered, Refusal
+from twinml_local.compiled._model import CompiledModel
+from twinml_local.compiled._probes import (
+    Columns,
+    columns_of,
+    edge_columns,
+    random_columns,
+    threshold_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Verification", "verify"]
+
+F8 = NDArray[np.float64]
+
+# Batches of other sizes than one, seven and all: around those at which the kernel or BLAS
+# goes another way.
+_SIZES = (2, 3, 4, 5, 8, 9, 16, 17, 33, 65, 199, 200, 257, 1025)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared: rows of requests, encoded rows, and calls of the pipeline."""
+
+    rows: int
+    encoded_rows: int
+    calls: int
+
+
+def verify(
+    compiled: CompiledModel,
+    pipeline: Any,
+    contract: Contract,
+    rows: pd.DataFrame | Mapping[str, Sequence[Any]] | None = None,
+    *,
+    seed: int = 0,
+    n_random: int = 2000,
+    most_nodes: int = 4000,
+    singles: int = 15,
+) -> Verification:
+    """Compare ``compiled`` with the pipeline it was made from, bit by bit.
+
+    Compared are labels and probabilities of the given rows, of random rows in and out of the
+    training rows' ranges, of unseen texts, nulls, infinite and huge numbers, and of rows on and
+    next to thresholds of all members' trees; one by one, in sevens, in other sizes and all at
+    once. Takes some seconds.
+
+    Parameters
+    ----------
+    rows
+        Training rows, as a frame or as columns; without them the contract's samples.
+    n_random
+        Random rows, and as many extreme ones.
+    most_nodes
+        Nodes to put rows on the thresholds of, seven rows each.
+    singles
+        Rows that are also sent one by one.
+
+    Raises
+    ------
+    Refusal
+        One bit differs, or one of the two does not answer; the message says where.
+    """
+    # One thread, as in a server; more would also wait for each other on a busy machine.
+    with threadpool_limits(1):
+        return _verify(
+            compiled, _Check(compiled, pipeline, contract), contract, _given(contract, rows),
+            np.random.default_rng(seed), n_random, most_nodes, singles,
+        )  # fmt: skip
+
+
+def _verify(
+    compiled: CompiledModel,
+    check: _Check,
+    contract: Contract,
+    given: Columns,
+    rng: np.random.Generator,
+    n_random: int,
+    most_nodes: int,
+    singles: int,
+) -> Verification:
+    base = compiled.encoding.matrix(given, _length(given))
+    probes: dict[str, Columns] = {
+        "a training row": given,
+        "a random row": random_columns(contract, n_random, rng),
+        "an extreme row": edge_columns(contract, n_random, rng),
+    }
+    # Trees are walked from the random rows, too: the given ones may be five.
+    start = np.hstack([base, compiled.encoding.matrix(probes["a random row"], n_random)])
+    start = np.clip(start, compiled.encoding.low, compiled.encoding.high)
+    near = threshold_rows(compiled, start, most_nodes, rng)
+    if near.shape[1]:
+        some = near[:, rng.permutation(near.shape[1])[: 5 * n_random]]
+        probes["a row at a threshold"] = columns_of(compiled.encoding, contract, some)
+    for name, columns in probes.items():
+        check.columns(columns, name)
+    mixed = _mixed(probes, rng)
+    for size, batches in ((1, singles), (7, singles)):
+        for columns in _batches(mixed, size, batches):
+            check.columns(columns, f"a batch of {size}")
+    encoded = np.clip(
+        np.hstack([near, start]), compiled.encoding.low, compiled.encoding.high
+    )
+    encoded = _with_nulls_where_known(encoded, compiled, contract)
+    check.encoded(encoded, "an encoded row at a threshold")
+    order = rng.permutation(encoded.shape[1])
+    first = 0
+    for size in _SIZES:
+        chosen = np.take(encoded, order[first : first + size], axis=1, mode="wrap")
+        check.encoded(chosen, f"a batch of {size} encoded rows")
+        first += size
+    return Verification(check.rows, check.encoded_rows, check.calls)
+
+
+class _Check:
+    def __init__(self, compiled: CompiledModel, pipeline: Any, contract: Contract) -> None:
+        self.compiled = compiled
+        self.pipeline = pipeline
+        self.types = tuple(column.type for column in contract.columns)
+        self.model = taken_apart(pipeline)[0][1]
+        self.rows = self.encoded_rows = self.calls = 0
+
+    def columns(self, columns: Columns, what: str) -> None:
+        n_rows = _length(columns)
+        self.rows += n_rows
+        self.calls += 1
+        frame = ScoringRequest("data", columns, n_rows, "predict_proba", self.types).frame()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = self.pipeline.predict_proba(frame)
+                labels = self.pipeline.predict(frame).tolist()
+        except Exception as error:
+            raise Refusal(
+                f"the pipeline cannot score {what}: {type(error).__name__}"
+            ) from error
+        try:
+            found, probabilities = self.compiled.predict_columns(columns, n_rows)
+        except NotCovered as error:
+            raise Refusal(f"the compiled form does not cover {what}") from error
+        _same(expected, probabilities, what)
+        if labels != found:
+            raise Refusal(f"{what} has another label")
+
+    def encoded(self, X: F8, what: str) -> None:
+        """Compare what comes after the encoder, which values between codes reach as well."""
+        n_rows = X.shape[1]
+        self.encoded_rows += n_rows
+        self.calls += 1
+        matrix = np.ascontiguousarray(X.T)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = self.model.predict_proba(matrix)
+        # Labels are compared on requests.
+        _same(expected, self.compiled.score(np.ascontiguousarray(X), n_rows)[1], what)
+
+
+def _same(expected: Any, found: F8, what: str) -> None:
+    wanted = np.ascontiguousarray(expected)
+    if wanted.dtype != np.float64 or wanted.shape != found.shape:
+        raise Refusal(f"the pipeline's probabilities are {wanted.dtype} of shape {wanted.shape}")
+    differs = (wanted.view(np.int64) != found.view(np.int64)).any(axis=1)
+    if differs.any():
+        row = int(np.flatnonzero(differs)[0])
+        raise Refusal(
+            f"{what} has other probabilities: {found[row].tolist()}, "
+            f"the pipeline says {wanted[row].tolist()} "
+            f"({int(differs.sum()):,} of {len(differs):,} rows differ)"
+        )
+
+
+def _given(
+    contract: Contract, rows: pd.DataFrame | Mapping[str, Sequence[Any]] | None
+) -> Columns:
+    if rows is None:
+        rows = {
+            name: [sample[name] for sample in contract.samples] for name in contract.column_names
+        }
+    columns: Columns = {}
+    for column in contract.columns:
+        values = list(rows[column.name])
+        if column.type == "string":
+            columns[column.name] = [value if isinstance(value, str) else None for value in values]
+        elif column.type == "double":
+            columns[column.name] = [float("nan" if value is None else value) for value in values]
+        else:
+            cast = int if column.type == "long" else bool
+            columns[column.name] = [cast(value) for value in values]
+    return columns
+
+
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _mixed(probes: Mapping[str, Columns], rng: np.random.Generator) -> Columns:
+    """Return the rows of all probes in one random order."""
+    names = next(iter(probes.values()))
+    whole = {name: [value for one in probes.values() for value in one[name]] for name in names}
+    order = rng.permutation(_length(whole))
+    return {name: [values[place] for place in order] for name, values in whole.items()}
+
+
+def _batches(columns: Columns, size: int, count: int) -> Iterator[Columns]:
+    count = min(count, _length(columns) // size)
+    # From both ends, so that batches of one and of seven are of different rows.
+    for place in range(count):
+        first = place * size if size > 1 else -1 - place
+        end = first + size or None
+        yield {name: values[first:end] for name, values in columns.items()}
+
+
+def _with_nulls_where_known(X: F8, compiled: CompiledModel, contract: Contract) -> F8:
+    """Take nulls away from columns that a request cannot have them in."""
+    types = {column.name: column.type for column in contract.columns}
+    names = [*compiled.encoding.codes, *compiled.encoding.numbers]
+    for place, name in enumerate(names):
+        if types[name] != "double":
+            X[place] = np.nan_to_num(X[place], nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return X

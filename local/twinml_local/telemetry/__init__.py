@@ -1,0 +1,45 @@
+"""Telemetry of the endpoints of this machine, in the shape of Application Insights.
+
+::
+
+    recorder    what the server calls: a microsecond a call, written by a thread
+    batch       what was recorded, as rows and sums
+    exceptions  an error without what it quotes
+    features    values that are not like those of training
+    schema      the tables of telemetry.db
+    store       writing them, and deleting what is old
+    collector   inputs and outputs as files, when collection is on
+    exposition  /metrics for Prometheus
+    summary     the figures of twinml metrics
+    export      sending on: signals (OpenTelemetry's forms), otlp (its wire protocol)
+    settings    limits
+
+In a worker process::
+
+    recorder = Recorder(directory, retention_days=30, settings=TelemetrySettings())
+    recorder.close_at_exit()
+    app.register_blueprint(blueprint(directory))            # GET /metrics
+
+    recorder.record_request(
+        "POST /score", "/score", 200, milliseconds, operation_id=request_id,
+        deployment="blue", model="bank:3", rows=scoring.n_rows, scoring_ms=scoring_ms,
+        client_request_id=client_id,
+    )
+    recorder.observe_rows(contract, scoring.columns, deployment="blue")
+    recorder.record_exception(error, operation_id=request_id, contract=contract)
+    if recorder.collects:
+        recorder.collect(contract, scoring.columns, labels, probabilities,
+                         operation_id=request_id, deployment="blue", model="bank:3")
+
+Secrets and payload values are never stored, unless collection is on and then in its files
+only: no header, key, query string or message that quotes a value goes in.
+"""
+
+from __future__ import annotations
+
+from twinml_local.telemetry.exposition import blueprint, prometheus_text
+from twinml_local.telemetry.recorder import Recorder
+from twinml_local.telemetry.settings import TelemetrySettings
+from twinml_local.telemetry.summary import summarize
+
+__all__ = ["Recorder", "TelemetrySettings", "blueprint", "prometheus_text", "summarize"]

@@ -1,0 +1,96 @@
+"""Rows to send: from a file, or the samples that an endpoint tells of itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twinml.endpoint import Endpoint
+from twinml.errors import DataError, EndpointError, UsageError
+
+__all__ = ["Facts", "facts_of", "rows_from", "samples"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an endpoint's OpenAPI document tells about its rows; empty if it tells nothing."""
+
+    samples: Sequence[Mapping[str, Any]] = ()
+    text_columns: frozenset[str] = frozenset()
+    classes: Sequence[Any] = ()
+
+
+def facts_of(endpoint: Endpoint) -> Facts:
+    """Return what the endpoint's OpenAPI document says; empty for somebody else's document."""
+    try:
+        document = endpoint.swagger()
+    except EndpointError as error:
+        # It answers but has no such document; with a deployment named, 404 may mean that one.
+        if error.status in (404, 502) and endpoint.deployment is None:
+            return Facts()
+        raise
+    try:
+        schemas = document["components"]["schemas"]
+        columns = schemas["Row"]["properties"]
+        body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+        return Facts(
+            samples=body["examples"]["data"]["value"]["data"],
+            text_columns=frozenset(name for name in columns if _is_text(columns[name])),
+            classes=schemas["Label"].get("enum", ()),
+        )
+    except (KeyError, TypeError):
+        return Facts()
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    return "string" in (schema.get("type"), *(schema.get("type") or ()))
+
+
+def samples(facts: Facts, n: int) -> list[Mapping[str, Any]]:
+    """Return ``n`` sample rows, the same ones again when there are fewer."""
+    if not facts.samples:
+        raise UsageError(
+            "the endpoint's OpenAPI document has no sample rows", hint="Give rows: --data FILE."
+        )
+    return list(itertools.islice(itertools.cycle(facts.samples), n))
+
+
+def rows_from(source: Path, facts: Facts) -> list[Mapping[str, Any]]:
+    """Return the rows of a CSV or Parquet file; an empty cell is ``None``.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read as a table, or holds no rows.
+    """
+    import pandas as pd
+
+    try:
+        if source.suffix in {".parquet", ".pq"}:
+            frame = pd.read_parquet(source)
+        else:
+            # Text stays text, `007` and `NA` included; only an empty cell is a null.
+            frame = pd.read_csv(
+                source,
+                sep=None,
+                engine="python",
+                dtype=dict.fromkeys(facts.text_columns, str),
+                keep_default_na=False,
+                na_values=[""],
+            )
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(
+            f"{source} is not a table that can be read: {error}",
+            hint="Give a CSV file with a header, or Parquet.",
+        ) from error
+    if frame.empty:
+        raise DataError(f"{source} holds no rows")
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]

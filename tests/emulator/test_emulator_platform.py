@@ -1,0 +1,207 @@
+"""The platform ``azure`` against a real emulator process, and what it says when it cannot be."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twinml.errors import PlatformUnavailable
+from twinml_azure.connection import find_workspace
+
+VARIABLES = {
+    "AZUREML_ARM_SUBSCRIPTION": "s",
+    "AZUREML_ARM_RESOURCEGROUP": "g",
+    "AZUREML_ARM_WORKSPACE_NAME": "w",
+}
+CONFIG = {"subscription_id": "s2", "resource_group": "g2", "workspace_name": "w2"}
+
+
+def write_config(path: Path, **changes: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**CONFIG, **changes}))
+    return path
+
+
+def test_a_workspace_is_found_in_the_environment():
+    found = find_workspace(Path("/"), VARIABLES)
+    assert (found.subscription_id, found.resource_group, found.workspace_name) == ("s", "g", "w")
+    others = {"AZURE_SUBSCRIPTION_ID": "s", "AZURE_RESOURCE_GROUP": "g"}
+    assert find_workspace(Path("/"), {**others, "AZUREML_WORKSPACE_NAME": "w"}) == found
+    assert found.resource_id.endswith("/workspaces/w")
+
+
+@pytest.mark.parametrize("name", ["config.json", ".azureml/config.json"])
+def test_a_workspace_is_found_in_a_file_here_or_above(tmp_path: Path, name: str):
+    config = write_config(tmp_path / name)
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    found = find_workspace(below, {"AZURE_SUBSCRIPTION_ID": "another"})
+    assert (found.subscription_id, found.workspace_name) == ("s2", "w2")
+    assert found.source == str(config)
+
+
+def test_the_environment_wins_when_it_names_the_workspace_in_full(tmp_path: Path):
+    write_config(tmp_path / "config.json")
+    assert find_workspace(tmp_path, VARIABLES).workspace_name == "w"
+    half = {name: value for name, value in VARIABLES.items() if "WORKSPACE" not in name}
+    assert find_workspace(tmp_path, half).workspace_name == "w2"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"subscription_id": "s", "resource_group": ""}', "no resource_group and no workspace_na"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, content: str, message: str):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(PlatformUnavailable, match=message) as caught:
+        find_workspace(tmp_path, {})
+    assert str(path) in caught.value.message
+
+
+def test_a_half_named_workspace_says_which_half_is_missing(tmp_path: Path):
+    with pytest.raises(PlatformUnavailable, match="AZUREML_ARM_WORKSPACE_NAME not set"):
+        find_workspace(tmp_path, {**VARIABLES, "AZUREML_ARM_WORKSPACE_NAME": ""})
+
+
+def unconfigured() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AZURE")}
+
+
+@pytest.mark.e2e
+def test_without_configuration_it_says_so_in_a_line_and_at_once(tmp_path: Path):
+    code = (
+        "import sys\n"
+        "from twinml.errors import PlatformUnavailable\n"
+        "from twinml.platform import load\n"
+        "try:\n    load('azure')\n"
+        "except PlatformUnavailable as error:\n    print(error)\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('azure', 'mlflow')))\n"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=unconfigured(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    said, modules = done.stdout.splitlines()
+    assert said.startswith("no Azure ML workspace is configured: ")
+    assert "config.json" in said
+    assert "AZUREML_ARM_WORKSPACE_NAME" in said
+    assert modules == "[]"
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.e2e
+def test_a_refused_credential_is_one_line_without_the_secret(emulators, tmp_path: Path):
+    emulator = emulators()
+    code = (
+        "from twinml.errors import PlatformUnavailable\n"
+        "from twinml.platform import load\n"
+        "try:\n    load('azure').endpoints()\n"
+        "except PlatformUnavailable as error:\n    print(error)\n"
+    )
+    for changes, reason in (
+        ({"AZURE_CLIENT_SECRET": "not-the-secret"}, "Invalid client secret"),
+        ({"AZURE_CLIENT_ID": ""}, "client_id"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            # No sign-in of another kind may be found on this machine.
+            env={**emulator.environment, **changes, "HOME": str(tmp_path), "PATH": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout.startswith("no credential opens Azure: "), done.stderr[-2000:]
+        assert reason in done.stdout
+        assert len(done.stdout.splitlines()) == 1
+        assert "not-the-secret" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def seen(emulators, tmp_path_factory) -> dict[str, Any]:
+    emulator = emulators()
+    folder = tmp_path_factory.mktemp("platform")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore"),
+            *(str(Path(__file__).with_name("platform_session.py")), str(folder)),
+        ],
+        env={**emulator.environment, "TWINML_HOME": str(folder / "home")},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Not a dot of the SDK's among what is printed.
+    (line,) = done.stdout.splitlines()
+    answer = json.loads(line)
+    answer["uploads"] = emulator.log.read_text().count("PUT emulator")
+    return answer
+
+
+@pytest.mark.e2e
+def test_an_unchanged_file_keeps_its_version(seen):
+    first, again, dropped = seen["data"], seen["data_again"], seen["data_dropped"]
+    assert first == again
+    assert (first["name"], first["version"]) == ("bank", "1")
+    assert (first["target"], first["n_rows"], first["n_columns"]) == ("y", 60, 3)
+    assert first["path"].startswith("azureml://")
+    assert first["tags"]["digest"] == first["digest"]
+    assert first["created"]
+    assert dropped["version"] == "2"
+    assert json.loads(dropped["tags"]["dropped"]) == ["age"]
+
+
+@pytest.mark.e2e
+def test_an_unchanged_model_keeps_its_version(seen):
+    assert seen["model"] == seen["model_again"]
+    assert seen["model"]["version"] == "1"
+    assert seen["model"]["uri"] == "azureml:bank:1"
+    assert seen["model"]["run_id"] == "r1"
+    assert len(seen["model"]["digest"]) == 64
+
+
+@pytest.mark.e2e
+def test_an_endpoint_is_made_and_described(seen):
+    assert seen["no_endpoint"]["kind"] == "NotFound"
+    assert seen["endpoints"] == ["bank-ep"]
+    info = seen["info"]
+    assert info["scoring_uri"] == "https://bank-ep.eastus.inference.ml.azure.com/score"
+    assert info["state"].lower().endswith("succeeded")
+    assert (info["traffic"], info["deployments"]) == ({}, {})
+    assert seen["keys"] == 2
+    assert info["scoring_uri"] in seen["client"]
+    assert not seen["key_shown"]
+
+
+@pytest.mark.e2e
+def test_what_cannot_be_done_is_said_in_a_line(seen):
+    assert seen["deploy"]["kind"] == "PlatformError"
+    assert "does not run deployments" in seen["deploy"]["text"]
+    assert seen["logs"]["kind"] == "NotFound"
+    assert "no deployment" in seen["logs"]["text"]
+    for pipeline in seen["pipelines"]:
+        assert pipeline["kind"] == "PlatformError"
+        assert "not available in this version" in pipeline["text"]
+    texts = [seen["deploy"], seen["logs"], seen["no_endpoint"], *seen["pipelines"]]
+    assert all("\n" not in item["text"] for item in texts)
+    assert seen["stop"] == []

@@ -1,0 +1,224 @@
+"""The unmodified SDK against a real emulator process, told where to go by variables alone."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+PROVIDER = "Microsoft.MachineLearningServices"
+# What the SDK itself sends against the types of the api-version that it names.
+SDK_DEVIATIONS = {
+    # The content hash's version is a number in the SDK, and text in the types.
+    ("workspaces/codes/versions", "/properties/properties/hash_version"),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(emulators, tmp_path_factory) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+    """Return what the SDK saw, the exchanges on the wire, and the emulator's log."""
+    folder = tmp_path_factory.mktemp("sdk")
+    emulator = emulators("--record", str(folder / "record.jsonl"))
+    work = folder / "work"
+    work.mkdir()
+    script = Path(__file__).with_name("sdk_session.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), str(work)],
+        env=emulator.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert emulator.stop() == 0
+    exchanges = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
+    return json.loads(done.stdout.splitlines()[-1]), exchanges, emulator.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def seen(recorded) -> dict[str, Any]:
+    return recorded[0]
+
+
+def test_workspace_and_datastores(seen):
+    assert seen["workspace"] == {
+        "name": "emulator",
+        "location": "eastus",
+        "listed": ["emulator"],
+        "default": "workspaceblobstore",
+        "datastores": ["workspaceartifactstore", "workspaceblobstore"],
+    }
+    assert seen["datastore"]["key"] == "a2V5"
+    assert seen["datastore"]["after"]["kind"] == "ResourceNotFoundError"
+
+
+def test_the_same_file_twice_is_one_upload_and_two_versions(seen):
+    data = seen["data"]
+    assert data["versions"] == ["1", "2"]
+    assert len(set(data["paths"])) == 1
+    assert data["paths"][0].startswith("azureml://datastores/workspaceblobstore/paths/LocalUpload/")
+    assert data["latest"] == "2"
+    assert data["listed"] == ["1", "2"]
+
+
+def test_a_version_keeps_its_path(seen):
+    assert seen["data"]["changed"]["status"] == 409
+    assert "already exists" in seen["data"]["changed"]["text"]
+
+
+def test_archiving_hides_versions_and_assets_until_they_are_restored(seen):
+    data = seen["data"]
+    assert data["archived"] == ["2"]
+    assert data["restored"] == ["1", "2"]
+    assert data["names"] == ["bank", "bank-table"]
+    assert data["names_after"] == ["bank"]
+
+
+def test_a_long_list_comes_in_pages_and_is_complete(seen):
+    assert seen["data"]["many"] == list(range(1, 36))
+
+
+def test_an_environment_gets_a_new_version_only_when_it_changes(seen):
+    assert seen["environment"] == ["1", "1", "2"]
+
+
+def test_a_component_uploads_its_code_once(seen):
+    component = seen["component"]
+    assert component["versions"] == ["1", "1"]
+    assert len(component["codes"]) == 1
+    assert component["command"].startswith("python train.py")
+    assert float(component["share"]) == 0.5
+    assert component["listed"] == ["prepare"]
+
+
+def test_a_model_folder_comes_back_byte_for_byte(seen):
+    model = seen["model"]
+    assert (model["version"], model["type"], model["tags"]) == (
+        "1",
+        "mlflow_model",
+        {"digest": "d"},
+    )
+    assert model["same"]
+    assert model["missing"]["kind"] == "ResourceNotFoundError"
+
+
+def test_computes_live_through_long_running_operations(seen):
+    compute = seen["compute"]
+    assert compute["state"].rpartition(".")[2].lower() == "succeeded"
+    assert compute["nodes"] == [0, 2]
+    assert compute["started"].rpartition(".")[2].lower() == "running"
+    assert compute["stopped"].rpartition(".")[2].lower() == "stopped"
+    assert compute["listed"] == ["cluster", "instance"]
+    assert compute["after"] == ["cluster"]
+
+
+def test_endpoints_have_keys_and_say_that_deployments_do_not_run(seen):
+    endpoint = seen["endpoint"]
+    assert endpoint["uri"] == "https://bank-ep.eastus.inference.ml.azure.com/score"
+    assert endpoint["primary_kept"]
+    assert endpoint["secondary_changed"]
+    assert endpoint["traffic"]["status"] == 400
+    assert "'blue'" in endpoint["traffic"]["text"]
+    assert endpoint["deployment"]["status"] == 501
+    assert "does not run deployments" in endpoint["deployment"]["text"]
+    assert endpoint["listed"] == ["bank-ep"]
+    assert endpoint["deleted"]
+
+
+def test_nothing_failed_and_only_unknown_hosts_were_refused(recorded):
+    log = recorded[2]
+    refused = {line.split()[-1].split("/")[0] for line in log.splitlines() if "refused:" in line}
+    assert "Traceback" not in log
+    # The SDK asks there for the schema of MLTable files, and does without.
+    assert refused <= {"azuremlschemasprod.azureedge.net"}
+    # The deployment that was refused is the only route that was asked for in vain.
+    assert "no route:" not in log
+
+
+def test_every_body_keeps_to_the_types_of_its_api_version(recorded, arm_types):
+    deviations: set[tuple[str, str]] = set()
+    messages: list[str] = []
+    checked: Counter[str] = Counter()
+    for exchange in recorded[1]:
+        kind = resource_kind(exchange["path"])
+        if kind is None or exchange["status"] >= 300:
+            continue
+        types = arm_types(exchange["query"]["api-version"])
+        full = f"{PROVIDER}/{kind}"
+        assert types.knows(full), f"{full} in {exchange['query']['api-version']}"
+        name = exchange["path"].rpartition("/")[2]
+        for what, body in bodies(exchange):
+            checked[f"{what} {kind}"] += 1
+            for text in types.deviations(full, name, body, response=what == "response"):
+                if (kind, text.partition(":")[0]) in SDK_DEVIATIONS and what == "request":
+                    deviations.add((kind, text.partition(":")[0]))
+                else:
+                    messages.append(f"{exchange['method']} {what} {kind}{text}")
+    assert not messages, "\n".join(sorted(set(messages)))
+    # A deviation that no longer happens has to leave the list.
+    assert deviations == SDK_DEVIATIONS
+    assert {kind for kind in checked if kind.startswith("request")} == {
+        f"request workspaces/{name}"
+        for name in (
+            *("codes/versions", "components/versions", "computes", "data", "data/versions"),
+            *("datastores", "environments/versions", "models/versions", "onlineEndpoints"),
+        )
+    }
+    assert sum(checked.values()) > 150
+
+
+def test_the_record_holds_no_secret(recorded):
+    text = json.dumps(recorded[1])
+    assert "a2V5" not in text
+    assert "sig=" not in text
+    assert 'Key":' not in text.replace('"Key"', "")
+
+
+def resource_kind(path: str) -> str | None:
+    """Return the type of the resource or list at a path; ``None`` for what has no type."""
+    segments = path.partition(f"/{PROVIDER}/")[2].split("/")
+    if segments[0].lower() != "workspaces" or segments[-1] in ("listSecrets", "listKeys"):
+        return None
+    actions = ("startPendingUpload", "regenerateKeys", "stop", "token")
+    if segments[-1] in actions:
+        return None
+    return "/".join(segments[::2])
+
+
+def bodies(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the bodies of one exchange: what was sent, what was answered, items one by one."""
+    found: list[tuple[str, Any]] = []
+    if exchange["method"] in ("PUT", "PATCH"):
+        found.append(("request", exchange["request"]))
+    answer = exchange["response"]
+    if isinstance(answer, dict):
+        items = answer["value"] if isinstance(answer.get("value"), list) else [answer]
+        found += [("response", item) for item in items]
+    return found
+
+
+def test_the_check_of_bodies_can_fail(arm_types: Callable[[str], Any]):
+    types = arm_types("2023-04-01-preview")
+    kind = f"{PROVIDER}/workspaces/data/versions"
+    good = {"properties": {"dataType": "uri_file", "dataUri": "azureml://x"}}
+    assert types.deviations(kind, "1", good, response=False) == []
+
+    def deviations(**changes: Any) -> list[str]:
+        body = {"properties": {**good["properties"], **changes}}
+        return types.deviations(kind, "1", body, response=False)
+
+    assert deviations(dataUri=None) == ["/properties/dataUri: missing"]
+    assert deviations(dataUri=7) == ["/properties/dataUri: 7 is not a StringType"]
+    assert deviations(tags={"a": 1}) == ["/properties/tags/a: 1 is not a StringType"]
+    assert deviations(isArchived="no") == ["/properties/isArchived: 'no' is not a BooleanType"]
+    assert deviations(colour="red") == ["/properties/colour: unknown"]
+    assert deviations(dataType="table") == ["/properties/dataType: 'table' is unknown"]
+    late = {**good, "systemData": {"createdBy": "me"}}
+    assert types.deviations(kind, "1", late, response=False) == ["/systemData: read-only, but sent"]

@@ -1,0 +1,300 @@
+"""Every member, joined in every way, against its pipeline: equal to the last bit."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twinml.contract import Contract, ScoringRequest
+from twinml.data import bundled
+from twinml.training.ensemble import fit_stack, fit_vote
+from twinml.training.ensemble import Vote
+from twinml.training.learners import LEARNERS
+from twinml.training.recipe import Fitted, Recipe
+from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "LightGBM": {"n_estimators": 25, "num_leaves": 12, "min_child_samples": 5},
+    "XGBoost": {"n_estimators": 25, "max_depth": 4},
+    "RandomForest": {"n_estimators": 9, "min_samples_leaf": 2, "max_features": 0.6},
+    "ExtraTrees": {"n_estimators": 9, "min_samples_leaf": 2, "max_features": 0.6},
+    "HistGradientBoosting": {"max_iter": 15, "max_leaf_nodes": 12, "min_samples_leaf": 5},
+    "LogisticRegression": {"C": 0.3},
+}
+
+
+def table(n_rows: int = 700, n_classes: int = 2) -> tuple[pd.DataFrame, np.ndarray]:
+    """Numbers with nulls, tiny and huge values; texts with nulls and rare ones; flags."""
+    rng = np.random.default_rng(n_classes)
+    x = rng.normal(size=n_rows)
+    frame = pd.DataFrame(
+        {
+            "amount": rng.lognormal(3, 2, n_rows),
+            "tiny": np.where(rng.random(n_rows) < 0.4, 0.0, rng.normal(size=n_rows) * 1e-34),
+            "shift": x,
+            "whole": np.where(rng.random(n_rows) < 0.9, rng.integers(0, 90, n_rows), 3),
+            "flag": rng.random(n_rows) < 0.3,
+            "few": rng.integers(0, 4, n_rows).astype(float),
+            "city": rng.choice(["oslo", "rome", "bonn", None], n_rows, p=[0.5, 0.3, 0.1, 0.1]),
+            "code": np.char.add("k", (rng.zipf(1.6, n_rows) % 400).astype(str)).astype(object),
+        }
+    )
+    frame.loc[rng.random(n_rows) < 0.15, "amount"] = np.nan
+    frame.loc[rng.random(n_rows) < 0.1, "few"] = np.nan
+    score = x + frame["flag"] * 1.5 + (frame["city"] == "rome") + (frame["tiny"] > 0)
+    score = score + rng.normal(size=n_rows) * 0.5
+    edges = np.quantile(score, np.arange(1, n_classes) / n_classes)
+    return frame, np.digitize(score, edges)
+
+
+def classes_of(n_classes: int) -> np.ndarray:
+    return np.array(["no", "yes"] if n_classes == 2 else ["a", "b", "c", "d"][:n_classes])
+
+
+@cache
+def fitted(n_classes: int) -> tuple[Fitted, Contract, pd.DataFrame, np.ndarray]:
+    frame, y = table(n_classes=n_classes)
+    members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
+    recipe = Recipe(members, n_classes, seed=0)
+    labels = pd.Series(classes_of(n_classes)[y], name="label")
+    contract = Contract.from_frame(frame, labels, name="made")
+    return recipe.fit(frame, y, np.ones(len(y)), jobs=1), contract, frame, y
+
+
+def probabilities(parts: Fitted, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    X = np.asarray(parts.encoder.transform(frame), dtype=np.float64)
+    return {
+        name: np.asarray(one.predict_proba(X), np.float64) for name, one in parts.members.items()
+    }
+
+
+def checked(pipeline: Any, contract: Contract, frame: pd.DataFrame) -> CompiledModel:
+    compiled = compile_model(pipeline, contract)
+    done = verify(
+        compiled, pipeline, contract, frame, n_random=300, most_nodes=400, singles=3
+    )
+    assert done.rows > 1000
+    return compiled
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_member_alone(name: str, n_classes: int) -> None:
+    parts, contract, frame, _ = fitted(n_classes)
+    pipeline = parts.pipeline(Vote({name: 1.0}), classes_of(n_classes))
+    checked(pipeline, contract, frame)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_a_vote(n_classes: int) -> None:
+    parts, contract, frame, y = fitted(n_classes)
+    weights = {name: 0.1 + 0.07 * place for place, name in enumerate(CONFIGS)}
+    checked(parts.pipeline(Vote(weights), classes_of(n_classes)), contract, frame)
+    chosen = fit_vote(probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(chosen, classes_of(n_classes)), contract, frame)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_stack(n_classes: int) -> None:
+    parts, contract, frame, y = fitted(n_classes)
+    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(stack, classes_of(n_classes)), contract, frame)
+
+
+def test_a_threshold_decides_the_label() -> None:
+    parts, contract, frame, y = fitted(2)
+    vote = Vote({"LightGBM": 0.5, "RandomForest": 0.5})
+    compiled = checked(parts.pipeline(vote, classes_of(2), 0.2), contract, frame)
+    columns = columns_of(contract, frame)
+    labels, shares = compiled.predict_columns(columns, len(frame))
+    assert labels == np.where(shares[:, 1] >= 0.2, "yes", "no").tolist()
+    assert labels != np.where(shares[:, 1] >= 0.5, "yes", "no").tolist()
+    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(stack, classes_of(2), 0.35), contract, frame)
+
+
+def test_a_threshold_is_met_by_what_equals_it() -> None:
+    parts, contract, frame, _ = fitted(2)
+    vote = Vote({"XGBoost": 1.0})
+    first = compile_model(parts.pipeline(vote, classes_of(2)), contract)
+    columns = columns_of(contract, frame.iloc[:1])
+    exactly = float(first.predict_columns(columns, 1)[1][0, 1])
+    pipeline = parts.pipeline(vote, classes_of(2), exactly)
+    assert pipeline.predict(frame.iloc[:1]).tolist() == ["yes"]
+    assert compile_model(pipeline, contract).predict_columns(columns, 1)[0] == ["yes"]
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [True, False], [3, 7, 11]])
+def test_labels_are_native_scalars_of_the_contract(labels: list[Any]) -> None:
+    parts, _, frame, y = fitted(len(labels))
+    classes = np.array(sorted(labels))
+    contract = Contract.from_frame(frame, pd.Series(classes[y], name="label"), name="made")
+    compiled = compile_model(parts.pipeline(Vote({"HistGradientBoosting": 1.0}), classes), contract)
+    found, _ = compiled.predict_columns(columns_of(contract, frame), len(frame))
+    assert {type(label) for label in found} == {type(labels[0])}
+    assert set(found) == set(labels)
+
+
+def test_tables_of_one_kind_of_column() -> None:
+    frame, y = table(400)
+    for chosen in (["city", "code"], ["whole", "flag"], ["amount"], ["whole"]):
+        part = frame[chosen]
+        labels = pd.Series(classes_of(2)[y], name="label")
+        contract = Contract.from_frame(part, labels, name="made")
+        members = {
+            one.name: (one, CONFIGS[one.name])
+            for one in LEARNERS
+            if one.name in ("LightGBM", "LogisticRegression", "RandomForest")
+        }
+        parts = Recipe(members, 2, seed=0).fit(part, y, np.ones(len(y)), jobs=1)
+        for join in (
+            Vote(dict.fromkeys(members, 1 / 3)),
+            fit_stack(probabilities(parts, part), y, np.ones(len(y))),
+        ):
+            checked(parts.pipeline(join, classes_of(2)), contract, part)
+
+
+def test_a_linear_member_whose_features_are_sparse() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            **{
+                f"c{place}": rng.choice([f"v{k}" for k in range(40)], 1500).astype(object)
+                for place in range(3)
+            },
+            "x": rng.normal(size=1500),
+        }
+    )
+    for n_classes in (2, 3):
+        y = np.digitize(frame["x"] + (frame["c0"] < "v3"), [0.3, 1.0][: n_classes - 1])
+        labels = pd.Series(classes_of(n_classes)[y], name="label")
+        contract = Contract.from_frame(frame, labels, name="made")
+        linear = {"LogisticRegression": (LEARNERS[5], {"C": 1.0})}
+        parts = Recipe(linear, n_classes, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+        assert parts.members["LogisticRegression"][0].sparse_output_
+        vote = Vote({"LogisticRegression": 1.0})
+        checked(parts.pipeline(vote, classes_of(n_classes)), contract, frame)
+
+
+def test_the_bank_data() -> None:
+    data = pd.read_csv(bundled(), nrows=6000)
+    frame, labels = data.drop(columns="y"), data["y"]
+    y = (labels == "yes").to_numpy().astype(np.int64)
+    contract = Contract.from_frame(frame, labels, name="bank-full")
+    members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
+    parts = Recipe(members, 2, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
+    pipeline = parts.pipeline(stack, classes_of(2))
+    compiled = compile_model(pipeline, contract)
+    verify(compiled, pipeline, contract, frame.sample(2000, random_state=0))
+
+
+def columns_of(contract: Contract, frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {
+        column.name: [
+            None if column.type == "string" and value is not None and value != value else value
+            for value in frame[column.name].tolist()
+        ]
+        for column in contract.columns
+    }
+
+
+TEXT = st.none() | st.sampled_from(["oslo", "rome", "bonn", "k1", "k2", "k399"]) | st.text()
+DOUBLE = st.floats() | st.sampled_from([0.0, -0.0, 1e-35, -1e-35, 1e38, 1.0, 2.0, 3.0])
+LONG = st.integers(-(2**63), 2**63 - 1) | st.integers(-5, 95)
+ROW = st.fixed_dictionaries(
+    {
+        "amount": DOUBLE | st.floats(0, 1000),
+        "tiny": DOUBLE | st.floats(-3e-34, 3e-34),
+        "shift": DOUBLE | st.floats(-3, 3),
+        "whole": LONG,
+        "flag": st.booleans(),
+        "few": DOUBLE,
+        "city": TEXT,
+        "code": TEXT,
+    }
+)
+
+
+@cache
+def everything(n_classes: int) -> tuple[Any, CompiledModel, Contract]:
+    parts, contract, _, _ = fitted(n_classes)
+    weights = {name: 0.1 + 0.07 * place for place, name in enumerate(CONFIGS)}
+    pipeline = parts.pipeline(Vote(weights), classes_of(n_classes))
+    return pipeline, compile_model(pipeline, contract), contract
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=st.lists(ROW, min_size=1, max_size=12))
+def test_any_rows(n_classes: int, rows: list[dict[str, Any]]) -> None:
+    pipeline, compiled, contract = everything(n_classes)
+    columns = {name: [row[name] for row in rows] for name in contract.column_names}
+    types = tuple(column.type for column in contract.columns)
+    frame = ScoringRequest("data", columns, len(rows), "predict_proba", types).frame()
+    labels, shares = compiled.predict_columns(columns, len(rows))
+    assert shares.tobytes() == np.ascontiguousarray(pipeline.predict_proba(frame)).tobytes()
+    assert labels == pipeline.predict(frame).tolist()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("city", 3), ("city", True), ("city", 1.5), ("whole", None), ("whole", "3"), ("flag", "x")],
+)
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_values_of_another_type_are_for_the_pipeline(
+    column: str, value: Any, n_rows: int
+) -> None:
+    _, compiled, contract = everything(2)
+    row = {
+        "amount": math.nan, "tiny": 0.0, "shift": 0.5, "whole": 4, "flag": True, "few": 1.0,
+        "city": None, "code": "k1",
+    }  # fmt: skip
+    columns = {name: [row[name]] * n_rows for name in contract.column_names}
+    compiled.predict_columns(columns, n_rows)
+    columns[column] = [row[column]] * (n_rows - 1) + [value]
+    with pytest.raises(NotCovered):
+        compiled.predict_columns(columns, n_rows)
+    del columns[column]
+    with pytest.raises(NotCovered):
+        compiled.predict_columns(columns, n_rows)
+
+
+def test_no_rows_are_for_the_pipeline() -> None:
+    _, compiled, contract = everything(2)
+    with pytest.raises(NotCovered):
+        compiled.predict_columns({name: [] for name in contract.column_names}, 0)
+
+
+def test_what_has_no_compiled_form_is_refused() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
+    parts, contract, frame, y = fitted(2)
+    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(2))
+    encode = pipeline[0]
+    X = np.nan_to_num(encode.transform(frame))
+    bare = Pipeline([("encode", encode), ("model", LogisticRegression().fit(X, y))])
+    bare.classes_ = classes_of(2)  # type: ignore[misc]
+    with pytest.raises(Refusal, match="ends in a LogisticRegression"):
+        compile_model(bare, contract)
+    with pytest.raises(Refusal, match="32 bits"):
+        stack = fit_stack(
+            {"XGBoost": probabilities(parts, frame)["XGBoost"]}, y, np.ones(len(y))
+        )
+        compile_model(parts.pipeline(stack, classes_of(2)), contract)
+    forest = parts.members["RandomForest"]
+    try:
+        forest.n_jobs = 2
+        with pytest.raises(Refusal, match="no fixed order"):
+            compile_model(
+                parts.pipeline(Vote({"RandomForest": 1.0}), classes_of(2)), contract
+            )
+    finally:
+        forest.n_jobs = 1
