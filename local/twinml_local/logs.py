@@ -43,7 +43,7 @@ def tail(directory: Path, sources: Iterable[str], lines: int) -> Iterator[str]:
     entries: list[str] = []
     for source in sources:
         entries += _entries(last_lines(directory / f"{source}.log", lines))
-    merged = "\n".join(sorted(entries, key=lambda entry: entry[:TIME_LENGTH])).splitlines()
+    merged = "\n".join(sorted(entries, key=_time)).splitlines()
     return iter(merged[-lines:])
 
 
@@ -92,3 +92,8 @@ def _entries(lines: Iterable[str]) -> list[str]:
         else:
             entries.append(line)
     return entries
+
+
+def _time(entry: str) -> str:
+    # The end of a traceback whose beginning was not asked for is older than what follows it.
+    return entry[:TIME_LENGTH] if ENTRY.match(entry) else ""

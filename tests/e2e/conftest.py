@@ -1,4 +1,4 @@
-"""A small model directory, saved as every other, for tests that need one to deploy."""
+"""Small model directories, saved as every other, for tests that need one to deploy."""
 
 import warnings
 from pathlib import Path
@@ -38,5 +38,49 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
+        model.save(pipeline, Contract.from_frame(rows, labels, name="bank-test"), directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def compiled_forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for compiled forms that tests share: translating the kernel takes long."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="session")
+def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as training makes them, small: two learners that vote, all kinds of columns."""
+    from twinml.training.ensemble import fit_vote
+    from twinml.training.learners import LEARNERS
+    from twinml.training.recipe import Recipe
+
+    rng = np.random.default_rng(11)
+    n = 800
+    rows = pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, n),
+            "balance": rng.normal(1000, 500, n).round(2),
+            "job": rng.choice(["admin.", "services", "retired", None], n),
+            "owner": rng.random(n) < 0.5,
+        }
+    )
+    rows.loc[rng.random(n) < 0.1, "balance"] = np.nan
+    signal = rows["age"] / 30 + (rows["job"] == "retired") + rows["owner"] + rng.normal(0, 0.7, n)
+    truth = (signal > signal.median()).to_numpy().astype(np.int64)
+    settings = {
+        "LightGBM": {"n_estimators": 20, "num_leaves": 8, "min_child_samples": 5},
+        "LogisticRegression": {"C": 0.5},
+    }
+    members = {one.name: (one, settings[one.name]) for one in LEARNERS if one.name in settings}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        fitted = Recipe(members, 2, seed=0).fit(rows, truth, np.ones(n), jobs=1)
+        X = np.asarray(fitted.encoder.transform(rows), dtype=np.float64)
+        votes = {name: one.predict_proba(X) for name, one in fitted.members.items()}
+        classes = np.array(["no", "yes"])
+        pipeline = fitted.pipeline(fit_vote(votes, truth, np.ones(n)), classes, 0.4)
+        labels = pd.Series(classes[truth], name="y")
+        directory = tmp_path_factory.mktemp("models") / "ensemble"
         model.save(pipeline, Contract.from_frame(rows, labels, name="bank-test"), directory)
     return directory

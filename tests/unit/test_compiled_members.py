@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,10 +13,12 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
+
 from twinml.contract import Contract, ScoringRequest
 from twinml.data import bundled
-from twinml.training.ensemble import fit_stack, fit_vote
-from twinml.training.ensemble import Vote
+from twinml.training.ensemble import Vote, fit_stack, fit_vote
 from twinml.training.learners import LEARNERS
 from twinml.training.recipe import Fitted, Recipe
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
@@ -76,9 +80,7 @@ def probabilities(parts: Fitted, frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def checked(pipeline: Any, contract: Contract, frame: pd.DataFrame) -> CompiledModel:
     compiled = compile_model(pipeline, contract)
-    done = verify(
-        compiled, pipeline, contract, frame, n_random=300, most_nodes=400, singles=3
-    )
+    done = verify(compiled, pipeline, contract, frame, n_random=300, most_nodes=400, singles=3)
     assert done.rows > 1000
     return compiled
 
@@ -248,9 +250,7 @@ def test_any_rows(n_classes: int, rows: list[dict[str, Any]]) -> None:
     [("city", 3), ("city", True), ("city", 1.5), ("whole", None), ("whole", "3"), ("flag", "x")],
 )
 @pytest.mark.parametrize("n_rows", [1, 3])
-def test_values_of_another_type_are_for_the_pipeline(
-    column: str, value: Any, n_rows: int
-) -> None:
+def test_values_of_another_type_are_for_the_pipeline(column: str, value: Any, n_rows: int) -> None:
     _, compiled, contract = everything(2)
     row = {
         "amount": math.nan, "tiny": 0.0, "shift": 0.5, "whole": 4, "flag": True, "few": 1.0,
@@ -273,28 +273,41 @@ def test_no_rows_are_for_the_pipeline() -> None:
 
 
 def test_what_has_no_compiled_form_is_refused() -> None:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import Pipeline
-
     parts, contract, frame, y = fitted(2)
     pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(2))
-    encode = pipeline[0]
-    X = np.nan_to_num(encode.transform(frame))
-    bare = Pipeline([("encode", encode), ("model", LogisticRegression().fit(X, y))])
-    bare.classes_ = classes_of(2)  # type: ignore[misc]
-    with pytest.raises(Refusal, match="ends in a LogisticRegression"):
+    X = pipeline[0].transform(frame)
+    bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
+    with pytest.raises(Refusal, match="ends in a DecisionTreeClassifier"):
         compile_model(bare, contract)
+    other = replace(parts, members={"Tree": DecisionTreeClassifier().fit(X, y)})
+    with pytest.raises(Refusal, match="DecisionTreeClassifier, which has no compiled form"):
+        compile_model(other.pipeline(Vote({"Tree": 1.0}), classes_of(2)), contract)
+    renamed = replace(contract, classes=("n", "y"))
+    with pytest.raises(Refusal, match="classes"):
+        compile_model(pipeline, renamed)
+    stack = fit_stack({"XGBoost": probabilities(parts, frame)["XGBoost"]}, y, np.ones(len(y)))
+    narrow = parts.pipeline(stack, classes_of(2))
     with pytest.raises(Refusal, match="32 bits"):
-        stack = fit_stack(
-            {"XGBoost": probabilities(parts, frame)["XGBoost"]}, y, np.ones(len(y))
-        )
-        compile_model(parts.pipeline(stack, classes_of(2)), contract)
+        compile_model(narrow, contract)
     forest = parts.members["RandomForest"]
     try:
         forest.n_jobs = 2
         with pytest.raises(Refusal, match="no fixed order"):
-            compile_model(
-                parts.pipeline(Vote({"RandomForest": 1.0}), classes_of(2)), contract
-            )
+            compile_model(parts.pipeline(Vote({"RandomForest": 1.0}), classes_of(2)), contract)
     finally:
         forest.n_jobs = 1
+
+
+def test_several_threads_at_once() -> None:
+    _, compiled, contract = everything(3)
+    frame, _ = table(300, n_classes=3)
+    columns = columns_of(contract, frame)
+    _, alone = compiled.predict_columns(columns, len(frame))
+
+    def score(row: int) -> bytes:
+        one = {name: values[row : row + 1] for name, values in columns.items()}
+        return compiled.predict_columns(one, 1)[1].tobytes()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = b"".join(pool.map(score, list(range(len(frame))) * 3))
+    assert found == alone.tobytes() * 3

@@ -29,7 +29,7 @@ from twinml_local.compiled._errors import Refusal
 from twinml_local.compiled._layout import LINEAR, MEMBER_FIELDS, XGBOOST
 from twinml_local.compiled._linear import Linear
 from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
-from twinml_local.compiled._nodes import MOST_FEATURES, lay_out
+from twinml_local.compiled._nodes import MOST_FEATURES, Tree, lay_out
 from twinml_local.compiled._read_linear import read_linear
 from twinml_local.compiled._read_trees import (
     Boosted,
@@ -228,8 +228,8 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
 def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
     table = np.zeros((len(read), MEMBER_FIELDS), dtype=np.int64)
     bases = np.zeros((len(read), n_classes + 1))
-    trees = []
-    linear = {}
+    trees: list[Tree] = []
+    linear: dict[int, Linear] = {}
     for place, one in enumerate(read):
         if isinstance(one, Linear):
             linear[place] = one
@@ -256,9 +256,7 @@ def _voted(model: Any) -> Voted:
     return Voted(weights, scale)
 
 
-def _stacked(
-    model: Any, read: list[Boosted | Linear], n_classes: int, n_features: int
-) -> Stacked:
+def _stacked(model: Any, read: list[Boosted | Linear], n_classes: int, n_features: int) -> Stacked:
     final = _thawed(model.final_estimator_)
     if model.passthrough or set(model.stack_method_) != {"predict_proba"}:
         raise Refusal("the stack takes more than the members' probabilities")

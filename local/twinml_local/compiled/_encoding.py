@@ -34,7 +34,8 @@ class Codes:
     _table: dict[str | None, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        table: dict[str | None, float] = {**self.known, None: self.null}
+        table: dict[str | None, float] = {None: self.null}
+        table.update(self.known)
         object.__setattr__(self, "_table", table)
 
     def one(self, value: Any) -> float:

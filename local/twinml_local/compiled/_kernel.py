@@ -22,14 +22,19 @@ import llvmlite.binding as llvm
 
 from twinml.errors import ModelError
 
-__all__ = ["Kernel", "built", "key", "loaded"]
+__all__ = ["Kernel", "built", "key", "loaded", "sealed"]
+
+_SOURCES = ("_source_trees.py", "_source_joins.py", "_source_types.py", "_layout.py")
+_SEAL = hashlib.sha256().digest_size
 
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "trees": (_P,) * 9 + (_I, _P, _I, _I, _I, _D, _D, _I) + (_P,) * 5,
-    "linear": (_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I)
-    + (_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),
+    "trees": (*[_P] * 9, _I, _P, _I, _I, _I, _D, _D, _I, *[_P] * 5),
+    "linear": (
+        *(_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I),
+        *(_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),
+    ),
     "vote": (_P, _I, _I, _I, _P, _D, _P),
     "log_odds": (_P, _I, _I, _I, _D, _D, _P, _I, _I),
     "sigmoid": (_P, _I, _P),
@@ -39,8 +44,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 class Kernel:
     """Functions of the kernel; arguments are addresses and numbers.
 
-    Each takes what its namesake in ``_source`` takes and returns nothing. They hold no state,
-    do not check anything and release the interpreter's lock.
+    Each takes what its namesake in ``_source_trees`` or ``_source_joins`` takes and returns
+    nothing. They hold no state, do not check anything and release the interpreter's lock.
 
     Attributes
     ----------
@@ -58,21 +63,14 @@ class Kernel:
         self.code = code
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._result = ctypes.create_string_buffer(16)
-        try:
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            self._engine.finalize_object()
-            for name, arguments in _ARGUMENTS.items():
-                address = self._engine.get_function_address(f"twinml_{name}")
-                if not address:
-                    raise RuntimeError(name)
-                # numba's functions write their result and their exception, of which these
-                # have neither, to the first two addresses.
-                function = ctypes.CFUNCTYPE(ctypes.c_int32, _P, _P, *arguments)(address)
-                setattr(self, name, partial(function, self._result, self._result))
-        except RuntimeError as error:
-            raise ModelError(
-                "the compiled kernel cannot be loaded", hint="Deploy the model again."
-            ) from error
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        for name, arguments in _ARGUMENTS.items():
+            address = self._engine.get_function_address(f"twinml_{name}")
+            # numba's functions write their result and their exception, of which these have
+            # neither, to the first two addresses.
+            function = ctypes.CFUNCTYPE(ctypes.c_int32, _P, _P, *arguments)(address)
+            setattr(self, name, partial(function, self._result, self._result))
 
 
 def _machine() -> Any:
@@ -92,7 +90,7 @@ def key() -> str:
     """Return what machine code depends on: the kernel's source, LLVM and this processor."""
     here = Path(__file__).parent
     parts = [
-        *((here / name).read_text(encoding="utf-8") for name in ("_source.py", "_layout.py")),
+        *((here / name).read_text(encoding="utf-8") for name in _SOURCES),
         version("llvmlite"),
         llvm.get_default_triple(),
         llvm.get_host_cpu_name(),
@@ -101,9 +99,23 @@ def key() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def sealed(kernel: Kernel) -> bytes:
+    """Return what a file of the kernel holds: a checksum, for half a file would crash LLVM."""
+    return hashlib.sha256(kernel.code).digest() + kernel.code
+
+
 @cache
-def loaded(code: bytes) -> Kernel:
-    """Return the kernel of an object file, one a process."""
+def loaded(content: bytes) -> Kernel:
+    """Return the kernel from what its file holds, one a process.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged.
+    """
+    seal, code = content[:_SEAL], content[_SEAL:]
+    if hashlib.sha256(code).digest() != seal:
+        raise ModelError("the compiled kernel is damaged", hint="Deploy the model again.")
     return Kernel(code)
 
 
@@ -117,25 +129,25 @@ def built(directory: Path) -> Kernel:
         return loaded(path.read_bytes())
     except (FileNotFoundError, ModelError):
         pass
-    code = _translated()
+    kernel = _translated()
     directory.mkdir(parents=True, exist_ok=True)
     # Others may be doing the same: the last one wins, and nobody reads half a file.
     handle, name = tempfile.mkstemp(dir=directory)
     with os.fdopen(handle, "wb") as stream:
-        stream.write(code)
+        stream.write(sealed(kernel))
     Path(name).replace(path)
-    return loaded(code)
+    return kernel
 
 
 @cache
-def _translated() -> bytes:
+def _translated() -> Kernel:
     # Here because this is what a server must not import.
-    from twinml_local.compiled._source import KERNELS
+    from twinml_local.compiled import _source_joins, _source_trees
 
     machine = _machine()
     whole = llvm.parse_assembly("")
-    for name, compiled in KERNELS.items():
-        module = llvm.parse_assembly(compiled().inspect_llvm())
+    for name, translated in {**_source_trees.KERNELS, **_source_joins.KERNELS}.items():
+        module = llvm.parse_assembly(translated().inspect_llvm())
         for function in module.functions:
             if function.is_declaration:
                 continue
@@ -148,4 +160,4 @@ def _translated() -> bytes:
     passes = llvm.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(whole, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3)))
-    return bytes(machine.emit_object(whole))
+    return Kernel(bytes(machine.emit_object(whole)))

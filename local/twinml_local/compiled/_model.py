@@ -128,9 +128,7 @@ class CompiledModel:
             len(members.table),
         )
         self._softmax = [
-            place
-            for place, row in enumerate(members.table)
-            if row[0] == HISTOGRAM and row[3] > 1
+            place for place, row in enumerate(members.table) if row[0] == HISTOGRAM and row[3] > 1
         ]
 
     def __repr__(self) -> str:
@@ -282,7 +280,7 @@ class CompiledModel:
                 "by_column": join.by_column,
             }
         np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
-        (directory / CODE).write_bytes(self._kernel.code)
+        (directory / CODE).write_bytes(_kernel.sealed(self._kernel))
         description = {
             "format_version": FORMAT_VERSION,
             "digest": self.digest,
@@ -365,7 +363,9 @@ def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
             kernel = _kernel.loaded((directory / CODE).read_bytes())
         else:
             kernel = _kernel.built(directory)
-        with np.load(directory / ARRAYS, allow_pickle=False) as stored:
+        # Opened here, for numpy leaves a damaged file open.
+        with (directory / ARRAYS).open("rb") as stream:
+            stored = np.load(stream, allow_pickle=False)
             arrays = {name: stored[name] for name in stored.files}
         return _restored(description, arrays, kernel)
     except FileNotFoundError as error:

@@ -12,7 +12,7 @@ from twinml_local.compiled._errors import Refusal
 
 __all__ = ["NODE", "Forest", "Tree", "lay_out"]
 
-# As the kernel reads it. ``left`` is twice the place of the left child; see ``_source``.
+# As the kernel reads it. ``left`` is twice the place of the left child; see ``_source_trees``.
 NODE = np.dtype([("threshold", "<f8"), ("left", "<u4"), ("feature", "<u2"), ("null_left", "<u2")])
 
 MOST_FEATURES = 2**16
@@ -75,7 +75,7 @@ def lay_out(trees: Sequence[Tree]) -> Forest:
         laid["threshold"] = np.where(leaf, np.inf, tree.threshold[order])
         laid["feature"] = np.where(leaf, 0, tree.feature[order])
         laid["null_left"] = leaf | tree.null_left[order]
-        if not (0 <= tree.feature[order[~leaf]]).all():
+        if not (tree.feature[order[~leaf]] >= 0).all():
             raise Refusal("a tree splits on a feature that does not exist")
         width = tree.values.shape[1]
         roots.append(2 * n_nodes)

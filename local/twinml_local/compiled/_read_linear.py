@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -
             QuantileTransformer,
             SplineTransformer,
         ]:
-            start = splines.read(*(step for _, step in part.steps), columns, start)
+            imputer, quantiles, spline = (step for _, step in part.steps)
+            start = splines.read(imputer, quantiles, spline, columns, start)
         else:
             raise Refusal(f"the linear member's {name!r} is a {type(part).__name__}")
     if start != logistic.coef_.shape[1]:
@@ -114,8 +116,6 @@ def _widths(part: Any, total: int) -> list[int]:
 
 
 def _quietly(transform: Any, rows: F8) -> Any:
-    import warnings
-
     with warnings.catch_warnings():
         # It warns of the unknown value, which is meant.
         warnings.simplefilter("ignore", UserWarning)

@@ -115,9 +115,7 @@ def _verify(
     for size, batches in ((1, singles), (7, singles)):
         for columns in _batches(mixed, size, batches):
             check.columns(columns, f"a batch of {size}")
-    encoded = np.clip(
-        np.hstack([near, start]), compiled.encoding.low, compiled.encoding.high
-    )
+    encoded = np.clip(np.hstack([near, start]), compiled.encoding.low, compiled.encoding.high)
     encoded = _with_nulls_where_known(encoded, compiled, contract)
     check.encoded(encoded, "an encoded row at a threshold")
     order = rng.permutation(encoded.shape[1])
@@ -148,9 +146,7 @@ class _Check:
                 expected = self.pipeline.predict_proba(frame)
                 labels = self.pipeline.predict(frame).tolist()
         except Exception as error:
-            raise Refusal(
-                f"the pipeline cannot score {what}: {type(error).__name__}"
-            ) from error
+            raise Refusal(f"the pipeline cannot score {what}: {type(error).__name__}") from error
         try:
             found, probabilities = self.compiled.predict_columns(columns, n_rows)
         except NotCovered as error:
@@ -186,9 +182,7 @@ def _same(expected: Any, found: F8, what: str) -> None:
         )
 
 
-def _given(
-    contract: Contract, rows: pd.DataFrame | Mapping[str, Sequence[Any]] | None
-) -> Columns:
+def _given(contract: Contract, rows: pd.DataFrame | Mapping[str, Sequence[Any]] | None) -> Columns:
     if rows is None:
         rows = {
             name: [sample[name] for sample in contract.samples] for name in contract.column_names

@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-
-from flask import Blueprint, Response
+from typing import TYPE_CHECKING
 
 from twinml_local.telemetry.batch import DURATION_BUCKETS
 from twinml_local.telemetry.schema import existing
+
+if TYPE_CHECKING:
+    from flask import Blueprint, Response
 
 __all__ = ["CONTENT_TYPE", "blueprint", "prometheus_text"]
 
@@ -50,6 +52,9 @@ def blueprint(directory: Path) -> Blueprint:
     directory
         The endpoint's folder.
     """
+    # Here and not above: the command line reads figures without a server.
+    from flask import Blueprint, Response
+
     room = Blueprint("metrics", __name__)
 
     @room.get("/metrics")

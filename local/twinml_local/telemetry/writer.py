@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twinml import __version__
+from twinml.errors import PlatformError
 from twinml_local.telemetry.batch import (
     Batch,
     DependencyRecord,
@@ -211,9 +212,9 @@ class Writer:
         return int(n_rows)
 
     def _warn(self, what: str, error: Exception) -> None:
-        """Log a problem once, with its type alone: its message may quote what was recorded."""
+        """Log a problem once; of most errors the type alone: a message may quote a record."""
         message = f"{what}: {type(error).__name__}"
-        if isinstance(error, (sqlite3.Error, OSError)):
+        if isinstance(error, (sqlite3.Error, OSError, PlatformError)):
             message += f" ({error.args[-1] if error.args else ''})"
         if message not in self._warned:
             self._warned.add(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -18,7 +19,7 @@ __all__ = ["command"]
 
 POLL_SECONDS = 1.0
 # Asked for in one go when only some of the lines are wanted, or new ones are looked for.
-WINDOW = 5_000
+WINDOW = 20_000
 BEGINNING = re.compile(r"\d{4}-\d\d-\d\d ")
 # "… E [4711] azmlinfsrv - …", or a request "… - POST /score 400 1.2ms 80".
 FAILED = re.compile(r"\S+ \S+ [EC] |.* - [A-Z%0-9]+ \S+ [45]\d\d [\d.]+ms ")
@@ -58,7 +59,9 @@ def command(
     name = meant(platform, endpoint_name)
     wanted = is_failure if errors else _everything
     if follow:
-        _follow(_reader(platform, name, deployment), wanted, lines, as_json=as_json)
+        # Ctrl+C is how it is meant to end.
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(_reader(platform, name, deployment), wanted, lines, as_json=as_json)
         return
     asked = max(lines, WINDOW) if errors else lines
     found = platform.logs(name, deployment=deployment, lines=asked)

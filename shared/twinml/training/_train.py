@@ -245,9 +245,9 @@ class _Run:
             f"The model learned from a sample of {len(kept):,} of {len(rows):,} training rows: "
             f"the budget of {options.budget:g} s allows no more."
         )
-        search = self._search_on(table, kept, weights, forward)
-        search.probe()
-        return search, kept
+        fewer = self._search_on(table, kept, weights, forward)
+        fewer.learn_costs(search)
+        return fewer, kept
 
     def _search_on(
         self, table: _Table, rows: Rows, weights: NDArray[np.float64], forward: bool
@@ -329,7 +329,8 @@ class _Run:
         sign = -1.0 if metrics.HIGHER_IS_BETTER[self._options.metric] else 1.0
 
         def rank(one: Candidate) -> tuple[float, float]:
-            value = sign * one.metrics[self._options.metric]
+            # Beyond the digits that are shown the metric is noise; log loss decides there.
+            value = round(sign * one.metrics[self._options.metric], 4)
             return (np.inf if np.isnan(value) else value, one.metrics["log_loss"])
 
         candidates.sort(key=rank)

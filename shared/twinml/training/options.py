@@ -47,9 +47,9 @@ class TrainingOptions:
     seed
         Seeds the splits, the learners and the search.
     metric
-        Chooses the winner of the leaderboard. The search itself always follows log loss: it
-        rewards every part of the probabilities, and does better on the other metrics than a
-        search on those (see docs/decisions).
+        Chooses the winner of the leaderboard, to four decimals; log loss breaks ties. The
+        search itself always follows log loss: it rewards every part of the probabilities, and
+        does better on the other metrics than a search on those (see docs/decisions).
     split
         ``random`` (stratified), ``ordered`` (the rows stand in time order; the last ones are
         the test) or ``column:NAME`` (order by a column, which then is no feature).

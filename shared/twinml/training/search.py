@@ -37,6 +37,8 @@ Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
 _PROBE_ROWS = (1_000, 4_000)
+# No more learners are probed when this share of the budget is gone.
+_PROBE_SHARE = 0.2
 # A configuration whose first folds are this much worse than the best's is not finished.
 _HOPELESS = 1.01
 # Predictions of a cost are rough: a configuration is begun when this times it fits.
@@ -241,6 +243,10 @@ class Search:
 
     def _probe(self, one: Found) -> float | None:
         """Note the cost of ``one`` in its thread's own time; return wall time over that."""
+        known = any(other.second_per_work is not None for other in self.found)
+        if known and self._clock.elapsed > _PROBE_SHARE * (self._clock.budget or np.inf):
+            one.note, one.closed = "skipped: the budget is too short to try it", True
+            return None
         rng = np.random.default_rng(self._shape.seed)
         fold_rows = len(self.folds[0][0])
         config = one.learner.start
@@ -260,6 +266,14 @@ class Search:
         slope = max(0.0, seconds[1] - seconds[0]) / max(1, sizes[1] - sizes[0])
         one.learned_cost(config, seconds[1] + slope * (fold_rows - sizes[1]))
         return (time.monotonic() - wall) / max(sum(seconds), 1e-6)
+
+    def learn_costs(self, other: Search) -> None:
+        """Take over what ``other`` learned on more rows, scaled to the rows of this search."""
+        share = len(self._y) / len(other._y)
+        for mine, theirs in zip(self.found, other.found, strict=True):
+            mine.note, mine.closed = theirs.note, theirs.closed
+            if theirs.second_per_work is not None:
+                mine.second_per_work = theirs.second_per_work * share
 
     def cheapest(self) -> float:
         """Return the predicted seconds of a fold of the cheapest learner (after ``probe``)."""
@@ -301,8 +315,10 @@ class Search:
             idle.sort(key=lambda one: one.trials)
         else:
             idle.sort(key=self._turn)
+        # Whatever the budget, there must be a model: the cheapest learner is tried anyway.
+        nothing_yet = not running and all(one.best is None for one in self.found)
         for one in idle:
-            if self._trials is None and not self._affordable(one, left):
+            if self._trials is None and not nothing_yet and not self._affordable(one, left):
                 continue
             for _ in range(_PROPOSALS):
                 trial_id = f"{one.learner.name}-{one.proposals}"

@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
 """The kernel in Python, for numba to translate; imported only where it is translated.
 
 Plain loops over pointers: no allocation, no exception, no object of Python. Every sum is
@@ -17,50 +18,31 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, types
 
-from twinml_local.compiled._layout import (
-    FOREST,
-    LANES,
-    LIGHTGBM,
-    MANY,
-    MEMBER_FIELDS,
-    ONE_HOT_FIELDS,
-    SPLINE_FIELDS,
-    XGBOOST,
-)
+from twinml_local.compiled._layout import FOREST, LANES, LIGHTGBM, MANY, MEMBER_FIELDS, XGBOOST
+from twinml_local.compiled._source_types import F8, I8, REAL, U2, U4, WHOLE, inlined, kernel, plain
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "logistic"]
 
 # LightGBM takes what is this near to zero for zero before it looks at a row.
 _FLUSH = float(np.float32(1e-35))
 
-_F8 = types.CPointer(types.float64)
-_I8 = types.CPointer(types.int64)
-_U4 = types.CPointer(types.uint32)
-_U2 = types.CPointer(types.uint16)
-_I = types.int64
-_D = types.float64
 
-_inline = njit(error_model="numpy", inline="always")
-_plain = njit(error_model="numpy")
-
-
-@_inline
-def _step(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+@inlined
+def _step(thresholds, lefts, features, rows, start, at):
     value = rows[start + features[4 * at + 6]]
     return lefts[2 * at + 2] + np.int64(2) * np.int64(value > thresholds[at])
 
 
-@_inline
-def _step_null(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+@inlined
+def _step_null(thresholds, lefts, features, rows, start, at):
     value = rows[start + features[4 * at + 6]]
     right = (value > thresholds[at]) | ((value != value) & (features[4 * at + 7] == 0))
     return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
-@_plain
-def _walk(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+@plain
+def _walk(thresholds, lefts, features, rows, start, at):
     """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
     a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
     while True:
@@ -80,8 +62,8 @@ def _walk(thresholds, lefts, features, rows, start, at):  # type: ignore[no-unty
     at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
 
 
-@_plain
-def _walk_null(thresholds, lefts, features, rows, start, at):  # type: ignore[no-untyped-def]
+@plain
+def _walk_null(thresholds, lefts, features, rows, start, at):
     """Do as ``_walk`` where there are nulls among the rows."""
     a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
     while True:
@@ -101,26 +83,26 @@ def _walk_null(thresholds, lefts, features, rows, start, at):  # type: ignore[no
     at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
 
 
-@_plain
-def _add(sums, place, values, first, width, narrow):  # type: ignore[no-untyped-def]
+@plain
+def _add(sums, place, values, first, width, narrow):
     for c in range(width):
         total = sums[place + c] + values[first + c]
         sums[place + c] = np.float64(np.float32(total)) if narrow else total
 
 
-@_plain
-def _forest_link(sums, place, n_outputs, n_trees, out, row):  # type: ignore[no-untyped-def]
+@plain
+def _forest_link(sums, place, n_outputs, n_trees, out, row):
     for c in range(n_outputs):
         out[row + c] = sums[place + c] / n_trees
 
 
-@_plain
-def _logistic(score):  # type: ignore[no-untyped-def]
+@plain
+def logistic(score):
     return 1.0 / (1.0 + math.exp(-score))
 
 
-@_plain
-def _lightgbm_link(sums, place, n_outputs, sigmoid, out, row):  # type: ignore[no-untyped-def]
+@plain
+def _lightgbm_link(sums, place, n_outputs, sigmoid, out, row):
     if n_outputs == 1:
         p = 1.0 / (1.0 + math.exp(-sigmoid * sums[place]))
         out[row] = 1.0 - p
@@ -137,8 +119,8 @@ def _lightgbm_link(sums, place, n_outputs, sigmoid, out, row):  # type: ignore[n
         out[row + c] /= total
 
 
-@_plain
-def _xgboost_link(sums, place, n_outputs, out, row):  # type: ignore[no-untyped-def]
+@plain
+def _xgboost_link(sums, place, n_outputs, out, row):
     one = np.float32(1.0)
     if n_outputs == 1:
         power = min(-np.float32(sums[place]), np.float32(88.7))
@@ -158,8 +140,8 @@ def _xgboost_link(sums, place, n_outputs, out, row):  # type: ignore[no-untyped-
         out[row + c] = np.float64(np.float32(out[row + c]) / np.float32(total))
 
 
-@_plain
-def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):  # type: ignore[no-untyped-def]
+@plain
+def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):
     if kind == FOREST:
         _forest_link(sums, place, n_outputs, n_trees, out, row)
     elif kind == LIGHTGBM:
@@ -167,7 +149,7 @@ def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):  # type: ig
     elif kind == XGBOOST:
         _xgboost_link(sums, place, n_outputs, out, row)
     elif n_outputs == 1:
-        p = _logistic(sums[place])
+        p = logistic(sums[place])
         out[row] = 1.0 - p
         out[row + 1] = p
     else:
@@ -176,8 +158,8 @@ def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):  # type: ig
             out[row + c] = sums[place + c]
 
 
-@_plain
-def _views(columns, n, first, count, n_features, low, high, row_step, feature_step, size, rows):  # type: ignore[no-untyped-def]
+@plain
+def _views(columns, n, first, count, n_features, low, high, row_step, feature_step, size, rows):
     """Write the rows three times, by view, and tell whether there are nulls among them."""
     nulls = False
     for f in range(n_features):
@@ -195,8 +177,8 @@ def _views(columns, n, first, count, n_features, low, high, row_step, feature_st
     return nulls
 
 
-@_plain
-def _split(thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls):  # type: ignore[no-untyped-def]
+@plain
+def _split(thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls):
     """Divide the rows of a node: those that go left from the front, the others from the back.
 
     They are taken from ``order[taken + low : taken + high]`` and given to the same place after
@@ -226,8 +208,8 @@ def _split(thresholds, features, rows, start, count, at, low, high, order, taken
     return front - given
 
 
-@_plain
-def _fall(  # type: ignore[no-untyped-def]
+@plain
+def _fall(
     thresholds, lefts, features, rows, start, count, root, order, stack, nulls,
     values, first_value, width, sums, n_outputs, group, narrow,
 ):  # fmt: skip
@@ -285,8 +267,8 @@ def _fall(  # type: ignore[no-untyped-def]
                 high = middle
 
 
-@_plain
-def _few(  # type: ignore[no-untyped-def]
+@plain
+def _few(
     thresholds, lefts, features, rows, start, count, n_features, nulls, at,
     roots, starts, groups, begin, end, values, width, sums, n_outputs, narrow,
 ):  # fmt: skip
@@ -305,7 +287,7 @@ def _few(  # type: ignore[no-untyped-def]
                 _add(sums, r * n_outputs + groups[t + j], values, leaf, width, narrow)
 
 
-def _trees(  # type: ignore[no-untyped-def]
+def _trees(
     thresholds, lefts, features, values, roots, starts, groups, members, bases, n_members,
     columns, n, n_features, n_classes, low, high, block, rows, sums, stack, order, out,
 ):  # fmt: skip
@@ -355,177 +337,10 @@ def _trees(  # type: ignore[no-untyped-def]
         first += count
 
 
-@_plain
-def _interpolate(x, xs, ys, first, length):  # type: ignore[no-untyped-def]
-    """Do as ``numpy.interp``: the last knot at or below ``x`` and the slope from there."""
-    if x > xs[first + length - 1]:
-        return ys[first + length - 1]
-    if x < xs[first]:
-        return ys[first]
-    low, high = 0, length
-    while low < high:
-        middle = low + ((high - low) >> 1)
-        if x >= xs[first + middle]:
-            low = middle + 1
-        else:
-            high = middle
-    j = first + low - 1
-    if low == length or xs[j] == x:
-        return ys[j]
-    slope = (ys[j + 1] - ys[j]) / (xs[j + 1] - xs[j])
-    return slope * (x - xs[j]) + ys[j]
-
-
-@_plain
-def _basis(knots, first, x, degree, interval, work):  # type: ignore[no-untyped-def]
-    """Write the ``degree + 1`` B-splines that are not zero at ``x``: de Boor's recursion."""
-    before = degree + 1
-    work[0] = 1.0
-    for j in range(1, degree + 1):
-        for i in range(j):
-            work[before + i] = work[i]
-        work[0] = 0.0
-        for i in range(1, j + 1):
-            right = knots[first + interval + i]
-            left = knots[first + interval + i - j]
-            if right == left:
-                work[i] = 0.0
-                continue
-            weight = work[before + i - 1] / (right - left)
-            work[i - 1] += weight * (right - x)
-            work[i] = weight * (x - left)
-
-
-@_plain
-def _put(sparse, row, column, value, out, row_step, column_step, coefficients, n_scores, n_features):  # type: ignore[no-untyped-def] # noqa: E501
-    if sparse:
-        for c in range(n_scores):
-            out[row * n_scores + c] += value * coefficients[c * n_features + column]
-    else:
-        out[row * row_step + column * column_step] = value
-
-
-def _linear(  # type: ignore[no-untyped-def]
-    columns, n, low, high,
-    one_hot, n_one_hot, category_values, category_targets,
-    spline, n_spline, fills, quantiles, references, mirrored, mirrored_references, n_quantiles,
-    knots, n_knots, degree, edges, work,
-    sparse, coefficients, n_scores, n_features, out, row_step, column_step,
-):  # fmt: skip
-    """Write the linear member's features, or the sums of their products when they are sparse."""
-    for r in range(n):
-        for f in range(n_scores if sparse else n_features):
-            out[r * n_scores + f if sparse else r * row_step + f * column_step] = 0.0
-    for h in range(n_one_hot):
-        feature = one_hot[h * ONE_HOT_FIELDS]
-        first = one_hot[h * ONE_HOT_FIELDS + 1]
-        length = one_hot[h * ONE_HOT_FIELDS + 2]
-        unknown = one_hot[h * ONE_HOT_FIELDS + 3]
-        null = one_hot[h * ONE_HOT_FIELDS + 4]
-        for r in range(n):
-            value = min(max(columns[feature * n + r], low), high)
-            target = unknown
-            if columns[feature * n + r] != columns[feature * n + r]:
-                target = null
-            else:
-                for i in range(first, first + length):
-                    if category_values[i] == value:
-                        target = category_targets[i]
-                        break
-            if target >= 0:
-                _put(sparse, r, target, 1.0, out, row_step, column_step, coefficients, n_scores,
-                     n_features)  # fmt: skip
-    n_bases = n_knots - degree - 1
-    for s in range(n_spline):
-        feature = spline[s * SPLINE_FIELDS]
-        target = spline[s * SPLINE_FIELDS + 1]
-        q = s * n_quantiles
-        t = s * n_knots
-        for r in range(n):
-            value = columns[feature * n + r]
-            if value != value:
-                value = fills[s]
-            else:
-                value = min(max(value, low), high)
-            x = 0.5 * (
-                _interpolate(value, quantiles, references, q, n_quantiles)
-                - _interpolate(-value, mirrored, mirrored_references, q, n_quantiles)
-            )
-            if value == quantiles[q + n_quantiles - 1]:
-                x = 1.0
-            if value == quantiles[q]:
-                x = 0.0
-            if x < knots[t + degree]:
-                for i in range(degree):
-                    _put(sparse, r, target + i, edges[s * 2 * degree + i], out, row_step,
-                         column_step, coefficients, n_scores, n_features)  # fmt: skip
-                continue
-            if x > knots[t + n_bases]:
-                for i in range(degree):
-                    _put(sparse, r, target + n_bases - degree + i,
-                         edges[s * 2 * degree + degree + i], out, row_step, column_step,
-                         coefficients, n_scores, n_features)  # fmt: skip
-                continue
-            interval = degree
-            while interval < n_bases - 1 and x >= knots[t + interval + 1]:
-                interval += 1
-            _basis(knots, t, x, degree, interval, work)
-            for i in range(degree + 1):
-                _put(sparse, r, target + interval - degree + i, work[i], out, row_step,
-                     column_step, coefficients, n_scores, n_features)  # fmt: skip
-
-
-def _vote(members, n_members, n, n_classes, weights, scale, out):  # type: ignore[no-untyped-def]
-    """Average the members as ``numpy.average`` does, into ``out``, (n, n_classes)."""
-    size = n * n_classes
-    for i in range(size):
-        total = members[i] * weights[0]
-        for m in range(1, n_members):
-            total += members[m * size + i] * weights[m]
-        out[i] = total / scale
-
-
-def _log_odds(members, n_members, n, n_classes, low, high, out, row_step, column_step):  # type: ignore[no-untyped-def]
-    """Write the members' clipped log-odds side by side, without the first of two classes."""
-    skipped = 1 if n_classes == 2 else 0
-    for m in range(n_members):
-        for r in range(n):
-            for c in range(skipped, n_classes):
-                p = members[(m * n + r) * n_classes + c]
-                p = min(max(p, low), high)
-                if p < 0.3 or p > 0.65:
-                    odds = math.log(p / (1.0 - p))
-                else:
-                    # Near one half scipy avoids the cancellation.
-                    s = 2.0 * (p - 0.5)
-                    odds = math.log1p(s) - math.log1p(-s)
-                column = m * (n_classes - skipped) + c - skipped
-                out[r * row_step + column * column_step] = odds
-
-
-def _sigmoid(scores, n, out):  # type: ignore[no-untyped-def]
-    """Write both classes' probabilities from the log-odds of the second."""
-    for r in range(n):
-        p = _logistic(scores[r])
-        out[2 * r] = 1.0 - p
-        out[2 * r + 1] = p
-
-
-def _kernel(function: Callable[..., None], *arguments: Any) -> Any:
-    return cfunc(types.void(*arguments), error_model="numpy")(function)
-
-
 KERNELS: dict[str, Callable[[], Any]] = {
-    "trees": lambda: _kernel(
-        _trees, _F8, _U4, _U2, _F8, _I8, _I8, _I8, _I8, _F8, _I,
-        _F8, _I, _I, _I, _D, _D, _I, _F8, _F8, _I8, _U2, _F8,
-    ),
-    "linear": lambda: _kernel(
-        _linear, _F8, _I, _D, _D, _I8, _I, _F8, _I8,
-        _I8, _I, _F8, _F8, _F8, _F8, _F8, _I,
-        _F8, _I, _I, _F8, _F8, _I, _F8, _I, _I, _F8, _I, _I,
-    ),
-    "vote": lambda: _kernel(_vote, _F8, _I, _I, _I, _F8, _D, _F8),
-    "log_odds": lambda: _kernel(_log_odds, _F8, _I, _I, _I, _D, _D, _F8, _I, _I),
-    "sigmoid": lambda: _kernel(_sigmoid, _F8, _I, _F8),
-}  # fmt: skip
+    "trees": lambda: kernel(
+        _trees,
+        *(F8, U4, U2, F8, I8, I8, I8, I8, F8, WHOLE),
+        *(F8, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, F8),
+    )
+}

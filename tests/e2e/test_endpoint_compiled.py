@@ -1,0 +1,255 @@
+"""Compiled scoring at an endpoint: the same bytes as the pipeline's, without its libraries."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from click.testing import CliRunner
+
+from twinml import model
+from twinml.cli import main
+from twinml.contract import example, example_csv
+from twinml.platform import EndpointInfo
+from twinml_local import endpoints
+from twinml_local.processes import running
+from twinml_local.server.compiling import compiled_form, form_key
+from twinml_local.server.state import read_state, write_state
+
+pytestmark = pytest.mark.e2e
+
+NAME = "bank-test"
+OLD = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}
+SCORE = ("data", "inputs", "input_data")
+LIBRARIES = ("sklearn", "pandas", "lightgbm", "numba", "mlflow")
+
+
+def deploy(directory: Path, deployment: str) -> EndpointInfo:
+    return endpoints.deploy(
+        NAME,
+        deployment,
+        directory=directory,
+        model=deployment,
+        version="1",
+        digest=model.digest(directory),
+    )
+
+
+def folder() -> Path:
+    return Path(os.environ["TWINML_HOME"]) / "endpoints" / NAME
+
+
+@pytest.fixture(scope="module")
+def two_ways(
+    ensemble_directory: Path, compiled_forms: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """One model twice: ``quick`` is compiled, ``plain`` is made to score with its pipeline."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        (home / "compiled").symlink_to(compiled_forms)
+        patch.setenv("TWINML_HOME", str(home))
+        deploy(ensemble_directory, "quick")
+        state = read_state(folder())
+        plain = replace(state.deployments["quick"], compiled="", refusal="the test wants it so")
+        endpoints.stop()
+        deployments = {**state.deployments, "plain": plain}
+        write_state(folder(), replace(state, deployments=deployments))
+        endpoints.start(NAME)
+        yield home
+        endpoints.stop()
+
+
+@pytest.fixture
+def info(own_home: Path, two_ways: Path, monkeypatch: pytest.MonkeyPatch) -> EndpointInfo:
+    monkeypatch.setenv("TWINML_HOME", str(two_ways))
+    return endpoints.info(NAME)
+
+
+def both(
+    info: EndpointInfo, route: str, body: bytes, content_type: str = "application/json"
+) -> bytes:
+    """Return the reply of both deployments, which is one."""
+    replies = []
+    for deployment in ("quick", "plain"):
+        reply = requests.post(
+            info.scoring_uri.replace("/score", route),
+            body,
+            headers={
+                "Authorization": f"Bearer {endpoints.keys(NAME).primary}",
+                "Content-Type": content_type,
+                "azureml-model-deployment": deployment,
+            },
+            timeout=60,
+        )
+        assert reply.headers["azureml-model-deployment"] == deployment
+        replies.append((reply.status_code, reply.content))
+    assert replies[0] == replies[1]
+    assert replies[0][0] == 200, replies[0][1]
+    return replies[0][1]
+
+
+def rows(n: int, seed: int) -> list[dict[str, Any]]:
+    """Rows in and out of the training range, with nulls and texts never seen."""
+    rng = np.random.default_rng(seed)
+    balances = rng.normal(1000, 600, n).tolist()
+    jobs = ["admin.", "services", "retired", None, "pilot", "", "Admin."]
+    extremes = [None, 0, -0.0, 1e-36, 1e300, -1e300, 5e-324]
+    return [
+        {
+            "age": int(rng.integers(-5, 130)) if rng.random() < 0.95 else 2**53,
+            "balance": extremes[int(rng.integers(7))] if rng.random() < 0.2 else balances[at],
+            "job": jobs[int(rng.integers(len(jobs)))],
+            "owner": bool(rng.random() < 0.5),
+        }
+        for at in range(n)
+    ]
+
+
+def test_one_is_compiled_and_one_is_not(info: EndpointInfo) -> None:
+    assert info.notes == {
+        "quick": "scores compiled",
+        "plain": "scores with its pipeline: the test wants it so",
+    }
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize("n", [1, 2, 100, 3000])
+def test_many_rows_give_the_same_bytes(info: EndpointInfo, n: int, method: str) -> None:
+    for seed in range(20 if n < 3 else 2):
+        body = {"data": rows(n, seed), "method": method}
+        both(info, "/score", json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize(
+    "dialect",
+    [*SCORE, "dataframe_split", "dataframe_records", "instances", "mlflow_inputs"],
+)
+def test_every_dialect_gives_the_same_bytes(
+    info: EndpointInfo, ensemble_directory: Path, dialect: Any, method: Any
+) -> None:
+    contract = model.load_contract(ensemble_directory)
+    body = json.dumps(example(contract, dialect, n=5, method=method)).encode()
+    both(info, "/score" if dialect in SCORE else "/invocations", body)
+
+
+def test_csv_gives_the_same_bytes(info: EndpointInfo, ensemble_directory: Path) -> None:
+    body = example_csv(model.load_contract(ensemble_directory)).encode()
+    both(info, "/invocations", body, "text/csv")
+
+
+def test_extreme_numbers_and_what_is_not_covered(info: EndpointInfo) -> None:
+    for text in ("NaN", "Infinity", "-Infinity", "1e400", "-0.0", "0.1", "null"):
+        body = json.dumps({"data": [OLD]}).replace("1.5", text).encode()
+        both(info, "/score", body)
+    # A number in a text column is an unknown category to the pipeline, which alone knows it.
+    for value in (7, 1.5, True):
+        both(info, "/score", json.dumps({"data": [OLD, OLD | {"job": value}]}).encode())
+
+
+def test_refusals_are_the_same_too(info: EndpointInfo) -> None:
+    replies = set()
+    for deployment in ("quick", "plain"):
+        with endpoints.client(NAME, deployment=deployment) as client:
+            reply = client.post(json.dumps({"data": [OLD | {"age": "x"}]}).encode())
+        replies.add((reply.status_code, reply.content))
+    assert len(replies) == 1
+    assert replies.pop()[0] == 400
+
+
+def test_a_compiled_server_starts_without_the_pipelines_libraries(
+    own_home: Path, compiled_forms: Path, ensemble_directory: Path
+) -> None:
+    own_home.mkdir()
+    (own_home / "compiled").symlink_to(compiled_forms)
+    try:
+        deploy(ensemble_directory, "blue")
+        with endpoints.client(NAME) as client:
+            assert client.score([OLD]) == ["yes"]
+            assert mapped_libraries() == set()
+            # What the compiled form does not cover brings the pipeline, then and not before.
+            reply = client.post(json.dumps({"data": [OLD | {"job": 7}]}).encode())
+            assert reply.status_code == 200
+        assert {"sklearn", "pandas"} <= mapped_libraries()
+    finally:
+        endpoints.stop()
+
+
+def mapped_libraries() -> set[str]:
+    pid = running(folder() / "server.pid")
+    listing = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True
+    )
+    maps = "".join(
+        Path(f"/proc/{each}/maps").read_text() for each in (pid, *map(int, listing.stdout.split()))
+    )
+    return {name for name in LIBRARIES if f"/{name}/" in maps}
+
+
+def test_a_model_that_is_not_compiled_says_why(own_home: Path, model_directory: Path) -> None:
+    try:
+        info = deploy(model_directory, "blue")
+        assert "scores with its pipeline: the pipeline ends in a DecisionTree" in info.notes["blue"]
+        assert info.notes["blue"] in CliRunner().invoke(main, ["status"]).stdout
+        assert any("DecisionTree" in line for line in endpoints.logs(NAME))
+        with endpoints.client(NAME) as client:
+            assert client.score([OLD]) == ["yes"]
+    finally:
+        endpoints.stop()
+
+
+def test_a_damaged_compiled_form_leaves_the_pipeline(
+    own_home: Path, compiled_forms: Path, ensemble_directory: Path
+) -> None:
+    own_home.mkdir()
+    shutil.copytree(compiled_forms, own_home / "compiled")
+    try:
+        form = Path(compiled_form(ensemble_directory).directory)
+        (form / "compiled.npz").write_bytes(b"nothing")
+        info = deploy(ensemble_directory, "blue")
+        assert info.notes["blue"] == "scores with its pipeline: the compiled model is damaged"
+        with endpoints.client(NAME) as client:
+            assert client.score([OLD]) == ["yes"]
+    finally:
+        endpoints.stop()
+
+
+def test_a_form_is_made_once_and_never_another_models(
+    own_home: Path, compiled_forms: Path, ensemble_directory: Path, tmp_path: Path
+) -> None:
+    own_home.mkdir()
+    shutil.copytree(compiled_forms, own_home / "compiled")
+    first = compiled_form(ensemble_directory)
+    made = Path(first.directory).stat().st_mtime_ns
+    assert compiled_form(ensemble_directory) == first
+    assert Path(first.directory).stat().st_mtime_ns == made
+    # Another pipeline in a folder that looks alike.
+    other = tmp_path / "other"
+    shutil.copytree(ensemble_directory, other)
+    with (other / "data" / "pipeline.pkl").open("ab") as stream:
+        stream.write(b"\0")
+    assert form_key(other) != form_key(ensemble_directory)
+    assert compiled_form(other).directory != first.directory
+    # A form of an older compiler is made anew.
+    outcome = Path(first.directory) / "outcome.json"
+    outcome.write_text(outcome.read_text().replace('"version": "', '"version": "old-'))
+    assert compiled_form(ensemble_directory) == first
+    assert "old-" not in outcome.read_text()
+
+
+def test_no_model_of_ours_and_one_that_cannot_be_unpickled(own_home: Path, tmp_path: Path) -> None:
+    assert "no model that twinml saved" in compiled_form(tmp_path).refusal
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pipeline.pkl").write_bytes(b"not a pickle")
+    (tmp_path / "contract.json").write_text("{}")
+    outcome = compiled_form(tmp_path)
+    assert outcome.refusal
+    assert outcome.directory == ""
+    assert not [path for path in (own_home / "compiled").iterdir() if "compiling" in path.name]
