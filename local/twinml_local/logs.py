@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from twinml.errors import UsageError
-
-__all__ = ["last_lines", "tail"]
+__all__ = ["last_lines", "merged"]
 
 BLOCK = 64 * 1024
 ENTRY = re.compile(r"\d{4}-\d\d-\d\d ")  # a line that begins otherwise belongs to the one above
 TIME_LENGTH = 23  # of "2026-11-23 10:00:00,123", which sorts as text
 
 
-def tail(directory: Path, sources: Iterable[str], lines: int) -> Iterator[str]:
-    """Yield the last lines of several logs, merged by time, oldest first.
+def merged(directory: Path, sources: Iterable[str], lines: int) -> list[str]:
+    """Return the last lines of several logs, merged by time, oldest first.
 
     Parameters
     ----------
@@ -32,19 +30,11 @@ def tail(directory: Path, sources: Iterable[str], lines: int) -> Iterator[str]:
         Names of logs: deployments, and ``server``.
     lines
         At most so many, at least 1.
-
-    Raises
-    ------
-    UsageError
-        ``lines`` is below 1.
     """
-    if lines < 1:
-        raise UsageError(f"{lines} log lines", hint="Ask for at least one.")
     entries: list[str] = []
     for source in sources:
         entries += _entries(last_lines(directory / f"{source}.log", lines))
-    merged = "\n".join(sorted(entries, key=_time)).splitlines()
-    return iter(merged[-lines:])
+    return "\n".join(sorted(entries, key=_time)).splitlines()[-lines:]
 
 
 def last_lines(path: Path, lines: int) -> list[str]:

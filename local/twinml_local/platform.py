@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.experiment import model_folder
+from twinml.settings import home
 from twinml_local import assets, endpoints
 from twinml_local.jobs import lifecycle as jobs
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
+    from twinml.metrics import EndpointMetrics
     from twinml.pipeline.client import PipelineClient
     from twinml.platform import (
         DataAsset,
@@ -113,6 +117,13 @@ class LocalPlatform:
     ) -> Iterator[str]:
         """Yield the last log lines of an endpoint, oldest first."""
         return endpoints.logs(endpoint, deployment=deployment, lines=lines)
+
+    def metrics(self, endpoint: str, since: timedelta) -> EndpointMetrics:
+        """Return what an endpoint did in the time ``since`` up to now."""
+        from twinml_local.telemetry import summarize
+
+        endpoints.info(endpoint)  # NotFound if there is none
+        return summarize(home() / "endpoints" / endpoint, since, endpoint=endpoint)
 
     def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
         """Publish a pipeline behind its own REST endpoint; unchanged keeps its version."""

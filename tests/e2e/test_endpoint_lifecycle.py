@@ -1,5 +1,6 @@
 """Endpoints as their users meet them: real server processes, real HTTP, real signals."""
 
+import contextlib
 import json
 import os
 import signal
@@ -126,11 +127,15 @@ def test_stopping_and_deploying_again_keeps_port_and_keys(
 
     assert deploy(model_directory) == first
     assert endpoints.keys(NAME) == keys
+    pids = [server_pid(), *workers(server_pid())]
     assert endpoints.stop() == (NAME,)
+    wait_until_ended(pids)
 
-    # Somebody else took the port.
+    # Somebody else took the port, if not by chance then here.
     port = int(first.scoring_uri.split(":")[2].split("/")[0])
-    with socket.create_server(("127.0.0.1", port)):
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
         moved = endpoints.start(NAME)
         assert moved.scoring_uri != first.scoring_uri
         with endpoints.client(NAME) as client:

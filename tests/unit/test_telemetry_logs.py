@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from twinml.cli import logs as verb
 from twinml.cli import main
-from twinml.errors import UsageError
 from twinml_local import logs
 from twinml_local.logs import last_lines
 from twinml_local.platform import LocalPlatform
@@ -72,11 +71,9 @@ def test_logs_are_merged_by_time_and_tracebacks_stay_whole(folder: Path) -> None
     blue = [line(1, "one"), line(3, "request a failed", "E"), *TRACE.splitlines(), line(5, "five")]
     (folder / "blue.log").write_text("\n".join(blue) + "\n")
     (folder / "server.log").write_text(f"{line(2, 'two')}\n{line(4, 'four')}\n")
-    found = list(logs.tail(folder, ["blue", "server"], 100))
+    found = logs.merged(folder, ["blue", "server"], 100)
     assert found == [blue[0], line(2, "two"), *blue[1:4], line(4, "four"), blue[4]]
-    assert list(logs.tail(folder, ["blue", "server"], 2)) == [line(4, "four"), blue[4]]
-    with pytest.raises(UsageError, match="0 log lines"):
-        logs.tail(folder, ["blue"], 0)
+    assert logs.merged(folder, ["blue", "server"], 2) == [line(4, "four"), blue[4]]
 
 
 @pytest.fixture
@@ -87,7 +84,7 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         self: LocalPlatform, name: str, *, deployment: str | None = None, lines: int = 100
     ) -> Iterator[str]:
         sources = [deployment] if deployment else ["blue", "green", "server"]
-        return logs.tail(folder, sources, lines)
+        return iter(logs.merged(folder, sources, lines))
 
     monkeypatch.setattr(LocalPlatform, "logs", read)
     return folder

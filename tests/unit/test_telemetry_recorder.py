@@ -428,6 +428,19 @@ def test_old_rows_go_and_young_ones_stay(directory: Path) -> None:
     assert prometheus_text(directory) == before
 
 
+def test_old_rows_go_without_asking(directory: Path) -> None:
+    with Recorder(directory, settings=BY_HAND) as recorder:
+        score(recorder)
+    second = 1 / 86_400
+    settings = TelemetrySettings(flush_seconds=0.02)
+    time.sleep(0.05)
+    with Recorder(directory, retention_days=second * 0.01, settings=settings):
+        deadline = time.monotonic() + 10
+        while rows(directory, "requests"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 def test_the_oldest_rows_go_when_there_are_too_many(directory: Path) -> None:
     settings = TelemetrySettings(flush_seconds=3600, max_requests_per_second=None)
     with Recorder(directory, settings=settings) as recorder:

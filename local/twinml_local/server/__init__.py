@@ -7,8 +7,10 @@
     worker     what a worker process does before it serves
     watch      follows the folder: new models, traffic and keys without a restart
     app        routes, keys, headers, errors
+    documents  OpenAPI
     query      GET /score
     cors       pages of other origins
+    compiling  compiled forms, made when a model is deployed
     deployment loaded models, and which of them answers a request
     mirror     copies of requests for another deployment
     state      endpoint.json: all that the process is told, besides its keys

@@ -37,10 +37,11 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from twinml import __version__
-from twinml.contract import openapi, parse, render
+from twinml.contract import parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployment import Deployment, Serving, mirrored
+from twinml_local.server.documents import document
 from twinml_local.server.log import RequestLog
 from twinml_local.server.mirror import Copy, Mirror
 from twinml_local.server.query import body_from_query
@@ -206,8 +207,7 @@ def create_app(
         contract = now.chosen(request.headers.get(DEPLOYMENT_HEADER, heaviest), 0.0).contract
         key = contract.digest, version
         if key not in documents:
-            shape = openapi(contract, version=version, title=endpoint)
-            documents[key] = json.dumps(shape).encode()
+            documents[key] = document(contract, version, title=endpoint)
         return Response(documents[key], mimetype="application/json")
 
     app.register_blueprint(

@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "score": "Score rows with a deployed endpoint.",
     "swagger": "Print the OpenAPI document of a model or endpoint.",
     "logs": "Print the logs of an endpoint.",
+    "metrics": "Show requests, durations and drift of an endpoint.",
     "benchmark": "Measure latency and throughput of an endpoint.",
     "abtest": "Compare two models on labelled rows.",
     "probe": "Send out-of-distribution rows and see how predictions move.",

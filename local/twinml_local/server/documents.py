@@ -1,0 +1,108 @@
+"""The endpoint's OpenAPI documents: the contract's, and what this server has besides.
+
+The contract's document also goes to Azure ML with the model, so it holds what every server of
+the model has. Here are added ``GET /score``, ``/ready``, the reply to CSV on ``/score``, and
+the media types in which MLflow's server answers on its service routes.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import Any, Literal, TypeAlias
+
+from twinml.contract import Contract, openapi
+
+__all__ = ["document"]
+
+Version: TypeAlias = Literal["2", "3", "3.1"]
+Shape: TypeAlias = dict[str, Any]
+
+MEDIA_TYPES = {"/health": "application/json", "/ping": "application/json", "/version": "text/html"}
+
+
+def document(contract: Contract, version: Version, *, title: str) -> bytes:
+    """Return the document of an endpoint that serves ``contract``, as JSON.
+
+    Parameters
+    ----------
+    contract
+        Of the served model.
+    version
+        ``2`` for Swagger 2.0, ``3`` for OpenAPI 3.0, ``3.1`` for OpenAPI 3.1.
+    title
+        The endpoint's name.
+    """
+    shape = openapi(contract, version=version, title=title)
+    paths = shape["paths"]
+    for path, media_type in MEDIA_TYPES.items():
+        _answers_in(paths[path]["get"], media_type, version)
+    score = paths["/score"]
+    if version != "2":
+        replies = score["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        of_csv = paths["/invocations"]["post"]["responses"]["200"]["content"]
+        replies["anyOf"] = [*replies["anyOf"], of_csv["application/json"]["schema"]]
+    score["get"] = _score_by_query(contract, score["post"], version)
+    paths["/ready"] = {"get": _ready(version)}
+    return json.dumps(shape).encode()
+
+
+def _answers_in(operation: Shape, media_type: str, version: Version) -> None:
+    if version == "2":
+        operation["produces"] = [media_type]
+        return
+    # No schema: MLflow answers on /ping with an empty line and calls that JSON.
+    operation["responses"]["200"]["content"] = {media_type: {}}
+
+
+def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
+    types = {"long": "integer", "double": "number", "string": "string", "boolean": "boolean"}
+    described: list[tuple[Shape, Shape]] = [
+        (
+            {"name": column.name, "in": "query", "required": not column.nullable},
+            {"type": types[column.type]},
+        )
+        for column in contract.columns
+    ]
+    described.append(
+        (
+            {"name": "method", "in": "query", "required": False},
+            {"type": "string", "enum": ["predict", "predict_proba"], "default": "predict"},
+        )
+    )
+    by_id = [parameter for parameter in post["parameters"] if parameter["in"] == "header"]
+    if version == "2":
+        parameters = [place | kind for place, kind in described]
+    else:
+        parameters = [place | {"schema": kind} for place, kind in described]
+    return {
+        "operationId": "score_by_query",
+        "tags": post["tags"],
+        "summary": "Score one row",
+        "description": "Columns as query arguments. An argument that is named like a key of a "
+        "request body (data, Inputs, input_data) holds its JSON instead.",
+        "security": post["security"],
+        "parameters": [*by_id, *parameters],
+        "responses": deepcopy(post["responses"]),
+        **({"produces": ["application/json"]} if version == "2" else {}),
+    }
+
+
+def _ready(version: Version) -> Shape:
+    anything: Shape = {"type": "object"}
+    content: Shape = (
+        {"schema": anything}
+        if version == "2"
+        else {"content": {"application/json": {"schema": anything}}}
+    )
+    return {
+        "operationId": "ready",
+        "tags": ["service"],
+        "summary": "Tell which models are loaded",
+        "security": [],
+        "responses": {
+            "200": {"description": "The deployments that answer.", **content},
+            "503": {"description": "No model is loaded.", **content},
+        },
+        **({"produces": ["application/json"]} if version == "2" else {}),
+    }
