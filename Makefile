@@ -46,8 +46,8 @@ ui: $(BASE) ## Open MLflow's pages on runs and models
 status: $(BASE) ## Show what is deployed and running
 	@$(TWINML) status
 
-stop: $(BASE) ## End what was left running
-	@$(TWINML) stop
+stop: ## End what was left running
+	@if [ -x $(TWINML) ]; then $(TWINML) stop; fi
 
 test: $(DEV) ## Run all tests
 	@$(BIN)/python -m pytest

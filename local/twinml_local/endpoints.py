@@ -27,6 +27,7 @@ from twinml.settings import home
 from twinml_local.processes import generate_keys, locked, read_keys, running, write_atomic
 from twinml_local.server import control, cors, logbook
 from twinml_local.server.compiling import compiled_form
+from twinml_local.server.shares import check_shares
 from twinml_local.server.state import (
     STATE_FILE,
     DeploymentState,
@@ -53,7 +54,6 @@ __all__ = [
 
 HOST = "127.0.0.1"
 LOCK_SECONDS = 180.0
-MOST_MIRRORED = 50  # per cent, as Azure ML has it
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 RESERVED = {"server", "console"}  # their log files would be those of a deployment
 
@@ -87,8 +87,8 @@ def deploy(
         Of the model; the same digest is the same model.
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for
-        ``AML_CORS_ORIGINS`` where the environment has it. Workers, threads and drain time
-        are the process's: changing those restarts it.
+        ``AML_CORS_ORIGINS`` where the environment has it. Workers, threads, drain time and
+        what is collected are the process's: changing those restarts it.
 
     Raises
     ------
@@ -194,45 +194,12 @@ def set_traffic(
         copies = state.mirror if mirror is None else {k: v for k, v in mirror.items() if v}
         for deployment in (*(traffic or {}), *(mirror or {})):
             _check_deployment(state, deployment)
-        _check_shares(shares, copies)
+        check_shares(shares, copies)
         shares = {deployment: shares.get(deployment, 0) for deployment in state.deployments}
         after = replace(state, traffic=shares, mirror=dict(copies))
         if after != state:
             control.change(_folder(name), after)
         return _info(_folder(name), after)
-
-
-def _check_shares(traffic: Mapping[str, int], mirror: Mapping[str, int]) -> None:
-    for deployment, share in (*traffic.items(), *mirror.items()):
-        if not 0 <= share <= 100:
-            raise UsageError(
-                f"the share of '{deployment}' is {share} %, expected 0 to 100",
-                hint="Give whole per cent: blue=90 green=10.",
-            )
-    total = sum(traffic.values())
-    if total not in (0, 100):
-        shares = " ".join(f"{deployment}={share}" for deployment, share in traffic.items())
-        raise UsageError(
-            f"the traffic adds up to {total} % ({shares}), expected 100 or 0",
-            hint="Name every deployment that is to have traffic: blue=90 green=10.",
-        )
-    if len(mirror) > 1:
-        raise UsageError(
-            f"{len(mirror)} deployments are to be mirrored to, expected one",
-            hint="Mirror to one deployment at a time.",
-        )
-    for deployment, share in mirror.items():
-        if share > MOST_MIRRORED:
-            raise UsageError(
-                f"{share} % is to be mirrored to '{deployment}', expected at most {MOST_MIRRORED}",
-                hint=f"--mirror {deployment}={MOST_MIRRORED}",
-            )
-        if traffic.get(deployment, 0):
-            raise UsageError(
-                f"'{deployment}' has {traffic[deployment]} % of the traffic, so nothing can be "
-                "mirrored to it",
-                hint=f"Give it no traffic, or end the mirroring: --mirror {deployment}=0.",
-            )
 
 
 def start(name: str) -> EndpointInfo:
@@ -498,7 +465,8 @@ def _notes(found: tuple[WorkerReport, ...]) -> dict[str, str]:
             if item.failure:
                 note = (2, f"did not load: {item.failure}")
             elif item.scoring == "pipeline":
-                note = (1, f"scores with its pipeline: {item.remark or 'there is no compiled form'}")
+                why = item.remark or "there is no compiled form"
+                note = (1, f"scores with its pipeline: {why}")
             else:
                 note = (0, "scores compiled")
             ranked[name] = max(ranked.get(name, note), note)

@@ -65,6 +65,10 @@ class LocalPlatform:
     def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
         """Fetch the model's files once per digest and serve them; returns once it answers."""
         directory = self._tracking.download(model.uri, model_folder(model.digest))
+        # A pickle is code: only the files that were registered are ever loaded.
+        from twinml.model import digest
+
+        digest(directory)
         return endpoints.deploy(
             endpoint,
             deployment,

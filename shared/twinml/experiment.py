@@ -7,7 +7,9 @@ compute. A run with the same fingerprint that is complete is not done again.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +19,25 @@ from typing import TYPE_CHECKING
 
 from twinml import model, settings
 from twinml.data import Dataset
-from twinml.tracking import LoggedRun, Tracking
+from twinml.errors import ModelError
+from twinml.tracking import LoggedRun, Tracking, put
 
 if TYPE_CHECKING:
     from twinml.training import Progress, TrainingOptions
 
 __all__ = ["Experiment", "fingerprint", "model_folder", "run"]
 
-_COMPUTING = ("twinml", "flaml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
+_COMPUTING = (
+    "twinml",
+    "catboost",
+    "flaml",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "xgboost",
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +62,15 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
         "target": dataset.target,
         "features": list(dataset.features.columns),
         "options": {k: v for k, v in options.to_dict().items() if k != "jobs"},
-        "versions": {name: version(name) for name in _COMPUTING},
+        "versions": {
+            name: version(name) for name in _COMPUTING if importlib.util.find_spec(_module(name))
+        },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _module(package: str) -> str:
+    return {"scikit-learn": "sklearn"}.get(package, package)
 
 
 def run(
@@ -79,8 +98,14 @@ def run(
         found = tracking.find(dataset.name, mark)
         if found is not None:
             digest = tracking.digest_of(found.run_id)
-            directory = tracking.download(found.model_uri, model_folder(digest))
-            return Experiment(found, digest, directory, reused=True)
+            try:
+                directory = tracking.download(found.model_uri, model_folder(digest))
+                model.digest(directory)
+            except ModelError:
+                # Removed or changed since: the run is done again.
+                shutil.rmtree(model_folder(digest), ignore_errors=True)
+            else:
+                return Experiment(found, digest, directory, reused=True)
     from twinml.training import train
 
     result = train(dataset, options, progress)
@@ -102,8 +127,7 @@ def run(
             },
         )
         directory = model_folder(digest)
-        if not directory.exists():
-            saved.rename(directory)
+        put(saved, directory)
     # An interrupted search is a good model but not what the options asked for, so it is
     # logged without the fingerprint: the next run searches in full.
     logged = tracking.log(

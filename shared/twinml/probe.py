@@ -279,9 +279,13 @@ def run(
         There are no rows, or one lacks a feature.
     EndpointError
         The unchanged rows are not answered, or the endpoint fell silent during the probes.
+    UsageError
+        ``n_base`` is below 1, or ``threshold`` not between 0 and 1.
     """
     if n_base < 1:
         raise UsageError(f"n_base is {n_base}, expected at least 1")
+    if not 0 < threshold < 1:
+        raise UsageError(f"threshold is {threshold}, expected a number between 0 and 1")
     base = choose(contract, rows, n_base, seed)
     session = Session(contract, score_proba, base, threshold)
     attempts = list(plan(contract, base))

@@ -21,7 +21,7 @@ __all__ = ["home", "quiet_libraries", "tracking_uri"]
 
 def home() -> Path:
     """Return the state folder as an absolute path; it may not exist yet."""
-    return Path(os.environ.get("TWINML_HOME", ".twinml")).expanduser().resolve()
+    return Path(os.environ.get("TWINML_HOME") or ".twinml").expanduser().resolve()
 
 
 def tracking_uri() -> str:

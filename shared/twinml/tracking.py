@@ -10,10 +10,13 @@ tracking server has no ``/logged-models``, so ``log_model`` fails there under ML
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,7 @@ __all__ = [
     "CHAMPION",
     "LoggedRun",
     "Tracking",
+    "put",
 ]
 
 CHAMPION = "champion"
@@ -41,6 +45,7 @@ CHALLENGER = "challenger"
 _FINGERPRINT = "twinml.fingerprint"
 _DIGEST = "twinml.digest"
 _STATE = "twinml.state"
+_JUDGED = "twinml.judged"
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,30 @@ class Tracking:
         from mlflow import MlflowClient
 
         self.uri = uri or settings.tracking_uri()
-        if self.uri.startswith("sqlite:///"):
+        if self.local:
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if self.local:
+            with self._alone():
+                # Makes the tables of a new store; two processes at once would collide.
+                self.client.search_experiments(max_results=1)
+
+    @property
+    def local(self) -> bool:
+        """Whether the store is a file of this machine, written by this user."""
+        return self.uri.startswith("sqlite:///")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold a lock between processes: SQLite's own, on a file beside the store."""
+        lock = sqlite3.connect(
+            self.uri.removeprefix("sqlite:///") + ".lock", timeout=120, isolation_level=None
+        )
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+        finally:
+            lock.close()
 
     def log(
         self,
@@ -89,9 +115,15 @@ class Tracking:
         run = self._start(
             dataset.name,
             f"{result.best.name} on {dataset.name}",
-            {_FINGERPRINT: fingerprint, _DIGEST: digest, "twinml.data": dataset.digest},
+            {
+                _FINGERPRINT: fingerprint,
+                _DIGEST: digest,
+                _JUDGED: _judged(result, dataset),
+                "twinml.data": dataset.digest,
+            },
         )
         run_id = run.info.run_id
+        started = [run_id]
         try:
             self._log_values(
                 run_id,
@@ -119,6 +151,7 @@ class Tracking:
                     candidate.name,
                     {"mlflow.parentRunId": run_id, "twinml.kind": candidate.kind},
                 )
+                started.append(child.info.run_id)
                 self._log_values(
                     child.info.run_id,
                     {
@@ -127,7 +160,7 @@ class Tracking:
                     },
                     {**candidate.metrics, "rank": rank, "seconds": candidate.seconds},
                 )
-                self.client.set_terminated(child.info.run_id, "FINISHED")
+                self.client.set_terminated(started.pop(), "FINISHED")
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch)
                 light = replace(result, pipeline=None, runner_up=None)
@@ -143,7 +176,8 @@ class Tracking:
             self._upload(run_id, model_directory)
             self.client.set_tag(run_id, _STATE, "complete")
         except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
+            for each in started:
+                self.client.set_terminated(each, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
         return LoggedRun(run_id, dataset.name, light, self._model_uri(run))
@@ -153,7 +187,10 @@ class Tracking:
         self.client.log_artifacts(run_id, str(directory), path)
 
     def find(self, experiment: str, fingerprint: str) -> LoggedRun | None:
-        """Return the newest complete run with this fingerprint, or ``None``."""
+        """Return the newest complete run with this fingerprint, or ``None``.
+
+        Only a store on this machine is asked: the result is kept as a pickle.
+        """
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
             return None
@@ -184,8 +221,8 @@ class Tracking:
         """Register the model of a run; the same digest under a name keeps its version.
 
         The first version of a name becomes its champion. A later one becomes champion when
-        it beats the champion on ``metric`` (``test_…`` as logged, on test rows of the same
-        data), else challenger.
+        it beats the champion on ``metric`` (``test_…`` as logged) and both were judged alike:
+        same target, same features, same test rows. Else it becomes challenger.
         """
         from mlflow.exceptions import MlflowException
 
@@ -230,20 +267,26 @@ class Tracking:
             else:
                 found = self.client.get_model_version_by_alias(name, alias or CHAMPION)
         except MlflowException as error:
-            known = sorted(model.name for model in self.client.search_registered_models())
             raise NotFound(
                 f"there is no registered model {reference!r}",
-                hint=f"Registered: {', '.join(known) or 'none'}.",
+                hint=f"Registered: {', '.join(self.names()) or 'none'}.",
             ) from error
         return self._described(found)
 
+    def names(self) -> list[str]:
+        """Return the names of all registered models, sorted."""
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_registered_models(page_token=token)
+            found += [model.name for model in page]
+            token = page.token
+            if not token:
+                return sorted(found)
+
     def versions(self, name: str | None = None) -> tuple[ModelVersion, ...]:
         """Return the versions of one model, or of all, newest first."""
-        names = (
-            [name]
-            if name is not None
-            else sorted(model.name for model in self.client.search_registered_models())
-        )
+        names = [name] if name is not None else self.names()
         return tuple(
             self._described(version)
             for each in names
@@ -257,6 +300,7 @@ class Tracking:
         if (destination / "MLmodel").is_file():
             return destination
         import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
 
         if destination.exists():
             raise ModelError(
@@ -264,10 +308,16 @@ class Tracking:
             )
         destination.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetching-") as scratch:
-            fetched = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, dst_path=scratch, tracking_uri=self.uri
-            )
-            Path(fetched).rename(destination)
+            try:
+                fetched = mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, dst_path=scratch, tracking_uri=self.uri
+                )
+            except (MlflowException, OSError) as error:
+                raise ModelError(
+                    "the files of the model are no longer in the tracking store",
+                    hint="Train it again: twinml train --again.",
+                ) from error
+            put(Path(fetched), destination)
         return destination
 
     def digest_of(self, run_id: str) -> str:
@@ -293,7 +343,7 @@ class Tracking:
                 )
             return str(found.experiment_id)
         location = None
-        if self.uri.startswith("sqlite:///"):
+        if self.local:
             folder = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name
             location = folder.as_uri()
         try:
@@ -337,6 +387,9 @@ class Tracking:
         self.client.log_artifacts(run_id, str(model_directory), "model")
 
     def _result(self, run_id: str) -> TrainingResult | None:
+        if not self.local:
+            # A pickle is code: from a store that others can write to, none is loaded.
+            return None
         import mlflow.artifacts
 
         with tempfile.TemporaryDirectory() as scratch:
@@ -350,8 +403,8 @@ class Tracking:
                 result: TrainingResult = pickle.loads(  # noqa: S301 - we wrote it
                     Path(path).read_bytes()
                 )
-            except (OSError, pickle.UnpicklingError, AttributeError, TypeError, ImportError):
-                # Removed, or written by another version: train again.
+            except Exception:
+                # Removed, cut short, or written by another version: train again.
                 return None
         return result
 
@@ -375,7 +428,8 @@ class Tracking:
         if not champion_run:
             return False
         runs = [self.client.get_run(one) for one in (run_id, champion_run)]
-        if len({one.data.tags.get("twinml.data") for one in runs}) > 1:
+        judged = {one.data.tags.get(_JUDGED) for one in runs}
+        if len(judged) > 1 or None in judged:
             return False
         new, old = (one.data.metrics.get(f"test_{metric}") for one in runs)
         if new is None or old is None:
@@ -398,6 +452,25 @@ class Tracking:
                 )
             ),
         )
+
+
+def put(made: Path, destination: Path) -> None:
+    """Give a finished folder its name; fine if another process was first."""
+    try:
+        made.rename(destination)
+    except OSError:
+        if not (destination / "MLmodel").is_file():
+            raise
+
+
+def _judged(result: TrainingResult, dataset: Dataset) -> str:
+    """Return what two models must share for their test figures to be comparable."""
+    whole = hashlib.sha256()
+    features = sorted(result.contract.column_names)
+    for part in (dataset.digest, dataset.target, result.test.split, *features):
+        whole.update(hashlib.sha256(part.encode()).digest())
+    whole.update(result.test.rows.tobytes())
+    return whole.hexdigest()
 
 
 def _parts(reference: str) -> tuple[str, str | None, str | None]:

@@ -14,6 +14,7 @@ Every step is idempotent: a second run finds what the first one left, and is qui
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -357,6 +358,7 @@ class Workflow:
             drop=self._dataset.dropped,
             budget=PIPELINE_BUDGET,
             model=asset.name,
+            settings=_settings(self._options),
         )
         info = self._platform.publish_pipeline(PIPELINE, definition.to_dict())
         job = self._platform.run_pipeline(PIPELINE, {})
@@ -394,13 +396,32 @@ class Workflow:
 def endpoint_name(model: str) -> str:
     """Return a name that Azure ML takes for an endpoint: 3 to 32 letters, digits, hyphens.
 
+    A name that has to be changed gets four digits of its hash, so that two models never share
+    an endpoint unasked.
+
     >>> endpoint_name("bank-full"), endpoint_name("2024_sales.v2"), endpoint_name("x")
-    ('bank-full', 'ep-2024-sales-v2', 'ep-x')
+    ('bank-full', 'ep-2024-sales-v2-6690', 'ep-x-2d71')
     """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]", model):
+        return model
     name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")
-    if not name or not name[0].isalpha() or len(name) < 3:
+    if not name or not name[0].isalpha():
         name = f"ep-{name or 'model'}"
-    return name[:32].rstrip("-")
+    if len(name) < 3:
+        name = f"ep-{name}"
+    return f"{name[:27].rstrip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
+
+
+def _settings(options: TrainingOptions) -> dict[str, str]:
+    """Return the options of a run as inputs of the pipeline, so that a job trains alike."""
+    return {
+        "seed": str(options.seed),
+        "metric": options.metric,
+        "split": options.split,
+        "class_weight": options.class_weight or "none",
+        "threshold": str(options.threshold),
+        "learners": ",".join(options.learners),
+    }
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

@@ -124,6 +124,14 @@ def test_stopping_and_deploying_again_keeps_port_and_keys(
     assert endpoints.stop(NAME) == ()
     with endpoints.client(NAME) as client:
         assert not client.health()
+    for verb in (["score", "--sample", "1"], ["benchmark"], ["score", "--deployment", "blue"]):
+        sample = ["--example"] if "--deployment" in verb else []
+        done = twinml(*verb, *sample, "--json")
+        assert done.exit_code == 1
+        error = json.loads(done.stdout)
+        assert error["error_code"] == "PLATFORM_UNAVAILABLE"
+        assert error["message"] == f"endpoint '{NAME}' is not running"
+        assert error["hint"] == f"Start it: twinml start --endpoint {NAME}."
 
     assert deploy(model_directory) == first
     assert endpoints.keys(NAME) == keys

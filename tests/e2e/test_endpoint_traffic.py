@@ -524,3 +524,33 @@ def test_the_verbs(deploy: Callable[..., EndpointInfo]) -> None:
     assert endpoints.info(NAME).state == "running"
     assert twinml("delete", "--endpoint", NAME, "--yes").exit_code == 0
     assert "nothing is deployed" in twinml("status").stdout
+
+
+def test_servers_of_different_folders_never_share_a_port(
+    home: Path, answering: Callable[[str], Path], tmp_path: Path
+) -> None:
+    directory = answering("old")
+    program = (
+        "import sys; from pathlib import Path; from twinml_local import endpoints;"
+        "info = endpoints.deploy('bank', 'blue', directory=Path(sys.argv[1]), model='m',"
+        "version='1', digest='0' * 64); print(info.scoring_uri)"
+    )
+    homes = [tmp_path / f"home{number}" for number in range(3)]
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(directory)],
+            env={**os.environ, "TWINML_HOME": str(each)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for each in homes
+    ]
+    try:
+        uris = [racer.communicate(timeout=120)[0].strip() for racer in racers]
+        assert all(uris)
+        assert len(set(uris)) == 3
+    finally:
+        for each in homes:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("TWINML_HOME", str(each))
+                endpoints.stop()

@@ -318,7 +318,10 @@ def test_the_command_line_publishes_runs_and_watches(home, monkeypatch, tmp_path
     assert failed["error"] == "step 's' exited with 4"
     wrong = call("run", "demo", "-i", "nap=soon", code=1)
     assert "input 'nap': found 'soon'" in wrong["message"]
-    assert call("run", "demo", "-i", "nap", code=1)["message"] == "input 'nap' is not NAME=VALUE"
+    for pair, example in (("code", "code=0"), ("budget", "nap=0"), ("=3", "nap=0")):
+        wrong = call("run", "demo", "-i", pair, code=1)
+        assert wrong["message"] == f"input '{pair}' is not NAME=VALUE"
+        assert wrong["hint"] == f"Write -i {example}."
     slow = call("run", "demo", "-i", "nap=60")["id"]
     assert call("cancel", "demo", slow)["status"] == "Canceled"
     assert call("status", "demo", slow)["status"] == "Canceled"
@@ -326,8 +329,23 @@ def test_the_command_line_publishes_runs_and_watches(home, monkeypatch, tmp_path
     assert [job["id"] for job in call("list", "demo")] == [slow, failed["id"], done["id"]]
     assert call("list", "demo", "--status", "Failed")[0]["id"] == failed["id"]
     assert call("publish", "--target", "y")["name"] == "training"
+    assert call("run", "training", "-i", "data", code=1)["hint"] == "Write -i data=STRING."
     assert "not JSON" in call("publish", str(home / "service.log"), code=1)["message"]
+
+    table = tmp_path / "calls.csv"
+    missing = call("publish", "--data", str(table), "--target", "y", code=1)
+    assert missing["error_code"] == "INVALID_DATA"
+    assert "there is no file" in missing["message"]
+    table.write_text("age,answer\n41,no\n")
+    wrong = call("publish", "--data", str(table), "--target", "anwser", code=1)
+    assert wrong["message"] == "'calls.csv' has no column 'anwser'"
+    assert "Did you mean 'answer'?" in wrong["hint"]
+    assert call("publish", "--data", str(table), "--target", "answer")["version"] == "2"
 
     monkeypatch.setenv("TWINML_PIPELINE_URI", lifecycle.info("demo", directory=home).uri)
     monkeypatch.setenv("TWINML_PIPELINE_KEY", "wrong")
     assert "key" in call("list", "demo", code=1)["message"]
+
+    monkeypatch.delenv("TWINML_PIPELINE_URI")
+    lifecycle.stop(directory=home)
+    assert call("run", "demo", "-i", "nap", code=1)["hint"] == "Write -i nap=VALUE."

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import make_table
 from twinml import experiment, model
+from twinml.cli import main
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound
 from twinml.tracking import Tracking
@@ -120,6 +124,31 @@ def test_an_unknown_model_is_named_with_those_that_there_are(reference: str) -> 
         Tracking().resolve(reference)
 
 
+def test_the_models_command_refuses_a_name_that_is_not_registered(tmp_path: Path) -> None:
+    def models(*arguments: str) -> tuple[int, Any]:
+        done = CliRunner().invoke(main, ["models", *arguments, "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    assert models() == (0, [])
+    code, error = models("nope")
+    assert (code, error["hint"]) == (1, "Registered: none.")
+    tracking = Tracking()
+    run_id = tracking.upload("bank", tmp_path, digest="d" * 64)
+    tracking.register("bank", run_id=run_id, digest="d" * 64)
+    code, shown = models("bank")
+    assert (code, [one["version"] for one in shown]) == (0, ["1"])
+    code, error = models("nope")
+    assert (code, error["error_code"]) == (1, "RESOURCE_DOES_NOT_EXIST")
+    assert error["message"] == "there is no registered model 'nope'"
+    assert error["hint"] == "Registered: bank."
+    for reference in ("bank/1", "bank@champion"):
+        code, error = models(reference)
+        assert code == 1
+        assert error["hint"] == (
+            "Give a name only, without version or alias: twinml models bank. Registered: bank."
+        )
+
+
 def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
     dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -139,3 +168,39 @@ def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
         "tags.`twinml.fingerprint` = 'broken'",
     )
     assert [run.info.status for run in runs] == ["FAILED"]
+
+
+def test_models_that_were_judged_on_other_rows_or_features_do_not_compete(
+    dataset: Dataset,
+) -> None:
+    """The better figure of an easier question makes nobody champion."""
+    tracking = Tracking()
+    honest = TrainingOptions(trials=1, learners=("LogisticRegression",))
+    runs = [
+        experiment.run(load(dataset.source, "y", drop=["age", "income"]), honest, tracking),
+        experiment.run(dataset, honest, tracking),
+        experiment.run(dataset, replace(honest, seed=5), tracking),
+        experiment.run(dataset, replace(honest, split="ordered"), tracking),
+    ]
+    for done in runs:
+        version = tracking.register(
+            "m", run_id=done.logged.run_id, digest=done.digest, metric="roc_auc"
+        )
+    assert version.version == "4"
+    assert tracking.resolve("m@champion").version == "1"
+
+
+def test_a_model_whose_files_are_gone_or_changed_is_trained_again(dataset: Dataset) -> None:
+    tracking = Tracking()
+    first = experiment.run(dataset, QUICK, tracking)
+    (first.directory / "requirements.txt").write_text("x==1\n", encoding="utf-8")
+    again = experiment.run(dataset, QUICK, tracking)
+    assert not again.reused
+    assert model.digest(again.directory) == first.digest
+
+
+def test_names_go_beyond_one_page() -> None:
+    tracking = Tracking()
+    for number in range(105):
+        tracking.client.create_registered_model(f"m{number:03}")
+    assert len(tracking.names()) == 105

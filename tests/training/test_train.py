@@ -250,3 +250,33 @@ def test_a_learner_that_cannot_fit_is_left_out_with_its_reason(
     assert "LightGBM is not on the leaderboard" in found.forward_note
     with pytest.raises(TrainingError, match="num_leaves"):
         train(binary, TrainingOptions(trials=2, learners=("LightGBM",)))
+
+
+def test_a_threshold_for_three_classes_is_refused(three_classes_csv: Path) -> None:
+    with pytest.raises(DataError, match="needs two classes, found 3"):
+        train(load(three_classes_csv, "y"), TrainingOptions(trials=1, threshold="f1"))
+
+
+def test_what_the_contract_refuses_is_refused_before_the_search(tmp_path: Path) -> None:
+    frame = make_table()
+    frame.loc[3, "income"] = np.inf
+    path = tmp_path / "infinite.csv"
+    frame.to_csv(path, index=False)
+    moments: list[Progress] = []
+    with pytest.raises(DataError, match="income"):
+        train(load(path, "y"), TrainingOptions(budget=60), moments.append)
+    assert not moments
+
+
+def test_the_leaderboard_ranks_at_the_threshold_that_each_would_be_used_with(
+    tmp_path: Path,
+) -> None:
+    frame = make_table(1500)
+    frame = frame[(frame["y"] == "no") | (np.arange(len(frame)) % 6 == 0)]
+    path = tmp_path / "rare.csv"
+    frame.to_csv(path, index=False)
+    options = {"trials": 3, "learners": FAST, "metric": "f1"}
+    fixed = train(load(path, "y"), TrainingOptions(**options))
+    tuned = train(load(path, "y"), TrainingOptions(**options, threshold="f1"))
+    by_name = {one.name: one.metrics["f1"] for one in fixed.leaderboard}
+    assert all(one.metrics["f1"] > by_name[one.name] for one in tuned.leaderboard)

@@ -389,3 +389,41 @@ def test_the_command_says_in_one_line_what_is_wrong(
     )
     assert result.exit_code == 1
     assert "'age' is missing" in json.loads(result.stdout)["message"]
+
+
+def test_the_command_names_the_columns_that_a_file_lacks(
+    two_models: tuple[Path, Path, Path], tmp_path: Path
+):
+    rows, poor, rich = two_models
+    strange = tmp_path / "strange.csv"
+    arguments = [
+        "abtest", "--labels", str(strange), "--target", "y", "--a", str(poor), "--b", str(rich),
+    ]  # fmt: skip
+    frame = pd.read_csv(rows)
+    # Without a feature there is no verdict, not even where the model takes nulls for it.
+    for lacking, words in ((["debt"], "'debt' is"), (["age", "debt"], "'age', 'debt' are")):
+        frame.drop(columns=lacking).to_csv(strange, index=False)
+        result = CliRunner().invoke(main, [*arguments, "--json"])
+        assert result.exit_code == 1
+        shape = json.loads(result.stdout)
+        assert shape["error_code"] == "INVALID_DATA"
+        assert shape["message"] == (
+            f"'strange.csv' lacks features of model 'poor': {words} missing"
+        )
+    # One that is there without any value is a column of nulls.
+    frame.assign(debt=np.nan).to_csv(strange, index=False)
+    result = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["verdict"]["decision"] == "ship B"
+    frame.assign(job=np.nan, age=np.nan).to_csv(strange, index=False)
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert result.exit_code == 1
+    assert "column 'age': found null" in json.loads(result.stdout)["message"]
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_is_none_is_refused(seed: str):
+    result = CliRunner().invoke(
+        main, ["abtest", "--labels", "x", "--target", "y", "--a", "a", "--b", "b", "--seed", seed]
+    )
+    assert result.exit_code == 2
+    assert "0<=x<=4294967295" in result.stderr

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
+from xgboost import XGBClassifier
 
 from twinml.contract import Contract, ScoringRequest
 from twinml.data import bundled
@@ -99,6 +100,15 @@ def checked(pipeline: Any, contract: Contract, frame: pd.DataFrame) -> CompiledM
 def test_a_member_alone(name: str, n_classes: int) -> None:
     parts, contract, frame, _ = fitted(n_classes)
     pipeline = parts.pipeline(Vote({name: 1.0}), classes_of(n_classes))
+    checked(pipeline, contract, frame)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.03, 0.11, 0.37, 0.5, 0.83, 0.999])
+def test_xgboost_of_any_base_rate(share: float) -> None:
+    parts, contract, frame, y = fitted(2)
+    X = parts.encoder.transform(frame)
+    member = XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1, base_score=share).fit(X, y)
+    pipeline = replace(parts, members={"X": member}).pipeline(Vote({"X": 1.0}), classes_of(2))
     checked(pipeline, contract, frame)
 
 

@@ -135,6 +135,15 @@ def test_a_newer_format_is_an_error(saved: Path) -> None:
         load(saved)
 
 
+def test_other_versions_of_the_libraries_are_an_error(saved: Path) -> None:
+    path = saved / "compiled.json"
+    description = json.loads(path.read_text())
+    description["versions"]["scikit-learn"] = "0.1"
+    path.write_text(json.dumps(description))
+    with pytest.raises(ModelError, match="other versions"):
+        load(saved)
+
+
 @pytest.mark.parametrize("name", ["compiled.json", "compiled.npz", "kernel.o"])
 def test_a_file_that_is_not_there_is_an_error(saved: Path, name: str) -> None:
     (saved / name).unlink()

@@ -342,3 +342,29 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
     assert "column 'a': a Parquet column of type list" in refused(file).message
     pq.write_table(pa.table({"a": pa.array([], pa.int64()), "y": pa.array([], pa.int64())}), file)
     assert "has columns but no rows" in refused(file).message
+
+
+def test_rows_are_read_without_a_target_and_from_a_single_column(tmp_path: Path) -> None:
+    file = save(tmp_path, "plain\n1\n2\n")
+    assert data.read_rows(file)["plain"].tolist() == [1, 2]
+    assert "has a single column" in refused(file).message
+    whole = data.read_rows(save(tmp_path, gzip.compress(text(";").encode())))
+    pd.testing.assert_frame_equal(whole, data.load(save(tmp_path, text()), "y").frame)
+    file = save(tmp_path, "a,empty\n1,\n2,\n")
+    assert data.read_rows(str(file))["empty"].isna().all()
+    with pytest.raises(DataError, match=r"'table\.csv' is empty"):
+        data.read_rows(save(tmp_path, ""))
+
+
+def test_columns_of_a_contract_stay_text(tmp_path: Path) -> None:
+    file = save(tmp_path, "code,word,flag\n7,NA,true\n08,,false\n")
+    frame = data.read_rows(file, text={"code", "word", "flag", "elsewhere"})
+    assert frame["code"].tolist() == ["7", "08"]
+    assert frame["word"][0] == "NA"
+    assert pd.isna(frame["word"][1])
+    assert frame["flag"].tolist() == ["true", "false"]
+    pq.write_table(pa.table({"code": [7, None], "flag": [True, False]}), file)
+    frame = data.read_rows(file, text={"code", "flag"})
+    assert frame["code"][0] == "7"
+    assert pd.isna(frame["code"][1])
+    assert frame["flag"].tolist() == ["True", "False"]

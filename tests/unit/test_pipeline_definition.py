@@ -201,10 +201,26 @@ def test_the_training_pipeline_runs_twinml_train_with_its_inputs():
         training.resolve({})
     values = training.resolve({"data": "--odd.csv", "budget": "5s"})
     place = {"job_id": "7", "directory": "/d", "python": "/py"}
-    assert training.command(training.steps[0], inputs=values, **place) == (
-        *("/py", "-m", "twinml", "train"),
-        *("--data=--odd.csv", "--target=y", "--budget=5s", "--name=training", "--json"),
-    )
+    command = training.command(training.steps[0], inputs=values, **place)
+    assert command[:4] == ("/py", "-m", "twinml", "train")
+    assert command[-1] == "--json"
+    given = dict(part.removeprefix("--").split("=", 1) for part in command[4:-1])
+    assert given["data"] == "--odd.csv"
+    assert given["budget"] == "5s"
+    assert given["name"] == "training"
+
+
+def test_the_training_pipelines_command_is_one_that_train_takes():
+    """Every part is an option of the real verb, with a value that it accepts as default."""
+    from twinml.cli.train import command as verb
+
+    training = training_pipeline(target="y", settings={"split": "ordered", "seed": "7"})
+    values = training.resolve({"data": "rows.csv"})
+    place = {"job_id": "7", "directory": "/d", "python": "/py"}
+    command = training.command(training.steps[0], inputs=values, **place)
+    parsed = verb.make_context("train", list(command[4:])).params
+    assert (parsed["split"], parsed["seed"], parsed["metric"]) == ("ordered", 7, "roc_auc")
+    assert (parsed["class_weight"], parsed["learners"], parsed["as_json"]) == ("none", "", True)
 
 
 def test_the_training_pipelines_data_is_kept_as_an_absolute_path(tmp_path, monkeypatch):

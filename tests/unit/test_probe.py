@@ -22,8 +22,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from twinml import probe
 from twinml.cli import main
+from twinml.cli._rows import Facts, rows_from
 from twinml.contract import Column, Contract, openapi, parse, render
+from twinml.data import load
 from twinml.distortion import PROBES, WHOLE_ROW, choose, plan
+from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
 
 Rows = list[dict[str, Any]]
@@ -313,6 +316,9 @@ def test_what_cannot_be_probed_is_refused(fitted):
         probe.run(contract, score_proba, [{"age": 3}])
     with pytest.raises(UsageError, match="n_base is 0"):
         probe.run(contract, score_proba, rows, n_base=0)
+    for threshold in (2, 0, math.nan):
+        with pytest.raises(UsageError, match=f"threshold is {threshold}"):
+            probe.run(contract, score_proba, rows, threshold=threshold)
     with pytest.raises(ModelError, match="unchanged rows already"):
         probe.run(contract, lambda rows: [[0.5, 0.1]] * len(rows), rows)
 
@@ -477,3 +483,82 @@ def test_the_commands_say_in_one_line_what_is_missing(
     result = CliRunner().invoke(main, [*arguments, "--json"])
     assert result.exit_code == 1
     assert message in json.loads(result.stdout)["message"]
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_a_seed_that_is_none_is_refused(seed: str):
+    result = CliRunner().invoke(main, ["probe", "--seed", seed])
+    assert result.exit_code == 2
+    assert "0<=x<=4294967295" in result.stderr
+
+
+def test_a_parquet_file_that_trains_is_scored_as_the_same_rows(tmp_path: Path):
+    n = 60
+    file = tmp_path / "calls.parquet"
+    pd.DataFrame(
+        {
+            "moment": pd.date_range("2024-01-01", periods=n, freq="7h", tz="UTC"),
+            "lasted": pd.to_timedelta(np.arange(n) * 1.5, unit="s"),
+            "flag": pd.array([True, None] * (n // 2), dtype="boolean"),
+            "small": np.arange(n, dtype="int8"),
+            "price": np.where(np.arange(n) % 7, 0.5, np.nan),
+            "y": ["no", "yes"] * (n // 2),
+        }
+    ).to_parquet(file)
+    trained = load(file, "y")
+    contract = Contract.from_frame(trained.features, trained.labels, name="calls")
+    texts = frozenset(column.name for column in contract.columns if column.type == "string")
+    rows = rows_from(file, Facts(text_columns=texts))
+    body = request_body(rows, dialect="data")
+    sent = parse(contract, body, content_type="application/json", route="score").frame()
+    expected = trained.features
+    expected["flag"] = expected["flag"].where(expected["flag"].notna(), None)
+    pd.testing.assert_frame_equal(sent, expected)
+
+
+def test_the_score_command_reads_a_file_as_training_does(
+    fitted, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _, score_proba, rows = fitted
+    monkeypatch.setenv("THE_KEY", "the-key")
+    arguments = ["score", "--url", deployed, "--key-env", "THE_KEY", "--json", "--data"]
+    file = tmp_path / "rows.csv"
+    pd.DataFrame(rows[:50]).to_csv(file, index=False, sep=";")
+    result = CliRunner().invoke(main, [*arguments, str(file)], catch_exceptions=False)
+    likely = [proba[1] > 0.5 for proba in score_proba(rows[:50])]
+    assert json.loads(result.stdout)["predictions"] == ["yes" if p else "no" for p in likely]
+    for content, message in (
+        ("", "'rows.csv' is empty"),
+        ("age\n41\n", "column 'visits' is missing"),
+        ("age,job\n41\n", "'rows.csv', line 2: 1 field, the header has 2"),
+    ):
+        file.write_text(content)
+        result = CliRunner().invoke(main, [*arguments, str(file)])
+        assert result.exit_code == 1
+        assert message in json.loads(result.stdout)["message"]
+
+
+def test_the_score_command_keeps_the_columns_of_the_rows(
+    fitted, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _, _, rows = fitted
+    monkeypatch.setenv("THE_KEY", "the-key")
+    file, out = tmp_path / "rows.csv", tmp_path / "scored.csv"
+    mine = {"prediction": "mine", "prediction_1": "too", "probability_yes": 7}
+    pd.DataFrame(rows[:3]).assign(**mine).to_csv(file, index=False)
+    arguments = ["score", "--url", deployed, "--key-env", "THE_KEY", "--data", str(file)]
+    for options, added in (
+        ([], ["prediction_2"]),
+        (["--proba"], ["probability_no", "probability_yes_1"]),
+    ):
+        result = CliRunner().invoke(main, [*arguments, *options, "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        scored = pd.read_csv(out)
+        assert list(scored) == [*rows[0], *mine, *added]
+        assert scored[list(mine)].to_dict("records") == [mine] * 3
+    nowhere = tmp_path / "new" / "scored.csv"
+    result = CliRunner().invoke(main, [*arguments, "--json", "--out", str(nowhere)])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["hint"] == (
+        f"There is no folder '{nowhere.parent}': make it first."
+    )

@@ -26,6 +26,7 @@ from twinml.training.splits import folds_of, ordered_split, random_split, time_c
         ({"threshold": 1.5}, "1.5"),
         ({"threshold": "auc"}, "auc"),
         ({"jobs": 0}, "0"),
+        ({"seed": -1}, "-1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(setting: dict, found: str) -> None:
@@ -74,13 +75,44 @@ def test_rows_sorted_by_the_target_cannot_be_split_in_order() -> None:
         ordered_split(np.repeat([0, 1], 50), 0.2)
 
 
-def test_a_time_column_is_ordered_as_dates_not_as_text() -> None:
-    frame = pd.DataFrame({"when": ["2024-10-01", "2024-9-1", "2023-12-31"]})
-    assert time_column(frame, "when").tolist() == [2, 1, 0]
+@pytest.mark.parametrize(
+    ("dates", "order"),
+    [
+        (["2024-10-01", "2024-09-01", "2023-12-31"], [2, 1, 0]),
+        (["01/02/2024", "13/01/2024", "02/02/2024", "25/12/2023"], [3, 1, 0, 2]),
+        (["2024-01-01T00:00:00Z", "2023-12-31T23:00:00"], [1, 0]),
+        (["31.12.2023 09:30", "01.01.2024 00:00", "31.12.2023 09:29"], [2, 0, 1]),
+    ],
+)
+def test_a_time_column_is_ordered_as_dates_not_as_text(dates: list[str], order: list[int]) -> None:
+    assert time_column(pd.DataFrame({"when": dates}), "when")[0].tolist() == order
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["jan", "feb", "mar"], "no date, for example 'jan'"),
+        (["01/02/2024", "03/01/2024"], "read in 2 ways"),
+        (["2024-01-01", None], "1 null"),
+    ],
+)
+def test_text_that_is_no_clear_date_is_refused(values: list[str | None], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        time_column(pd.DataFrame({"when": values}), "when")
+
+
+def test_an_unknown_time_column_is_named() -> None:
     with pytest.raises(DataError, match="no column 'day'"):
-        time_column(frame, "day")
-    with pytest.raises(DataError, match="1 null"):
-        time_column(pd.DataFrame({"when": [1.0, None]}), "when")
+        time_column(pd.DataFrame({"when": [1, 2]}), "day")
+
+
+def test_rows_of_the_same_time_stay_on_one_side() -> None:
+    labels = np.tile([0, 1], 50)
+    days = np.repeat(np.arange(10), 10)
+    split = ordered_split(labels, 0.25, np.arange(100), "column:day", days)
+    assert split.test.tolist() == list(range(70, 100))
+    with pytest.raises(DataError, match="one value only"):
+        ordered_split(labels, 0.25, np.arange(100), "column:day", np.zeros(100))
 
 
 def test_folds_are_as_many_as_the_rarest_class_allows() -> None:

@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class Members:
     table
         Shape (n_members, MEMBER_FIELDS); see ``_layout``.
     bases
-        What each member's sums start from, then its sigmoid parameter, (n_members, k + 1).
+        What each member's sums start from (XGBoost's for two classes as a probability), then
+        LightGBM's sigmoid parameter, shape (n_members, k + 1).
     linear
         By place, those that are no trees.
     """
@@ -285,6 +287,7 @@ class CompiledModel:
             "format_version": FORMAT_VERSION,
             "digest": self.digest,
             "kernel": _kernel.key(),
+            "versions": _versions(),
             "classes": list(self.classes),
             "threshold": self.threshold,
             "join": joined,
@@ -324,6 +327,17 @@ class _Room:
         )
 
 
+def _versions() -> dict[str, str | None]:
+    """Return the versions of the libraries that the compiled form is equal to."""
+    found: dict[str, str | None] = {}
+    for name in ("numpy", "scipy", "scikit-learn", "lightgbm", "xgboost"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
 def _shown(number: float) -> float | str:
     # JSON has no infinity.
     return number if math.isfinite(number) else repr(number)
@@ -343,7 +357,8 @@ def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
     Raises
     ------
     ModelError
-        There is none, it is damaged, of a newer format or of another model.
+        There is none, it is damaged, of another format or model, or was verified with other
+        versions of numpy, scipy, scikit-learn, LightGBM or XGBoost.
     """
     try:
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
@@ -357,6 +372,11 @@ def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
             raise ModelError(
                 f"the compiled model was made from {description['digest'][:12] or 'no model'}, "
                 f"expected {digest[:12]}",
+                hint="Deploy the model again.",
+            )
+        if description["versions"] != _versions():
+            raise ModelError(
+                "the compiled model was verified with other versions of its libraries",
                 hint="Deploy the model again.",
             )
         if description["kernel"] == _kernel.key():

@@ -41,7 +41,7 @@ class Boosted:
     width
         Values a leaf.
     base
-        What the sums start from, shape (n_sums,).
+        What the sums start from, shape (n_sums,); for XGBoost's two classes a probability.
     sigmoid
         LightGBM's factor of a binary score.
     """
@@ -195,10 +195,8 @@ def read_xgboost(member: Any, n_classes: int) -> Boosted:
         raise Refusal(f"XGBoost predicts on {member.device!r}, expected 'cpu'")
     n_sums = 1 if n_classes == 2 else n_classes
     scores = np.array(json.loads(learner["learner_model_param"]["base_score"]), dtype=np.float32)
+    # A probability for two classes, which the kernel takes the log-odds of, else margins.
     base = np.broadcast_to(scores.ravel(), n_sums)
-    if n_classes == 2:
-        one = np.float32(1.0)
-        base = -np.log(one / base - one)
     model = boosted["model"]
     trees = [
         _xgboost_tree(tree, group)

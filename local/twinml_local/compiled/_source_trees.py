@@ -3,7 +3,7 @@
 
 Plain loops over pointers: no allocation, no exception, no object of Python. Every sum is
 taken in the order of the library whose estimator is imitated, in its precision, and with the
-C library's ``exp``, ``log`` and ``expf``, which all of them call.
+C library's ``exp``, ``log``, ``expf`` and ``logf``, which all of them call.
 
 A node is 16 bytes, ``_nodes.NODE``, and its place is counted in halves of that, which saves
 a multiplication. The right child follows the left one. A leaf is its own left child, and all
@@ -25,7 +25,6 @@ from twinml_local.compiled._source_types import F8, I8, REAL, U2, U4, WHOLE, inl
 __all__ = ["KERNELS", "logistic"]
 
 # LightGBM takes what is this near to zero for zero before it looks at a row.
-_PARKED = 240
 _FLUSH = float(np.float32(1e-35))
 
 
@@ -84,81 +83,6 @@ def _walk_null(thresholds, lefts, features, rows, start, at):
     at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
 
 
-@inlined
-def _step_of(thresholds, lefts, features, rows, row, count, at):
-    value = rows[row + features[4 * at + 6] * count]
-    return lefts[2 * at + 2] + np.int64(2) * np.int64(value > thresholds[at])
-
-
-@inlined
-def _step_of_null(thresholds, lefts, features, rows, row, count, at):
-    value = rows[row + features[4 * at + 6] * count]
-    right = (value > thresholds[at]) | ((value != value) & (features[4 * at + 7] == 0))
-    return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
-
-
-@plain
-def _walk_of(thresholds, lefts, features, rows, start, count, order, first, last, root, at):
-    """Take the rows ``order[first : last + 1]``, at most eight, from one node to their leaves."""
-    r0 = start + order[min(first + 0, last)]
-    r1 = start + order[min(first + 1, last)]
-    r2 = start + order[min(first + 2, last)]
-    r3 = start + order[min(first + 3, last)]
-    r4 = start + order[min(first + 4, last)]
-    r5 = start + order[min(first + 5, last)]
-    r6 = start + order[min(first + 6, last)]
-    r7 = start + order[min(first + 7, last)]
-    a = b = c = d = e = f = g = h = root
-    while True:
-        a1 = _step_of(thresholds, lefts, features, rows, r0, count, a)
-        b1 = _step_of(thresholds, lefts, features, rows, r1, count, b)
-        c1 = _step_of(thresholds, lefts, features, rows, r2, count, c)
-        d1 = _step_of(thresholds, lefts, features, rows, r3, count, d)
-        e1 = _step_of(thresholds, lefts, features, rows, r4, count, e)
-        f1 = _step_of(thresholds, lefts, features, rows, r5, count, f)
-        g1 = _step_of(thresholds, lefts, features, rows, r6, count, g)
-        h1 = _step_of(thresholds, lefts, features, rows, r7, count, h)
-        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
-        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
-        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
-        if moved == 0:
-            break
-    p = _PARKED
-    at[p], at[p + 1], at[p + 2], at[p + 3] = a, b, c, d
-    at[p + 4], at[p + 5], at[p + 6], at[p + 7] = e, f, g, h
-
-
-@plain
-def _walk_of_null(thresholds, lefts, features, rows, start, count, order, first, last, root, at):
-    """Do as ``_walk_of`` where there are nulls among the rows."""
-    r0 = start + order[min(first + 0, last)]
-    r1 = start + order[min(first + 1, last)]
-    r2 = start + order[min(first + 2, last)]
-    r3 = start + order[min(first + 3, last)]
-    r4 = start + order[min(first + 4, last)]
-    r5 = start + order[min(first + 5, last)]
-    r6 = start + order[min(first + 6, last)]
-    r7 = start + order[min(first + 7, last)]
-    a = b = c = d = e = f = g = h = root
-    while True:
-        a1 = _step_of_null(thresholds, lefts, features, rows, r0, count, a)
-        b1 = _step_of_null(thresholds, lefts, features, rows, r1, count, b)
-        c1 = _step_of_null(thresholds, lefts, features, rows, r2, count, c)
-        d1 = _step_of_null(thresholds, lefts, features, rows, r3, count, d)
-        e1 = _step_of_null(thresholds, lefts, features, rows, r4, count, e)
-        f1 = _step_of_null(thresholds, lefts, features, rows, r5, count, f)
-        g1 = _step_of_null(thresholds, lefts, features, rows, r6, count, g)
-        h1 = _step_of_null(thresholds, lefts, features, rows, r7, count, h)
-        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
-        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
-        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
-        if moved == 0:
-            break
-    p = _PARKED
-    at[p], at[p + 1], at[p + 2], at[p + 3] = a, b, c, d
-    at[p + 4], at[p + 5], at[p + 6], at[p + 7] = e, f, g, h
-
-
 @plain
 def _add(sums, place, values, first, width, narrow):
     for c in range(width):
@@ -193,6 +117,12 @@ def _lightgbm_link(sums, place, n_outputs, sigmoid, out, row):
         total += out[row + c]
     for c in range(n_outputs):
         out[row + c] /= total
+
+
+@plain
+def _xgboost_margin(probability):
+    one = np.float32(1.0)
+    return np.float64(-math.log(one / np.float32(probability) - one))
 
 
 @plain
@@ -319,28 +249,6 @@ def _fall(
             high = stack[4 * waiting + 2]
             taken = stack[4 * waiting + 3]
             continue
-        if high - low <= LANES:
-            first, last = taken + low, taken + high - 1
-            if nulls:
-                _walk_of_null(
-                    thresholds, lefts, features, rows, start, count, order, first, last, at, stack
-                )
-            else:
-                _walk_of(
-                    thresholds, lefts, features, rows, start, count, order, first, last, at, stack
-                )
-            for j in range(high - low):
-                place = order[first + j] * n_outputs + group
-                leaf = first_value + (stack[_PARKED + j] >> 1) * width
-                _add(sums, place, values, leaf, width, narrow)
-            if waiting == 0:
-                break
-            waiting -= 1
-            at = stack[4 * waiting]
-            low = stack[4 * waiting + 1]
-            high = stack[4 * waiting + 2]
-            taken = stack[4 * waiting + 3]
-            continue
         given = count - taken
         middle = _split(
             thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls
@@ -412,9 +320,12 @@ def _trees(
             start = members[m * MEMBER_FIELDS + 5] * size
             if begin == end:
                 continue
-            for r in range(count):
-                for c in range(n_outputs):
-                    sums[r * n_outputs + c] = bases[m * (n_classes + 1) + c]
+            for c in range(n_outputs):
+                base = bases[m * (n_classes + 1) + c]
+                if kind == XGBOOST and n_outputs == 1:
+                    base = _xgboost_margin(base)
+                for r in range(count):
+                    sums[r * n_outputs + c] = base
             if many:
                 for t in range(begin, end):
                     _fall(

@@ -13,6 +13,7 @@
     compiling  compiled forms, made when a model is deployed
     deployment loaded models, and which of them answers a request
     mirror     copies of requests for another deployment
+    shares     which percentages may be
     state      endpoint.json: all that the process is told, besides its keys
     log        one line a request, written off the hot path
     logbook    reading those lines

@@ -12,6 +12,7 @@ route                  answers                                     key    after
 ``/ping``, ``/health`` an empty line                               open   MLflow
 ``/version``           MLflow's version                            open   MLflow
 ``/ready``             what is loaded                              open   ours
+``/metrics``           counters for Prometheus, from the worker    open   ours
 =====================  ==========================================  =====  ==================
 
 The documents are open because they show the schema and no data, and because the server
@@ -43,12 +44,15 @@ from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployment import Deployment, Serving, mirrored
 from twinml_local.server.documents import document
 from twinml_local.server.log import RequestLog
-from twinml_local.server.mirror import Copy, Mirror
+from twinml_local.server.mirror import Copy, Mirror, record_scored
 from twinml_local.server.query import body_from_query
+from twinml_local.telemetry import Recorder
 
 __all__ = ["create_app"]
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
+# Asked every few seconds by whoever watches: no telemetry of that.
+PROBES = frozenset({"/", "/health", "/ping", "/ready", "/metrics"})
 LONGEST_ID = 100  # characters, as Azure ML's server has it
 LONGEST_PATH = 200  # characters of a path that an error repeats
 SWAGGER_VERSIONS: Mapping[str, Literal["2", "3", "3.1"]] = {"2": "2", "3": "3", "3.1": "3.1"}
@@ -70,6 +74,7 @@ def create_app(
     *,
     log: RequestLog | None = None,
     mirror: Mirror | None = None,
+    recorder: Recorder | None = None,
 ) -> Flask:
     """Return the WSGI app of an endpoint.
 
@@ -82,6 +87,8 @@ def create_app(
         Where requests are noted; ``None`` notes nothing. The caller closes it.
     mirror
         Takes copies of requests; ``None`` mirrors nothing.
+    recorder
+        Takes telemetry; ``None`` records nothing. The caller closes it.
     """
     endpoint = serving().endpoint
     turns = threading.BoundedSemaphore(serving().settings.threads)
@@ -121,7 +128,7 @@ def create_app(
             return refusal
         wanted = request.headers.get(DEPLOYMENT_HEADER)
         deployment = now.chosen(wanted, random.random())  # noqa: S311 - traffic, not a secret
-        g.deployment = deployment.name
+        g.deployment, g.model, g.contract = deployment.name, deployment.model, deployment.contract
         body, content_type = body_and_type(deployment, now.settings.max_body_bytes)
         if mirror is not None and now.mirror and wanted is None:
             point = random.random()  # noqa: S311 - as above
@@ -154,6 +161,9 @@ def create_app(
                 raise
             finally:
                 g.function_ms = (time.perf_counter() - started) * 1e3
+        g.n_rows = scoring.n_rows
+        if recorder is not None:
+            record_scored(recorder, deployment, scoring, labels, probabilities, g.request_id)
         return Response(reply, mimetype="application/json")
 
     @app.get("/score")
@@ -268,19 +278,45 @@ def create_app(
         if "copy" in g and mirror is not None:
             # The reply first; closing comes after it.
             response.call_on_close(partial(mirror.submit, g.copy))
+        milliseconds = (time.perf_counter() - g.started) * 1e3
+        if recorder is not None and request.path not in PROBES:
+            recorder.record_request(
+                f"{request.method} {request.url_rule}" if request.url_rule else "other",
+                request.path[:LONGEST_PATH],
+                response.status_code,
+                milliseconds,
+                operation_id=g.request_id,
+                deployment=g.deployment,
+                model=g.get("model"),
+                rows=g.get("n_rows"),
+                scoring_ms=g.get("function_ms"),
+                client_request_id=client_id[:LONGEST_ID] or None,
+            )
         if log is not None:
             log.request(
                 g.deployment,
                 request.method,
                 request.path,
                 response.status_code,
-                (time.perf_counter() - g.started) * 1e3,
+                milliseconds,
                 None if response.is_streamed else response.calculate_content_length(),
             )
         return response
 
+    def record(error: Exception) -> None:
+        if recorder is not None:
+            recorder.record_exception(
+                error,
+                operation_id=g.request_id,
+                deployment=g.deployment,
+                contract=g.get("contract"),
+                handled=isinstance(error, TwinmlError),
+            )
+
     @app.errorhandler(TwinmlError)
     def refused(error: TwinmlError) -> Response:
+        if error.status != 500:
+            record(error)
         # Status 500 is ours to mend, and its words may name paths of this machine.
         return (
             failed(error) if error.status == 500 else json_response(error.to_dict(), error.status)
@@ -310,6 +346,7 @@ def create_app(
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
+        record(error)
         if log is not None:
             log.failure(g.deployment, g.request_id, error)
         return json_response(

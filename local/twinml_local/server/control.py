@@ -49,19 +49,23 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
     PlatformError
         The server ended, or did not answer in time; the message holds what it said.
     """
-    state = replace(state, port=_port(state, set(taken)))
+    port, claim = _port(state, set(taken))
+    state = replace(state, port=port)
     write_state(folder, state)
     console = folder / "logs" / CONSOLE
     console.unlink(missing_ok=True)
-    start_detached(
-        [
-            *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
-            *("--host", state.host, "--port", str(state.port)),
-        ],
-        log=console,
-        pid_file=folder / PID_FILE,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-    )
+    with claim:
+        # The server inherits the claim, and holds it for as long as it lives.
+        claim.set_inheritable(True)
+        start_detached(
+            [
+                *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
+                *("--host", state.host, "--port", str(state.port)),
+            ],
+            log=console,
+            pid_file=folder / PID_FILE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        )
     try:
         found = followed(folder)
         deadline = time.monotonic() + READY_SECONDS
@@ -173,27 +177,38 @@ def _silent(folder: Path) -> PlatformError:
     )
 
 
-def _port(state: EndpointState, taken: set[int]) -> int:
-    """Return the endpoint's port if it is free, else the first free one from 5001."""
+def _port(state: EndpointState, taken: set[int]) -> tuple[int, socket.socket]:
+    """Return the endpoint's port if it is free, else the first free one from 5001; claimed."""
     if state.port:
         # Workers of a server that was ended hard let go of it a moment later.
         deadline = time.monotonic() + PORT_SECONDS
         while time.monotonic() < deadline:
-            if _is_free(state.host, state.port):
-                return state.port
+            if claim := _claim(state.host, state.port):
+                return state.port, claim
             time.sleep(0.1)
     for port in range(FIRST_PORT, 65536):
-        if port not in taken and _is_free(state.host, port):
-            return port
+        if port not in taken and (claim := _claim(state.host, port)):
+            return port, claim
     raise PlatformError(f"no port from {FIRST_PORT} on is free", hint="End some servers.")
 
 
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as candidate:
-        # As a server binds: connections that just ended do not count.
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+def _claim(host: str, port: int) -> socket.socket | None:
+    """Claim a port that is free; ``None`` if it is not, or somebody else is about to take it.
+
+    Granian lets several processes listen on one port, and the kernel deals connections out
+    among them: two servers that find the same port free at the same moment, each for a state
+    folder of its own, would both get it. A name in the kernel's own namespace can be held once
+    on a machine, and is let go of when its last holder ends.
+    """
+    claim = socket.socket(socket.AF_UNIX if sys.platform == "linux" else socket.AF_INET)
+    try:
+        if sys.platform == "linux":
+            claim.bind(f"\0twinml:{host}:{port}")
+        with socket.socket() as candidate:
+            # As a server binds: connections that just ended do not count.
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             candidate.bind((host, port))
-        except OSError:
-            return False
-    return True
+    except OSError:
+        claim.close()
+        return None
+    return claim

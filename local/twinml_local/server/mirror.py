@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Full, Queue
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from twinml.contract import parse, render
+from twinml.contract import ScoringRequest, parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server.deployment import Deployment
 from twinml_local.server.log import RequestLog
+from twinml_local.telemetry import Recorder
 
-__all__ = ["Copy", "Mirror"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Copy", "Mirror", "record_scored"]
 
 LONGEST_QUEUE = 100
 MOST_BYTES = 64 * 1024 * 1024
@@ -45,6 +50,8 @@ class Mirror:
     ----------
     log
         Where scored copies and failures are noted; ``None`` notes nothing.
+    recorder
+        Takes their telemetry; ``None`` records nothing.
 
     Attributes
     ----------
@@ -52,8 +59,9 @@ class Mirror:
         Copies that were not scored because too many waited.
     """
 
-    def __init__(self, log: RequestLog | None) -> None:
+    def __init__(self, log: RequestLog | None, recorder: Recorder | None = None) -> None:
         self._log = log
+        self._recorder = recorder
         self._queue: Queue[Copy] = Queue(LONGEST_QUEUE)
         self._lock = threading.Lock()
         self._waiting_bytes = 0
@@ -107,24 +115,68 @@ class Mirror:
                 self._queue.task_done()
 
     def _score_one(self, copy: Copy) -> None:
-        started = time.perf_counter()
-        status, size = 200, 0
+        deployment, started = copy.deployment, time.perf_counter()
+        status, size, n_rows = 200, 0, None
         try:
-            contract = copy.deployment.contract
             scoring = parse(
-                contract,
+                deployment.contract,
                 copy.body,
                 content_type=copy.content_type,
                 route=copy.route,
                 max_rows=copy.max_rows,
             )
-            size = len(render(contract, scoring, *copy.deployment.predict(scoring)))
+            labels, probabilities = deployment.predict(scoring)
+            size = len(render(deployment.contract, scoring, labels, probabilities))
+            n_rows = scoring.n_rows
+            if self._recorder is not None:
+                record_scored(
+                    self._recorder, deployment, scoring, labels, probabilities, copy.request_id
+                )
         except Exception as error:
             status = error.status if isinstance(error, TwinmlError) else 500
             if status >= 500 and self._log is not None:
-                self._log.failure(copy.deployment.name, copy.request_id, error)
+                self._log.failure(deployment.name, copy.request_id, error)
+            if self._recorder is not None:
+                self._recorder.record_exception(
+                    error,
+                    operation_id=copy.request_id,
+                    deployment=deployment.name,
+                    contract=deployment.contract,
+                    handled=isinstance(error, TwinmlError),
+                )
+        milliseconds = (time.perf_counter() - started) * 1e3
         if self._log is not None:
-            milliseconds = (time.perf_counter() - started) * 1e3
-            self._log.request(
-                copy.deployment.name, "POST", f"/{copy.route}", status, milliseconds, size
+            self._log.request(deployment.name, "POST", f"/{copy.route}", status, milliseconds, size)
+        if self._recorder is not None:
+            self._recorder.record_request(
+                f"POST /{copy.route}",
+                f"/{copy.route}",
+                status,
+                milliseconds,
+                operation_id=copy.request_id,
+                deployment=deployment.name,
+                model=deployment.model,
+                rows=n_rows,
             )
+
+
+def record_scored(
+    recorder: Recorder,
+    deployment: Deployment,
+    request: ScoringRequest,
+    labels: Sequence[Any],
+    probabilities: NDArray[Any] | None,
+    request_id: str,
+) -> None:
+    """Record what a scored request was like, and what it was if payloads are collected."""
+    recorder.observe_rows(deployment.contract, request.columns, deployment=deployment.name)
+    if recorder.collects:
+        recorder.collect(
+            deployment.contract,
+            request.columns,
+            labels,
+            probabilities,
+            operation_id=request_id,
+            deployment=deployment.name,
+            model=deployment.model,
+        )

@@ -7,6 +7,7 @@
     ├── keys.json       both keys, mode 0600
     ├── server.pid      the running process, written by the one that started it
     ├── workers/        PID.json: what each worker has loaded
+    ├── telemetry.db, modelDataCollector/   (``twinml_local.telemetry``)
     └── logs/           DEPLOYMENT.log, server.log, console.log
 
 ``endpoint.json`` is all that the server is told; it is replaced whole, never changed in place.
@@ -58,6 +59,10 @@ class ServerSettings:
         How long a stopping server lets requests finish.
     cors_origins
         Origins whose pages may call the endpoint from a browser; see ``server.cors``.
+    collect_rate
+        Share of the requests, 0 to 1, whose inputs and outputs are written to files.
+    retention_days
+        Age from which telemetry and collected files go.
     """
 
     max_body_bytes: int = 100 * 1024 * 1024
@@ -67,14 +72,22 @@ class ServerSettings:
     documents_need_key: bool = False
     drain_seconds: int = 30
     cors_origins: tuple[str, ...] = ()
+    collect_rate: float = 0.0
+    retention_days: int = 30
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cors_origins", tuple(self.cors_origins))  # JSON has lists
 
     @property
-    def of_process(self) -> tuple[int, int, int]:
+    def of_process(self) -> tuple[float, ...]:
         """Those settings that a running server cannot change."""
-        return self.workers, self.threads, self.drain_seconds
+        return (
+            self.workers,
+            self.threads,
+            self.drain_seconds,
+            self.collect_rate,
+            self.retention_days,
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from twinml_local.server.app import create_app
 from twinml_local.server.log import RequestLog
 from twinml_local.server.mirror import Mirror
 from twinml_local.server.watch import Watcher
+from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint
 
 __all__ = ["build_app", "start_worker"]
 
@@ -41,11 +42,21 @@ def build_app(directory: Path) -> tuple[Flask, Callable[[], None]]:
     except BaseException:
         log.close()
         raise
-    app = create_app(watcher.current, log=log, mirror=Mirror(log))
+    settings = watcher.serving.settings
+    recorder = Recorder(
+        directory,
+        retention_days=settings.retention_days,
+        settings=TelemetrySettings(collect_rate=settings.collect_rate),
+        endpoint=watcher.serving.endpoint,
+    )
+    mirror = Mirror(log, recorder)
+    app = create_app(watcher.current, log=log, mirror=mirror, recorder=recorder)
+    app.register_blueprint(blueprint(directory))
     watcher.start()
 
     def close() -> None:
         watcher.close()
+        recorder.close()
         log.close()
 
     return app, close

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from twinml.errors import TwinmlError
+from twinml.errors import TwinmlError, UsageError
 
 __all__ = ["console", "emit", "errors_in_one_line", "json_option", "on_option"]
 
@@ -59,6 +59,14 @@ def emit(result: Any, *, as_json: bool, text: str | None = None) -> None:
         click.echo(text)
 
 
+def show(error: TwinmlError, *, as_json: bool) -> None:
+    """Print an error: as JSON to stdout, or in one line to stderr."""
+    if as_json:
+        click.echo(json.dumps(error.to_dict(), indent=2, default=str))
+    else:
+        console.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
+
+
 def errors_in_one_line(function: Callable[P, R]) -> Callable[P, R]:
     """Show a ``TwinmlError`` in one line with exit code 1; the traceback only with ``--debug``.
 
@@ -74,10 +82,25 @@ def errors_in_one_line(function: Callable[P, R]) -> Callable[P, R]:
             root = context.find_root()
             if root.params.get("debug"):
                 raise
-            if kwargs.get("as_json"):
-                click.echo(json.dumps(error.to_dict(), indent=2, default=str))
-            else:
-                console.print(f"[bold red]error[/]: {escape(str(error))}", soft_wrap=True)
+            show(error, as_json=bool(kwargs.get("as_json")))
+            sys.exit(1)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            # What nobody foresaw is shown in one line as well; --debug gives the rest.
+            if click.get_current_context().find_root().params.get("debug"):
+                raise
+            show(_unforeseen(error), as_json=bool(kwargs.get("as_json")))
             sys.exit(1)
 
     return wrapper
+
+
+def _unforeseen(error: Exception) -> TwinmlError:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return UsageError(f"{where}{error.strerror}", hint="Check the path and its permissions.")
+    text = (str(error).strip().splitlines() or [""])[0][:300]
+    return TwinmlError(
+        f"{type(error).__name__}: {text}", hint="This was not foreseen; twinml --debug shows more."
+    )

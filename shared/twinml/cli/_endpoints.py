@@ -7,7 +7,7 @@ import os
 import click
 
 from twinml.endpoint import Endpoint
-from twinml.errors import NotFound, UsageError
+from twinml.errors import NotFound, PlatformUnavailable, UsageError
 from twinml.platform import Platform, load
 
 __all__ = ["connect", "endpoint_option", "meant"]
@@ -54,6 +54,8 @@ def connect(
         The options contradict each other, or the variable for the key is empty.
     NotFound
         There is no such endpoint or deployment.
+    PlatformUnavailable
+        The endpoint was stopped.
     """
     if url is not None:
         if name is not None:
@@ -65,9 +67,14 @@ def connect(
         raise UsageError("--key-env goes with --url", hint="Leave it out: the key is known here.")
     platform = load(platform_name)
     chosen = meant(platform, name)
+    info = platform.endpoint_info(chosen)
+    if info.state == "stopped":
+        raise PlatformUnavailable(
+            f"endpoint '{chosen}' is not running",
+            hint=f"Start it: twinml start --endpoint {chosen}.",
+        )
     if deployment is None:
         return platform.endpoint(chosen)
-    info = platform.endpoint_info(chosen)
     if deployment not in info.deployments:
         raise NotFound(
             f"endpoint '{chosen}' has no deployment '{deployment}'",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twinml.endpoint import Endpoint
-from twinml.errors import DataError, EndpointError, UsageError
+from twinml.errors import EndpointError, UsageError
 
 __all__ = ["Facts", "facts_of", "rows_from", "samples"]
 
@@ -59,37 +59,18 @@ def samples(facts: Facts, n: int) -> list[Mapping[str, Any]]:
 
 
 def rows_from(source: Path, facts: Facts) -> list[Mapping[str, Any]]:
-    """Return the rows of a CSV or Parquet file; an empty cell is ``None``.
+    """Return the rows of a CSV or Parquet file, read as for training; null is ``None``.
 
     Raises
     ------
     DataError
-        The file cannot be read as a table, or holds no rows.
+        The file cannot be read exactly, or holds no rows.
     """
     import pandas as pd
 
-    try:
-        if source.suffix in {".parquet", ".pq"}:
-            frame = pd.read_parquet(source)
-        else:
-            # Text stays text, `007` and `NA` included; only an empty cell is a null.
-            frame = pd.read_csv(
-                source,
-                sep=None,
-                engine="python",
-                dtype=dict.fromkeys(facts.text_columns, str),
-                keep_default_na=False,
-                na_values=[""],
-            )
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"{source} is not a table that can be read: {error}",
-            hint="Give a CSV file with a header, or Parquet.",
-        ) from error
-    if frame.empty:
-        raise DataError(f"{source} holds no rows")
+    from twinml.data import read_rows
+
+    frame = read_rows(source, text=facts.text_columns)
     return [
         {str(name): None if pd.isna(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")

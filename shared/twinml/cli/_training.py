@@ -70,7 +70,13 @@ def training_options(function: F) -> F:
         click.option(
             "--metric", default="roc_auc", show_default=True, help="Chooses the best candidate."
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Random seed."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**31 - 1),
+            default=0,
+            show_default=True,
+            help="Random seed.",
+        ),
         click.option(
             "--trials", type=int, help="Try this many configurations instead: reproducible."
         ),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from twinml.contract import Contract
+    from twinml.data import Dataset
 
 __all__ = ["command", "fitting_frame"]
 
@@ -43,7 +44,13 @@ __all__ = ["command", "fitting_frame"]
     "--threshold", type=float, default=0.5, show_default=True, help="Of the decision, two classes."
 )
 @click.option("--bootstrap", default=1000, show_default=True, help="Bootstrap resamples.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the bootstrap.",
+)
 @json_option
 @errors_in_one_line
 def command(
@@ -66,8 +73,8 @@ def command(
 
     dataset = load(file, target)
     with tempfile.TemporaryDirectory() as scratch:
-        classes, prob_a = predicted(first, dataset.features, Path(scratch) / "a")
-        classes_b, prob_b = predicted(second, dataset.features, Path(scratch) / "b")
+        classes, prob_a = predicted(first, dataset, Path(scratch) / "a")
+        classes_b, prob_b = predicted(second, dataset, Path(scratch) / "b")
     if set(classes) != set(classes_b):
         raise ModelError(
             f"A predicts {list(classes)}, B predicts {list(classes_b)}",
@@ -86,8 +93,8 @@ def command(
     emit(result.to_dict(), as_json=as_json, text=result.text())
 
 
-def predicted(reference: str, features: pd.DataFrame, scratch: Path) -> tuple[tuple[Any, ...], Any]:
-    """Return a model's classes and its probabilities of ``features``, shape (n, k)."""
+def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[Any, ...], Any]:
+    """Return a model's classes and its probabilities of all rows, shape (n, k)."""
     from twinml.model import load_contract, load_predictor
 
     directory = Path(reference)
@@ -97,29 +104,44 @@ def predicted(reference: str, features: pd.DataFrame, scratch: Path) -> tuple[tu
         tracking = Tracking()
         directory = tracking.download(tracking.resolve(reference).uri, scratch)
     contract = load_contract(directory)
-    console.print(f"scoring {len(features):,} rows with {reference}", markup=False)
-    frame = fitting_frame(contract, features)
+    console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
+    frame = fitting_frame(contract, dataset)
     return contract.classes, load_predictor(directory).predict_proba(frame)
 
 
-def fitting_frame(contract: Contract, features: pd.DataFrame) -> pd.DataFrame:
-    """Return ``features`` with the columns and types of a contract.
+def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
+    """Return the features of ``dataset`` with the columns and types of a contract.
 
     They go through the contract's own parser, so that a file is read here as a request is.
 
     Raises
     ------
+    DataError
+        The file lacks columns; the message names them all.
     PayloadError
-        A column is missing, or a value does not fit; the message says where.
+        A value does not fit; the message says where.
     """
     from twinml.contract import parse
 
+    features = dataset.features
+    # Reading a file leaves out columns that are wholly empty.
+    missing = [
+        name
+        for name in contract.column_names
+        if name not in features and name not in dataset.dropped
+    ]
+    if missing:
+        named = ", ".join(f"'{name}'" for name in missing)
+        raise DataError(
+            f"'{dataset.source.name}' lacks features of model '{contract.name}': "
+            f"{named} {'is' if len(missing) == 1 else 'are'} missing",
+            hint="A verdict needs every feature that the models were trained on.",
+        )
     plain: Any = features.astype(object)
     frame = plain.where(features.notna(), None)
-    for column in contract.columns:
-        # Reading a file leaves out columns that are wholly empty.
-        if column.nullable and column.name not in frame:
-            frame[column.name] = None
+    for name in contract.column_names:
+        if name not in frame:
+            frame[name] = None
     split = {"columns": [str(name) for name in frame], "data": frame.to_numpy().tolist()}
     body = json.dumps({"dataframe_split": split}).encode()
     request = parse(contract, body, content_type="application/json", route="invocations")

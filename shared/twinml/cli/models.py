@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 from rich.table import Table
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.errors import NotFound
 
 __all__ = ["command"]
 
@@ -20,6 +23,8 @@ def command(name: str | None, as_json: bool) -> None:
 
     tracking = Tracking()
     found = tracking.versions(name)
+    if name is not None and not found:
+        raise _unknown(name, sorted({version.name for version in tracking.versions()}))
     shown = [
         {**vars(version), "metrics": tracking.metrics(version.run_id) if version.run_id else {}}
         for version in found
@@ -42,3 +47,11 @@ def command(name: str | None, as_json: bool) -> None:
             )
         console.print(table if found else "No model is registered yet: twinml train")
     emit(shown, as_json=as_json)
+
+
+def _unknown(name: str, known: list[str]) -> NotFound:
+    hint = f"Registered: {', '.join(known) or 'none'}."
+    bare = re.split("[/@]", name)[0]
+    if bare != name:
+        hint = f"Give a name only, without version or alias: twinml models {bare}. {hint}"
+    return NotFound(f"there is no registered model '{name}'", hint=hint)

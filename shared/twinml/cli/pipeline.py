@@ -73,7 +73,7 @@ def run(name: str, pairs: tuple[str, ...], wait: bool, platform_name: str, as_js
     """Start a job of the pipeline NAME."""
     from twinml.platform import load
 
-    job = load(platform_name).run_pipeline(name, _inputs(pairs))
+    job = load(platform_name).run_pipeline(name, _inputs(pairs, name, platform_name))
     if wait:
         with _client(name, platform_name) as client:
             if not as_json:
@@ -147,6 +147,8 @@ def _definition(
     from twinml.pipeline import PipelineDefinition, training_pipeline
 
     if file is None:
+        if data is not None:
+            _check_data(data.expanduser(), target)
         return training_pipeline(name or "training", data=data, target=target)
     if data is not None or target is not None:
         raise UsageError(
@@ -162,15 +164,41 @@ def _definition(
     return PipelineDefinition.from_dict(content, name=name)
 
 
-def _inputs(pairs: tuple[str, ...]) -> dict[str, Any]:
+def _check_data(file: Path, target: str | None) -> None:
+    """Refuse now what every job would fail at: a file or a target that is not there."""
+    from twinml.data import read_rows
+    from twinml.data.dataset import check_names
+
+    columns = [str(column) for column in read_rows(file).columns]
+    if target is not None:
+        check_names(file.name, columns, target)
+
+
+def _inputs(pairs: tuple[str, ...], pipeline: str, platform_name: str) -> dict[str, Any]:
     """Read NAME=VALUE; the service turns text into the input's type."""
     inputs = {}
     for pair in pairs:
         name, found, value = pair.partition("=")
         if not (name and found):
-            raise UsageError(f"input '{pair}' is not NAME=VALUE", hint="Write -i trials=20.")
+            raise UsageError(
+                f"input '{pair}' is not NAME=VALUE", hint=_example(name, pipeline, platform_name)
+            )
         inputs[name] = value
     return inputs
+
+
+def _example(wanted: str, pipeline: str, platform_name: str) -> str:
+    """Return a hint with the input ``wanted`` of a pipeline, or else with its first one."""
+    try:
+        with _client(pipeline, platform_name) as client:
+            inputs = client.definition().inputs
+    except PlatformUnavailable:
+        return f"Write -i {wanted or 'NAME'}=VALUE."
+    if not inputs:
+        return f"Leave it out: pipeline '{pipeline}' has no inputs."
+    shown = next((item for item in inputs if item.name == wanted), inputs[0])
+    value = json.dumps(shown.default) if isinstance(shown.default, bool) else shown.default
+    return f"Write -i {shown.name}={shown.type.upper() if value is None else value}."
 
 
 def _client(name: str, platform_name: str) -> PipelineClient:

@@ -33,7 +33,13 @@ __all__ = ["command"]
     help="CSV or Parquet with rows to change [default: the contract's samples].",
 )
 @click.option("--base", default=20, show_default=True, help="Rows to change.")
-@click.option("--seed", default=0, show_default=True, help="Of the choice of rows.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the choice of rows.",
+)
 @click.option(
     "--threshold", type=float, default=0.5, show_default=True, help="Of the decision, two classes."
 )

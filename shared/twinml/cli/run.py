@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._progress import live
@@ -62,7 +63,7 @@ def command(
 
         def ended(self, step: Step) -> None:
             console.print(
-                f"      [green]✓[/] {step.summary} [dim]({step.seconds:.1f} s)[/]",
+                f"      [green]✓[/] {escape(step.summary)} [dim]({step.seconds:.1f} s)[/]",
                 soft_wrap=True,
             )
 

@@ -10,9 +10,10 @@ Rows come from a file, from the endpoint's own samples, or ready-made as a reque
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,17 @@ def _table(
         width = len(predictions[0])
         names = facts.classes if len(facts.classes) == width else range(width)
         for position, name in enumerate(names):
-            frame[f"probability_{name}"] = [shares[position] for shares in predictions]
+            free = _free(f"probability_{name}", frame)
+            frame[free] = [shares[position] for shares in predictions]
     else:
-        frame["prediction"] = list(predictions)
+        frame[_free("prediction", frame)] = list(predictions)
     return frame.to_csv(index=False)
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return ``name``, or with the first number that makes it one that the rows do not have."""
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 # An example
@@ -180,4 +188,9 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}") from error
+        raise DataError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="Check its permissions."
+            if path.parent.is_dir()
+            else f"There is no folder '{path.parent}': make it first.",
+        ) from error

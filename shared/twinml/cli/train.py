@@ -64,7 +64,7 @@ def command(
     if not as_json:
         console.print(leaderboard_table(result))
         for line in _remarks(result, done.reused):
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=True, markup=False)
     emit(
         {
             "model": dataset.name,

@@ -1,6 +1,7 @@
 """The data room: read a table exactly, say what is wrong or odd, know where rows come from.
 
-``load`` gives a ``Dataset``: a frame, its target, the digest of the file and the findings.
+``load`` gives a ``Dataset``: a frame, its target, the digest of the file and the findings;
+``read_rows`` only the frame, for rows to score.
 ``bundled`` is the bank marketing data of the source tree; ``fetch`` gets a file from UCI.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import file_digest
+from twinml.data._read import file_digest, read_rows
 from twinml.data.dataset import Dataset, load
 
-__all__ = ["Dataset", "Finding", "bundled", "fetch", "file_digest", "load"]
+__all__ = ["Dataset", "Finding", "bundled", "fetch", "file_digest", "load", "read_rows"]

@@ -15,7 +15,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
 
-__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read"]
+__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows"]
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
@@ -73,12 +73,41 @@ def read(source: Path) -> FileContent:
         There is no such file, or it cannot be read exactly; the message names the place.
     """
     content = raw_bytes(source)
-    digest = hashlib.sha256(content).hexdigest()
+    frame, findings = _parsed(source.name, content, least=2)
+    return FileContent(frame, hashlib.sha256(content).hexdigest(), tuple(findings))
+
+
+def read_rows(source: Path | str, *, text: Collection[str] = ()) -> pd.DataFrame:
+    """Read the rows of a CSV or Parquet file as ``load`` does, whatever they are for.
+
+    Parameters
+    ----------
+    source
+        As in ``load``; a single column is enough.
+    text
+        Columns whose values stay text even if all of them look like numbers or booleans.
+
+    Returns
+    -------
+    All columns in file order, typed as in ``Dataset.frame``; a column without any value is
+    ``float64``.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it cannot be read exactly; the message names the place.
+    """
+    path = Path(source)
+    return _parsed(path.name, raw_bytes(path), least=1, text=text)[0]
+
+
+def _parsed(
+    name: str, content: bytes, *, least: int, text: Collection[str] = ()
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Parse a file of at least ``least`` columns; those of ``text`` stay text."""
     if content.startswith(b"PAR1"):
-        frame, findings = _parquet(source.name, content)
-    else:
-        frame, findings = _csv(source.name, content)
-    return FileContent(frame, digest, tuple(findings))
+        return _parquet(name, content, least, text)
+    return _csv(name, content, least, text)
 
 
 def file_digest(source: Path) -> str:
@@ -172,10 +201,12 @@ class Csv:
                 yield line, fields
 
 
-def _csv(name: str, content: bytes) -> tuple[pd.DataFrame, list[Finding]]:
+def _csv(
+    name: str, content: bytes, least: int, text: Collection[str]
+) -> tuple[pd.DataFrame, list[Finding]]:
     file = _opened(name, _decoded(name, content))
     rows = file.rows()
-    names = _column_names(name, next(rows)[1])
+    names = _column_names(name, next(rows)[1], least)
     if next(rows, None) is None:
         raise DataError(
             f"'{name}' has a header but no rows", hint="One line for each row must follow it."
@@ -187,7 +218,7 @@ def _csv(name: str, content: bytes) -> tuple[pd.DataFrame, list[Finding]]:
         positions = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         texts = encoded.dictionary.to_pylist()
         several_lines = several_lines or any("\n" in text for text in texts)
-        columns[column], remarks = typed(column, texts, positions)
+        columns[column], remarks = typed(column, texts, positions, as_text=column in text)
         findings += remarks
     if several_lines or file.text.count('"') % 2:
         # Arrow takes an open quote to reach to the end of the file; the csv module does not.
@@ -260,8 +291,8 @@ def _sniffed(text: str) -> str:
     return best
 
 
-def _column_names(name: str, header: list[str]) -> list[str]:
-    if len(header) < 2:
+def _column_names(name: str, header: list[str], least: int) -> list[str]:
+    if len(header) < least:
         known = ", ".join(DELIMITERS.values())
         raise DataError(
             f"'{name}' has a single column, '{header[0][:60]}'",
@@ -316,7 +347,9 @@ def _table(file: Csv, names: list[str]) -> pa.Table:
 # --- Parquet -----------------------------------------------------------------------------
 
 
-def _parquet(name: str, content: bytes) -> tuple[pd.DataFrame, list[Finding]]:
+def _parquet(
+    name: str, content: bytes, least: int, text: Collection[str]
+) -> tuple[pd.DataFrame, list[Finding]]:
     import pyarrow.parquet as pq
 
     try:
@@ -327,16 +360,17 @@ def _parquet(name: str, content: bytes) -> tuple[pd.DataFrame, list[Finding]]:
         ) from error
     if table.num_rows == 0:
         raise DataError(f"'{name}' has columns but no rows", hint="Write it again with rows.")
-    names = _column_names(name, table.column_names)
+    names = _column_names(name, table.column_names, least)
     columns, findings = {}, []
     for position, column in enumerate(names):
-        columns[column], remarks = _parquet_column(name, column, table.column(position))
+        values = table.column(position)
+        columns[column], remarks = _parquet_column(name, column, values, as_text=column in text)
         findings += remarks
     return pd.DataFrame(columns), findings
 
 
 def _parquet_column(
-    name: str, column: str, values: pa.ChunkedArray
+    name: str, column: str, values: pa.ChunkedArray, *, as_text: bool
 ) -> tuple[pd.Series, list[Finding]]:
     """Bring a Parquet column to one of the four types that a model's contract knows."""
     kind = values.type
@@ -345,6 +379,8 @@ def _parquet_column(
         kind = values.type
     if pa.types.is_null(kind):
         return pd.Series(np.full(len(values), np.nan), name=column), []
+    if as_text and (pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
+        return _object(column, _texts(values)), []
     if pa.types.is_boolean(kind) and values.null_count == 0:
         return pd.Series(values.to_numpy(), name=column), []
     if pa.types.is_integer(kind):

@@ -42,7 +42,7 @@ EXACT_IN_DOUBLE = 2**53
 
 
 def typed(
-    name: str, texts: Sequence[str], positions: NDArray[np.int64]
+    name: str, texts: Sequence[str], positions: NDArray[np.int64], *, as_text: bool = False
 ) -> tuple[pd.Series, list[Finding]]:
     """Give a column its type.
 
@@ -54,6 +54,8 @@ def typed(
         Its distinct texts, none of them empty.
     positions
         For each row the index into ``texts``, or -1 for null; shape (n_rows,).
+    as_text
+        The column stays text, whatever it holds.
 
     Returns
     -------
@@ -71,6 +73,8 @@ def typed(
     """
     if not texts:
         return pd.Series(np.full(len(positions), np.nan), name=name), []
+    if as_text:
+        return _text(name, texts, positions), []
     numeric = np.fromiter((_is_number(text) for text in texts), dtype=bool, count=len(texts))
     marker = np.fromiter((_is_marker(text) for text in texts), dtype=bool, count=len(texts))
     if numeric.any() and (numeric | marker).all():

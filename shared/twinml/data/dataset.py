@@ -14,7 +14,7 @@ from twinml.data._finding import Finding
 from twinml.data._read import near, read
 from twinml.errors import DataError
 
-__all__ = ["Dataset", "load"]
+__all__ = ["Dataset", "check_names", "load"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (".csv", ".gz", ".parquet", ".tsv", ".txt", ".zip")
@@ -147,7 +147,7 @@ def load(
     content = read(path)
     known = _known.KNOWN.get(content.digest)
     everything = [str(column) for column in content.frame.columns]
-    _check_names(path.name, everything, target, drop)
+    check_names(path.name, everything, target, drop)
     frame = content.frame.drop(columns=list(drop))
     _checks.check_unnamed([str(column) for column in frame.columns], path.name)
     _checks.check_target(frame[target], path.name)
@@ -181,8 +181,14 @@ def load(
     )
 
 
-def _check_names(file: str, columns: list[str], target: str, drop: Sequence[str]) -> None:
-    """Check that the target and the columns to drop exist, and are not the same."""
+def check_names(file: str, columns: list[str], target: str, drop: Sequence[str] = ()) -> None:
+    """Check that the target and the columns to drop exist, and are not the same.
+
+    Raises
+    ------
+    DataError
+        They do not; the hint names columns like them.
+    """
     if target not in columns:
         raise DataError(f"'{file}' has no column '{target}'", hint=_choices(target, columns))
     if target in drop:

@@ -18,6 +18,7 @@ from twinml.errors import (
     PlatformError,
     PlatformUnavailable,
 )
+from twinml.pipeline.definition import PipelineDefinition
 from twinml.platform import PipelineJob
 
 __all__ = ["ENDED", "PipelineClient"]
@@ -97,6 +98,13 @@ class PipelineClient:
         reply = self._call("POST", "", json={"inputs": dict(inputs or {})})
         return _job(reply.json())
 
+    def definition(self) -> PipelineDefinition:
+        """Return the pipeline as it was last published."""
+        published = self.uri.removesuffix("/jobs")
+        content: dict[str, Any] = self._call("GET", "", base=published).json()
+        content.pop("version", None)
+        return PipelineDefinition.from_dict(content)
+
     def job(self, job_id: str) -> PipelineJob:
         """Describe a job."""
         return _job(self.details(job_id))
@@ -139,11 +147,12 @@ class PipelineClient:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _call(self, method: str, path: str, **arguments: Any) -> requests.Response:
+    def _call(
+        self, method: str, path: str, *, base: str | None = None, **arguments: Any
+    ) -> requests.Response:
+        url = f"{base or self.uri}{path}"
         try:
-            reply = self._session.request(
-                method, f"{self.uri}{path}", timeout=self._timeout, **arguments
-            )
+            reply = self._session.request(method, url, timeout=self._timeout, **arguments)
         except requests.RequestException as error:
             raise PlatformUnavailable(
                 f"the pipeline endpoint {self.uri} does not answer ({type(error).__name__})",

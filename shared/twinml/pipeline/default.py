@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from twinml.pipeline.definition import PipelineDefinition, PipelineInput, PipelineStep
 
 __all__ = ["training_pipeline"]
+
+
+# Options of ``twinml train`` that are inputs as well: the default, and what it is.
+SETTINGS: dict[str, tuple[str, str]] = {
+    "seed": ("0", "Random seed"),
+    "metric": ("roc_auc", "Chooses the best candidate"),
+    "split": ("random", "How test rows are held out: random, ordered or column:NAME"),
+    "class_weight": ("none", "none or balanced"),
+    "threshold": ("0.5", "Decision threshold, or what to tune it for"),
+    "learners": ("", "Search these only, with commas; empty for all"),
+}
 
 
 def training_pipeline(
@@ -18,6 +29,7 @@ def training_pipeline(
     drop: Sequence[str] = (),
     budget: str = "60s",
     model: str | None = None,
+    settings: Mapping[str, str] | None = None,
     timeout_seconds: float = 7200.0,
 ) -> PipelineDefinition:
     """Return the training pipeline: one step, ``twinml train``, whose JSON is the job's outputs.
@@ -35,14 +47,18 @@ def training_pipeline(
         The default of the search budget, such as ``60s``.
     model
         The default name of the model; by default the pipeline's.
+    settings
+        Defaults of the other inputs, by name; see ``SETTINGS``.
     timeout_seconds
         When a training that has not ended is given up.
 
     Examples
     --------
-    >>> [(item.name, item.required) for item in training_pipeline(target="y").inputs]
-    [('data', True), ('target', False), ('drop', False), ('budget', False), ('name', False)]
+    >>> inputs = training_pipeline(target="y").inputs
+    >>> [item.name for item in inputs if item.required], len(inputs)
+    (['data'], 11)
     """
+    given = settings or {}
     return PipelineDefinition(
         name=name,
         description="Search, ensemble and evaluate a model on a data file.",
@@ -57,6 +73,10 @@ def training_pipeline(
                 "drop", default=",".join(drop), description="Columns to leave out, with commas"
             ),
             PipelineInput("budget", default=budget, description="Search budget, such as 60s"),
+            *(
+                PipelineInput(key, default=given.get(key, value), description=text)
+                for key, (value, text) in SETTINGS.items()
+            ),
             PipelineInput("name", default=model or name, description="Name of the model"),
         ),
         steps=(
@@ -72,6 +92,7 @@ def training_pipeline(
                     "--target=${{inputs.target}}",
                     "--drop=${{inputs.drop}}",
                     "--budget=${{inputs.budget}}",
+                    *(f"--{key.replace('_', '-')}=${{{{inputs.{key}}}}}" for key in SETTINGS),
                     "--name=${{inputs.name}}",
                     "--json",
                 ),

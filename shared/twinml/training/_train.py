@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -68,7 +69,10 @@ def train(
         Ctrl-C was pressed twice; once only ends the search.
     """
     options = options or TrainingOptions()
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Not converging, rare classes in a fold and the like show in the scores. Set here
+        # and not around each fit: the filters belong to the process, not to a thread.
+        warnings.simplefilter("ignore")
         return _Run(dataset, options, progress).result()
 
 
@@ -102,9 +106,11 @@ class _Run:
         options = self._options
         table = self._table()
         split = table.split
+        # Before the search: what the contract refuses must not cost the budget first.
+        self._contract(table, split.train)
         forward_split, forward_note = self._forward_split(table)
         rows = split.train
-        weights = self._weights(table.y)
+        weights = self._weights(table.y, split.train)
         search, rows = self._search(table, rows, weights, forward_split is not None)
         ready = search.run()
         self._trials, self._best = len(search.log), (ready[0].learner.name, ready[0].loss)
@@ -141,15 +147,11 @@ class _Run:
             if runner_up is not None
             else None
         )
-        importance = self._importance(table, split.test, fitted, pipeline)
+        importance = self._importance(table, split.test, fitted, pipeline, threshold)
         self._phase("evaluate", "done")
 
-        training_rows = table.features.iloc[rows]
-        contract = Contract.from_frame(
-            training_rows, table.labels.iloc[rows], name=self._dataset.name
-        )
         return TrainingResult(
-            contract=replace(contract, target=self._dataset.target),
+            contract=self._contract(table, rows),
             pipeline=pipeline,
             runner_up=other,
             runner_up_name=runner_up.name if runner_up is not None else None,
@@ -170,6 +172,12 @@ class _Run:
             ),
             interrupted=search.interrupted,
         )
+
+    def _contract(self, table: _Table, rows: Rows) -> Contract:
+        contract = Contract.from_frame(
+            table.features.iloc[rows], table.labels.iloc[rows], name=self._dataset.name
+        )
+        return replace(contract, target=self._dataset.target)
 
     def _phase(self, ended: str, begins: str) -> None:
         now = time.monotonic()
@@ -192,9 +200,10 @@ class _Run:
         options, dataset = self._options, self._dataset
         features, labels = dataset.features, dataset.labels
         order: Rows | None = None
+        times: NDArray[Any] | None = None
         if options.split.startswith("column:"):
             name = options.split.removeprefix("column:")
-            order = time_column(features, name)
+            order, times = time_column(features, name)
             features = features.drop(columns=name)
             if features.shape[1] == 0:
                 raise DataError(
@@ -203,10 +212,15 @@ class _Run:
                 )
         classes, y = np.unique(np.asarray(labels), return_inverse=True)
         y = y.astype(np.int64)
+        if len(classes) > 2 and options.threshold != 0.5:
+            raise DataError(
+                f"a decision threshold needs two classes, found {len(classes)}",
+                hint="Leave --threshold out.",
+            )
         if options.split == "random":
             split = random_split(y, options.test_size, options.seed)
         else:
-            split = ordered_split(y, options.test_size, order, options.split)
+            split = ordered_split(y, options.test_size, order, options.split, times)
         return _Table(features, labels, classes, y, split)
 
     def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
@@ -218,13 +232,16 @@ class _Run:
             split = ordered_split(table.y, self._options.test_size)
         except DataError as error:
             return None, error.message
-        return split, self._dataset.order_note
+        return split, (
+            f"{self._dataset.order_note}; the recipe was chosen on the random split and "
+            "learned anew from the earlier rows."
+        )
 
-    def _weights(self, y: Rows) -> NDArray[np.float64]:
+    def _weights(self, y: Rows, train: Rows) -> NDArray[np.float64]:
         if self._options.class_weight is None:
             return np.ones(len(y))
-        counts = np.bincount(y)
-        return np.asarray(len(y) / (len(counts) * counts[y]), dtype=np.float64)
+        counts = np.bincount(y[train])
+        return np.asarray(len(train) / (len(counts) * counts[y]), dtype=np.float64)
 
     def _search(
         self, table: _Table, rows: Rows, weights: NDArray[np.float64], forward: bool
@@ -296,11 +313,18 @@ class _Run:
         }
         joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
         out_of_fold = dict(members)
+        n_classes = next(iter(members.values())).shape[1]
+
+        def figures(name: str) -> dict[str, float]:
+            # At the threshold that the candidate would be used with.
+            threshold = self._threshold(y, out_of_fold[name], n_classes)
+            return metrics.score(y, out_of_fold[name], threshold)
+
         candidates = [
             Candidate(
                 name=one.learner.name,
                 kind="single",
-                metrics=metrics.score(y, members[one.learner.name]),
+                metrics=figures(one.learner.name),
                 config=one.best or {},
                 trials=one.trials,
                 seconds=one.spent,
@@ -321,7 +345,7 @@ class _Run:
                     Candidate(
                         name=name,
                         kind="ensemble",
-                        metrics=metrics.score(y, out_of_fold[name]),
+                        metrics=figures(name),
                         weights=joins[name].weights,
                         seconds=time.monotonic() - started,
                     )
@@ -385,12 +409,16 @@ class _Run:
         weights: NDArray[np.float64],
         threshold: float | None,
         most_rows: int,
-    ) -> Evaluation:
+    ) -> Evaluation | None:
         rows = split.train
         if len(rows) > most_rows:
             # The budget did not carry all rows in the search either. The latest are used:
             # that is what one would do to predict the next month.
             rows = rows[-most_rows:]
+        missing = len(table.classes) - len(np.unique(table.y[rows]))
+        if missing:
+            self._notes.append(f"The rows before the last lack {missing} of the classes.")
+            return None
         members = {name: recipe.members[name] for name in join.weights}
         fitted = replace(recipe, members=members).fit(
             table.features.iloc[rows], table.y[rows], weights[rows], self._options.jobs
@@ -428,7 +456,14 @@ class _Run:
             rows=rows,
         )
 
-    def _importance(self, table: _Table, test: Rows, fitted: Fitted, pipeline: Any) -> pd.DataFrame:
+    def _importance(
+        self,
+        table: _Table,
+        test: Rows,
+        fitted: Fitted,
+        pipeline: Any,
+        threshold: float | None,
+    ) -> pd.DataFrame:
         """Permute one feature at a time and see what the metric loses.
 
         The encoding has one column a feature, so the encoded rows are permuted and every
@@ -444,7 +479,7 @@ class _Run:
         names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
         model = whole.named_steps["model"]
-        reference = sign * metrics.score(y, model.predict_proba(X))[metric]
+        reference = sign * metrics.score(y, model.predict_proba(X), threshold)[metric]
         # The importance is the part that a budget which is used up can do with less of.
         repeats = _IMPORTANCE_REPEATS if self._clock.left > 0.03 * self._options.budget else 1
         orders = [rng.permutation(len(rows)) for _ in range(repeats)]
@@ -454,7 +489,8 @@ class _Run:
             for order in orders:
                 permuted = X.copy()
                 permuted[:, column] = X[order, column]
-                value = sign * metrics.score(y, model.predict_proba(permuted))[metric]
+                answered = model.predict_proba(permuted)
+                value = sign * metrics.score(y, answered, threshold)[metric]
                 given.append(reference - value)
             return given
 

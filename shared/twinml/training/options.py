@@ -111,6 +111,8 @@ class TrainingOptions:
                 )
         elif not 0.0 < self.threshold < 1.0:
             raise UsageError(f"threshold is {self.threshold}", hint="Use a number between 0 and 1.")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"seed is {self.seed}", hint="Use 0 to 2147483647.")
         if self.jobs < 1:
             raise UsageError(f"jobs is {self.jobs}", hint="Use at least 1.")
 

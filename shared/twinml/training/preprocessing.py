@@ -93,7 +93,7 @@ def linear_features(X: NDArray[np.float64], n_codes: int) -> ColumnTransformer:
     many: list[int] = []
     for column in range(n_codes, X.shape[1]):
         known = X[:, column][~np.isnan(X[:, column])]
-        (few if len(np.unique(known[:10_000])) < 10 else many).append(column)
+        (few if len(np.unique(known)) < 10 else many).append(column)
     parts: list[tuple[str, Any, list[int]]] = []
     if few:
         one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -122,19 +121,14 @@ def fit(
     if not np.all(weights == weights[0]):
         name = "logisticregression__sample_weight" if hasattr(estimator, "steps") else None
         arguments[name or "sample_weight"] = weights
-    with warnings.catch_warnings():
-        # Not converging, rare classes in a fold and the like show in the score.
-        warnings.simplefilter("ignore")
-        estimator.fit(X, y, **arguments)
+    estimator.fit(X, y, **arguments)
     learner.tidy(estimator)
     return estimator
 
 
 def predict_proba(estimator: Any, X: Matrix, n_classes: int) -> Matrix:
     """Return probabilities of shape (n, n_classes), float64, rows summing to 1."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        given = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+    given = np.asarray(estimator.predict_proba(X), dtype=np.float64)
     if given.shape[1] == n_classes:
         return given
     # A fold that lacks a class gives no column for it.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from twinml.errors import DataError
@@ -40,7 +42,11 @@ def random_split(labels: NDArray[np.int64], test_size: float, seed: int) -> Spli
 
 
 def ordered_split(
-    labels: NDArray[np.int64], test_size: float, order: Rows | None = None, kind: str = "ordered"
+    labels: NDArray[np.int64],
+    test_size: float,
+    order: Rows | None = None,
+    kind: str = "ordered",
+    values: NDArray[Any] | None = None,
 ) -> Split:
     """Hold out the last rows: learn from the past, predict the future.
 
@@ -48,6 +54,8 @@ def ordered_split(
     ----------
     order
         Positions in time order; ``None`` when the rows already stand in it.
+    values
+        The times of the rows in that order; rows of the same time stay on one side.
 
     Raises
     ------
@@ -56,6 +64,12 @@ def ordered_split(
     """
     rows = np.arange(len(labels)) if order is None else order
     cut = len(rows) - round(len(rows) * test_size)
+    if values is not None:
+        same = np.flatnonzero(values == values[cut])
+        # The whole tie goes to the test, unless that would leave nothing to learn from.
+        cut = int(same[0]) if same[0] > 0 else int(same[-1]) + 1
+        if not 0 < cut < len(rows):
+            raise DataError("the column to split by has one value only", hint="Use --split random.")
     train, test = rows[:cut], rows[cut:]
     classes = np.unique(labels)
     for side, name in ((train, "first"), (test, "last")):
@@ -69,15 +83,21 @@ def ordered_split(
     return Split(kind, np.asarray(train, np.int64), np.asarray(test, np.int64))
 
 
-def time_column(frame: pd.DataFrame, name: str) -> Rows:
-    """Return the positions of the rows in the order of column ``name``.
+# Tried when the text is not ISO 8601; with and without a time of day.
+_DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y%m%d")
+_TIMES = ("", " %H:%M", " %H:%M:%S")
 
-    Strings that are dates are compared as dates. Ties keep the file's order.
+
+def time_column(frame: pd.DataFrame, name: str) -> tuple[Rows, NDArray[Any]]:
+    """Return the positions of the rows in the order of column ``name``, and its values so.
+
+    Numbers are ordered as they are. Text must be dates, all in one form. Ties keep the
+    file's order.
 
     Raises
     ------
     DataError
-        There is no such column, or it has nulls.
+        There is no such column, it has nulls, or its text is no date or an ambiguous one.
     """
     if name not in frame.columns:
         raise DataError(
@@ -90,11 +110,36 @@ def time_column(frame: pd.DataFrame, name: str) -> Rows:
             f"column {name!r} has {int(values.isna().sum())} nulls, so its order is unknown",
             hint="Split by a column without nulls.",
         )
-    if values.dtype == object:
-        dates = pd.to_datetime(values, errors="coerce", format="mixed")
-        if dates.notna().all():
-            values = dates
-    return np.asarray(values.argsort(kind="stable"), dtype=np.int64)
+    if not is_numeric_dtype(values):
+        values = _dates(values, name)
+    order = np.asarray(values.argsort(kind="stable"), dtype=np.int64)
+    return order, np.asarray(values)[order]
+
+
+def _dates(values: pd.Series[Any], name: str) -> pd.Series[Any]:
+    parsed = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
+    if parsed.notna().all():
+        return parsed
+    readings = []
+    for form in (day + time for day in _DATES for time in _TIMES):
+        reading = pd.to_datetime(values, format=form, utc=True, errors="coerce")
+        if reading.notna().all():
+            readings.append(reading)
+    orders = {tuple(reading.argsort(kind="stable")) for reading in readings}
+    if len(orders) == 1:
+        return readings[0]
+    example = values[parsed.isna()].iloc[0]
+    if orders:
+        raise DataError(
+            f"column {name!r} holds dates that can be read in {len(readings)} ways, "
+            f"for example {example!r}",
+            hint="Write them as YYYY-MM-DD.",
+        )
+    raise DataError(
+        f"column {name!r} holds text that is no date, for example {example!r}, "
+        "so its order is unknown",
+        hint="Write dates as YYYY-MM-DD, or split by a column of numbers.",
+    )
 
 
 def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> list[tuple[Rows, Rows]]:

@@ -1,0 +1,448 @@
+"""Measure the scoring server against others on the same model; prints tables, asserts nothing.
+
+Every server runs alone, with one worker process, on 127.0.0.1; requests go over kept
+connections, each sending its next one when the last has been answered. A reply counts only if
+its status is 200 and its predictions are those of the first server. Run it on a quiet machine::
+
+    make bench-serving ARGS="--seconds 5"
+
+Azure ML's inference server pins other versions of common packages: give the program of an
+environment that has azureml-inference-server-http, mlflow and the model's packages with
+``--azmlinfsrv PATH``. Without it that line is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 120.0
+SCORE_SCRIPT = """
+import json, os, mlflow, pandas as pd
+def init():
+    global model
+    model = mlflow.pyfunc.load_model(os.environ["MODEL_DIRECTORY"])
+def run(raw_data):
+    split = json.loads(raw_data)["input_data"]
+    frame = pd.DataFrame(split["data"], columns=split["columns"])
+    return model.predict(frame).tolist()
+"""
+
+
+@dataclass
+class Served:
+    """A server that answers: where, with which body, and what it took to start it."""
+
+    port: int
+    pid: int
+    route: str
+    body: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    key: str = ""
+    start_seconds: float = 0.0
+
+
+@dataclass
+class Load:
+    """What one measurement gave; latencies in ms, of good replies."""
+
+    seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds if self.seconds else float("nan")
+
+    def at(self, per_cent: float) -> float:
+        return float(np.percentile(self.latencies, per_cent)) if self.latencies else float("nan")
+
+
+def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    def body(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        columns = list(rows[0])
+        return {key: {"columns": columns, "data": [[row[c] for c in columns] for row in rows]}}
+
+    return body
+
+
+# The servers
+
+
+@contextlib.contextmanager
+def twinml_server(model: Path, *, compiled: bool) -> Iterator[Served]:
+    from twinml_local import endpoints
+    from twinml_local.processes import running
+    from twinml_local.server.compiling import Outcome, compiled_form
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["TWINML_HOME"] = home
+        try:
+            form = compiled_form(model) if compiled else Outcome(refusal="to be measured")
+            if form.refusal and compiled:
+                raise SystemExit(f"the model is not compiled: {form.refusal}")
+            # Deploying compiles a model; here the other way is wanted as well.
+            with mock.patch.object(endpoints, "compiled_form", return_value=form):
+                endpoints.deploy(
+                    "bench", "blue", directory=model, model="m", version="1", digest="0" * 64
+                )
+            endpoints.stop()
+            began = time.monotonic()
+            port = int(endpoints.start("bench").scoring_uri.split(":")[2].split("/")[0])
+            pid = running(Path(home) / "endpoints" / "bench" / "server.pid")
+            key = endpoints.keys("bench").primary
+            route, body = "/invocations", split_under("dataframe_split")
+            yield Served(port, pid or 0, route, body, key, time.monotonic() - began)
+        finally:
+            endpoints.stop()
+
+
+@contextlib.contextmanager
+def process(
+    command: list[str], route: str, body_key: str, port: int, **environment: str
+) -> Iterator[Served]:
+    """Start a server of somebody else's, wait until it takes connections, end it."""
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        ) as started,
+    ):
+        try:
+            while True:
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    break
+                if started.poll() is not None or time.monotonic() - began > START_SECONDS:
+                    output.seek(0)
+                    said = output.read()[-2000:].decode(errors="replace")
+                    raise SystemExit(f"{command[0]} did not start:\n{said}")
+                time.sleep(0.05)
+            yield Served(port, started.pid, route, split_under(body_key), "", -began)
+        finally:
+            os.killpg(started.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(timeout=10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def null_handler(model: Path) -> Iterator[Served]:
+    port = free_port()
+    command = [sys.executable, __file__, "--null", str(port)]
+    with process(command, "/invocations", "dataframe_split", port) as served:
+        yield served
+
+
+def serve_null(port: int) -> None:
+    """Run the same HTTP server and framework around a handler that does nothing."""
+    from flask import Flask, Response, request
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+
+    app = Flask("null", static_folder=None)
+
+    @app.post("/invocations")
+    def nothing() -> Response:
+        request.get_data(cache=False)
+        return Response(b'{"predictions":["no"]}', mimetype="application/json")
+
+    Granian(
+        "null",
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=1,
+        blocking_threads=16,
+        http=HTTPModes.http1,
+        websockets=False,
+    ).serve(target_loader=lambda *_: app)
+
+
+@contextlib.contextmanager
+def mlflow_server(model: Path) -> Iterator[Served]:
+    port = free_port()
+    program = str(Path(sys.executable).with_name("mlflow"))
+    command = [program, "models", "serve", "-m", str(model), "-p", str(port), "-w", "1"]
+    command += ["-h", "127.0.0.1", "--env-manager", "local"]
+    # The server is started through a shell that looks for its program on the path.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "PATH": path}
+    with process(command, "/invocations", "dataframe_split", port, **quiet) as served:
+        yield served
+
+
+def azure_server(program: str) -> Callable[[Path], Any]:
+    @contextlib.contextmanager
+    def serve(model: Path) -> Iterator[Served]:
+        port = free_port()
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder) / "score.py"
+            script.write_text(SCORE_SCRIPT)
+            command = [program, "--entry_script", str(script), "--port", str(port)]
+            environment = {"MODEL_DIRECTORY": str(model), "WORKER_COUNT": "1"}
+            with process(command, "/score", "input_data", port, **environment) as served:
+                yield served
+
+    return serve
+
+
+# Load
+
+
+class Connection:
+    """A connection that sends one request again and again."""
+
+    def __init__(self, served: Served, request: bytes) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", served.port), timeout=60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request = request
+        self.received = bytearray()
+        self.sent = 0.0
+
+    def send(self) -> None:
+        self.received.clear()
+        self.sent = time.perf_counter()
+        self.socket.settimeout(60)
+        self.socket.sendall(self.request)
+
+    def reply(self) -> tuple[int, bytes] | None:
+        """Read what is there; return status and body once the reply is whole."""
+        piece = self.socket.recv(1 << 18)
+        if not piece:
+            raise ConnectionError("the server closed the connection")
+        self.received += piece
+        end = self.received.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        head = bytes(self.received[:end]).lower()
+        status, body = int(head.split(b" ", 2)[1]), self.received[end + 4 :]
+        if b"content-length:" in head:
+            length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+            return (status, bytes(body)) if len(body) >= length else None
+        return (status, bytes(body)) if body.endswith(b"0\r\n\r\n") else None
+
+
+def request_of(served: Served, rows: list[dict[str, Any]]) -> bytes:
+    body = json.dumps(served.body(rows)).encode()
+    head = (
+        f"POST {served.route} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {served.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def ask(served: Served, rows: list[dict[str, Any]]) -> tuple[int, bytes]:
+    connection = Connection(served, request_of(served, rows))
+    with connection.socket:
+        connection.send()
+        while (reply := connection.reply()) is None:
+            pass
+        return reply
+
+
+def drive(
+    served: Served, rows: list[dict[str, Any]], expected: bytes, *, connections: int, seconds: float
+) -> Load:
+    """Load a server; ``expected`` is the body of a good reply, byte for byte."""
+    request, load = request_of(served, rows), Load()
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        for _ in range(connections):
+            connection = Connection(served, request)
+            stack.enter_context(connection.socket)
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            connection.send()
+        began = time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            for key, _ in selector.select(timeout=1):
+                reply = key.data.reply()
+                if reply is None:
+                    continue
+                if reply == (200, expected):
+                    load.latencies.append((time.perf_counter() - key.data.sent) * 1e3)
+                else:
+                    load.errors += 1
+                key.data.send()
+        load.seconds = now - began
+    return load
+
+
+def memory_of(pid: int) -> float:
+    """Return the memory of a process and its descendants in MB, shared pages counted once."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = path.read_text().rsplit(")", 1)[1].split()
+            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
+    total, waiting = 0, [pid]
+    while waiting:
+        each = waiting.pop()
+        waiting += children.get(each, [])
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    return total / 1024
+
+
+# The measurement
+
+
+def labels_of(reply: bytes) -> list[Any]:
+    shape = json.loads(reply)
+    return list(shape["predictions"] if isinstance(shape, dict) else shape)
+
+
+def measure(
+    served: Served, table: list[dict[str, Any]], truth: dict[int, list[Any]], options: Any
+) -> dict[str, Any]:
+    """Load one server in every way; ``truth`` keeps the first server's predictions."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            if ask(served, table[:1])[0] == 200:
+                break
+        if time.monotonic() > deadline:
+            raise SystemExit("the server never scored")
+        time.sleep(0.05)
+    if served.start_seconds < 0:  # began at that moment; until the first answer
+        served.start_seconds += time.monotonic()
+    found: dict[str, Any] = {"start": served.start_seconds}
+    for name, n_rows, connections in options.plan:
+        rows = [table[at % len(table)] for at in range(n_rows)]
+        status, expected = ask(served, rows)
+        if status != 200:
+            raise SystemExit(f"{name}: status {status}, {expected[:300]!r}")
+        labels = labels_of(expected)
+        if truth.setdefault(n_rows, labels) != labels and len(labels) == n_rows:
+            print(f"  {name}: other predictions than the first server's", flush=True)
+        drive(served, rows, expected, connections=connections, seconds=options.seconds / 5)
+        found[name] = drive(
+            served, rows, expected, connections=connections, seconds=options.seconds
+        )
+    found["memory"] = memory_of(served.pid)
+    return found
+
+
+def print_tables(results: dict[str, dict[str, Any]], plan: list[tuple[str, int, int]]) -> None:
+    width = max(map(len, results)) + 2
+    for name, _, _ in plan:
+        print(f"\n{name}")
+        print(f"{'':{width}}{'req/s':>10}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}{'errors':>8}")
+        for server, found in results.items():
+            load = found[name]
+            print(
+                f"{server:{width}}{load.rate:10.1f}{load.at(50):10.2f}{load.at(95):10.2f}"
+                f"{load.at(99):10.2f}{load.errors:8d}"
+            )
+    print(f"\n{'':{width}}{'start s':>10}{'MB':>10}")
+    for server, found in results.items():
+        print(f"{server:{width}}{found['start']:10.1f}{found['memory']:10.0f}")
+    first = next(iter(results))
+    print(f"\n{first}: requests a second, how many times those of the others")
+    print(f"{'':{width}}" + "".join(f"{name:>22}" for name, _, _ in plan) + f"{'memory':>10}")
+    for server, found in list(results.items())[1:]:
+        ratios = [results[first][name].rate / found[name].rate for name, _, _ in plan]
+        memory = results[first]["memory"] / found["memory"]
+        print(f"{server:{width}}" + "".join(f"{r:22.2f}" for r in ratios) + f"{memory:10.2f}")
+
+
+def rows_for(model: Path) -> list[dict[str, Any]]:
+    """Return rows of the bundled data if the model is of it, else the contract's samples."""
+    from twinml.data import bundled, load
+    from twinml.model import load_contract
+
+    contract = load_contract(model)
+    with contextlib.suppress(Exception):
+        frame = load(bundled(), contract.target).frame
+        if set(contract.column_names) <= set(frame.columns):
+            chosen = frame[list(contract.column_names)].sample(10_000, random_state=0)
+            return [dict(row) for row in json.loads(chosen.to_json(orient="records"))]
+    return [dict(row) for row in contract.samples]
+
+
+def main() -> None:
+    """Measure every server in turn and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", type=Path, help="A model directory [default: the newest trained]."
+    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="Of each measurement.")
+    parser.add_argument("--azmlinfsrv", metavar="PROGRAM", help="Azure ML's inference server.")
+    parser.add_argument("--servers", nargs="+", help="Only those whose names hold one of these.")
+    parser.add_argument("--null", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.null:
+        serve_null(options.null)
+        return
+    from twinml.settings import home, quiet_libraries
+
+    quiet_libraries()
+    trained = sorted((home() / "models").glob("*/MLmodel"), key=lambda path: path.stat().st_mtime)
+    if options.model is None and not trained:
+        raise SystemExit("there is no model to serve: run `make train` first, or give --model")
+    model = (options.model or trained[-1].parent).resolve()
+    options.plan = [
+        ("1 row, 1 connection", 1, 1),
+        ("1 row, 16 connections", 1, 16),
+        ("1,000 rows", 1000, 1),
+        ("10,000 rows", 10_000, 1),
+    ]
+    table = rows_for(model)
+    servers: dict[str, Callable[[Path], Any]] = {
+        "twinml, compiled": lambda model: twinml_server(model, compiled=True),
+        "twinml, pipeline": lambda model: twinml_server(model, compiled=False),
+        "null handler": null_handler,
+        "mlflow models serve": mlflow_server,
+    }
+    if options.azmlinfsrv:
+        servers["azmlinfsrv"] = azure_server(options.azmlinfsrv)
+    if options.servers:
+        servers = {
+            name: serve
+            for name, serve in servers.items()
+            if any(word in name for word in options.servers)
+        }
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    results: dict[str, dict[str, Any]] = {}
+    truth: dict[int, list[Any]] = {}
+    for name, serve in servers.items():
+        print(f"measuring {name} …", flush=True)
+        with serve(model) as served:
+            results[name] = measure(served, table, truth, options)
+    print_tables(results, options.plan)
+
+
+if __name__ == "__main__":
+    main()
