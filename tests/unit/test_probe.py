@@ -529,7 +529,7 @@ def test_the_score_command_reads_a_file_as_training_does(
     assert json.loads(result.stdout)["predictions"] == ["yes" if p else "no" for p in likely]
     for content, message in (
         ("", "'rows.csv' is empty"),
-        ("age\n41\n", "column 'visits' is missing"),
+        ("age\n41\n", "columns 'visits', 'income', 'debt', 'job', 'member' are missing"),
         ("age,job\n41\n", "'rows.csv', line 2: 1 field, the header has 2"),
     ):
         file.write_text(content)
