@@ -1,6 +1,8 @@
 """Small model directories, saved as every other, for tests that need one to deploy."""
 
+import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,15 @@ from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
 from twinml.contract import Contract
+from twinml_local.server import control
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ports() -> Iterator[None]:
+    """Keep endpoints off the ports that other runs of these tests look at first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "FIRST_PORT", 20_000 + os.getpid() % 1000 * 10)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -298,7 +298,7 @@ def test_score_by_url(deployed: EndpointInfo, monkeypatch: pytest.MonkeyPatch) -
     [
         ((), "say what to score"),
         (("--sample", "1", "--example"), "say what to score"),
-        (("--data", "nowhere.csv"), "nowhere.csv cannot be read"),
+        (("--data", "nowhere.csv"), "there is no file 'nowhere.csv'"),
         (("--data", "nowhere.json"), "nowhere.json cannot be read"),
         (("--data", "-", "--proba"), "says itself"),
         (("--sample", "1", "--endpoint", "other"), "no endpoint 'other'"),

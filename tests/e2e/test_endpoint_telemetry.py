@@ -68,7 +68,7 @@ def test_requests_errors_and_odd_values_are_counted(home: Path, model_directory:
     text = metrics_when(
         info,
         'deployment="green"',
-        'status="400"',
+        'code="400"',
         "twinml_feature_unseen_total{",
         "twinml_feature_out_of_range_total{",
         "twinml_exceptions_total{",
@@ -78,7 +78,7 @@ def test_requests_errors_and_odd_values_are_counted(home: Path, model_directory:
         for line in text.splitlines()
         if line.startswith("twinml_requests_total{")
         and 'deployment="blue"' in line
-        and 'status="200"' in line
+        and 'code="200"' in line
     ]
     assert sum(float(line.rsplit(" ", 1)[1]) for line in scored) == 31
     assert 'operation="GET /health"' not in text

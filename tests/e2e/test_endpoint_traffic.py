@@ -26,6 +26,7 @@ from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
+from twinml_local.platform import LocalPlatform
 from twinml_local.processes import process_identity, running
 from twinml_local.server import ServerSettings
 from twinml_local.server.state import read_state, write_state
@@ -524,6 +525,24 @@ def test_the_verbs(deploy: Callable[..., EndpointInfo]) -> None:
     assert endpoints.info(NAME).state == "running"
     assert twinml("delete", "--endpoint", NAME, "--yes").exit_code == 0
     assert "nothing is deployed" in twinml("status").stdout
+
+
+def test_deploying_registered_models_by_the_verb(
+    home: Path, answering: Callable[[str], Path]
+) -> None:
+    platform = LocalPlatform()
+    for answer in ("old", "new"):
+        platform.register_model(answering(answer), name="bank")
+    first = twinml("deploy", "--model", "bank/1", "--endpoint", NAME)
+    assert "as blue with 100 % of the traffic" in first.stdout, first.output
+    second = twinml("deploy", "--model", "bank/2", "--endpoint", NAME, "--name", "green")
+    assert "as green with 0 % of the traffic" in second.stdout, second.output
+    third = twinml(
+        "deploy", "--model", "bank/2", "--endpoint", NAME, "--name", "green", "--all-traffic"
+    )
+    assert "as green with 100 % of the traffic" in third.stdout, third.output
+    assert endpoints.info(NAME).traffic == {"blue": 0, "green": 100}
+    assert answers(3) == {"new": 3}
 
 
 def test_servers_of_different_folders_never_share_a_port(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,20 +59,23 @@ def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSett
     # Waitress reads bodies itself. Two threads more than score, for what does not.
     threads = settings.threads + 2
     server = create_server(app, host=host, port=port, threads=threads, ident=None)
-    drain_until: list[float] = []
+    asked_to_end = threading.Event()
 
-    def drain(number: int, frame: FrameType | None) -> None:
-        if not drain_until:
-            drain_until.append(time.monotonic() + settings.drain_seconds)
-            server.accepting = False
-            server.socket.close()
-            server.del_channel()
+    def end(number: int, frame: FrameType | None) -> None:
+        # No more than a note: the loop may be waiting for the socket at this moment.
+        asked_to_end.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, drain)
+        signal.signal(number, end)
+    drain_until: float | None = None
     try:
-        while not drain_until or (_busy(server) and time.monotonic() < drain_until[0]):
+        while drain_until is None or (_busy(server) and time.monotonic() < drain_until):
             server.asyncore.loop(timeout=WAITRESS_TICK, map=server._map, count=1)
+            if asked_to_end.is_set() and drain_until is None:
+                drain_until = time.monotonic() + settings.drain_seconds
+                server.accepting = False
+                server.del_channel()
+                server.socket.close()
     finally:
         server.task_dispatcher.shutdown()
         close()
