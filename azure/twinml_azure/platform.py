@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import DataAsset, EndpointInfo, Keys, ModelVersion
@@ -161,6 +161,45 @@ class AzurePlatform:
                 client.online_endpoints.begin_create_or_update(current).result()
         return self.endpoint_info(endpoint)
 
+    def start(self, endpoint: str) -> EndpointInfo:
+        """Describe the endpoint: one on Azure is never stopped, it is there or deleted."""
+        return self.endpoint_info(endpoint)
+
+    def set_traffic(
+        self,
+        endpoint: str,
+        traffic: Mapping[str, int] | None,
+        *,
+        mirror: Mapping[str, int] | None = None,
+    ) -> EndpointInfo:
+        """Share out the requests: per cent by deployment; ``None`` keeps what there is."""
+        current = self._require(endpoint)
+        if traffic is not None:
+            current.traffic = dict(traffic)
+        if mirror is not None:
+            current.mirror_traffic = dict(mirror)
+        with self._connection.errors(f"to share out the traffic of '{endpoint}'"):
+            self._client.online_endpoints.begin_create_or_update(current).result()
+        return self.endpoint_info(endpoint)
+
+    def delete(self, endpoint: str, deployment: str | None = None) -> None:
+        """Delete a deployment that has no traffic, or the whole endpoint."""
+        self._require(endpoint)
+        with self._connection.errors(f"to delete '{endpoint}'"):
+            if deployment is None:
+                self._client.online_endpoints.begin_delete(endpoint).result()
+            else:
+                self._client.online_deployments.begin_delete(
+                    name=deployment, endpoint_name=endpoint
+                ).result()
+
+    def regenerate_key(self, endpoint: str, which: Literal["primary", "secondary"]) -> Keys:
+        """Replace one key; the other one keeps working."""
+        self._require(endpoint)
+        with self._connection.errors(f"to replace a key of '{endpoint}'"):
+            self._client.online_endpoints.begin_regenerate_keys(endpoint, key_type=which).result()
+        return self.keys(endpoint)
+
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Describe the endpoints that twinml made, by name."""
         with self._connection.errors("to list endpoints"):
@@ -248,7 +287,7 @@ class AzurePlatform:
         """Raise ``PlatformError``: this version publishes pipelines on this machine only."""
         raise _no_pipelines()
 
-    def stop(self) -> tuple[str, ...]:
+    def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """Return nothing: nothing of this machine runs for Azure."""
         return ()
 

@@ -76,6 +76,11 @@ def main(folder: Path) -> dict[str, Any]:
         refused(lambda: platform.pipeline_client("p")),
     ]
     seen["stop"] = list(platform.stop())
+    renewed = platform.regenerate_key("bank-ep", "secondary")
+    seen["renewed"] = [renewed.primary == keys.primary, renewed.secondary != keys.secondary]
+    seen["bad_traffic"] = refused(lambda: platform.set_traffic("bank-ep", {"green": 100}))
+    platform.delete("bank-ep")
+    seen["deleted"] = [info.name for info in platform.endpoints()]
     return seen
 
 
