@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-TYPES = Path("/work/shared/azure-wire/bicep-types")
+TYPES = Path(__file__).resolve().parents[3] / "shared" / "azure-wire" / "bicep-types"
 REQUIRED, READ_ONLY, WRITE_ONLY = 1, 2, 4
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
 from twinml.training.ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
+from twinml.training.importance import permutation_importance
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.preprocessing import encoder, string_columns
@@ -464,48 +464,24 @@ class _Run:
         pipeline: Any,
         threshold: float | None,
     ) -> pd.DataFrame:
-        """Permute one feature at a time and see what the metric loses.
-
-        The encoding has one column a feature, so the encoded rows are permuted and every
-        row is encoded once.
-        """
-        metric = self._options.metric
-        sign = 1.0 if metrics.HIGHER_IS_BETTER[metric] else -1.0
         rng = np.random.default_rng(self._options.seed)
         rows = _stratified_sample(rng, table.y, test, _IMPORTANCE_ROWS)
-        frame, y = table.features.iloc[rows], table.y[rows]
-        X = np.asarray(fitted.encoder.transform(frame), dtype=np.float64)
+        frame = table.features.iloc[rows]
         strings = string_columns(frame)
         names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
-        model = whole.named_steps["model"]
-        reference = sign * metrics.score(y, model.predict_proba(X), threshold)[metric]
         # The importance is the part that a budget which is used up can do with less of.
         repeats = _IMPORTANCE_REPEATS if self._clock.left > 0.03 * self._options.budget else 1
-        orders = [rng.permutation(len(rows)) for _ in range(repeats)]
-
-        def losses(column: int) -> list[float]:
-            given = []
-            for order in orders:
-                permuted = X.copy()
-                permuted[:, column] = X[order, column]
-                answered = model.predict_proba(permuted)
-                value = sign * metrics.score(y, answered, threshold)[metric]
-                given.append(reference - value)
-            return given
-
-        with ThreadPoolExecutor(
-            self._options.jobs, initializer=threadpool_limits, initargs=(1,)
-        ) as pool:
-            given = list(pool.map(losses, range(X.shape[1])))
-        table_of = pd.DataFrame(
-            {
-                "feature": names,
-                "mean": [float(np.mean(each)) for each in given],
-                "std": [float(np.std(each)) for each in given],
-            }
+        return permutation_importance(
+            whole.named_steps["model"],
+            np.asarray(fitted.encoder.transform(frame), dtype=np.float64),
+            table.y[rows],
+            names,
+            metric=self._options.metric,
+            threshold=threshold,
+            orders=[rng.permutation(len(rows)) for _ in range(repeats)],
+            jobs=self._options.jobs,
         )
-        return table_of.sort_values("mean", ascending=False, ignore_index=True)
 
 
 def _stratified_sample(rng: np.random.Generator, y: Rows, rows: Rows, size: int) -> Rows:

@@ -1,0 +1,74 @@
+"""Permutation importance on encoded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from twinml.training import metrics
+
+__all__ = ["permutation_importance"]
+
+
+def permutation_importance(
+    model: Any,
+    X: NDArray[np.float64],
+    y: NDArray[np.int64],
+    names: Sequence[str],
+    *,
+    metric: str,
+    threshold: float | None,
+    orders: Sequence[NDArray[np.int64]],
+    jobs: int,
+) -> pd.DataFrame:
+    """Permute one feature at a time and see what the metric loses.
+
+    The encoding has one column a feature, so the encoded rows are permuted and every row is
+    encoded once.
+
+    Parameters
+    ----------
+    model
+        Takes encoded rows.
+    X, y
+        Encoded rows (n, p) and their classes (n,).
+    names
+        Of the p features.
+    orders
+        Permutations of the n rows, one a repeat.
+
+    Returns
+    -------
+    Columns ``feature``, ``mean`` and ``std`` of the loss over the repeats, largest first.
+    """
+    sign = 1.0 if metrics.HIGHER_IS_BETTER[metric] else -1.0
+
+    def value(rows: NDArray[np.float64]) -> float:
+        return sign * metrics.score(y, model.predict_proba(rows), threshold)[metric]
+
+    reference = value(X)
+
+    def losses(column: int) -> list[float]:
+        permuted = X.copy()
+        found = []
+        for order in orders:
+            permuted[:, column] = X[order, column]
+            found.append(reference - value(permuted))
+        return found
+
+    with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
+        given = list(pool.map(losses, range(X.shape[1])))
+    table = pd.DataFrame(
+        {
+            "feature": list(names),
+            "mean": [float(np.mean(each)) for each in given],
+            "std": [float(np.std(each)) for each in given],
+        }
+    )
+    return table.sort_values("mean", ascending=False, ignore_index=True)
