@@ -79,11 +79,13 @@ class Tracking:
         self.uri = uri or settings.tracking_uri()
         if self.local:
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        if self.local:
-            with self._alone():
-                # Makes the tables of a new store; two processes at once would collide.
+        with self._alone():
+            # Both make and migrate the tables of a new store; two processes at once would
+            # leave it broken for good.
+            self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            if self.local:
                 self.client.search_experiments(max_results=1)
+                self.client.search_registered_models(max_results=1)
 
     @property
     def local(self) -> bool:
@@ -92,7 +94,10 @@ class Tracking:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold a lock between processes: SQLite's own, on a file beside the store."""
+        """Hold a lock between processes: SQLite's own, on a file beside a local store."""
+        if not self.local:
+            yield
+            return
         lock = sqlite3.connect(
             self.uri.removeprefix("sqlite:///") + ".lock", timeout=120, isolation_level=None
         )

@@ -93,3 +93,21 @@ def test_a_mistake_is_one_line_without_a_traceback(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_two_first_runs_at_once_make_one_store(table_csv: Path, tmp_path: Path) -> None:
+    """Both make the tables of the tracking store; neither may find them half made."""
+    runs = [
+        subprocess.Popen(
+            [*TWINML, "train", "--data", str(table_csv), "--target", "y", "--trials", "1"]
+            + ["--learners", learner, "--json"],
+            env={**os.environ, "TWINML_HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for learner in ("LightGBM", "XGBoost", "HistGradientBoosting")
+    ]
+    ended = [(*run.communicate(timeout=300), run.returncode) for run in runs]
+    assert [code for _, _, code in ended] == [0, 0, 0], [err for _, err, _ in ended]
+    assert sorted(json.loads(out)["version"] for out, _, _ in ended) == ["1", "2", "3"]
