@@ -279,8 +279,13 @@ def terminate(pid_file: Path, timeout: float = 10.0) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Return ``preferred`` if nothing listens there on 127.0.0.1, else another free port."""
-    for port in (preferred, 0) if preferred else (0,):
+    """Return ``preferred`` if nothing listens there on 127.0.0.1, else another free port.
+
+    Others are drawn from below the range that systems give to outgoing connections: a port
+    from there could be taken by any client by the time that its service starts again.
+    """
+    drawn = [20_000 + secrets.randbelow(12_000) for _ in range(50)]
+    for port in [*([preferred] if preferred else []), *drawn, 0]:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -97,10 +97,10 @@ def test_a_mistake_is_one_line_without_a_traceback(
 
 def test_two_first_runs_at_once_make_one_store(table_csv: Path, tmp_path: Path) -> None:
     """Both make the tables of the tracking store; neither may find them half made."""
+    arguments = ["--data", str(table_csv), "--target", "y", "--trials", "1", "--json"]
     runs = [
         subprocess.Popen(
-            [*TWINML, "train", "--data", str(table_csv), "--target", "y", "--trials", "1"]
-            + ["--learners", learner, "--json"],
+            [*TWINML, "train", *arguments, "--learners", learner],
             env={**os.environ, "TWINML_HOME": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from flask.testing import FlaskClient
 
+from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, Serving, create_app
 from twinml_local.server import mirror as mirror_room
 from twinml_local.server.deployment import mirrored
@@ -90,7 +91,10 @@ def test_too_many_copies_are_left_out(
     monkeypatch.setattr(mirror_room, "MOST_BYTES", 1000)
     green, mirror = Held(), Mirror(log)
     shadow = replace(bank, predictor=green)
-    copy = Copy(shadow, b"x" * 300, "application/json", "score", "id", None)
+    # A body that is scored, so that the first copy is held and its bytes count.
+    body = json.dumps(example(bank.contract, "data")).encode().ljust(300)
+    assert len(body) == 300
+    copy = Copy(shadow, body, "application/json", "score", "id", None)
     for _ in range(10):
         mirror.submit(copy)
     assert mirror.left_out == 7
