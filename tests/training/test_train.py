@@ -280,3 +280,13 @@ def test_the_leaderboard_ranks_at_the_threshold_that_each_would_be_used_with(
     tuned = train(load(path, "y"), TrainingOptions(**options, threshold="f1"))
     by_name = {one.name: one.metrics["f1"] for one in fixed.leaderboard}
     assert all(one.metrics["f1"] > by_name[one.name] for one in tuned.leaderboard)
+
+
+def test_the_runner_up_is_never_the_winner_under_another_name(tmp_path: Path) -> None:
+    """Where a vote gives everything to one member, the A/B step gets the next candidate."""
+    path = tmp_path / "t.csv"
+    make_table(300).to_csv(path, index=False)
+    found = train(load(path, "y"), TrainingOptions(trials=2, learners=("LightGBM", "XGBoost")))
+    assert any(len(one.weights) == 1 for one in found.leaderboard if one.kind == "ensemble")
+    assert found.runner_up_test is not None
+    assert not np.array_equal(found.runner_up_test, found.test.probabilities)

@@ -125,7 +125,13 @@ class _Run:
         self._phase("ensemble", "refit")
 
         runner_up = next(
-            (one for one in leaderboard[1:] if winner.kind == "single" or one.kind == "single"),
+            (
+                one
+                for one in leaderboard[1:]
+                # A vote that gave everything to one member is that member over again.
+                if joins[one.name] != joins[winner.name]
+                and (winner.kind == "single" or one.kind == "single")
+            ),
             None,
         )
         chosen = [winner] + ([runner_up] if runner_up is not None else [])
