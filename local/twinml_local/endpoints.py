@@ -24,8 +24,9 @@ from twinml.endpoint import Endpoint
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml.settings import home
+from twinml_local import logs as log_files
 from twinml_local.processes import generate_keys, locked, read_keys, running, write_atomic
-from twinml_local.server import control, cors, logbook
+from twinml_local.server import control, cors
 from twinml_local.server.compiling import compiled_form
 from twinml_local.server.shares import check_shares
 from twinml_local.server.state import (
@@ -338,7 +339,7 @@ def logs(name: str, *, deployment: str | None = None, lines: int = 100) -> Itera
     if lines < 1:
         raise UsageError(f"{lines} log lines", hint="Ask for at least one.")
     sources = [deployment] if deployment else [*state.deployments, "server"]
-    return iter(logbook.merged(_folder(name) / "logs", sources, lines))
+    return iter(log_files.merged(_folder(name) / "logs", sources, lines))
 
 
 def stop(name: str | None = None) -> tuple[str, ...]:

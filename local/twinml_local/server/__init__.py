@@ -16,7 +16,6 @@
     shares     which percentages may be
     state      endpoint.json: all that the process is told, besides its keys
     log        one line a request, written off the hot path
-    logbook    reading those lines
     control    starting, stopping and steering the process from outside
 """
 

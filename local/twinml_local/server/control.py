@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from twinml.errors import PlatformError
+from twinml_local.logs import last_lines
 from twinml_local.processes import running, start_detached, terminate
-from twinml_local.server.logbook import tail
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state, write_state
 from twinml_local.server.watch import KEYS_FILE, WorkerReport, reports, stamp
 
@@ -159,7 +159,7 @@ def answer(state: EndpointState) -> Mapping[str, Any] | None:
 
 
 def _ended(folder: Path) -> PlatformError:
-    lines = [line for line in tail(folder / "logs" / CONSOLE, 15) if line.strip()]
+    lines = [line for line in last_lines(folder / "logs" / CONSOLE, 15) if line.strip()]
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return PlatformError(
         f"endpoint '{folder.name}' did not start: its server ended"
