@@ -26,6 +26,6 @@ def compile_lock(name: str, *arguments: str) -> None:
     subprocess.run([uv, "pip", "compile", *FLAGS, *arguments, "-o", output], cwd=ROOT, check=True)
 
 
-compile_lock("dev", "pyproject.toml", "--extra", "azure", "--extra", "dev")
+compile_lock("dev", "pyproject.toml", "--extra", "azure", "--extra", "dev", "--extra", "spark")
 compile_lock("base", "pyproject.toml", "-c", "requirements/dev.lock")
 compile_lock("bootstrap", "requirements/bootstrap.in", "-c", "requirements/dev.lock")
