@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from twinml.report import figures
 from twinml.report.figures import Curve
 from twinml.report.measures import Measure, measure, number, ordered, percent, shorten, split_name
-from twinml.report.page import Picture
+from twinml.report.picture import Picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,21 +7,28 @@ state of matplotlib is touched beyond a style that ends with the call.
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from twinml.report.canvas import (
+    BLUE,
+    DASHES,
+    GREY,
+    HEAT,
+    INK,
+    MUTED,
+    PALETTE,
+    WIDTH,
+    canvas,
+    drawn,
+)
 from twinml.report.measures import Measure, number, percent, shorten
 
 if TYPE_CHECKING:
@@ -44,56 +51,9 @@ __all__ = [
     "splits",
 ]
 
-P = ParamSpec("P")
-
-WIDTH = 5.6
-DPI = 130
 MAX_CURVES = 6
 MAX_CONFUSION_CLASSES = 20
 MAX_BARS = 15
-
-INK = "#1f2328"
-MUTED = "#5c636b"
-RULE = "#d0d4d9"
-BLUE = "#0067a5"
-ORANGE = "#b85000"
-GREY = "#a9b4be"
-# Dark enough to be read as text on white, apart in lightness as well as in hue.
-PALETTE = (BLUE, ORANGE, "#00795c", "#96407f", "#7a5c00", "#3f454c")
-DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1)), ":")
-HEAT = LinearSegmentedColormap.from_list("twinml", ("#ffffff", "#b9d6ea", "#0067a5", "#003e66"))
-
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 8,
-    "axes.labelcolor": MUTED,
-    "axes.labelsize": 9.5,
-    "axes.edgecolor": RULE,
-    "axes.linewidth": 0.9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e9ecef",
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    # A column may be called "$price$": its name is not mathematics.
-    "text.parse_math": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "legend.labelcolor": "linecolor",
-    "legend.handlelength": 1.8,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
 
 
 @dataclass(frozen=True)
@@ -115,35 +75,6 @@ class Curve:
         return bool(self.hit.any() and not self.hit.all())
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # Names in scripts that the bundled font lacks are drawn as boxes; the tables carry them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
-
-
-def _drawn(draw: Callable[P, Figure]) -> Callable[P, bytes]:
-    """Run ``draw`` in the common style and return its figure as PNG bytes."""
-
-    def picture(*args: P.args, **kwargs: P.kwargs) -> bytes:
-        with _style():
-            figure = draw(*args, **kwargs)
-            FigureCanvasAgg(figure)
-            target = io.BytesIO()
-            figure.savefig(target, format="png", dpi=DPI, metadata={"Software": None})
-        return target.getvalue()
-
-    picture.__name__ = draw.__name__
-    picture.__doc__ = draw.__doc__
-    return picture
-
-
-def _axes(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.add_subplot()
-
-
 def _unit_square(axes: Axes) -> None:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -154,13 +85,13 @@ def _colours(n: int) -> Iterator[tuple[str, Any]]:
     return iter(zip(PALETTE[:n], DASHES[:n], strict=True))
 
 
-@_drawn
+@drawn
 def splits(measures: Sequence[Measure], estimates: Sequence[tuple[str, Evaluation]]) -> Figure:
     """Draw each estimate with its 95% interval, one row a metric, above its baseline.
 
     Only metrics between 0 and 1 of which more is better belong on this axis.
     """
-    figure, axes = _axes(1.25 + 0.52 * len(measures))
+    figure, axes = canvas(1.25 + 0.52 * len(measures))
     shift = 0.17 if len(estimates) > 1 else 0.0
     for place, (_, found) in enumerate(estimates):
         colour = PALETTE[place]
@@ -185,11 +116,11 @@ def splits(measures: Sequence[Measure], estimates: Sequence[tuple[str, Evaluatio
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("more is better")
     handles = [
-        mpl.lines.Line2D([], [], color=PALETTE[place], marker="o", linewidth=2.4, label=name)
+        Line2D([], [], color=PALETTE[place], marker="o", linewidth=2.4, label=name)
         for place, (name, _) in enumerate(estimates)
     ]
     handles.append(
-        mpl.lines.Line2D(
+        Line2D(
             [], [], color=MUTED, marker="|", markersize=9, markeredgewidth=1.8,
             linewidth=0, label="baseline",
         )
@@ -198,13 +129,13 @@ def splits(measures: Sequence[Measure], estimates: Sequence[tuple[str, Evaluatio
     return figure
 
 
-@_drawn
+@drawn
 def leaderboard(
     candidates: Sequence[Candidate], chosen_by: Measure, baseline: float | None
 ) -> Figure:
     """Draw one bar a candidate, best at the top, with its distance from the best."""
     shown = [each for each in candidates if math.isfinite(_metric(each, chosen_by))][:MAX_BARS]
-    figure, axes = _axes(1.2 + 0.36 * max(len(shown), 1))
+    figure, axes = canvas(1.2 + 0.36 * max(len(shown), 1))
     values = [_metric(each, chosen_by) for each in shown]
     colours = [BLUE] + [GREY] * (len(shown) - 1)
     axes.barh(range(len(shown)), values, color=colours[: len(shown)], height=0.62)
@@ -236,12 +167,12 @@ def _metric(candidate: Candidate, chosen_by: Measure) -> float:
     return float(candidate.metrics.get(chosen_by.name, math.nan))
 
 
-@_drawn
+@drawn
 def roc(curves: Sequence[Curve], areas: Mapping[str, float]) -> Figure:
     """Draw receiver operating characteristics; ``areas`` by curve name, for the labels."""
     from sklearn.metrics import roc_curve
 
-    figure, axes = _axes(4.6)
+    figure, axes = canvas(4.6)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     axes.annotate("guessing", (0.56, 0.5), color=MUTED, fontsize=8.5)
     for curve, (colour, dash) in zip(curves, _colours(len(curves)), strict=False):
@@ -256,12 +187,12 @@ def roc(curves: Sequence[Curve], areas: Mapping[str, float]) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def precision_recall(curves: Sequence[Curve], areas: Mapping[str, float]) -> Figure:
     """Draw precision against recall; a dotted line is the share of the class among the rows."""
     from sklearn.metrics import precision_recall_curve
 
-    figure, axes = _axes(4.6)
+    figure, axes = canvas(4.6)
     for curve, (colour, dash) in zip(curves, _colours(len(curves)), strict=False):
         precision, recall, _ = precision_recall_curve(
             curve.hit, curve.score, drop_intermediate=True
@@ -283,7 +214,7 @@ def precision_recall(curves: Sequence[Curve], areas: Mapping[str, float]) -> Fig
     return figure
 
 
-@_drawn
+@drawn
 def calibration(curves: Sequence[Curve], xlabel: str, ylabel: str, bins: int = 10) -> Figure:
     """Draw observed shares against predicted probabilities, with the rows in each bin below.
 
@@ -335,13 +266,13 @@ def _wilson(
     return centre - half, centre + half
 
 
-@_drawn
+@drawn
 def confusion(counts: NDArray[np.int64], classes: Sequence[object], title: str) -> Figure:
     """Draw a confusion matrix, shape (k, k), rows the true classes, shaded by share of the row."""
     k = len(classes)
     totals = counts.sum(axis=1, keepdims=True)
     share = counts / np.maximum(totals, 1)
-    figure, axes = _axes(min(2.4 + 0.55 * k, 5.6))
+    figure, axes = canvas(min(2.4 + 0.55 * k, 5.6))
     axes.imshow(share, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
     size = 10.5 if k <= 4 else 8 if k <= 10 else 6
     for true, named in np.ndindex(k, k):
@@ -372,12 +303,12 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[object], title: str) 
     return figure
 
 
-@_drawn
+@drawn
 def scores(
     groups: Sequence[tuple[str, NDArray[np.float64]]], xlabel: str, threshold: float | None
 ) -> Figure:
     """Draw how scores spread in each group of rows, each group as shares of itself."""
-    figure, axes = _axes(5.15)
+    figure, axes = canvas(5.15)
     edges = np.linspace(0, 1, 41).tolist()
     looks = (("#6b737c", 0.35), (PALETTE[2], 0.45))
     for (name, values), (colour, alpha) in zip(groups, looks, strict=False):
@@ -400,11 +331,11 @@ def scores(
     return figure
 
 
-@_drawn
+@drawn
 def importance(frame: pd.DataFrame, chosen_by: Measure) -> Figure:
     """Draw the drop of the metric when a column is shuffled, most important at the top."""
     shown = frame.head(MAX_BARS)
-    figure, axes = _axes(1.0 + 0.31 * max(len(shown), 1))
+    figure, axes = canvas(1.0 + 0.31 * max(len(shown), 1))
     mean = shown["mean"].to_numpy(float)
     spread = np.nan_to_num(shown["std"].to_numpy(float))
     place = range(len(shown))

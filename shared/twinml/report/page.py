@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, UsageError
+from twinml.report.picture import PNG_SIGNATURE, Picture
+from twinml.report.templates import render
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.platform import EndpointInfo, ModelVersion
     from twinml.training.result import TrainingResult
 
-__all__ = ["Picture", "ReportFiles", "newest", "write"]
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as the page shows it: PNG bytes, what a blind reader is told, a caption."""
-
-    png: bytes
-    alt: str
-    caption: str
-
-    @property
-    def uri(self) -> str:
-        """The picture as a ``data:`` URI."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, so that the page does not jump while it loads."""
-        return int.from_bytes(self.png[16:20], "big"), int.from_bytes(self.png[20:24], "big")
+__all__ = ["ReportFiles", "newest", "write"]
 
 
 @dataclass(frozen=True)
@@ -148,10 +127,4 @@ def _extra(title: str, path: Path) -> Picture:
 def _render(
     page: Mapping[str, Any], pictures: Mapping[str, Picture], extras: Sequence[Picture]
 ) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    template = files("twinml.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template).render(page=page, pictures=pictures, extras=extras)
+    return render("template.html.j2", page=page, pictures=pictures, extras=extras)
