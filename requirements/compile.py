@@ -19,13 +19,19 @@ FLAGS = [
 ]
 
 
-def compile_lock(name: str, *arguments: str) -> None:
+def compile_lock(name: str, *arguments: str, output: str | None = None) -> None:
     """Write one lock; ``uv`` is the one beside the running Python."""
     uv = Path(sys.executable).with_name("uv")
-    output = f"requirements/{name}.lock"
+    output = output or f"requirements/{name}.lock"
     subprocess.run([uv, "pip", "compile", *FLAGS, *arguments, "-o", output], cwd=ROOT, check=True)
 
 
 compile_lock("dev", "pyproject.toml", "--extra", "azure", "--extra", "dev", "--extra", "spark")
 compile_lock("base", "pyproject.toml", "-c", "requirements/dev.lock")
 compile_lock("bootstrap", "requirements/bootstrap.in", "-c", "requirements/dev.lock")
+# Goes with the package: it is installed beside a model, in an environment of its own.
+compile_lock(
+    "inference-server",
+    "requirements/inference-server.in",
+    output="local/azureml_emulator/inference/server.lock",
+)
