@@ -23,10 +23,14 @@ from twinml.errors import ModelError
 from twinml.tracking import LoggedRun, Tracking, put
 
 if TYPE_CHECKING:
-    from twinml.training import Progress, TrainingOptions
+    import pandas as pd
+
+    from twinml.training import Progress, TrainingOptions, TrainingResult
 
 __all__ = ["Experiment", "fingerprint", "model_folder", "run"]
 
+# Raised when a model directory gains a file, so that what was trained before is not reused.
+MODEL_FORMAT = 2
 _COMPUTING = (
     "twinml",
     "catboost",
@@ -58,6 +62,7 @@ def model_folder(digest: str) -> Path:
 def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
     """Return a SHA-256 that changes with everything that could change the model."""
     parts = {
+        "model format": MODEL_FORMAT,
         "data": dataset.digest,
         "target": dataset.target,
         "features": list(dataset.features.columns),
@@ -67,6 +72,15 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
         },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _rows_learned(result: TrainingResult, dataset: Dataset) -> pd.DataFrame | None:
+    """Return the rows that the model learned from, features and labels."""
+    if result.trained_on is None:
+        return None
+    rows = dataset.features[list(result.contract.column_names)].iloc[result.trained_on].copy()
+    rows[result.contract.target] = dataset.labels.iloc[result.trained_on]
+    return rows
 
 
 def _module(package: str) -> str:
@@ -125,6 +139,7 @@ def run(
                 "split": result.test.split,
                 "data": dataset.digest,
             },
+            training_rows=_rows_learned(result, dataset),
         )
         directory = model_folder(digest)
         put(saved, directory)

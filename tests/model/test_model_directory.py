@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_table
-from twinml import model
+from twinml import model, ood
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.training import TrainingOptions, TrainingResult, train
@@ -184,3 +184,23 @@ def test_the_model_answers_alike_in_an_environment_of_its_own_requirements(
     np.testing.assert_array_equal(
         np.asarray(answered["probabilities"]), result.pipeline.predict_proba(rows)
     )
+
+
+def test_what_describes_the_training_rows_changes_neither_digest_nor_predictions(
+    result: TrainingResult, dataset: Dataset, directory: Path, tmp_path: Path
+) -> None:
+    rows = dataset.features.iloc[result.trained_on].assign(y=dataset.labels)
+    folder = tmp_path / "described"
+    given = model.save(
+        result.pipeline, result.contract, folder, metrics={"roc_auc": 0.9}, training_rows=rows
+    )
+    assert given == model.digest(directory) == model.digest(folder)
+    reference = model.load_reference(folder)
+    assert list(reference.columns) == [*result.contract.column_names, "y"]
+    assert len(reference) == len(result.trained_on)
+    scorer = ood.load(folder)
+    columns = {name: dataset.features[name].tolist() for name in result.contract.column_names}
+    scores = scorer.score(columns, dataset.n_rows)
+    assert np.median(scores) == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(ModelError, match=r"no reference\.parquet"):
+        model.load_reference(directory)

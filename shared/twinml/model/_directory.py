@@ -8,8 +8,13 @@
     ├── swagger2.json, swagger3.json   as Azure's scoring server serves them
     ├── input_example.json, serving_input_example.json
     ├── requirements.txt, conda.yaml, python_env.yaml   pinned
+    ├── reference.parquet        up to 2,000 training rows with their labels, for drift and probe
+    ├── ood.npz                  the out-of-distribution score (``twinml.ood``)
     ├── code/twinml_scoring_v1.py
     └── data/pipeline.pkl        the fitted scikit-learn pipeline
+
+Nothing of a prediction depends on ``reference.parquet`` and ``ood.npz``: they are no part of the
+digest, and a model without them answers the same.
 """
 
 from __future__ import annotations
@@ -23,18 +28,31 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinml.contract import Contract, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
 
-__all__ = ["digest", "load_contract", "load_predictor", "metadata", "requirements", "save"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "digest",
+    "load_contract",
+    "load_predictor",
+    "load_reference",
+    "metadata",
+    "requirements",
+    "save",
+]
 
 SCORING_MODULE = "twinml_scoring_v1"
 # Azure's generated scoring script imports it; without it a no-code deployment answers 502.
 MONITORING = "azureml-ai-monitoring==1.0.0"
+REFERENCE = "reference.parquet"
+REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 _LEARNERS = ("lightgbm", "xgboost", "catboost")
 
@@ -65,6 +83,7 @@ def save(
     *,
     metrics: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
+    training_rows: pd.DataFrame | None = None,
 ) -> str:
     """Write a model directory and return its digest.
 
@@ -74,6 +93,9 @@ def save(
         Fitted; takes the contract's raw feature frame.
     metrics, extra
         Go into the metadata of ``MLmodel``: figures of the test rows, threshold and the like.
+    training_rows
+        All rows that the pipeline learned from, features and target: a sample of them goes into
+        the directory, and what is usual is learned from all of them. ``None`` leaves both out.
 
     Raises
     ------
@@ -141,12 +163,46 @@ def save(
             (made / f"swagger{number}.json").write_text(
                 json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
             )
+        if training_rows is not None:
+            _describe(training_rows, contract, made)
         for compiled in made.rglob("__pycache__"):
             shutil.rmtree(compiled)
         if directory.exists():
             directory.rmdir()
         made.rename(directory)
     return whole
+
+
+def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
+    """Write what later rows can be compared with."""
+    import numpy as np
+
+    from twinml import ood
+
+    kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
+    columns = [*contract.column_names, contract.target]
+    sample = rows.iloc[kept][[name for name in columns if name in rows]]
+    sample.reset_index(drop=True).to_parquet(made / REFERENCE)
+    (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
+
+
+def load_reference(directory: Path) -> pd.DataFrame:
+    """Return the sample of training rows in a model directory: features, and the target if kept.
+
+    Raises
+    ------
+    ModelError
+        The model was saved without.
+    """
+    import pandas as pd
+
+    path = directory / REFERENCE
+    if not path.is_file():
+        raise ModelError(
+            f"the model has no {REFERENCE}",
+            hint="Train it again, or name the rows that it learned from.",
+        )
+    return pd.read_parquet(path)
 
 
 class _Looking(pickle.Unpickler):

@@ -30,6 +30,7 @@ from twinml.training.splits import (
     folds_of,
     ordered_split,
     random_split,
+    stratified_sample,
     time_column,
 )
 
@@ -177,6 +178,7 @@ class _Run:
                 else None
             ),
             interrupted=search.interrupted,
+            trained_on=rows,
         )
 
     def _contract(self, table: _Table, rows: Rows) -> Contract:
@@ -263,7 +265,7 @@ class _Run:
         if needed <= allowed:
             return search, rows
         rng = np.random.default_rng(options.seed)
-        kept = _stratified_sample(rng, table.y, rows, max(200, int(len(rows) * allowed / needed)))
+        kept = stratified_sample(rng, table.y, rows, max(200, int(len(rows) * allowed / needed)))
         self._notes.append(
             f"The model learned from a sample of {len(kept):,} of {len(rows):,} training rows: "
             f"the budget of {options.budget:g} s allows no more."
@@ -471,7 +473,7 @@ class _Run:
         threshold: float | None,
     ) -> pd.DataFrame:
         rng = np.random.default_rng(self._options.seed)
-        rows = _stratified_sample(rng, table.y, test, _IMPORTANCE_ROWS)
+        rows = stratified_sample(rng, table.y, test, _IMPORTANCE_ROWS)
         frame = table.features.iloc[rows]
         strings = string_columns(frame)
         names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
@@ -488,15 +490,3 @@ class _Run:
             orders=[rng.permutation(len(rows)) for _ in range(repeats)],
             jobs=self._options.jobs,
         )
-
-
-def _stratified_sample(rng: np.random.Generator, y: Rows, rows: Rows, size: int) -> Rows:
-    """Return at most about ``size`` of ``rows`` with the shares of the classes kept."""
-    if size >= len(rows):
-        return rows
-    kept = []
-    for label in np.unique(y[rows]):
-        members = rows[y[rows] == label]
-        wanted = min(len(members), max(2, round(size * len(members) / len(rows))))
-        kept.append(rng.choice(members, wanted, replace=False))
-    return np.sort(np.concatenate(kept))

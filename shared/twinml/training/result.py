@@ -126,6 +126,8 @@ class TrainingResult:
         the metric), most important first.
     timings
         Seconds by phase.
+    trained_on
+        Positions in the data set of the rows that the pipeline learned from, ascending.
     """
 
     contract: Contract
@@ -144,6 +146,7 @@ class TrainingResult:
     options: Mapping[str, Any]
     runner_up_test: NDArray[np.float64] | None = None
     interrupted: bool = False
+    trained_on: NDArray[np.int64] | None = None
 
     @property
     def best(self) -> Candidate:

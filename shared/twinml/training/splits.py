@@ -13,7 +13,14 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from twinml.errors import DataError
 
-__all__ = ["Split", "folds_of", "ordered_split", "random_split", "time_column"]
+__all__ = [
+    "Split",
+    "folds_of",
+    "ordered_split",
+    "random_split",
+    "stratified_sample",
+    "time_column",
+]
 
 Rows = NDArray[np.int64]
 
@@ -155,3 +162,15 @@ def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> list[tuple[Row
         (train.astype(np.int64), test.astype(np.int64))
         for train, test in splitter.split(np.zeros(len(labels)), labels)
     ]
+
+
+def stratified_sample(rng: np.random.Generator, y: Rows, rows: Rows, size: int) -> Rows:
+    """Return at most about ``size`` of ``rows`` with the shares of the classes kept."""
+    if size >= len(rows):
+        return rows
+    kept = []
+    for label in np.unique(y[rows]):
+        members = rows[y[rows] == label]
+        wanted = min(len(members), max(2, round(size * len(members) / len(rows))))
+        kept.append(rng.choice(members, wanted, replace=False))
+    return np.sort(np.concatenate(kept))
