@@ -1,0 +1,90 @@
+"""Results of earlier steps, found by what they were made from.
+
+A step's key is a SHA-256 of its command, its code, its environment and the *content* of its
+inputs. Under the key are the paths and digests of its outputs; they count only as long as
+the files still have those digests::
+
+    reuse/3f/3f9c….json   {"outputs": {"model": {"path": "/…/outputs/model", "digest": "…"}}}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twinml_local.processes import write_atomic
+
+__all__ = ["ReuseStore", "digest_of", "step_key"]
+
+
+class ReuseStore:
+    """The results in one folder; safe to use from several processes.
+
+    Parameters
+    ----------
+    folder
+        Made when the first result is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, key: str) -> dict[str, Path] | None:
+        """Return the outputs kept under ``key``, ``None`` if any is missing or has changed."""
+        try:
+            content = json.loads(self._path(key).read_text(encoding="utf-8"))
+            kept = {name: Path(item["path"]) for name, item in content["outputs"].items()}
+            unchanged = all(
+                digest_of(path) == content["outputs"][name]["digest"] for name, path in kept.items()
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return kept if unchanged else None
+
+    def keep(self, key: str, outputs: Mapping[str, Path]) -> None:
+        """Keep outputs under ``key``; the files stay where they are."""
+        content = {
+            "outputs": {
+                name: {"path": str(path), "digest": digest_of(path)}
+                for name, path in outputs.items()
+            }
+        }
+        write_atomic(self._path(key), json.dumps(content))
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.json"
+
+
+def step_key(**parts: Any) -> str:
+    """Return the SHA-256 of JSON-like parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's names and bytes.
+
+    Bytecode caches do not count.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    if path.is_file():
+        return _file_digest(path)
+    if not path.is_dir():
+        raise FileNotFoundError(path)
+    whole = hashlib.sha256(b"folder")
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        if "__pycache__" not in file.parts:
+            whole.update(f"\0{file.relative_to(path).as_posix()}\0".encode())
+            whole.update(_file_digest(file).encode())
+    return whole.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
