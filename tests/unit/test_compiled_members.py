@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier
 
@@ -33,6 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ExtraTrees": {"n_estimators": 9, "min_samples_leaf": 2, "max_features": 0.6},
     "HistGradientBoosting": {"max_iter": 15, "max_leaf_nodes": 12, "min_samples_leaf": 5},
     "LogisticRegression": {"C": 0.3},
+    "CatBoost": {"iterations": 25, "depth": 4, "learning_rate": 0.2},
 }
 
 
@@ -110,6 +112,15 @@ def test_xgboost_of_any_base_rate(share: float) -> None:
     member = XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1, base_score=share).fit(X, y)
     pipeline = replace(parts, members={"X": member}).pipeline(Vote({"X": 1.0}), classes_of(2))
     checked(pipeline, contract, frame)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("kind", [DecisionTreeClassifier, ExtraTreeClassifier])
+def test_a_single_tree(kind: Any, n_classes: int) -> None:
+    parts, contract, frame, y = fitted(n_classes)
+    member = kind(min_samples_leaf=3, random_state=0).fit(parts.encoder.transform(frame), y)
+    alone = replace(parts, members={"Tree": member})
+    checked(alone.pipeline(Vote({"Tree": 1.0}), classes_of(n_classes)), contract, frame)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -298,9 +309,9 @@ def test_what_has_no_compiled_form_is_refused() -> None:
     bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
     with pytest.raises(Refusal, match="ends in a DecisionTreeClassifier"):
         compile_model(bare, contract)
-    other = replace(parts, members={"Tree": DecisionTreeClassifier().fit(X, y)})
-    with pytest.raises(Refusal, match="DecisionTreeClassifier, which has no compiled form"):
-        compile_model(other.pipeline(Vote({"Tree": 1.0}), classes_of(2)), contract)
+    other = replace(parts, members={"Bayes": GaussianNB().fit(np.nan_to_num(X), y)})
+    with pytest.raises(Refusal, match="GaussianNB, which has no compiled form"):
+        compile_model(other.pipeline(Vote({"Bayes": 1.0}), classes_of(2)), contract)
     renamed = replace(contract, classes=("n", "y"))
     with pytest.raises(Refusal, match="classes"):
         compile_model(pipeline, renamed)

@@ -25,6 +25,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "RandomForest": {"n_estimators": 5, "min_samples_leaf": 5, "max_features": 0.6},
     "HistGradientBoosting": {"max_iter": 8, "max_leaf_nodes": 8, "min_samples_leaf": 5},
     "LogisticRegression": {"C": 0.3},
+    "CatBoost": {"iterations": 10, "depth": 3, "learning_rate": 0.2},
 }
 
 
@@ -49,6 +50,8 @@ def parts(join: str) -> tuple[Any, Contract, pd.DataFrame]:
     fitted = Recipe(members, 2, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":
         how: Any = Vote(dict.fromkeys(members, 0.2))
+    elif join in members:
+        how = Vote({join: 1.0})
     else:
         X = np.asarray(fitted.encoder.transform(frame), dtype=np.float64)
         shares = {name: one.predict_proba(X) for name, one in fitted.members.items()}
@@ -174,6 +177,68 @@ def test_a_change_is_refused(change: Change) -> None:
     change(compiled)
     with pytest.raises(Refusal, match=r"has other probabilities|has another label"):
         check(compiled, "vote")
+
+
+TREES = [name for name in CONFIGS if name != "LogisticRegression"]
+
+
+def first_tree(compiled: CompiledModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of its leaves and of its other nodes."""
+    forest = compiled.members.forest
+    places = np.arange(forest.roots[1] // 2)
+    leaf = forest.nodes["left"][places] // 2 == places
+    return places[leaf], places[~leaf]
+
+
+def a_bit(values: np.ndarray, name: str) -> np.ndarray:
+    """Return the next numbers above that a member of this kind can tell from ``values``."""
+    narrow = (
+        values.astype(np.float32) if name in ("XGBoost", "RandomForest", "CatBoost") else values
+    )
+    return np.nextafter(narrow, np.inf).astype(np.float64)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_leaves_by_one_bit_are_refused(name: str) -> None:
+    """Of the sum that they go into: less is rounded away in the library, too."""
+    pipeline, contract, _ = parts(name)
+    whole = compile_model(pipeline, contract)
+    width = int(whole.members.table[0, 4])
+    trees = np.abs(whole.members.forest.values).max() * len(whole.members.forest.roots)
+    largest = trees + np.abs(whole.members.bases).max()
+    bit = float(np.spacing(np.float32(largest)) if name == "XGBoost" else np.spacing(largest))
+    leaves = first_tree(whole)[0]
+    refused = []
+    for leaf in leaves:
+        compiled = compile_model(pipeline, contract)
+        compiled.members.forest.values[leaf * width : (leaf + 1) * width] += bit
+        refused.append(refuses(compiled, name))
+    # A symmetric tree has leaves that no row can reach.
+    assert sum(refused) >= len(leaves) * (0.5 if name == "CatBoost" else 1.0)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_thresholds_by_one_bit_are_refused(name: str) -> None:
+    pipeline, contract, _ = parts(name)
+    nodes = first_tree(compile_model(pipeline, contract))[1]
+    refused = []
+    for node in nodes:
+        compiled = compile_model(pipeline, contract)
+        threshold = compiled.members.forest.nodes["threshold"][node : node + 1]
+        threshold[:] = a_bit(threshold, name)
+        refused.append(refuses(compiled, name))
+    assert refused[0]
+    # Between leaves of the same value, where no row can come, and in what LightGBM takes for
+    # zero a threshold can be anywhere.
+    assert sum(refused) > len(nodes) / 2
+
+
+def refuses(compiled: CompiledModel, name: str) -> bool:
+    try:
+        check(compiled, name)
+    except Refusal as refusal:
+        return "has other probabilities" in str(refusal)
+    return False
 
 
 def test_the_blend_of_a_stack_is_compared() -> None:

@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
 from twinml.contract import Contract, ScoringRequest
 from twinml.settings import home
@@ -30,12 +31,14 @@ from twinml_local.compiled._layout import LINEAR, MEMBER_FIELDS, XGBOOST
 from twinml_local.compiled._linear import Linear
 from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
 from twinml_local.compiled._nodes import MOST_FEATURES, Tree, lay_out
+from twinml_local.compiled._read_catboost import read_catboost
 from twinml_local.compiled._read_linear import read_linear
 from twinml_local.compiled._read_trees import (
     Boosted,
     read_forest,
     read_histogram,
     read_lightgbm,
+    read_tree,
     read_xgboost,
 )
 
@@ -208,6 +211,8 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
         raise Refusal(f"{kind.__name__} has another number of classes than the contract")
     if kind in (RandomForestClassifier, ExtraTreesClassifier):
         return read_forest(member, n_classes)
+    if kind in (DecisionTreeClassifier, ExtraTreeClassifier):
+        return read_tree(member, n_classes)
     if kind is HistGradientBoostingClassifier:
         return read_histogram(member, n_classes)
     # By name, so that a model without them does not import them.
@@ -215,6 +220,8 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
         return read_lightgbm(member, n_classes)
     if (kind.__module__, kind.__name__) == ("xgboost.sklearn", "XGBClassifier"):
         return read_xgboost(member, n_classes)
+    if (kind.__module__, kind.__name__) == ("catboost.core", "CatBoostClassifier"):
+        return read_catboost(member, n_classes)
     if (
         kind is Pipeline
         and len(member.steps) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AS_IS",
+    "CATBOOST",
     "FLUSHED",
     "FOREST",
     "HISTOGRAM",
@@ -25,7 +26,7 @@ LANES = 8
 MANY = 200
 
 # Kinds of member.
-FOREST, LIGHTGBM, XGBOOST, HISTOGRAM, LINEAR = range(5)
+FOREST, LIGHTGBM, XGBOOST, HISTOGRAM, LINEAR, CATBOOST = range(6)
 
 # How a member sees a row: as it is, with what is nearly zero as zero, or in 32 bits.
 AS_IS, FLUSHED, SINGLE = range(3)

@@ -68,8 +68,9 @@ class Members:
     table
         Shape (n_members, MEMBER_FIELDS); see ``_layout``.
     bases
-        What each member's sums start from (XGBoost's for two classes as a probability), then
-        LightGBM's sigmoid parameter, shape (n_members, k + 1).
+        What each member's sums start from (XGBoost's for two classes as a probability; CatBoost
+        adds it last), then LightGBM's sigmoid parameter or CatBoost's scale, shape
+        (n_members, k + 1).
     linear
         By place, those that are no trees.
     """
@@ -179,7 +180,37 @@ class CompiledModel:
             The encoded matrix by columns, shape (n_features, n_rows), C-contiguous.
         """
         n_classes = len(self.classes)
-        n_members = len(self.members.table)
+        room = self._scored_members(X, n_rows)
+        probabilities = np.empty((n_rows, n_classes))
+        if isinstance(self.join, Voted):
+            self._kernel.vote(
+                room.address,
+                len(self.members.table),
+                n_rows,
+                n_classes,
+                self.join.weights.ctypes.data,
+                self.join.scale,
+                probabilities.ctypes.data,
+            )
+            chosen = probabilities.argmax(axis=1)
+        else:
+            chosen, probabilities = self._stacked(self.join, room, n_rows, probabilities)
+        if self.threshold is not None:
+            chosen = probabilities[:, 1] >= self.threshold
+        return chosen.tolist(), probabilities
+
+    def score_members(self, X: F8, n_rows: int) -> F8:
+        """Return every member's own probabilities, shape (n_members, n_rows, n_classes).
+
+        Parameters
+        ----------
+        X
+            As for ``score``.
+        """
+        return self._scored_members(X, n_rows).members.copy()
+
+    def _scored_members(self, X: F8, n_rows: int) -> _Room:
+        n_classes = len(self.classes)
         room = self._room(n_rows)
         if len(self.members.forest.roots):
             self._kernel.trees(
@@ -204,23 +235,7 @@ class CompiledModel:
                 self._kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
             else:
                 members[place] = softmax(scores)
-        probabilities = np.empty((n_rows, n_classes))
-        if isinstance(self.join, Voted):
-            self._kernel.vote(
-                room.address,
-                n_members,
-                n_rows,
-                n_classes,
-                self.join.weights.ctypes.data,
-                self.join.scale,
-                probabilities.ctypes.data,
-            )
-            chosen = probabilities.argmax(axis=1)
-        else:
-            chosen, probabilities = self._stacked(self.join, room, n_rows, probabilities)
-        if self.threshold is not None:
-            chosen = probabilities[:, 1] >= self.threshold
-        return chosen.tolist(), probabilities
+        return room
 
     def _stacked(
         self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
@@ -330,7 +345,7 @@ class _Room:
 def _versions() -> dict[str, str | None]:
     """Return the versions of the libraries that the compiled form is equal to."""
     found: dict[str, str | None] = {}
-    for name in ("numpy", "scipy", "scikit-learn", "lightgbm", "xgboost"):
+    for name in ("numpy", "scipy", "scikit-learn", "lightgbm", "xgboost", "catboost"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -358,7 +373,7 @@ def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
     ------
     ModelError
         There is none, it is damaged, of another format or model, or was verified with other
-        versions of numpy, scipy, scikit-learn, LightGBM or XGBoost.
+        versions of numpy, scipy, scikit-learn, LightGBM, XGBoost or CatBoost.
     """
     try:
         description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))

@@ -154,15 +154,16 @@ def _node_rows(
             row[feature] = top if math.isfinite(top) else _above(bottom, view)
     feature, threshold = int(nodes["feature"][node]), float(nodes["threshold"][node])
     single = np.float32(threshold)
-    values = [
-        threshold,
-        np.nextafter(threshold, -np.inf),
-        np.nextafter(threshold, np.inf),
-        float(single),
-        float(np.nextafter(single, np.float32(-np.inf))),
-        float(np.nextafter(single, np.float32(np.inf))),
-        0.0 if abs(threshold) < 1e-30 else np.nan,
-    ]
+    with np.errstate(over="ignore"):  # CatBoost parts nulls from numbers at the largest of 32 bits
+        values = [
+            threshold,
+            np.nextafter(threshold, -np.inf),
+            np.nextafter(threshold, np.inf),
+            float(single),
+            float(np.nextafter(single, np.float32(-np.inf))),
+            float(np.nextafter(single, np.float32(np.inf))),
+            0.0 if abs(threshold) < 1e-30 else np.nan,
+        ]
     rows = []
     for value in values:
         one = row.copy()
@@ -172,9 +173,10 @@ def _node_rows(
 
 
 def _above(value: float, view: int) -> float:
-    if view == SINGLE:
-        return float(np.nextafter(np.float32(value), np.float32(np.inf)))
-    return float(np.nextafter(value, np.inf))
+    with np.errstate(over="ignore"):
+        if view == SINGLE:
+            return float(np.nextafter(np.float32(value), np.float32(np.inf)))
+        return float(np.nextafter(value, np.inf))
 
 
 def columns_of(encoding: Encoding, contract: Contract, X: F8) -> Columns:

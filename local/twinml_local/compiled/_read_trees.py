@@ -23,7 +23,14 @@ from twinml_local.compiled._layout import (
 )
 from twinml_local.compiled._nodes import Tree
 
-__all__ = ["Boosted", "read_forest", "read_histogram", "read_lightgbm", "read_xgboost"]
+__all__ = [
+    "Boosted",
+    "read_forest",
+    "read_histogram",
+    "read_lightgbm",
+    "read_tree",
+    "read_xgboost",
+]
 
 F8 = NDArray[np.float64]
 
@@ -41,9 +48,10 @@ class Boosted:
     width
         Values a leaf.
     base
-        What the sums start from, shape (n_sums,); for XGBoost's two classes a probability.
+        What the sums start from, shape (n_sums,); for XGBoost's two classes a probability, and
+        for CatBoost what is added to them at the end.
     sigmoid
-        LightGBM's factor of a binary score.
+        LightGBM's factor of a binary score, or CatBoost's of all scores.
     """
 
     kind: int
@@ -62,21 +70,28 @@ def read_forest(member: Any, n_classes: int) -> Boosted:
     if member.n_jobs not in (None, 1):
         # Threads add their trees in the order in which they happen to finish.
         raise Refusal(f"the forest's n_jobs is {member.n_jobs}: its sums have no fixed order")
-    trees = []
-    for estimator in member.estimators_:
-        tree = estimator.tree_
-        trees.append(
-            Tree(
-                feature=np.asarray(tree.feature, dtype=np.int64),
-                threshold=np.asarray(tree.threshold, dtype=np.float64),
-                left=np.asarray(tree.children_left, dtype=np.int64),
-                right=np.asarray(tree.children_right, dtype=np.int64),
-                null_left=np.asarray(tree.missing_go_to_left, dtype=np.bool_),
-                is_leaf=np.asarray(tree.children_left) == -1,
-                values=np.asarray(tree.value[:, 0, :n_classes], dtype=np.float64),
-            )
-        )
+    trees = [_sklearn_tree(estimator.tree_, n_classes) for estimator in member.estimators_]
     return Boosted(FOREST, SINGLE, trees, n_classes, n_classes, np.zeros(n_classes))
+
+
+def read_tree(member: Any, n_classes: int) -> Boosted:
+    """Read a single tree of scikit-learn's, which is a forest of one."""
+    if member.n_outputs_ != 1:
+        raise Refusal("the tree has several outputs")
+    trees = [_sklearn_tree(member.tree_, n_classes)]
+    return Boosted(FOREST, SINGLE, trees, n_classes, n_classes, np.zeros(n_classes))
+
+
+def _sklearn_tree(tree: Any, n_classes: int) -> Tree:
+    return Tree(
+        feature=np.asarray(tree.feature, dtype=np.int64),
+        threshold=np.asarray(tree.threshold, dtype=np.float64),
+        left=np.asarray(tree.children_left, dtype=np.int64),
+        right=np.asarray(tree.children_right, dtype=np.int64),
+        null_left=np.asarray(tree.missing_go_to_left, dtype=np.bool_),
+        is_leaf=np.asarray(tree.children_left) == -1,
+        values=np.asarray(tree.value[:, 0, :n_classes], dtype=np.float64),
+    )
 
 
 def read_histogram(member: Any, n_classes: int) -> Boosted:

@@ -19,10 +19,25 @@ from typing import Any
 
 import numpy as np
 
-from twinml_local.compiled._layout import FOREST, LANES, LIGHTGBM, MANY, MEMBER_FIELDS, XGBOOST
+from twinml_local.compiled._layout import (
+    CATBOOST,
+    FOREST,
+    LANES,
+    LIGHTGBM,
+    MANY,
+    MEMBER_FIELDS,
+    XGBOOST,
+)
 from twinml_local.compiled._source_types import F8, I8, REAL, U2, U4, WHOLE, inlined, kernel, plain
 
 __all__ = ["KERNELS", "logistic"]
+
+# CatBoost's exponential: 2048 steps a power of two, and the number that rounds to whole ones.
+_STEPS_PER_E = 2048 / math.log(2)
+_E_PER_STEP = 1 / _STEPS_PER_E
+_ROUNDS = float(3 << 51)
+_ROOTS = np.array([2.0 ** (i / 2048) for i in range(2048)])
+_POWERS = np.array([2.0**-k for k in range(1023)])
 
 # LightGBM takes what is this near to zero for zero before it looks at a row.
 _FLUSH = float(np.float32(1e-35))
@@ -41,46 +56,33 @@ def _step_null(thresholds, lefts, features, rows, start, at):
     return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
-@plain
-def _walk(thresholds, lefts, features, rows, start, at):
-    """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
-    a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
-    while True:
-        a1 = _step(thresholds, lefts, features, rows, start, a)
-        b1 = _step(thresholds, lefts, features, rows, start, b)
-        c1 = _step(thresholds, lefts, features, rows, start, c)
-        d1 = _step(thresholds, lefts, features, rows, start, d)
-        e1 = _step(thresholds, lefts, features, rows, start, e)
-        f1 = _step(thresholds, lefts, features, rows, start, f)
-        g1 = _step(thresholds, lefts, features, rows, start, g)
-        h1 = _step(thresholds, lefts, features, rows, start, h)
-        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
-        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
-        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
-        if moved == 0:
-            break
-    at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
+def _walker(step):
+    @plain
+    def walk(thresholds, lefts, features, rows, start, at):
+        """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
+        a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
+        while True:
+            a1 = step(thresholds, lefts, features, rows, start, a)
+            b1 = step(thresholds, lefts, features, rows, start, b)
+            c1 = step(thresholds, lefts, features, rows, start, c)
+            d1 = step(thresholds, lefts, features, rows, start, d)
+            e1 = step(thresholds, lefts, features, rows, start, e)
+            f1 = step(thresholds, lefts, features, rows, start, f)
+            g1 = step(thresholds, lefts, features, rows, start, g)
+            h1 = step(thresholds, lefts, features, rows, start, h)
+            moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
+            moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
+            a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
+            if moved == 0:
+                break
+        at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
+
+    return walk
 
 
-@plain
-def _walk_null(thresholds, lefts, features, rows, start, at):
-    """Do as ``_walk`` where there are nulls among the rows."""
-    a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
-    while True:
-        a1 = _step_null(thresholds, lefts, features, rows, start, a)
-        b1 = _step_null(thresholds, lefts, features, rows, start, b)
-        c1 = _step_null(thresholds, lefts, features, rows, start, c)
-        d1 = _step_null(thresholds, lefts, features, rows, start, d)
-        e1 = _step_null(thresholds, lefts, features, rows, start, e)
-        f1 = _step_null(thresholds, lefts, features, rows, start, f)
-        g1 = _step_null(thresholds, lefts, features, rows, start, g)
-        h1 = _step_null(thresholds, lefts, features, rows, start, h)
-        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
-        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
-        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
-        if moved == 0:
-            break
-    at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
+_walk = _walker(_step)
+# Where there are nulls among the rows.
+_walk_null = _walker(_step_null)
 
 
 @plain
@@ -147,13 +149,51 @@ def _xgboost_link(sums, place, n_outputs, out, row):
 
 
 @plain
-def _link(kind, sums, place, n_outputs, n_trees, sigmoid, out, row):
+def _catboost_exp(x):
+    """CatBoost's own exponential, for ``x`` from -700 to 0: a table and a cubic polynomial.
+
+    2**k * 2**(i / 2048) is x to the nearest 2048th of a power of two, ``t`` what is left over.
+    """
+    scaled = x * _STEPS_PER_E + _ROUNDS
+    whole = scaled - _ROUNDS
+    t = whole * _E_PER_STEP - x
+    n = np.int64(whole)
+    i = n & np.int64(2047)
+    k = (n - i) >> 11
+    y = (3.0000000027955394 - t) * (t * t) * 0.16666666685227835064 - t + 1.0
+    return y * (_ROOTS[i] * _POWERS[-k])
+
+
+@plain
+def _catboost_link(sums, place, n_outputs, scale, bases, first, out, row):
+    if n_outputs == 1:
+        p = logistic(sums[place] * scale + bases[first])
+        out[row] = 1.0 - p
+        out[row + 1] = p
+        return
+    for c in range(n_outputs):
+        out[row + c] = sums[place + c] * scale + bases[first + c]
+    largest = out[row]
+    for c in range(1, n_outputs):
+        largest = max(largest, out[row + c])
+    total = 0.0
+    for c in range(n_outputs):
+        out[row + c] = _catboost_exp(out[row + c] - largest)
+        total += out[row + c]
+    for c in range(n_outputs):
+        out[row + c] /= total
+
+
+@plain
+def _link(kind, sums, place, n_outputs, n_trees, sigmoid, bases, first, out, row):
     if kind == FOREST:
         _forest_link(sums, place, n_outputs, n_trees, out, row)
     elif kind == LIGHTGBM:
         _lightgbm_link(sums, place, n_outputs, sigmoid, out, row)
     elif kind == XGBOOST:
         _xgboost_link(sums, place, n_outputs, out, row)
+    elif kind == CATBOOST:
+        _catboost_link(sums, place, n_outputs, sigmoid, bases, first, out, row)
     elif n_outputs == 1:
         p = logistic(sums[place])
         out[row] = 1.0 - p
@@ -274,6 +314,39 @@ def _fall(
 
 
 @plain
+def _ask(
+    thresholds, lefts, features, rows, start, count, root, order, nulls,
+    values, first_value, width, sums, n_outputs,
+):  # fmt: skip
+    """Score many rows with one symmetric tree: all nodes of a level ask the same question.
+
+    The first node of each level stands for all; the answers are the bits of a leaf's place.
+    """
+    for r in range(count):
+        order[r] = 0
+    at = np.int64(root)
+    while lefts[2 * at + 2] != at:
+        threshold = thresholds[at]
+        column = start + features[4 * at + 6] * count
+        if nulls and features[4 * at + 7] == 0:
+            for r in range(count):
+                right = not rows[column + r] <= threshold
+                order[r] = 2 * order[r] + np.int64(right)
+        else:
+            for r in range(count):
+                order[r] = 2 * order[r] + np.int64(rows[column + r] > threshold)
+        at = np.int64(lefts[2 * at + 2])
+    leaf = first_value + (at >> 1) * width
+    if width == 1:
+        for r in range(count):
+            sums[r] += values[leaf + order[r]]
+    else:
+        for r in range(count):
+            for c in range(width):
+                sums[r * n_outputs + c] += values[leaf + order[r] * width + c]
+
+
+@plain
 def _few(
     thresholds, lefts, features, rows, start, count, n_features, nulls, at,
     roots, starts, groups, begin, end, values, width, sums, n_outputs, narrow,
@@ -324,9 +397,17 @@ def _trees(
                 base = bases[m * (n_classes + 1) + c]
                 if kind == XGBOOST and n_outputs == 1:
                     base = _xgboost_margin(base)
+                elif kind == CATBOOST:
+                    base = 0.0  # added after the sums, see its link
                 for r in range(count):
                     sums[r * n_outputs + c] = base
-            if many:
+            if many and kind == CATBOOST:
+                for t in range(begin, end):
+                    _ask(
+                        thresholds, lefts, features, rows, start, count, roots[t], order, nulls,
+                        values, starts[t], width, sums, n_outputs,
+                    )  # fmt: skip
+            elif many:
                 for t in range(begin, end):
                     _fall(
                         thresholds, lefts, features, rows, start, count, roots[t], order,
@@ -342,7 +423,10 @@ def _trees(
             sigmoid = bases[m * (n_classes + 1) + n_classes]
             for r in range(count):
                 row = (m * n + first + r) * n_classes
-                _link(kind, sums, r * n_outputs, n_outputs, end - begin, sigmoid, out, row)
+                _link(
+                    kind, sums, r * n_outputs, n_outputs, end - begin, sigmoid,
+                    bases, m * (n_classes + 1), out, row,
+                )  # fmt: skip
         first += count
 
 

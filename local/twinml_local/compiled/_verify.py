@@ -118,6 +118,7 @@ def _verify(
     encoded = np.clip(np.hstack([near, start]), compiled.encoding.low, compiled.encoding.high)
     encoded = _with_nulls_where_known(encoded, compiled, contract)
     check.encoded(encoded, "an encoded row at a threshold")
+    check.members(encoded, "an encoded row at a threshold")
     order = rng.permutation(encoded.shape[1])
     first = 0
     for size in _SIZES:
@@ -166,6 +167,17 @@ class _Check:
             expected = self.model.predict_proba(matrix)
         # Labels are compared on requests.
         _same(expected, self.compiled.score(np.ascontiguousarray(X), n_rows)[1], what)
+
+    def members(self, X: F8, what: str) -> None:
+        """Compare every member by itself: what differs in one may be rounded away in the mean."""
+        matrix = np.ascontiguousarray(X.T)
+        found = self.compiled.score_members(np.ascontiguousarray(X), X.shape[1])
+        for place, member in enumerate(self.model.estimators_):
+            self.calls += 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                expected = np.asarray(member.predict_proba(matrix), dtype=np.float64)
+            _same(expected, found[place], f"{what}, in member {place + 1},")
 
 
 def _same(expected: Any, found: F8, what: str) -> None:
