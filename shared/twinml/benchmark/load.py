@@ -1,8 +1,11 @@
-"""The load that ``twinml.benchmark`` puts on an endpoint: workers, connections, checks.
+"""The load that a benchmark puts on an endpoint: workers, connections, checks.
 
-Each worker is a thread with one kept connection; it sends its next request when the last one
-has been answered. The calling thread watches them, so that neither a server that falls silent
-nor one that sends a byte now and then can hold a run up past its limits.
+Each worker is a thread with one kept connection. In a closed loop it sends its next request
+when the last one has been answered. In an open loop every request has a time at which it is
+due, whatever became of those before it, and its latency counts from then: a server that
+stalls for a second makes the requests of that second late, as it would for its users, instead
+of making the client send fewer. The calling thread watches, so that neither a server that
+falls silent nor one that sends a byte now and then can hold a run up past its limits.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import math
 import os
 import socket
 import ssl
@@ -23,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
-__all__ = ["Check", "Failure", "Loop", "Tally", "Target"]
+__all__ = ["Check", "Destination", "Failure", "Loop", "Tally"]
 
 # What a connection says when the server dropped it while it lay idle.
 DROPPED = (
@@ -52,10 +56,24 @@ class Failure:
 
 @dataclass
 class Tally:
-    """What was counted; ``replies`` are (time of arrival in s, latency in ms) of good replies."""
+    """What was counted.
+
+    Attributes
+    ----------
+    replies
+        Of each good reply: time of arrival in s, latency in ms from when the request was due,
+        and the part of it in ms since the request was really sent.
+    failed_at
+        When each failure was known, in s.
+    late
+        Seconds that a request left after it was due although its worker stood ready: the
+        client's own fault.
+    """
 
     completed: int = 0
-    replies: list[tuple[float, float]] = field(default_factory=list)
+    replies: list[tuple[float, float, float]] = field(default_factory=list)
+    failed_at: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -80,6 +98,8 @@ class Tally:
                 setattr(total, name, getattr(total, name) + getattr(tally, name))
             total.cpu += tally.cpu
             total.replies += tally.replies
+            total.failed_at += tally.failed_at
+            total.late += tally.late
             total.reply_bytes = total.reply_bytes or tally.reply_bytes
             total.server = total.server or tally.server
             total.ended = max(total.ended, tally.ended)
@@ -88,7 +108,7 @@ class Tally:
         return total
 
 
-class Target:
+class Destination:
     """Where requests go, and how to connect; a proxy named in the environment is used.
 
     Parameters
@@ -205,7 +225,7 @@ def shorten(text: str) -> str:
 
 
 class Worker(threading.Thread):
-    """Sends one request at a time over one connection, as long as there are any.
+    """Sends one request at a time over one connection, as long as any are to be sent.
 
     Parameters
     ----------
@@ -231,7 +251,7 @@ class Worker(threading.Thread):
             loop.ready.wait()
             before = time.thread_time()
             for number in loop.numbers:
-                self.send(number)
+                self.send(number, loop.due(number))
             self.tally.cpu = time.thread_time() - before
         except threading.BrokenBarrierError:
             return  # the run was ended while this worker waited
@@ -242,8 +262,10 @@ class Worker(threading.Thread):
             self.connection.close()
             loop.done.release()
 
-    def send(self, number: int) -> None:
-        """Send one request and count how it went."""
+    def send(self, number: int, due: float | None = None) -> None:
+        """Send one request, not before it is due, and count how it went."""
+        if due is not None and not self.wait(due):
+            return
         body_number = number % len(self.loop.bodies)
         body = self.loop.bodies[body_number]
         tally, limit = self.tally, self.loop.target.timeout
@@ -276,9 +298,25 @@ class Worker(threading.Thread):
         tally.ended = ended
         if problem:
             tally.fail(*problem)
+            tally.failed_at.append(ended)
         else:
-            tally.replies.append((ended, (ended - began) * 1000))
+            service = (ended - began) * 1000
+            latency = service if due is None else (ended - due) * 1000
+            tally.replies.append((ended, latency, service))
             tally.reply_bytes = tally.reply_bytes or len(reply)
+
+    def wait(self, due: float) -> bool:
+        """Sleep until ``due``; tell whether the request is still to be sent."""
+        ahead = due - time.perf_counter()
+        if ahead <= 0:
+            return True
+        while ahead > 0:
+            if self.loop.stopping:
+                return False
+            time.sleep(min(ahead, WATCH))
+            ahead = due - time.perf_counter()
+        self.tally.late.append(-ahead)
+        return True
 
     def exchange(self, body: bytes, began: float) -> tuple[int, bytes]:
         """Return status and reply to ``body``, whose request began at ``began``.
@@ -324,30 +362,44 @@ class Loop:
         Where to send, and what is right.
     bodies
         Sent in turn.
-    requests, concurrency, warmup, max_seconds
+    requests, concurrency, warmup, rate, seconds, max_seconds
         As in ``twinml.benchmark.run``.
+
+    Attributes
+    ----------
+    unfinished
+        Requests under way when the time was over, and in an open loop those due by then.
+    busy
+        CPU seconds of this whole process during the counted part.
     """
 
     def __init__(
         self,
-        target: Target,
+        target: Destination,
         check: Check,
         bodies: Sequence[bytes],
         *,
-        requests: int,
+        requests: int | None,
         concurrency: int,
         warmup: int,
         max_seconds: float,
+        rate: float | None = None,
+        seconds: float | None = None,
     ) -> None:
         self.target = target
         self.check = check
         self.bodies = bodies
         self.requests = requests
         self.concurrency = concurrency
+        self.rate = rate
+        self.seconds = seconds
         self.max_seconds = max_seconds
         self.stopping = False
         self.began = 0.0
         self.deadline = time.perf_counter() + max_seconds
+        self.closing = self.deadline
+        self.unfinished = 0
+        self.busy = 0.0
         self.warmups = Numbers(self, warmup)
         self.numbers = Numbers(self, requests)
         self.ready = threading.Barrier(concurrency, action=self.begin)
@@ -355,10 +407,16 @@ class Loop:
 
     def begin(self) -> None:
         """Start the clock, when the last worker has warmed up."""
+        self.busy = time.process_time()
         self.began = time.perf_counter()
         self.deadline = self.began + self.max_seconds
+        self.closing = min(self.deadline, self.began + (self.seconds or self.max_seconds))
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> Tally:
+    def due(self, number: int) -> float | None:
+        """Return when request ``number`` is to be sent; ``None`` in a closed loop: at once."""
+        return None if self.rate is None else self.began + number / self.rate
+
+    def run(self, progress: Callable[[int, int | None], None] | None = None) -> Tally:
         """Send all requests, or as many as the time allows, and add up what came of them."""
         workers = [Worker(self) for _ in range(self.concurrency)]
         try:
@@ -373,6 +431,7 @@ class Loop:
         finally:
             # Also reached by Ctrl-C: no worker is left behind.
             self.stopping = True
+            self.busy = time.process_time() - self.busy if self.began else 0.0
             self.ready.abort()
             for worker in workers:
                 worker.cut()
@@ -382,12 +441,17 @@ class Loop:
         for worker in workers:
             if worker.error is not None:
                 raise worker.error
-        return Tally.total(worker.tally for worker in workers)
+        total = Tally.total(worker.tally for worker in workers)
+        if self.rate is not None and self.requests is not None:
+            due = min(self.requests, math.ceil(self.max_seconds * self.rate))
+            self.unfinished = due - total.completed
+        return total
 
     def watch(self, workers: Sequence[Worker]) -> None:
         """Cut requests that take too long, and all of them when the time is over."""
         now = time.perf_counter()
-        if self.began and now >= self.deadline:
+        if self.began and now >= self.deadline and not self.stopping:
+            self.unfinished = sum(worker.began is not None for worker in workers)
             self.stopping = True
         for worker in workers:
             began = worker.began
@@ -403,10 +467,10 @@ class Numbers:
     loop
         The run.
     count
-        How many.
+        How many; ``None`` for as many as the time allows.
     """
 
-    def __init__(self, loop: Loop, count: int) -> None:
+    def __init__(self, loop: Loop, count: int | None) -> None:
         self.loop = loop
         self.count = count
         self.next = itertools.count()
@@ -416,10 +480,10 @@ class Numbers:
         return self
 
     def __next__(self) -> int:
-        if self.loop.stopping or time.perf_counter() >= self.loop.deadline:
+        if self.loop.stopping or time.perf_counter() >= self.loop.closing:
             raise StopIteration
         with self.lock:
             number = next(self.next)
-        if number >= self.count:
+        if self.count is not None and number >= self.count:
             raise StopIteration
         return number
