@@ -7,12 +7,15 @@ they are found again, so that nothing is uploaded or made twice.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.errors import NotFound, PlatformError
-from twinml.platform import DataAsset, EndpointInfo, Keys, ModelVersion
+from twinml.experiment import model_folder
+from twinml.platform import DataAsset, Deployed, EndpointInfo, Keys, ModelVersion, busiest
+from twinml.tracking import put
 from twinml_azure.connection import Connection
 
 if TYPE_CHECKING:
@@ -224,6 +227,38 @@ class AzurePlatform:
 
         return Endpoint(self._require(endpoint).scoring_uri, key=self.keys(endpoint).primary)
 
+    def deployed(self, endpoint: str, deployment: str | None = None) -> Deployed:
+        """Fetch the model of a deployment; its packages are those that the model requires."""
+        from twinml.comparison import pinned
+
+        info = self.endpoint_info(endpoint)
+        chosen = deployment or busiest(info)
+        model = info.deployments[chosen]
+        directory = self._fetch(model)
+        lines = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        return Deployed(
+            deployment=chosen,
+            model=model,
+            directory=directory,
+            packages=pinned(lines),
+            packages_source="the requirements that the image was built from",
+            packages_whole=False,
+        )
+
+    def _fetch(self, reference: str) -> Path:
+        """Download a registered model, once per digest, and check its files."""
+        name, _, version = reference.partition(":")
+        with self._connection.errors(f"to download model '{reference}'"):
+            found = self._client.models.get(name, version)
+            digest = str((found.tags or {}).get("digest", ""))
+            folder = model_folder(digest or f"{name}-{version}")
+            if not folder.is_dir():
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
+                    self._client.models.download(name, version, download_path=scratch)
+                    put(next(Path(scratch).rglob("MLmodel")).parent, folder)
+        return folder
+
     def logs(
         self, endpoint: str, *, deployment: str | None = None, lines: int = 100
     ) -> Iterator[str]:
@@ -232,13 +267,7 @@ class AzurePlatform:
         Without ``deployment``, of the one that gets most traffic.
         """
         info = self.endpoint_info(endpoint)
-        chosen = deployment or max(
-            info.deployments, key=lambda name: info.traffic.get(name, 0), default=None
-        )
-        if chosen is None:
-            raise NotFound(
-                f"endpoint '{endpoint}' has no deployment", hint="Deploy a model: twinml deploy."
-            )
+        chosen = deployment or busiest(info)
         with self._connection.errors(f"the logs of '{endpoint}/{chosen}'"):
             text = self._client.online_deployments.get_logs(
                 name=chosen, endpoint_name=endpoint, lines=lines

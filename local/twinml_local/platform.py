@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import PipelineClient
     from twinml.platform import (
         DataAsset,
+        Deployed,
         EndpointInfo,
         Keys,
         ModelVersion,
@@ -115,6 +116,24 @@ class LocalPlatform:
     def endpoint(self, endpoint: str) -> Endpoint:
         """Return a client of an endpoint, key included."""
         return endpoints.client(endpoint)
+
+    def deployed(self, endpoint: str, deployment: str | None = None) -> Deployed:
+        """Fetch what a deployment serves; by default of the one with most traffic."""
+        from twinml.comparison import installed
+        from twinml.platform import Deployed, busiest
+
+        info = self.endpoint_info(endpoint)
+        chosen = deployment or busiest(info)
+        model = info.deployments[chosen]
+        version = self._tracking.resolve(model.replace(":", "/"))
+        return Deployed(
+            deployment=chosen,
+            model=model,
+            directory=self._tracking.download(version.uri, model_folder(version.digest)),
+            packages=installed(),
+            packages_source="this installation of Python",
+            packages_whole=True,
+        )
 
     def logs(
         self, endpoint: str, *, deployment: str | None = None, lines: int = 100

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from twinml.errors import PlatformUnavailable, UsageError
+from twinml.errors import NotFound, PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataAsset",
+    "Deployed",
     "EndpointInfo",
     "Keys",
     "ModelVersion",
@@ -28,6 +29,7 @@ __all__ = [
     "PipelineJob",
     "Platform",
     "available",
+    "busiest",
     "load",
 ]
 
@@ -95,6 +97,32 @@ class EndpointInfo:
     deployments: Mapping[str, str] = field(default_factory=dict)
     mirror: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What answers behind an endpoint: the model's own files, and the packages around them.
+
+    Attributes
+    ----------
+    model
+        As ``name:version``.
+    directory
+        The model's files, fetched from where they were registered.
+    packages
+        Versions by package.
+    packages_source
+        Where those were read, in words.
+    packages_whole
+        Whether they are all there are, or only those that are named.
+    """
+
+    deployment: str
+    model: str
+    directory: Path
+    packages: Mapping[str, str]
+    packages_source: str
+    packages_whole: bool
 
 
 @dataclass(frozen=True)
@@ -181,6 +209,10 @@ class Platform(Protocol):
         """Return a client of an endpoint, key included."""
         ...
 
+    def deployed(self, endpoint: str, deployment: str | None = None) -> Deployed:
+        """Fetch what a deployment serves; by default of the one with most traffic."""
+        ...
+
     def logs(
         self, endpoint: str, *, deployment: str | None = None, lines: int = 100
     ) -> Iterator[str]:
@@ -209,6 +241,21 @@ class Platform(Protocol):
         Returns what it ended.
         """
         ...
+
+
+def busiest(info: EndpointInfo) -> str:
+    """Return the deployment of an endpoint that gets most of its traffic.
+
+    Raises
+    ------
+    NotFound
+        It has no deployment.
+    """
+    if not info.deployments:
+        raise NotFound(
+            f"endpoint '{info.name}' has no deployment", hint="Deploy a model: twinml deploy."
+        )
+    return max(info.deployments, key=lambda name: info.traffic.get(name, 0))
 
 
 def available() -> tuple[str, ...]:

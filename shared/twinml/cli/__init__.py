@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "benchmark": "Measure latency and throughput of an endpoint.",
     "abtest": "Compare two models on labelled rows.",
     "probe": "Send out-of-distribution rows and see how predictions move.",
+    "compare": "Check that two endpoints predict alike.",
     "pipeline": "Publish, run and watch pipelines.",
     "ui": "Open MLflow's pages on runs and models.",
     "report": "Show the HTML report of the last run.",

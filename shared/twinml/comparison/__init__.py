@@ -1,0 +1,38 @@
+"""Do two endpoints predict alike? The same rows to both, and every difference explained.
+
+::
+
+    adversarial   rows that two servers are likely to read differently
+    answers       what an endpoint, or the model in this process, answers to rows
+    parsing       what rows become when the server reads them with pandas.read_json
+    environment   the packages of two sides, one beside the other
+    judgement     where the sides differ, and why; values in, values out
+    page          the outcome as an HTML page with pictures
+"""
+
+from twinml.comparison.adversarial import Case, cases
+from twinml.comparison.answers import Answers, Reference, Refusal, ask, latencies, recalculate
+from twinml.comparison.environment import Package, differing, installed, pinned
+from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side, judge
+from twinml.comparison.page import write
+
+__all__ = [
+    "CAUSES",
+    "Answers",
+    "Case",
+    "Comparison",
+    "Difference",
+    "Package",
+    "Reference",
+    "Refusal",
+    "Side",
+    "ask",
+    "cases",
+    "differing",
+    "installed",
+    "judge",
+    "latencies",
+    "pinned",
+    "recalculate",
+    "write",
+]

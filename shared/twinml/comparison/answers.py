@@ -1,0 +1,193 @@
+"""What an endpoint, or the model itself, answers to the rows of a comparison.
+
+Rows are asked in chunks, and the model is asked in the same chunks: a server reads a request
+as a whole, and the last bit of a matrix product may depend on its height.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.comparison.parsing import Changed, changed_cells, read_as_pandas
+from twinml.contract import Contract, parse
+from twinml.endpoint import Endpoint, request_body
+from twinml.errors import EndpointError, PayloadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from twinml.model import Scorer
+
+__all__ = ["Answers", "Reference", "Refusal", "ask", "latencies", "recalculate"]
+
+Row = Mapping[str, Any]
+Floats = NDArray[np.float64]
+
+# An answer of the server to this input: Azure gives 424 for a script that failed. Any other
+# status (no permission, too busy, not there) is no answer to a row, and ends the comparison.
+REFUSALS = frozenset({400, 413, 415, 422, 424, 500})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row that was not scored: the status and the server's words."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers by row.
+
+    Attributes
+    ----------
+    labels
+        ``None`` where the row was refused.
+    probabilities
+        Shape (n_rows, n_classes), NaN where the row was refused.
+    refusals
+        By row.
+    seconds
+        Of each request, labels and probabilities alike; empty for the model itself.
+    """
+
+    labels: list[Any]
+    probabilities: Floats = field(repr=False)
+    refusals: Mapping[int, Refusal] = field(default_factory=dict)
+    seconds: tuple[float, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the model itself answers to the rows as sent, and as ``read_json`` reads them."""
+
+    exact: Answers
+    parsed: Answers
+    changed: tuple[Changed, ...]
+
+
+def chunked(rows: Sequence[Row], size: int, alone_from: int) -> Iterator[tuple[int, list[Row]]]:
+    """Yield the first position and the rows of each chunk; from ``alone_from`` on one by one."""
+    for start in range(0, alone_from, size):
+        yield start, list(rows[start : min(start + size, alone_from)])
+    for start in range(alone_from, len(rows)):
+        yield start, [rows[start]]
+
+
+def ask(
+    endpoint: Endpoint,
+    rows: Sequence[Row],
+    n_classes: int,
+    *,
+    size: int,
+    alone_from: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Answers:
+    """Score ``rows`` with an endpoint, labels and probabilities.
+
+    Parameters
+    ----------
+    size
+        Rows in a request.
+    alone_from
+        Rows from this position on are sent one by one, because some may be refused.
+    progress
+        Told how many rows are done.
+
+    Raises
+    ------
+    EndpointError
+        The endpoint refused a whole request of ordinary rows, or did not answer.
+    """
+    labels: list[Any] = [None] * len(rows)
+    probabilities = np.full((len(rows), n_classes), np.nan)
+    refusals: dict[int, Refusal] = {}
+    seconds: list[float] = []
+    for start, chunk in chunked(rows, size, alone_from):
+        began = time.perf_counter()
+        try:
+            given = endpoint.score(chunk)
+            seconds.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            shares = np.asarray(endpoint.score_proba(chunk), dtype=np.float64)
+            seconds.append(time.perf_counter() - began)
+        except EndpointError as error:
+            if error.status not in REFUSALS or start < alone_from:
+                raise
+            refusals[start] = Refusal(error.status, error.message)
+        else:
+            if shares.shape != (len(chunk), n_classes):
+                raise EndpointError(
+                    f"{endpoint.scoring_uri} answered probabilities of shape {shares.shape}, "
+                    f"expected {(len(chunk), n_classes)}",
+                    hint="Its model must take params={'method': 'predict_proba'}.",
+                    status=502,
+                )
+            labels[start : start + len(chunk)] = given
+            probabilities[start : start + len(chunk)] = shares
+        progress(start + len(chunk))
+    return Answers(labels, probabilities, refusals, tuple(seconds))
+
+
+def recalculate(
+    model: Scorer, contract: Contract, rows: Sequence[Row], *, size: int, alone_from: int
+) -> Reference:
+    """Score ``rows`` with the model in this process, in the chunks of ``ask``."""
+    changed: list[Changed] = []
+
+    def exact(start: int, chunk: list[Row]) -> pd.DataFrame:
+        body = request_body(chunk, dialect="input_data")
+        return parse(contract, body, content_type="application/json", route="score").frame()
+
+    def parsed(start: int, chunk: list[Row]) -> pd.DataFrame:
+        frame = read_as_pandas(contract, chunk)
+        changed.extend(changed_cells(contract, chunk, frame, start))
+        return frame
+
+    answers = []
+    for frame_of in (exact, parsed):
+        labels: list[Any] = [None] * len(rows)
+        probabilities = np.full((len(rows), len(contract.classes)), np.nan)
+        refusals: dict[int, Refusal] = {}
+        for start, chunk in chunked(rows, size, alone_from):
+            try:
+                # Extremes are sent on purpose; a server does not answer with warnings either.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    frame = frame_of(start, chunk)
+                    given = model.predict(frame)
+                    shares = model.predict_proba(frame)
+            except (PayloadError, ValueError, TypeError, OverflowError) as error:
+                refusals |= {start + n: Refusal(400, str(error)) for n in range(len(chunk))}
+            else:
+                labels[start : start + len(chunk)] = np.asarray(given).tolist()
+                probabilities[start : start + len(chunk)] = shares
+        answers.append(Answers(labels, probabilities, refusals))
+    return Reference(answers[0], answers[1], tuple(changed))
+
+
+def latencies(
+    endpoints: Sequence[Endpoint], rows: Sequence[Row], repeats: int
+) -> list[tuple[float, ...]]:
+    """Return the milliseconds of single-row requests by endpoint, asked in turn.
+
+    Taking turns lets whatever else the machine does fall on all of them alike. The first
+    request of each opens its connection and is left out.
+    """
+    taken: list[list[float]] = [[] for _ in endpoints]
+    for number in range(repeats + 1):
+        row = [rows[number % len(rows)]]
+        for endpoint, mine in zip(endpoints, taken, strict=True):
+            began = time.perf_counter()
+            endpoint.score(row)
+            if number:
+                mine.append(1000 * (time.perf_counter() - began))
+    return [tuple(mine) for mine in taken]
