@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,35 @@ def three_classes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "segments.csv"
     make_table(classes=3).to_csv(path, index=False, lineterminator="\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model directory as training makes it, with what describes its training rows.
+
+    Two boosted learners and a forest vote on the columns of ``make_table``.
+    """
+    from twinml import model
+    from twinml.contract import Contract
+    from twinml.training.ensemble import Vote
+    from twinml.training.learners import LEARNERS
+    from twinml.training.recipe import Recipe
+
+    table = make_table(1500, seed=3)
+    features, labels = table.drop(columns="y"), table["y"]
+    configs = {
+        "LightGBM": {"n_estimators": 15, "num_leaves": 8, "min_child_samples": 5},
+        "XGBoost": {"n_estimators": 15, "max_leaves": 8},
+        "RandomForest": {"n_estimators": 10},
+    }
+    members = {one.name: (one, configs[one.name]) for one in LEARNERS if one.name in configs}
+    truth = (labels == "yes").to_numpy().astype(np.int64)
+    fitted = Recipe(members, 2, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+    vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
+    pipeline = fitted.pipeline(vote, np.array(["no", "yes"]), 0.4)
+    contract = Contract.from_frame(features, labels, name="customers")
+    directory = tmp_path_factory.mktemp("described") / "model"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
+        model.save(pipeline, contract, directory, training_rows=table)
+    return directory

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from twinml.endpoint import Endpoint
 from twinml.errors import NotFound, PlatformError, UsageError
@@ -41,6 +41,7 @@ from twinml_local.server.watch import KEYS_FILE, WorkerReport, reports
 
 __all__ = [
     "client",
+    "configure",
     "delete",
     "deploy",
     "info",
@@ -201,6 +202,36 @@ def set_traffic(
         if after != state:
             control.change(_folder(name), after)
         return _info(_folder(name), after)
+
+
+def configure(name: str, **changes: Any) -> EndpointInfo:
+    """Change settings of an endpoint; a server that runs follows them, or starts anew.
+
+    Parameters
+    ----------
+    changes
+        Fields of ``ServerSettings``. What belongs to the process (workers, threads, drain time,
+        what is collected and for how long) needs a restart: requests in flight are answered,
+        those that come in the second or two until it is back are not.
+
+    Raises
+    ------
+    NotFound
+        There is no such endpoint.
+    UsageError
+        A value is out of range.
+    """
+    with _lock():
+        state, folder = _state(name), _folder(name)
+        after = replace(state, settings=replace(state.settings, **changes))
+        if after.settings.of_process == state.settings.of_process:
+            if after != state:
+                control.change(folder, after)
+        elif control.end(folder):
+            control.start(folder, after, taken=_ports(but=name))
+        else:
+            write_state(folder, after)
+        return _info(folder, read_state(folder))
 
 
 def start(name: str) -> EndpointInfo:

@@ -148,6 +148,22 @@ class LocalPlatform:
         endpoints.info(endpoint)  # NotFound if there is none
         return summarize(home() / "endpoints" / endpoint, since, endpoint=endpoint)
 
+    def collect(self, endpoint: str, rate: float) -> None:
+        """Keep inputs and outputs of this share of the requests, 0 to 1, from now on."""
+        # Refuses a rate out of range before anything is changed.
+        from twinml_local.telemetry import TelemetrySettings
+
+        endpoints.configure(
+            endpoint, collect_rate=TelemetrySettings(collect_rate=rate).collect_rate
+        )
+
+    def collected(self, endpoint: str) -> Path:
+        """Return the folder that holds what was kept; it may not be there yet."""
+        endpoints.info(endpoint)  # NotFound if there is none
+        from twinml_local.telemetry.collector import FOLDER
+
+        return home() / "endpoints" / endpoint / FOLDER
+
     def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
         """Publish a pipeline behind its own REST endpoint; unchanged keeps its version."""
         from twinml.pipeline.definition import PipelineDefinition

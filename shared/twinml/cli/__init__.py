@@ -29,6 +29,8 @@ VERBS: dict[str, str] = {
     "logs": "Print the logs of an endpoint.",
     "metrics": "Show requests, durations and drift of an endpoint.",
     "benchmark": "Measure latency and throughput of an endpoint.",
+    "collect": "Keep inputs and outputs of an endpoint, for drift and A/B tests.",
+    "drift": "Compare collected traffic with the training rows.",
     "abtest": "Compare two models on labelled rows.",
     "probe": "Send out-of-distribution rows and see how predictions move.",
     "compare": "Check that two endpoints predict alike.",

@@ -1,9 +1,10 @@
-"""Which contract a probe goes by, and the options that name an endpoint."""
+"""Which model a verb goes by, and the options that name an endpoint."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from twinml.errors import UsageError
 if TYPE_CHECKING:
     from twinml.contract import Contract
 
-__all__ = ["contract_of", "endpoint_options"]
+__all__ = ["contract_of", "endpoint_options", "model_directory"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,8 +51,28 @@ def contract_of(
     """
     from twinml.model import load_contract
 
+    with model_directory(platform_name, endpoint_name, deployment, url, model) as directory:
+        return load_contract(directory)
+
+
+@contextmanager
+def model_directory(
+    platform_name: str,
+    endpoint_name: str | None,
+    deployment: str | None,
+    url: str | None,
+    model: str | None,
+) -> Iterator[Path]:
+    """Give the directory of a model that is one, is registered, or is deployed.
+
+    Raises
+    ------
+    UsageError
+        Nothing tells which model it is.
+    """
     if model is not None and Path(model).is_dir():
-        return load_contract(Path(model))
+        yield Path(model)
+        return
     if model is None and url is not None:
         raise UsageError(
             "a URL does not tell the model's contract",
@@ -62,8 +83,7 @@ def contract_of(
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        directory = tracking.download(tracking.resolve(reference).uri, Path(scratch) / "model")
-        return load_contract(directory)
+        yield tracking.download(tracking.resolve(reference).uri, Path(scratch) / "model")
 
 
 def deployed_model(platform_name: str, name: str | None, deployment: str | None) -> str:

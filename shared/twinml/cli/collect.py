@@ -1,0 +1,58 @@
+"""``twinml collect``: keep what an endpoint is asked and answers."""
+
+from __future__ import annotations
+
+import click
+
+from twinml.cli._collected import collecting
+from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoints import endpoint_option, meant
+from twinml.errors import NotFound
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Keep inputs and outputs of an endpoint.")
+@endpoint_option
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    help="Share of the requests to keep from now on; 0 ends it. Without it: show what there is.",
+)
+@on_option
+@json_option
+@errors_in_one_line
+def command(
+    endpoint_name: str | None, rate: float | None, platform_name: str, as_json: bool
+) -> None:
+    """Keep inputs and outputs of requests, in Azure ML's layout, readable by you alone.
+
+    A change restarts the endpoint's server: requests in flight are answered.
+
+    For example: twinml collect --rate 1
+    """
+    from twinml.collected import read
+    from twinml.platform import load
+
+    platform = collecting(platform_name)
+    name = meant(load(platform_name), endpoint_name)
+    if rate is not None:
+        platform.collect(name, rate)
+    folder = platform.collected(name)
+    try:
+        traffic = read(folder)
+        requests, n_rows = len(traffic.requests), traffic.n_rows
+    except NotFound:
+        requests = n_rows = 0
+    said = "" if rate is None else f"keeps {rate:.0%} of its requests from now on; "
+    emit(
+        {
+            "endpoint": name,
+            "folder": str(folder),
+            "rate": rate,
+            "requests": requests,
+            "rows": n_rows,
+        },
+        as_json=as_json,
+        text=f"{name} {said}{requests:,} requests with {n_rows:,} rows collected in {folder}",
+    )
