@@ -6,7 +6,11 @@
     listen     granian, or waitress where there is none
     worker     what a worker process does before it serves
     watch      follows the folder: new models, traffic and keys without a restart
-    app        routes, keys, headers, errors
+    lane       the usual scoring request, before Flask
+    app        scoring routes, errors
+    service    what both do: ids, keys, choice, scoring, headers, notes
+    service_routes  health, readiness, documents
+    replies    errors as JSON
     documents  OpenAPI
     query      GET /score
     cors       pages of other origins

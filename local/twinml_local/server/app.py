@@ -22,51 +22,25 @@ is not a prediction is answered in the one JSON shape of ``twinml.errors``.
 
 from __future__ import annotations
 
-import hmac
-import json
-import random
-import threading
-import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version as installed_version
-from typing import Any, Literal
 
 from flask import Flask, Response, g, request
-from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from twinml import __version__
-from twinml.contract import parse, render
+from twinml.contract import Route
 from twinml.errors import TwinmlError
-from twinml_local.server.cors import headers as cors_headers
-from twinml_local.server.deployment import Deployment, Serving, mirrored
-from twinml_local.server.documents import document
+from twinml_local.server.deployment import Serving
+from twinml_local.server.lane import EXCHANGE
 from twinml_local.server.log import RequestLog
-from twinml_local.server.mirror import Copy, Mirror, record_scored
+from twinml_local.server.mirror import Mirror
 from twinml_local.server.query import body_from_query
+from twinml_local.server.replies import error_response, json_response, key_refused
+from twinml_local.server.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
+from twinml_local.server.service_routes import service_routes
 from twinml_local.telemetry import Recorder
 
-__all__ = ["create_app"]
-
-DEPLOYMENT_HEADER = "azureml-model-deployment"
-# Asked every few seconds by whoever watches: no telemetry of that.
-PROBES = frozenset({"/", "/health", "/ping", "/ready", "/metrics"})
-LONGEST_ID = 100  # characters, as Azure ML's server has it
-LONGEST_PATH = 200  # characters of a path that an error repeats
-SWAGGER_VERSIONS: Mapping[str, Literal["2", "3", "3.1"]] = {"2": "2", "3": "3", "3.1": "3.1"}
-
-# MLflow's names where it has one.
-ERROR_CODES = {
-    400: "BAD_REQUEST",
-    401: "UNAUTHENTICATED",
-    404: "ENDPOINT_NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    413: "REQUEST_LIMIT_EXCEEDED",
-    415: "UNSUPPORTED_MEDIA_TYPE",
-    431: "REQUEST_HEADER_TOO_LARGE",
-}
+__all__ = ["app_of", "create_app"]
 
 
 def create_app(
@@ -76,7 +50,7 @@ def create_app(
     mirror: Mirror | None = None,
     recorder: Recorder | None = None,
 ) -> Flask:
-    """Return the WSGI app of an endpoint.
+    """Return the Flask app of an endpoint, without the lane before it.
 
     Parameters
     ----------
@@ -90,237 +64,102 @@ def create_app(
     recorder
         Takes telemetry; ``None`` records nothing. The caller closes it.
     """
-    endpoint = serving().endpoint
-    turns = threading.BoundedSemaphore(serving().settings.threads)
-    server_version = f"twinml/{__version__}"
-    documents: dict[tuple[str, str], bytes] = {}
+    return app_of(ScoringService(serving, log=log, mirror=mirror, recorder=recorder))
 
+
+def app_of(service: ScoringService) -> Flask:
+    """Return the Flask app around ``service``."""
     app = Flask(__name__, static_folder=None)
+    _add_scoring(app, service)
+    for blueprint in service_routes(service.endpoint):
+        app.register_blueprint(blueprint)
+    _add_frame(app, service)
+    _add_errors(app, service)
+    return app
 
-    def refuse_without_key(keys: Sequence[str]) -> Response | None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        offered = given.strip().encode() if scheme.lower() == "bearer" else b""
-        # Every key is compared, and in constant time: an answer's timing says nothing.
-        matches = [hmac.compare_digest(offered, key.encode()) for key in keys]
-        if any(matches):
-            return None
-        refusal = error_response(
-            401,
-            "the key is missing" if not offered else "the key is wrong",
-            hint="Send a key of the endpoint as the header 'Authorization: Bearer KEY'.",
-        )
-        refusal.headers["WWW-Authenticate"] = f'Bearer realm="{endpoint}"'
-        return refusal
 
-    def body_and_type(deployment: Deployment, limit: int) -> tuple[bytes, str | None]:
+def _add_scoring(app: Flask, service: ScoringService) -> None:
+    """Add the routes that predict."""
+
+    def predictions(route: Route) -> Response:
+        exchange: Exchange = g.exchange
+        if exchange.error is not None:
+            raise exchange.error
+        refusal = exchange.refusal()
+        if refusal is not None:
+            return key_refused(refusal, service.endpoint)
+        deployment = exchange.choose()
         if request.method in ("GET", "HEAD"):
             arguments = request.args.items(multi=True)
-            return body_from_query(deployment.contract, arguments), "application/json"
+            body, content_type = body_from_query(deployment.contract, arguments), "application/json"
+            return reply(exchange, route, body, content_type)
         body = request.get_data(cache=False)
-        if len(body) > limit:
+        if len(body) > exchange.serving.settings.max_body_bytes:
             raise RequestEntityTooLarge
-        return body, request.headers.get("Content-Type")
+        return reply(exchange, route, body, request.headers.get("Content-Type"))
 
-    def predictions(route: Literal["score", "invocations"]) -> Response:
-        now: Serving = g.serving
-        refusal = refuse_without_key(now.keys)
-        if refusal is not None:
-            return refusal
-        wanted = request.headers.get(DEPLOYMENT_HEADER)
-        deployment = now.chosen(wanted, random.random())  # noqa: S311 - traffic, not a secret
-        g.deployment, g.model, g.contract = deployment.name, deployment.model, deployment.contract
-        body, content_type = body_and_type(deployment, now.settings.max_body_bytes)
-        if mirror is not None and now.mirror and wanted is None:
-            point = random.random()  # noqa: S311 - as above
-            name = mirrored(now.mirror, tuple(now.deployments), point=point)
-            if name is not None:
-                g.copy = Copy(
-                    now.deployments[name],
-                    body,
-                    content_type,
-                    route,
-                    g.request_id,
-                    now.settings.max_rows,
-                )
-        g.function_failed = False
-        # Bodies are read before this line: a slow client waits for nobody's turn.
-        with turns:
-            started = time.perf_counter()
-            try:
-                scoring = parse(
-                    deployment.contract,
-                    body,
-                    content_type=content_type,
-                    route=route,
-                    max_rows=now.settings.max_rows,
-                )
-                labels, probabilities = deployment.predict(scoring)
-                reply = render(deployment.contract, scoring, labels, probabilities)
-            except Exception as error:
-                g.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
-                raise
-            finally:
-                g.function_ms = (time.perf_counter() - started) * 1e3
-        g.n_rows = scoring.n_rows
-        if recorder is not None:
-            record_scored(recorder, deployment, scoring, labels, probabilities, g.request_id)
-        return Response(reply, mimetype="application/json")
+    def reply(exchange: Exchange, route: Route, body: bytes, content_type: str | None) -> Response:
+        scored = service.score(exchange, route, body, content_type)
+        return Response(scored, mimetype="application/json")
 
-    @app.get("/score")
-    @app.post("/score")
-    def score() -> Response:
-        return predictions("score")
-
-    @app.post("/invocations")
-    def invocations() -> Response:
-        return predictions("invocations")
-
-    @app.get("/")
-    def alive() -> Response:
-        return Response("Healthy", mimetype="text/html")
-
-    @app.get("/ping")
-    @app.get("/health")
-    def health() -> Response:
-        return Response("\n", mimetype="application/json")
-
-    @app.get("/version")
-    def mlflow_version() -> Response:
-        return Response(installed_version("mlflow"), mimetype="text/html")
-
-    @app.get("/ready")
-    def ready() -> Response:
-        now: Serving = g.serving
-        loaded = {
-            name: {"model": deployment.model, "digest": deployment.digest}
-            for name, deployment in now.deployments.items()
-        }
-        return json_response(
-            {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic},
-            200 if loaded else 503,
-        )
-
-    @app.get("/swagger.json")
-    def swagger() -> Response:
-        # Azure ML's server, too, answers with version 2 unless asked for another.
-        asked = request.args.get("version", "2")
-        version = SWAGGER_VERSIONS.get(asked)
-        if version is None:
-            return error_response(
-                404,
-                f"Swagger version [{asked[:20]}] is not supported",
-                hint=f"Supported: {', '.join(SWAGGER_VERSIONS)}.",
-            )
-        now: Serving = g.serving
-        # Of several deployments the one with the most traffic is documented.
-        heaviest = max(now.deployments, key=lambda name: now.traffic.get(name, 0), default=None)
-        contract = now.chosen(request.headers.get(DEPLOYMENT_HEADER, heaviest), 0.0).contract
-        key = contract.digest, version
-        if key not in documents:
-            documents[key] = document(contract, version, title=endpoint)
-        return Response(documents[key], mimetype="application/json")
-
-    app.register_blueprint(
-        get_swaggerui_blueprint(
-            "/docs",
-            "../swagger.json?version=3",
-            config={
-                "app_name": f"{endpoint} - twinml",
-                # Both would otherwise name an address outside: an online validator, and
-                # one taken from the Host header.
-                "validatorUrl": None,
-                "oauth2RedirectUrl": None,
-            },
-        )
+    app.add_url_rule("/score", "score", partial(predictions, "score"), methods=["GET", "POST"])
+    app.add_url_rule(
+        "/invocations", "invocations", partial(predictions, "invocations"), methods=["POST"]
     )
+
+
+def _add_frame(app: Flask, service: ScoringService) -> None:
+    """Add what comes before and after every request."""
 
     @app.before_request
     def begin() -> Response | None:
-        g.started = time.perf_counter()
-        g.serving = serving()
-        g.deployment = None
+        # The lane may have begun with this request.
+        exchange: Exchange = request.environ.get(EXCHANGE) or service.begin(request.environ)
+        g.exchange = exchange
+        settings = exchange.serving.settings
         # One more than is allowed: a body without a declared length is cut off at this length
         # without a word, and what was cut must not pass for whole.
-        request.max_content_length = g.serving.settings.max_body_bytes + 1
-        g.request_id = str(uuid.uuid4())
-        for name in ("x-request-id", "x-ms-request-id", "x-ms-client-request-id"):
-            if len(request.headers.get(name, "")) > LONGEST_ID:
-                return error_response(431, f"{name} must not exceed {LONGEST_ID} characters")
-        g.request_id = request.headers.get("x-request-id") or g.request_id
-        closed = request.path.startswith(("/swagger.json", "/docs"))
-        if closed and g.serving.settings.documents_need_key:
-            return refuse_without_key(g.serving.keys)
+        request.max_content_length = settings.max_body_bytes + 1
+        overlong = exchange.overlong_id
+        if overlong is not None:
+            return error_response(431, f"{overlong} must not exceed {LONGEST_ID} characters")
+        if settings.documents_need_key and request.path.startswith(("/swagger.json", "/docs")):
+            refusal = exchange.refusal()
+            if refusal is not None:
+                return key_refused(refusal, service.endpoint)
         return None
 
     @app.after_request
     def finish(response: Response) -> Response:
-        headers = response.headers
-        headers["x-ms-server-version"] = server_version
-        headers["x-request-id"] = g.request_id
-        earlier_id = request.headers.get("x-ms-request-id", "")
-        client_id = request.headers.get("x-ms-client-request-id", "")
-        if response.status_code != 431:
-            headers["x-ms-request-id"] = earlier_id or client_id or g.request_id
-            if client_id:
-                headers["x-ms-client-request-id"] = client_id
-            if "TraceId" in request.headers:
-                headers["TraceId"] = request.headers["TraceId"][:LONGEST_ID]
-        if g.deployment is not None:
-            headers[DEPLOYMENT_HEADER] = g.deployment
-        if "function_ms" in g:
-            headers["x-ms-run-function-failed"] = str(g.function_failed)
-            headers["x-ms-run-fn-exec-ms"] = f"{g.function_ms:.3f}"
-        origins = g.serving.settings.cors_origins
-        if origins:
-            headers.extend(
-                cors_headers(origins, request.method, request.headers, headers.get("Allow", ""))
-            )
-        if "copy" in g and mirror is not None:
+        exchange: Exchange = g.exchange
+        headers, status = response.headers, response.status_code
+        methods = headers.get("Allow", "")
+        for name, value in service.headers(exchange, status, methods=methods):
+            headers.add(name, value)
+        mirror = service.mirror(exchange)
+        if mirror is not None:
             # The reply first; closing comes after it.
-            response.call_on_close(partial(mirror.submit, g.copy))
-        milliseconds = (time.perf_counter() - g.started) * 1e3
-        if recorder is not None and request.path not in PROBES:
-            recorder.record_request(
-                f"{request.method} {request.url_rule}" if request.url_rule else "other",
-                request.path[:LONGEST_PATH],
-                response.status_code,
-                milliseconds,
-                operation_id=g.request_id,
-                deployment=g.deployment,
-                model=g.get("model"),
-                rows=g.get("n_rows"),
-                scoring_ms=g.get("function_ms"),
-                client_request_id=client_id[:LONGEST_ID] or None,
-            )
-        if log is not None:
-            log.request(
-                g.deployment,
-                request.method,
-                request.path,
-                response.status_code,
-                milliseconds,
-                None if response.is_streamed else response.calculate_content_length(),
-            )
+            response.call_on_close(mirror)
+        service.end(
+            exchange,
+            None if request.url_rule is None else str(request.url_rule),
+            request.path,
+            status,
+            None if response.is_streamed else response.calculate_content_length(),
+        )
         return response
 
-    def record(error: Exception) -> None:
-        if recorder is not None:
-            recorder.record_exception(
-                error,
-                operation_id=g.request_id,
-                deployment=g.deployment,
-                contract=g.get("contract"),
-                handled=isinstance(error, TwinmlError),
-            )
+
+def _add_errors(app: Flask, service: ScoringService) -> None:
+    """Add what answers when something is refused or fails."""
 
     @app.errorhandler(TwinmlError)
     def refused(error: TwinmlError) -> Response:
-        if error.status != 500:
-            record(error)
         # Status 500 is ours to mend, and its words may name paths of this machine.
-        return (
-            failed(error) if error.status == 500 else json_response(error.to_dict(), error.status)
-        )
+        if error.status == 500:
+            return failed(error)
+        service.record(g.exchange, error)
+        return json_response(error.to_dict(), error.status)
 
     @app.errorhandler(HTTPException)
     def not_served(error: HTTPException) -> Response | HTTPException:
@@ -330,7 +169,7 @@ def create_app(
         if isinstance(error, RequestEntityTooLarge):
             return error_response(
                 413,
-                f"the body is larger than {g.serving.settings.max_body_bytes} bytes",
+                f"the body is larger than {g.exchange.serving.settings.max_body_bytes} bytes",
                 hint="Send the rows in smaller chunks.",
             )
         if status == 404:
@@ -346,30 +185,15 @@ def create_app(
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        record(error)
-        if log is not None:
-            log.failure(g.deployment, g.request_id, error)
+        exchange: Exchange = g.exchange
+        service.record(exchange, error)
+        service.log_failure(exchange, error)
         return json_response(
             {
                 "error_code": "INTERNAL_ERROR",
                 "message": "scoring failed",
                 "hint": "The endpoint's log has the reason under this request id: twinml logs.",
-                "request_id": g.request_id,
+                "request_id": exchange.request_id,
             },
             500,
         )
-
-    return app
-
-
-def error_response(status: int, message: str, *, hint: str | None = None) -> Response:
-    """Return an error that is no ``TwinmlError`` in the shape of one."""
-    shape = {"error_code": ERROR_CODES.get(status, "INTERNAL_ERROR"), "message": message}
-    if hint:
-        shape["hint"] = hint
-    return json_response(shape, status)
-
-
-def json_response(shape: Mapping[str, Any], status: int = 200) -> Response:
-    """Return ``shape`` as a JSON response."""
-    return Response(json.dumps(shape), status, mimetype="application/json")

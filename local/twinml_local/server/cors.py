@@ -8,11 +8,13 @@ and port) or ``*``. Without it no header is sent, and browsers refuse.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from werkzeug.datastructures import Headers
-
 from twinml.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["allowed_origin", "headers", "read_origins"]
 
@@ -85,33 +87,34 @@ def allowed_origin(origins: Sequence[str], origin: str) -> str | None:
     return None
 
 
-def headers(origins: Sequence[str], method: str, request: Headers, methods: str) -> dict[str, str]:
+def headers(
+    origins: Sequence[str], environ: WSGIEnvironment, methods: str
+) -> list[tuple[str, str]]:
     """Return the headers that a reply carries because of the request's origin.
 
     Parameters
     ----------
     origins
         As ``read_origins`` returns them.
-    method, request
-        The request's method and headers.
+    environ
+        The request, as WSGI has it.
     methods
         The route's methods, for a preflight request.
     """
     if not origins:
-        return {}
+        return []
     # A cache must not hand one origin's reply to another.
-    reply = {} if "*" in origins else {"Vary": "Origin"}
-    origin = request.get("Origin")
+    reply = [] if "*" in origins else [("Vary", "Origin")]
+    origin = environ.get("HTTP_ORIGIN")
     allowed = None if origin is None else allowed_origin(origins, origin)
     if allowed is None:
         return reply
-    reply |= {"Access-Control-Allow-Origin": allowed, "Access-Control-Expose-Headers": EXPOSED}
-    if method == "OPTIONS" and "Access-Control-Request-Method" in request:
-        reply |= {
-            "Access-Control-Allow-Methods": methods,
-            "Access-Control-Allow-Headers": request.get(
-                "Access-Control-Request-Headers", "authorization, content-type"
-            ),
-            "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
-        }
+    reply.append(("Access-Control-Allow-Origin", allowed))
+    reply.append(("Access-Control-Expose-Headers", EXPOSED))
+    preflight = "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    if preflight and environ["REQUEST_METHOD"] == "OPTIONS":
+        asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "authorization, content-type")
+        reply.append(("Access-Control-Allow-Methods", methods))
+        reply.append(("Access-Control-Allow-Headers", asked))
+        reply.append(("Access-Control-Max-Age", str(PREFLIGHT_SECONDS)))
     return reply

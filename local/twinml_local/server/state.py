@@ -63,6 +63,9 @@ class ServerSettings:
         Share of the requests, 0 to 1, whose inputs and outputs are written to files.
     retention_days
         Age from which telemetry and collected files go.
+    lane
+        Whether usual scoring requests pass by Flask (``twinml_local.server.lane``); the
+        replies are the same.
     """
 
     max_body_bytes: int = 100 * 1024 * 1024
@@ -74,6 +77,7 @@ class ServerSettings:
     cors_origins: tuple[str, ...] = ()
     collect_rate: float = 0.0
     retention_days: int = 30
+    lane: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cors_origins", tuple(self.cors_origins))  # JSON has lists

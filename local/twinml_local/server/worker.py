@@ -12,13 +12,13 @@ from collections.abc import Callable
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from flask import Flask
-
 from twinml.errors import TwinmlError
 from twinml.settings import quiet_libraries
-from twinml_local.server.app import create_app
+from twinml_local.server.app import app_of
+from twinml_local.server.lane import Lane
 from twinml_local.server.log import RequestLog
 from twinml_local.server.mirror import Mirror
+from twinml_local.server.service import ScoringService
 from twinml_local.server.watch import Watcher
 from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint
 
@@ -27,7 +27,7 @@ __all__ = ["build_app", "start_worker"]
 PARENT_CHECK = 0.5  # seconds
 
 
-def build_app(directory: Path) -> tuple[Flask, Callable[[], None]]:
+def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
     """Return the app of the endpoint in ``directory`` with its models loaded, and what ends it.
 
     Raises
@@ -49,8 +49,10 @@ def build_app(directory: Path) -> tuple[Flask, Callable[[], None]]:
         settings=TelemetrySettings(collect_rate=settings.collect_rate),
         endpoint=watcher.serving.endpoint,
     )
-    mirror = Mirror(log, recorder)
-    app = create_app(watcher.current, log=log, mirror=mirror, recorder=recorder)
+    service = ScoringService(
+        watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
+    )
+    app = app_of(service)
     app.register_blueprint(blueprint(directory))
     watcher.start()
 
@@ -59,10 +61,10 @@ def build_app(directory: Path) -> tuple[Flask, Callable[[], None]]:
         recorder.close()
         log.close()
 
-    return app, close
+    return Lane(app, service), close
 
 
-def start_worker(directory: str) -> Flask:
+def start_worker(directory: str) -> Lane:
     """Load the app in a worker process of granian; if it cannot be loaded, end the server."""
     parent = os.getppid()
     try:

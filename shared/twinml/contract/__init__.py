@@ -18,7 +18,7 @@ asked for.
 
 from twinml.contract._example import example, example_csv
 from twinml.contract._openapi import openapi
-from twinml.contract._parse import parse
+from twinml.contract._parse import Route, parse
 from twinml.contract._render import render
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Column, Contract
@@ -26,6 +26,7 @@ from twinml.contract._schema import Column, Contract
 __all__ = [
     "Column",
     "Contract",
+    "Route",
     "ScoringRequest",
     "example",
     "example_csv",
