@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flaml import tune
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 from sklearn.ensemble import (
@@ -27,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from xgboost import XGBClassifier
 
 from twinml.errors import UsageError
+from twinml.training.flaml_without_spark import tune
 from twinml.training.preprocessing import linear_features
 
 __all__ = ["LEARNERS", "Learner", "Shape", "installed", "select"]

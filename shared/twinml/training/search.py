@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from flaml import CFO
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
+from twinml.training.flaml_without_spark import CFO
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
