@@ -54,11 +54,30 @@ def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append each exchange with the management plane as a JSON line, without secrets.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="How many jobs run at once; others wait.",
+)
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="Serve MLflow's /logged-models, which the real service answers with 404.",
+)
 @click.option("--routes", is_flag=True, help="List the routes and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the variables as one JSON object.")
 @click.option("-v", "--verbose", is_flag=True, help="Log each request.")
 def main(
-    directory: Path, port: int, record: Path | None, routes: bool, as_json: bool, verbose: bool
+    directory: Path,
+    port: int,
+    record: Path | None,
+    workers: int,
+    lenient: bool,
+    routes: bool,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Serve a stand-in for Azure Machine Learning on 127.0.0.1."""
     logging.basicConfig(
@@ -75,11 +94,13 @@ def main(
             raise click.ClickException(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error
-        _serve(directory, port, record, routes, as_json)
+        emulator = Emulator(directory, record=record, lenient=lenient)
+        _serve(emulator, directory, port, workers, routes, as_json)
 
 
-def _serve(directory: Path, port: int, record: Path | None, routes: bool, as_json: bool) -> None:
-    emulator = Emulator(directory, record=record)
+def _serve(
+    emulator: Emulator, directory: Path, port: int, workers: int, routes: bool, as_json: bool
+) -> None:
     try:
         if routes:
             for route in emulator.router.routes:
@@ -97,6 +118,7 @@ def _serve(directory: Path, port: int, record: Path | None, routes: bool, as_jso
         exported = variables(emulator.site, proxy.url, bundle)
         write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
         with proxy:
+            emulator.start(exported, workers=workers)
             _run(proxy, exported, as_json)
     finally:
         emulator.close()

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from azureml_emulator import tokens
 from azureml_emulator.actions import Actions
 from azureml_emulator.blobs import BlobStore
 from azureml_emulator.errors import ArmError, EmulatorError
+from azureml_emulator.jobs.plant import JobPlant
 from azureml_emulator.login import Login
 from azureml_emulator.management import Management
 from azureml_emulator.resources import ResourceStore
@@ -52,10 +53,17 @@ class Emulator:
         tokens, keys and secrets.
     operation_seconds
         How long a long-running operation takes.
+    lenient
+        Whether the gaps of the real MLflow tracking are filled.
     """
 
     def __init__(
-        self, directory: Path, *, record: Path | None = None, operation_seconds: float = 0.2
+        self,
+        directory: Path,
+        *,
+        record: Path | None = None,
+        operation_seconds: float = 0.2,
+        lenient: bool = False,
     ) -> None:
         self.site = Site.of(directory)
         self._store = ResourceStore(directory / "resources.sqlite")
@@ -64,6 +72,7 @@ class Emulator:
         workspaces = Workspaces(self.site, management, self._blobs)
         actions = Actions(self.site, management, self._blobs)
         workspaces.make_default()
+        self._plant = JobPlant(management, self._blobs, directory, lenient=lenient)
         self.router = Router(
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
@@ -71,6 +80,7 @@ class Emulator:
                 *Storage(self.site, self._blobs).routes(),
                 *workspaces.routes(),
                 *actions.routes(),
+                *self._plant.routes(),
                 *management.routes(),
             ]
         )
@@ -99,8 +109,21 @@ class Emulator:
             self._write_record(self._record, request, path, response)
         return response(environ, start_response)
 
+    def start(self, variables: Mapping[str, str], *, workers: int = 2) -> None:
+        """Begin to run jobs, those first that were left unfinished.
+
+        Parameters
+        ----------
+        variables
+            What points the code of jobs at this emulator.
+        workers
+            How many jobs run at once.
+        """
+        self._plant.start(variables, workers=workers)
+
     def close(self) -> None:
-        """Close the databases."""
+        """Interrupt running jobs, to go on at the next start, and close the databases."""
+        self._plant.close()
         self._store.close()
         self._blobs.close()
 

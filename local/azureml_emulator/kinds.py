@@ -155,7 +155,10 @@ def _text_values(properties: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _environment(draft: Draft) -> dict[str, Any]:
-    return {"osType": "Linux", **draft.properties, "environmentType": "UserCreated"}
+    # Only the service's own are "curated"; their names begin so, and users' may not.
+    curated = draft.id.split("/")[-3].lower().startswith("azureml-")
+    kind = "Curated" if curated else "UserCreated"
+    return {"osType": "Linux", **draft.properties, "environmentType": kind}
 
 
 def _model(draft: Draft) -> dict[str, Any]:

@@ -29,6 +29,7 @@ ENVELOPE = ("location", "tags", "sku", "kind", "identity")
 BUSY = {"Creating", "Updating", "Deleting"}
 
 CheckHook = Callable[[Draft], None]
+FindHook = Callable[[str, str, str | None], None]
 
 
 class Management:
@@ -48,10 +49,24 @@ class Management:
         self.site, self.store = site, store
         self._operation_seconds = operation_seconds
         self._checks: dict[str, CheckHook] = {}
+        self._finders: dict[str, FindHook] = {}
 
     def before_write(self, segment: str, check: CheckHook) -> None:
         """Have ``check`` look at each resource of a kind before it is stored."""
         self._checks[segment] = check
+
+    def before_read(self, segment: str, find: FindHook) -> None:
+        """Have ``find`` make what the service itself provides before it is looked for.
+
+        It gets the workspace's id, the asset's name and the version, if one was asked for.
+        """
+        self._finders[segment] = find
+
+    def _look(self, call: Call, segment: str) -> None:
+        find = self._finders.get(segment)
+        if find is not None:
+            workspace = self.require_workspace(call).id
+            find(workspace, call["name"], call.parameters.get("version"))
 
     def routes(self) -> list[Route]:
         """Return the table: the workspace, every declared kind, and operations."""
@@ -83,7 +98,7 @@ class Management:
 
     def _item_routes(self, kind: Kind, path: str) -> list[Route]:
         return [
-            self._route("GET", path, self._get),
+            self._route("GET", path, partial(self._get, kind)),
             self._route("PUT", path, partial(self._put, kind)),
             self._route("PATCH", path, partial(self._patch, kind)),
             self._route("DELETE", path, partial(self._delete, kind)),
@@ -132,9 +147,10 @@ class Management:
             raise not_found(resource_id)
         return resource
 
-    def _get(self, call: Call) -> Response:
+    def _get(self, kind: Kind, call: Call) -> Response:
         if self._is_workspace(call):
             return self.answer(self.require_workspace(call))
+        self._look(call, kind.segment)
         self.require_workspace(call)
         resource = self.store.get(call.path)
         if resource is None:
@@ -152,12 +168,17 @@ class Management:
         return self._page(call, self.store.list(collection))
 
     def _list_versions(self, kind: Kind, call: Call) -> Response:
+        self._look(call, kind.segment)
         asset = f"{self.require_workspace(call).id}/{kind.segment}/{call['name']}"
         return self._page(call, self.store.list(f"{asset}/versions"))
 
     def _page(self, call: Call, found: list[Resource]) -> Response:
         page = listing.page(found, call.query)
-        body: dict[str, Any] = {"value": [self.rendered(item) for item in page.items]}
+        return self.paged(call, [self.rendered(item) for item in page.items], page)
+
+    def paged(self, call: Call, rendered: list[dict[str, Any]], page: listing.Page) -> Response:
+        """Return a part of a list as an answer, with the address of the rest."""
+        body: dict[str, Any] = {"value": rendered}
         if page.next_token is not None:
             query = urlencode({**call.query, "$skip": page.next_token}, safe="$")
             body["nextLink"] = f"https://{ARM_HOST}{call.path}?{query}"
@@ -212,6 +233,51 @@ class Management:
         if not long_running:
             return self.answer(stored, status)
         return self.accepted(call, stored, "succeed", status)
+
+    def register(
+        self,
+        workspace: str,
+        segment: str,
+        name: str,
+        version: str | None,
+        properties: Mapping[str, Any],
+    ) -> Resource:
+        """Make a version of an asset on behalf of the service itself, such as a job's output.
+
+        Parameters
+        ----------
+        workspace
+            The workspace's ARM id.
+        version
+            ``None`` takes the next number.
+
+        Raises
+        ------
+        ArmError
+            The version is there and is another one, or something is missing.
+        """
+        kind = next(each for each in KINDS if each.segment == segment)
+        asset = f"{workspace}/{segment}/{name}"
+        with self.store.transaction():
+            if version is None:
+                container = self.store.get(asset)
+                version = str(container.properties["nextVersion"]) if container else "1"
+            resource_id = f"{asset}/versions/{version}"
+            sent = {"isAnonymous": False, "isArchived": False, **properties}
+            draft = Draft(
+                resource_id, version, {"properties": sent}, self.store.get(resource_id), self.site
+            )
+            check = self._checks.get(segment)
+            if check is not None:
+                check(draft)
+            filled = kind.checked(draft)
+            if kind.provisioned:
+                filled["provisioningState"] = "Succeeded"
+            stored, _ = self.store.put(
+                resource_id, {"type": _type_of(resource_id), "properties": filled}
+            )
+            self._number_versions(asset, kind)
+        return stored
 
     def _writable_id(self, kind: Kind, call: Call) -> str:
         """Return the id under which a request stores: with the workspace's own spelling."""

@@ -9,6 +9,7 @@ the process lived until then, because its end is looked up and not waited for.
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
     started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
 """
+
+_PREFIX = re.compile("/azureml(?::|%3a)")
 
 Effect = Literal["succeed", "delete", "none"]
 
@@ -102,7 +105,9 @@ class ResourceStore:
 
     def get(self, resource_id: str) -> Resource | None:
         """Return a resource, or ``None``."""
-        row = self._database.row("SELECT * FROM resources WHERE key = ?", [resource_id.lower()])
+        # Of ``azureml:bank@latest`` the SDK takes ``azureml:bank`` for the asset's name.
+        key = _PREFIX.sub("/", resource_id.lower())
+        row = self._database.row("SELECT * FROM resources WHERE key = ?", [key])
         return None if row is None else _resource(row)
 
     def put(self, resource_id: str, body: Mapping[str, Any]) -> tuple[Resource, bool]:

@@ -1,0 +1,1 @@
+"""Jobs: accepted over ARM, kept in SQLite, run as processes of this machine."""

@@ -1,0 +1,333 @@
+"""What a user does with jobs through the unmodified SDK, as a program.
+
+Prints one JSON object with what was seen; the tests look at that. The folder given has
+``src`` with the scripts that the jobs run.
+"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+TRAIN = """
+import argparse, os, pathlib, sys
+import mlflow
+
+parser = argparse.ArgumentParser()
+for name in ("--data", "--share", "--model", "--report", "--note", "--place"):
+    parser.add_argument(name)
+arguments = parser.parse_args()
+rows = pathlib.Path(arguments.data).read_text().splitlines()[1:]
+with mlflow.start_run() as run:
+    mlflow.log_metric("rows", len(rows))
+    mlflow.log_param("share", arguments.share)
+    mlflow.set_tag("colour", os.environ["COLOUR"])
+    for step in range(3):
+        mlflow.log_metric("loss", 1 / (step + 1), step=step)
+    pathlib.Path("note.txt").write_text("a note")
+    mlflow.log_artifact("note.txt", "notes")
+    with mlflow.start_run(nested=True, run_name="inner"):
+        mlflow.log_metric("depth", 2)
+pathlib.Path(arguments.model, "MLmodel").write_text("flavors: {}\\n")
+pathlib.Path(arguments.report).write_text(f"share {arguments.share}")
+pathlib.Path("outputs/made.txt").write_text("made")
+print("note is", arguments.note, "place is", arguments.place)
+print("run is", run.info.run_id == os.environ["AZUREML_RUN_ID"], file=sys.stderr)
+"""
+PACKAGE = """
+import sys, iniconfig
+print("python", sys.prefix, "iniconfig", iniconfig.__file__)
+"""
+FINISHED = ("Completed", "Failed", "Canceled")
+
+
+class Session:
+    """A client, and what it saw."""
+
+    def __init__(self, folder: Path) -> None:
+        from azure.ai.ml import MLClient
+        from azure.identity import DefaultAzureCredential
+
+        self.folder = folder
+        self.client = MLClient(
+            DefaultAzureCredential(),
+            os.environ["AZUREML_ARM_SUBSCRIPTION"],
+            os.environ["AZUREML_ARM_RESOURCEGROUP"],
+            os.environ["AZUREML_ARM_WORKSPACE_NAME"],
+            show_progress=False,
+        )
+        self.seen: dict[str, Any] = {}
+
+    def streamed(self, name: str) -> dict[str, str]:
+        """Return what ``jobs.stream`` prints, and its error if the job failed."""
+        from azure.ai.ml.exceptions import JobException
+
+        printed, error = io.StringIO(), ""
+        with contextlib.redirect_stdout(printed):
+            try:
+                self.client.jobs.stream(name)
+            except JobException as failure:
+                error = str(failure)
+        return {"text": printed.getvalue(), "error": error}
+
+    def ended(self, name: str) -> Any:
+        """Return a job once it has ended."""
+        while (job := self.client.jobs.get(name)).status not in FINISHED:
+            time.sleep(0.5)
+        return job
+
+    def refused(self, action: Any) -> str:
+        """Return the words of the refusal."""
+        from azure.core.exceptions import HttpResponseError
+
+        try:
+            action()
+        except HttpResponseError as error:
+            return f"{error.status_code} {error.message}"
+        raise AssertionError("the emulator agreed")
+
+
+def prepare(session: Session) -> None:
+    from azure.ai.ml.entities import AmlCompute, Data, Environment
+
+    client, folder = session.client, session.folder
+    client.compute.begin_create_or_update(
+        AmlCompute(name="cpu-cluster", size="STANDARD_DS3_V2", max_instances=2)
+    ).result()
+    table = folder / "table.csv"
+    table.write_text("a,b\n1,2\n3,4\n")
+    client.data.create_or_update(Data(name="table", type="uri_file", path=str(table)))
+    source = folder / "src"
+    source.mkdir()
+    (source / "train.py").write_text(TRAIN)
+    (source / "package.py").write_text(PACKAGE)
+    conda = {"dependencies": ["python=3.11", "pip", {"pip": ["iniconfig==2.0.0"]}]}
+    client.environments.create_or_update(
+        Environment(name="small", image="example/base:1", conda_file=conda)
+    )
+    broken = {"dependencies": ["python=3.11", {"pip": ["iniconfig==99.99.99"]}]}
+    client.environments.create_or_update(
+        Environment(name="broken", image="example/base:1", conda_file=broken)
+    )
+
+
+def run_command(session: Session) -> None:
+    from azure.ai.ml import Input, Output, command
+
+    client = session.client
+    job = command(
+        code=str(session.folder / "src"),
+        command=(
+            "python train.py --data ${{inputs.table}} --share ${{inputs.share}} "
+            "--model ${{outputs.model}} --report ${{outputs.report}} --place ${{inputs.place}} "
+            "$[[--note ${{inputs.note}}]]"
+        ),
+        inputs={
+            "table": Input(type="uri_file", path="azureml:table@latest"),
+            "share": 0.5,
+            "place": Input(
+                type="uri_folder",
+                path="azureml://datastores/workspaceblobstore/paths/some/where",
+                mode="direct",
+            ),
+        },
+        outputs={
+            "model": Output(type="mlflow_model", name="trained"),
+            "report": Output(
+                type="uri_file",
+                path="azureml://datastores/workspaceblobstore/paths/mine/report.txt",
+            ),
+        },
+        environment="AzureML-sklearn-1.5@latest",
+        environment_variables={"COLOUR": "green"},
+        compute="cpu-cluster",
+        experiment_name="commands",
+        display_name="Train",
+        tags={"from": "me"},
+    )
+    created = client.jobs.create_or_update(job)
+    streamed = session.streamed(created.name)
+    got = client.jobs.get(created.name)
+    client.jobs.download(created.name, download_path=session.folder / "down", all=True)
+    down = session.folder / "down"
+    model = client.models.get("trained", label="latest")
+    client.jobs.archive(created.name)
+    archived = [item.name for item in client.jobs.list()]
+    client.jobs.restore(created.name)
+    client.jobs.update(created.name, tags={"more": "1"}, display_name="Trained")
+    updated = client.jobs.get(created.name)
+    session.seen["command"] = {
+        "name": created.name,
+        "first": created.status,
+        "streamed": streamed,
+        "status": got.status,
+        "tags": got.tags,
+        "report_path": got.outputs["report"].path,
+        "files": {
+            path.relative_to(down).as_posix(): path.read_text()
+            for path in down.rglob("*")
+            if path.is_file()
+        },
+        "model": [model.version, model.type, model.job_name, model.path],
+        "archived": archived,
+        "restored": [item.name for item in client.jobs.list()],
+        "updated": [updated.display_name, updated.tags],
+        "services": client.jobs.show_services(created.name),
+    }
+
+
+def look_with_mlflow(session: Session) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    workspace = session.client.workspaces.get(session.client.workspace_name)
+    mlflow.set_tracking_uri(workspace.mlflow_tracking_uri)
+    name = session.seen["command"]["name"]
+    client = mlflow.MlflowClient()
+    run = client.get_run(name)
+    inner = mlflow.search_runs(
+        experiment_names=["commands"], filter_string="tags.mlflow.runName = 'inner'"
+    )
+    mlflow.set_experiment("outside")
+    with mlflow.start_run(run_name="mine") as mine:
+        mlflow.log_params({"a": 1})
+        mlflow.log_metrics({"b": 2.5})
+        mlflow.log_dict({"x": 1}, "folder/x.json")
+    folder = session.folder / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    client.log_artifacts(mine.info.run_id, str(folder), "model")
+    client.create_registered_model("by-mlflow", tags={"k": "v"})
+    version = client.create_model_version(
+        "by-mlflow", f"{mine.info.artifact_uri}/model", mine.info.run_id
+    )
+    arm = session.client.models.get("by-mlflow", version=version.version)
+    try:
+        client.create_logged_model(run.info.experiment_id)
+        gap = "none"
+    except MlflowException as error:
+        gap = str(error)
+    except Exception as error:
+        gap = f"{type(error).__name__}: {error}"
+    session.seen["mlflow"] = {
+        "metrics": run.data.metrics,
+        "params": run.data.params,
+        "colour": run.data.tags["colour"],
+        "status": run.info.status,
+        "history": [item.value for item in client.get_metric_history(name, "loss")],
+        "artifacts": sorted(item.path for item in client.list_artifacts(name)),
+        "note": Path(
+            mlflow.artifacts.download_artifacts(run_id=name, artifact_path="notes/note.txt")
+        ).read_text(),
+        "inner_parent": inner["tags.mlflow.parentRunId"].tolist(),
+        "mine": mlflow.artifacts.load_dict(f"{mine.info.artifact_uri}/folder/x.json"),
+        "registered": [version.version, arm.type, arm.path.rpartition("/paths/")[2]],
+        "run": mine.info.run_id,
+        "found": [item.name for item in client.search_registered_models()],
+        "files": sorted(
+            path.name
+            for path in Path(mlflow.artifacts.download_artifacts("models:/by-mlflow/1")).iterdir()
+        ),
+        "gap": gap,
+    }
+
+
+def build_environments(session: Session) -> None:
+    from azure.ai.ml import command
+
+    client, common = session.client, {"compute": "cpu-cluster", "code": str(session.folder / "src")}
+    good = client.jobs.create_or_update(
+        command(command="python package.py", environment="small@latest", **common)
+    )
+    bad = client.jobs.create_or_update(
+        command(command="python package.py", environment="broken@latest", **common)
+    )
+    plain = client.jobs.create_or_update(
+        command(command="python train.py", environment="small@latest", **common)
+    )
+    session.seen["environments"] = {
+        "good": session.streamed(good.name),
+        "bad": session.streamed(bad.name),
+        "plain": session.streamed(plain.name),
+        "statuses": [session.ended(job.name).status for job in (good, bad, plain)],
+    }
+
+
+def cancel(session: Session) -> None:
+    from azure.ai.ml import command
+
+    client = session.client
+    marker = session.folder / "ticks"
+    created = client.jobs.create_or_update(
+        command(
+            command=f"while true; do echo tick | tee -a {marker}; sleep 0.2; done",
+            environment="AzureML-sklearn-1.5@latest",
+            compute="cpu-cluster",
+        )
+    )
+    while not marker.exists():
+        time.sleep(0.2)
+    client.jobs.begin_cancel(created.name).result()
+    status = session.ended(created.name).status
+    ticks = len(marker.read_text().splitlines())
+    time.sleep(1)
+    session.seen["cancel"] = {
+        "status": status,
+        "still": len(marker.read_text().splitlines()) > ticks,
+    }
+
+
+def be_refused(session: Session) -> None:
+    from azure.ai.ml import Input, command
+    from azure.ai.ml.sweep import Uniform
+
+    client = session.client
+    common = {"environment": "AzureML-sklearn-1.5@latest", "compute": "cpu-cluster"}
+    step = command(command="echo ${{inputs.rate}}", inputs={"rate": Uniform(0.1, 0.9)}, **common)
+    sweep = step.sweep(
+        sampling_algorithm="random", primary_metric="auc", goal="Maximize", compute="cpu-cluster"
+    )
+    sweep.set_limits(max_total_trials=2)
+    far = Input(type="uri_file", path="https://example.com/data/far.csv")
+    lost = client.jobs.create_or_update(
+        command(command="cat ${{inputs.far}}", inputs={"far": far}, **common)
+    )
+    session.seen["refused"] = {
+        "sweep": session.refused(lambda: client.jobs.create_or_update(sweep)),
+        "unbound": session.refused(
+            lambda: client.jobs._operation_2023_02_preview.create_or_update(
+                id="unbound",
+                resource_group_name=client.resource_group_name,
+                workspace_name=client.workspace_name,
+                body={
+                    "properties": {
+                        "jobType": "Command",
+                        "command": "echo ${{inputs.nothing}}",
+                        "environmentId": "azureml:x:1",
+                    }
+                },
+            )
+        ),
+        "far": session.streamed(lost.name)["error"],
+        "missing": session.refused(lambda: client.jobs.get("nowhere")),
+    }
+
+
+STEPS = (prepare, run_command, look_with_mlflow, build_environments, cancel, be_refused)
+
+
+def main(folder: Path) -> dict[str, Any]:
+    session = Session(folder)
+    for step in STEPS:
+        step(session)
+    return session.seen
+
+
+if __name__ == "__main__":
+    answer = main(Path(sys.argv[1]))
+    # The SDK prints dots of its own; the last line is ours.
+    sys.stdout.write("\n" + json.dumps(answer, default=str) + "\n")
