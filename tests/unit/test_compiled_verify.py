@@ -16,7 +16,6 @@ from twinml.training.ensemble import Vote, fit_stack
 from twinml.training.learners import LEARNERS
 from twinml.training.recipe import Recipe
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
-from twinml_local.compiled._encoding import Codes
 from twinml_local.compiled._layout import AS_IS, FLUSHED, SINGLE
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -130,15 +129,18 @@ def two_codes(compiled: CompiledModel) -> None:
     known = dict(compiled.encoding.codes["city"].known)
     known["oslo"], known["rome"] = known["rome"], known["oslo"]
     old = compiled.encoding.codes["city"]
-    codes = {"city": Codes(known, old.null, old.unknown)}
+    codes = {"city": replace(old, known=known)}
     compiled.encoding = replace(compiled.encoding, codes=codes)
 
 
 def the_null(compiled: CompiledModel) -> None:
     old = compiled.encoding.codes["city"]
-    compiled.encoding = replace(
-        compiled.encoding, codes={"city": Codes(old.known, 0.0, old.unknown)}
-    )
+    compiled.encoding = replace(compiled.encoding, codes={"city": replace(old, null=0.0)})
+
+
+def numbers_for_texts(compiled: CompiledModel) -> None:
+    old = compiled.encoding.codes["city"]
+    compiled.encoding = replace(compiled.encoding, codes={"city": replace(old, number=1.0)})
 
 
 def the_decision_threshold(compiled: CompiledModel) -> None:
@@ -160,6 +162,7 @@ CHANGES: list[Change] = [
     a_linear_coefficient,
     two_codes,
     the_null,
+    numbers_for_texts,
     the_decision_threshold,
     the_classes,
 ]

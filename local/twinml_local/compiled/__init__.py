@@ -46,6 +46,7 @@ from twinml_local.compiled._model import CompiledModel, load
 
 if TYPE_CHECKING:
     from twinml_local.compiled._compile import compile_model
+    from twinml_local.compiled._probes import random_columns
     from twinml_local.compiled._verify import Verification, verify
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Verification",
     "compile_model",
     "load",
+    "random_columns",
     "verify",
 ]
 
@@ -65,6 +67,10 @@ def __getattr__(name: str) -> Any:
         from twinml_local.compiled._compile import compile_model
 
         return compile_model
+    if name == "random_columns":
+        from twinml_local.compiled._probes import random_columns
+
+        return random_columns
     if name in ("Verification", "verify"):
         from twinml_local.compiled import _verify
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -181,26 +183,46 @@ def _codes(
     # No category is this long.
     unseen = "?" * (1 + max((len(text) for one in texts for text in one), default=0))
     n_rows = 2 + max(len(one) for one in texts)
-    columns: dict[str, list[Any]] = {}
-    for column in contract.columns:
-        if column.name in strings:
-            one = texts[strings.index(column.name)]
-            columns[column.name] = [None, unseen, *one, *([None] * (n_rows - 2 - len(one)))]
-        else:
-            columns[column.name] = [0] * n_rows
-    types = tuple(column.type for column in contract.columns)
-    frame = ScoringRequest("data", columns, n_rows, "predict", types).frame()
-    matrix = np.asarray(encode.transform(frame), dtype=np.float64)
+    columns = {
+        name: [None, unseen, *one, *([None] * (n_rows - 2 - len(one)))]
+        for name, one in zip(strings, texts, strict=True)
+    }
+    matrix = _encoded(encode, contract, columns, n_rows)
     if matrix.shape[1] != len(strings) + len(numbers):
         raise Refusal("the encoder gives more than a number a column")
+    try:
+        of_numbers = _encoded(encode, contract, dict.fromkeys(strings, _NUMBERS), len(_NUMBERS))
+    except Exception:  # whatever the encoder says of them: then the pipeline is asked
+        of_numbers = np.empty((0, len(strings)))
     return {
         name: Codes(
             dict(zip(texts[place], matrix[2:, place].tolist(), strict=False)),
             float(matrix[0, place]),
             float(matrix[1, place]),
+            *_codes_of_numbers(of_numbers[:, place].tolist()),
         )
         for place, name in enumerate(strings)
     }
+
+
+def _encoded(
+    encode: Any, contract: Contract, given: Mapping[str, list[Any]], n_rows: int
+) -> NDArray[np.float64]:
+    columns = {column.name: given.get(column.name, [0] * n_rows) for column in contract.columns}
+    types = tuple(column.type for column in contract.columns)
+    frame = ScoringRequest("data", columns, n_rows, "predict", types).frame()
+    return np.asarray(encode.transform(frame), dtype=np.float64)
+
+
+# Where a text is expected; nan comes last.
+_NUMBERS: list[Any] = [7, -1, 0, 1.5, True, False, 10**25, math.inf, math.nan]
+
+
+def _codes_of_numbers(codes: list[float]) -> tuple[float | None, float | None]:
+    """Return the code of all numbers, if it is one, and that of nan."""
+    if len(set(codes[:-1])) != 1:
+        return None, None
+    return codes[0], codes[-1]
 
 
 def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:

@@ -26,11 +26,16 @@ class Codes:
         By category.
     null, unknown
         Of a null and of every other text.
+    number, nan
+        Of a number or boolean where a text is expected, and of nan; ``None`` when the pipeline
+        has to say.
     """
 
     known: Mapping[str, float]
     null: float
     unknown: float
+    number: float | None = None
+    nan: float | None = None
     _table: dict[str | None, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -44,14 +49,19 @@ class Codes:
         Raises
         ------
         NotCovered
-            It is neither text nor null.
+            It is neither text nor null, and there is no code for numbers.
         """
         code = self._table.get(value)
         if code is not None:
             return code
-        if type(value) is not str:
+        if type(value) is str:
+            return self.unknown
+        if type(value) not in (int, float, bool):
             raise NotCovered
-        return self.unknown
+        code = self.number if value == value else self.nan
+        if code is None:
+            raise NotCovered
+        return code
 
     def many(self, values: Sequence[Any]) -> array[float]:
         """Return the codes of values; raises as ``one``."""

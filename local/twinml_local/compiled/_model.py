@@ -26,7 +26,7 @@ from twinml_local.processes import write_atomic
 
 __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
@@ -163,7 +163,7 @@ class CompiledModel:
         ------
         NotCovered
             The pipeline has to answer: there are no rows, a column is missing, or one holds
-            something else than its type, such as a number in a string column.
+            something else than its type that the encoder does not take for an unknown text.
         """
         if n_rows < 1:
             raise NotCovered
@@ -313,6 +313,8 @@ class CompiledModel:
                     "known": dict(codes.known),
                     "null": _shown(codes.null),
                     "unknown": _shown(codes.unknown),
+                    "number": None if codes.number is None else _shown(codes.number),
+                    "nan": None if codes.nan is None else _shown(codes.nan),
                 }
                 for name, codes in self.encoding.codes.items()
             },
@@ -435,7 +437,12 @@ def _restored(
     }
     encoding = Encoding(
         codes={
-            name: Codes(codes["known"], float(codes["null"]), float(codes["unknown"]))
+            name: Codes(
+                codes["known"],
+                float(codes["null"]),
+                float(codes["unknown"]),
+                *(None if codes[one] is None else float(codes[one]) for one in ("number", "nan")),
+            )
             for name, codes in description["codes"].items()
         },
         numbers=tuple(description["numbers"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ _DOUBLES = (
 _LONGS = (
     0, 1, -1, LARGEST_LONG, -LARGEST_LONG - 1, 2**53 + 1, -(2**53) - 1, 2**24 + 1, 10**6, 99_999,
 )  # fmt: skip
+_NO_TEXTS = (7, -3, 0, 1.5, True, False, math.nan, math.inf, 10**25)
 _TEXTS = (None, "", " ", "never seen", "\x00", "Ünïcode ✓", "nan", "None", "0", "-1", "a" * 500)
 
 
@@ -56,8 +57,16 @@ def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     return [float(value) for value in values]
 
 
-def edge_columns(contract: Contract, n_rows: int, rng: np.random.Generator) -> Columns:
-    """Return rows of extreme values, among them every column's bounds."""
+def edge_columns(
+    contract: Contract, n_rows: int, rng: np.random.Generator, *, no_texts: Collection[str] = ()
+) -> Columns:
+    """Return rows of extreme values, among them every column's bounds.
+
+    Parameters
+    ----------
+    no_texts
+        Names of columns of texts that get numbers, too.
+    """
     columns: Columns = {}
     for column in contract.columns:
         values: list[Any]
@@ -65,6 +74,8 @@ def edge_columns(contract: Contract, n_rows: int, rng: np.random.Generator) -> C
             values = [True, False]
         elif column.type == "string":
             values = [*_TEXTS, *(column.categories or ())[:5]]
+            if column.name in no_texts:
+                values += _NO_TEXTS
         else:
             known = [bound for bound in (column.minimum, column.maximum) if bound is not None]
             values = [*(_LONGS if column.type == "long" else _DOUBLES), *known]

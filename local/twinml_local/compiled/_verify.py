@@ -102,6 +102,11 @@ def _verify(
         "a random row": random_columns(contract, n_random, rng),
         "an extreme row": edge_columns(contract, n_random, rng),
     }
+    codes = compiled.encoding.codes
+    if no_texts := [name for name, one in codes.items() if one.number is not None]:
+        probes["a row with numbers for texts"] = edge_columns(
+            contract, n_random // 4, rng, no_texts=no_texts
+        )
     # Trees are walked from the random rows, too: the given ones may be five.
     start = np.hstack([base, compiled.encoding.matrix(probes["a random row"], n_random)])
     start = np.clip(start, compiled.encoding.low, compiled.encoding.high)

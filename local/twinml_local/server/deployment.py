@@ -8,12 +8,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twinml.contract import Contract, ScoringRequest, parse
 from twinml.errors import NotFound, PlatformUnavailable
 from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
+from twinml_local.server.batching import Batches, Predictor, predict_alone, same_in_batches
 from twinml_local.server.compiling import form_key
 from twinml_local.server.state import ServerSettings
 
@@ -22,18 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Deployment", "PipelineLater", "Predictor", "Serving", "choose", "load", "mirrored"]
-
-
-class Predictor(Protocol):
-    """What scores a frame whose columns and dtypes are those of the contract."""
-
-    def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return labels, shape (n_rows,)."""
-        ...
-
-    def predict_proba(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return class probabilities, shape (n_rows, n_classes), in contract order."""
-        ...
 
 
 class PipelineLater:
@@ -91,6 +80,8 @@ class Deployment:
         Of the model.
     compiled
         Gives the pipeline's predictions faster, or says that it does not cover a request.
+    batches
+        Predicts several requests in one call of the pipeline, where there is no compiled form.
     """
 
     name: str
@@ -99,6 +90,12 @@ class Deployment:
     model: str = ""
     digest: str = ""
     compiled: CompiledModel | None = field(default=None, repr=False)
+    batches: Batches | None = field(default=None, repr=False)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether requests find each other in ``predict``: then they must not take turns."""
+        return self.batches is not None
 
     def predict(
         self, request: ScoringRequest
@@ -113,10 +110,9 @@ class Deployment:
                 pass
             else:
                 return (labels, None) if request.method == "predict" else ((), probabilities)
-        frame = request.frame()
-        if request.method == "predict":
-            return self.predictor.predict(frame).tolist(), None
-        return (), self.predictor.predict_proba(frame)
+        if self.batches is not None:
+            return self.batches.predict(request)
+        return predict_alone(self.predictor, request)
 
 
 @dataclass(frozen=True)
@@ -184,13 +180,15 @@ def load(name: str, directory: Path, *, model: str, digest: str, compiled: str =
 
     contract = load_contract(directory)
     pipeline = PipelineLater(directory)
-    form = None
+    form = batches = None
     if compiled:
         form = load_compiled(Path(compiled), digest=form_key(directory))
         _warm(form, contract)
     else:
-        _ = pipeline.loaded
-    return Deployment(name, contract, pipeline, model, digest, form)
+        _ = pipeline.loaded  # or the reason why it cannot be
+        if same_in_batches(pipeline, contract):
+            batches = Batches(pipeline)
+    return Deployment(name, contract, pipeline, model, digest, form, batches)
 
 
 def _warm(form: CompiledModel, contract: Contract) -> None:

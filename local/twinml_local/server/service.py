@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from twinml import __version__
@@ -207,7 +208,8 @@ class ScoringService:
             exchange.copy = Copy(
                 exchange.mirrored, body, content_type, route, exchange.request_id, most
             )
-        with self._turns:
+        # Requests of a deployment that gathers them must all come to where they are gathered.
+        with nullcontext() if deployment.gathers else self._turns:
             started = time.perf_counter()
             try:
                 scoring = parse(

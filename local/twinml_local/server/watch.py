@@ -253,7 +253,8 @@ class Watcher:
                 self._log.note(f"{name} ({title}) scores compiled")
                 return compiled, ""
         loaded = load(name, directory, model=title, digest=item.digest)
-        self._log.note(f"{name} ({title}) scores with its pipeline: {remark}")
+        how = "in batches" if loaded.batches else "one request at a time"
+        self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
         return loaded, remark
 
     def _note(self, state: EndpointState) -> None:
