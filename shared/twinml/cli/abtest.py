@@ -1,16 +1,19 @@
-"""``twinml abtest``: compare two models on labelled rows, offline."""
+"""``twinml abtest``: compare two models on labelled rows, or two deployments on live traffic."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
-from twinml.errors import DataError, ModelError
+from twinml.cli._collected import collected_options
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoints import endpoint_option
+from twinml.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,25 +23,32 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "fitting_frame"]
 
+CHUNK_ROWS = 5000
+OFFLINE = ("roc_auc", "log_loss", "accuracy")
+ONLINE = ("log_loss", "accuracy", "brier")
 
-@click.command(short_help="Compare two models on labelled rows.")
+
+@click.command(short_help="Compare two models, or two deployments on live traffic.")
+@click.option("--online", is_flag=True, help="Judge collected traffic with later labels.")
+@click.option("--plan", is_flag=True, help="Say how many labelled requests --online needs.")
 @click.option(
     "--labels",
     "file",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="CSV or Parquet with features and true labels, rows that neither model was trained on.",
 )
-@click.option("--target", required=True, metavar="COLUMN", help="The column of true labels.")
-@click.option(
-    "--a", "first", required=True, metavar="MODEL", help="Today's model: see below for how to name."
-)
-@click.option("--b", "second", required=True, metavar="MODEL", help="The one that may replace it.")
+@click.option("--target", metavar="COLUMN", help="The column of true labels.")
+@click.option("--a", "first", metavar="A", help="Today's model or deployment.")
+@click.option("--b", "second", metavar="B", help="The one that may replace it.")
+@endpoint_option
+@click.option("--url", metavar="SCORING_URI", help="An endpoint by its address instead.")
+@click.option("--key-env", metavar="VAR", help="Environment variable with --url's key.")
 @click.option(
     "--metric",
-    type=click.Choice(["roc_auc", "log_loss", "accuracy"]),
-    help="The metric that decides [default: roc_auc; log_loss with more than two classes].",
+    type=click.Choice(["roc_auc", "log_loss", "accuracy", "brier"]),
+    help="The metric that decides [default: roc_auc, with more than two classes log_loss; online "
+    "log_loss, without probabilities accuracy].",
 )
 @click.option(
     "--threshold", type=float, default=0.5, show_default=True, help="Of the decision, two classes."
@@ -51,30 +61,142 @@ __all__ = ["command", "fitting_frame"]
     show_default=True,
     help="Of the bootstrap.",
 )
+@collected_options
+@click.option(
+    "--expected", metavar="A/B", help="Split of the requests, such as 90/10 [default: the traffic]."
+)
+@click.option("--mirrored", is_flag=True, help="Online: compare what both scored (mirror traffic).")
+@click.option("--alpha", default=0.05, show_default=True, help="Online: chance of a wrong verdict.")
+@click.option(
+    "--tuned-for",
+    default=2000,
+    show_default=True,
+    help="Online: labelled requests at which the interval is narrowest; see --plan.",
+)
+@click.option("--effect", type=float, help="The smallest difference that matters.")
+@click.option(
+    "--slowdown", default=1.2, show_default=True, help="How many times A's p95 B's may be."
+)
+@click.option("--baseline", type=float, help="Plan: A's accuracy.")
+@click.option("--deviation", type=float, help="Plan: the metric's deviation over requests.")
+@click.option("--power", default=0.8, show_default=True, help="Plan: chance to find the effect.")
+@click.option("--per-day", type=float, help="Plan: labelled requests a day, to say how long.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="HTML",
+    help="Write a page with pictures.",
+)
+@on_option
 @json_option
 @errors_in_one_line
 def command(
-    file: Path,
-    target: str,
-    first: str,
-    second: str,
+    online: bool,
+    plan: bool,
+    file: Path | None,
+    target: str | None,
+    first: str | None,
+    second: str | None,
+    endpoint_name: str | None,
+    url: str | None,
+    key_env: str | None,
     metric: Any,
     threshold: float,
     bootstrap: int,
     seed: int,
+    folder: Path | None,
+    last: timedelta,
+    expected: str | None,
+    mirrored: bool,
+    alpha: float,
+    tuned_for: int,
+    effect: float | None,
+    slowdown: float,
+    baseline: float | None,
+    deviation: float | None,
+    power: float,
+    per_day: float | None,
+    out: Path | None,
+    platform_name: str,
     as_json: bool,
 ) -> None:
-    """Compare models A and B on the same labelled rows and say: ship B, keep A or not yet.
+    """Compare A and B and say: ship B, keep A or not yet.
 
-    A model is a model directory, or NAME, NAME/VERSION or NAME@ALIAS of a registered one.
-    """
+    \b
+    On labelled rows, models by directory, NAME, NAME/VERSION or NAME@ALIAS:
+      twinml abtest --labels rows.csv --target y --a bank@champion --b bank@challenger
+    On labelled rows, deployments of an endpoint:
+      twinml abtest --labels rows.csv --target y --endpoint bank --a blue --b green
+    On live traffic (twinml collect, twinml traffic, twinml feedback):
+      twinml abtest --plan --baseline 0.90 --effect 0.02
+      twinml abtest --online --a blue --b green
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    if plan:
+        from twinml.cli._plan import planned, text
+
+        found = planned(
+            effect=effect,
+            baseline=baseline,
+            deviation=deviation,
+            split=expected or "50/50",
+            alpha=alpha,
+            power=power,
+        )
+        emit(found, as_json=as_json, text=text(found, per_day))
+        return
+    if first is None or second is None:
+        raise UsageError("say what to compare", hint="Give --a and --b.")
+    if metric is not None and metric not in (ONLINE if online else OFFLINE):
+        raise UsageError(
+            f"{metric} cannot decide here",
+            hint=f"Choose {', '.join(ONLINE if online else OFFLINE)}.",
+        )
+    if online:
+        if file is not None or url is not None:
+            raise UsageError(
+                "online the rows and labels are those that were collected",
+                hint="Leave out --labels and --url; record labels with twinml feedback.",
+            )
+        from twinml.cli._online import compared
+
+        live = compared(
+            platform_name,
+            endpoint_name,
+            folder,
+            last,
+            (first, second),
+            expected,
+            metric=metric,
+            threshold=threshold,
+            alpha=alpha,
+            tuned_for=tuned_for,
+            effect=effect,
+            mirrored=mirrored,
+            slowdown=slowdown,
+        )
+        _show(live, "online", out, as_json)
+        return
+    if file is None or target is None:
+        raise UsageError(
+            "say which labelled rows to compare on",
+            hint="Give --labels FILE and --target COLUMN, or --online.",
+        )
     from twinml.abtest import compare
     from twinml.data import load
 
     dataset = load(file, target)
     with tempfile.TemporaryDirectory() as scratch:
-        classes, prob_a = predicted(first, dataset, Path(scratch) / "a")
-        classes_b, prob_b = predicted(second, dataset, Path(scratch) / "b")
+        if endpoint_name is not None or url is not None:
+            sides = [
+                answered(name, dataset, platform_name, endpoint_name, url, key_env)
+                for name in (first, second)
+            ]
+        else:
+            sides = [
+                predicted(name, dataset, Path(scratch) / side)
+                for name, side in ((first, "a"), (second, "b"))
+            ]
+    (classes, prob_a), (classes_b, prob_b) = sides
     if set(classes) != set(classes_b):
         raise ModelError(
             f"A predicts {list(classes)}, B predicts {list(classes_b)}",
@@ -90,7 +212,18 @@ def command(
         threshold=threshold,
         primary=metric,
     )
-    emit(result.to_dict(), as_json=as_json, text=result.text())
+    _show(result, "offline", out, as_json)
+
+
+def _show(result: Any, mode: str, out: Path | None, as_json: bool) -> None:
+    text = result.text()
+    if out is not None:
+        from twinml.report import trials
+        from twinml.report.sheet import write
+
+        write(getattr(trials, mode)(result), out)
+        text += f"\n\nPage: {out}"
+    emit(result.to_dict() | {"page": out}, as_json=as_json, text=text)
 
 
 def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[Any, ...], Any]:
@@ -107,6 +240,36 @@ def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[An
     console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
     frame = fitting_frame(contract, dataset)
     return contract.classes, load_predictor(directory).predict_proba(frame)
+
+
+def answered(
+    deployment: str,
+    dataset: Dataset,
+    platform_name: str,
+    endpoint_name: str | None,
+    url: str | None,
+    key_env: str | None,
+) -> tuple[tuple[Any, ...], Any]:
+    """Return a deployment's classes and the probabilities that it answers, shape (n, k)."""
+    import numpy as np
+
+    from twinml.cli._endpoints import connect
+    from twinml.cli._rows import facts_of
+
+    frame: Any = dataset.features.astype(object)
+    rows = frame.where(dataset.features.notna(), None).to_dict("records")
+    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
+        classes = tuple(facts_of(endpoint).classes)
+        if not classes:
+            raise ModelError(
+                f"deployment '{deployment}' does not tell its classes",
+                hint="Compare the models instead: --a NAME/VERSION --b NAME/VERSION.",
+            )
+        console.print(f"scoring {dataset.n_rows:,} rows with {deployment}", markup=False)
+        found: list[list[float]] = []
+        for start in range(0, len(rows), CHUNK_ROWS):
+            found += endpoint.score_proba(rows[start : start + CHUNK_ROWS])
+    return classes, np.array(found)
 
 
 def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
