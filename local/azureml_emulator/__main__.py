@@ -15,6 +15,7 @@ import click
 
 from azureml_emulator.app import Emulator
 from azureml_emulator.certificates import CertificateAuthority
+from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.proxy import Proxy
 from azureml_emulator.site import Site
 from twinml.errors import PlatformError
@@ -64,7 +65,16 @@ def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
 @click.option(
     "--lenient",
     is_flag=True,
-    help="Serve MLflow's /logged-models, which the real service answers with 404.",
+    help="Fill the gaps of the real service: serve MLflow's /logged-models, and add the "
+    "azureml-ai-monitoring package that a served model forgot to ask for.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="RULE",
+    help="Let something go wrong, such as 'PUT */onlineEndpoints/* 409 once'; may be repeated. "
+    "python -m azureml_emulator.faults --help explains rules, and sets them later.",
 )
 @click.option("--routes", is_flag=True, help="List the routes and leave.")
 @click.option("--json", "as_json", is_flag=True, help="Print the variables as one JSON object.")
@@ -75,6 +85,7 @@ def main(
     record: Path | None,
     workers: int,
     lenient: bool,
+    faults: tuple[str, ...],
     routes: bool,
     as_json: bool,
     verbose: bool,
@@ -85,6 +96,10 @@ def main(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    try:
+        rules = [Rule.read(text) for text in faults]
+    except RuleError as error:
+        raise click.ClickException(str(error)) from error
     os.umask(0o077)
     directory = directory.resolve()
     with ExitStack() as held:
@@ -94,7 +109,7 @@ def main(
             raise click.ClickException(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error
-        emulator = Emulator(directory, record=record, lenient=lenient)
+        emulator = Emulator(directory, record=record, lenient=lenient, faults=rules)
         _serve(emulator, directory, port, workers, routes, as_json)
 
 

@@ -37,7 +37,6 @@ class Actions:
         """Return the table."""
         compute = f"{WORKSPACE_PATH}/computes/{{name}}"
         endpoint = f"{WORKSPACE_PATH}/onlineEndpoints/{{name}}"
-        deployment = f"{endpoint}/deployments/{{deployment}}"
         table = [
             ("POST", f"{WORKSPACE_PATH}/codes/{{name}}/versions/{{version}}/startPendingUpload",
              self._start_upload),
@@ -45,9 +44,6 @@ class Actions:
             ("POST", f"{endpoint}/listKeys", self._list_keys),
             ("POST", f"{endpoint}/regenerateKeys", self._regenerate_keys),
             ("POST", f"{endpoint}/token", self._endpoint_token),
-            ("GET", f"{endpoint}/deployments", self._no_deployments),
-            ("GET", deployment, self._no_deployment),
-            ("PUT", deployment, self._refuse_deployment),
         ]  # fmt: skip
         return [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
 
@@ -183,23 +179,6 @@ class Actions:
                 "refreshAfterTimeUtc": now + lifetime // 2,
                 "tokenType": "Bearer",
             }
-        )
-
-    def _no_deployments(self, call: Call) -> Response:
-        self._endpoint(call)
-        return json_response({"value": []})
-
-    def _no_deployment(self, call: Call) -> Response:
-        self._endpoint(call)
-        raise not_found(call.path)
-
-    def _refuse_deployment(self, call: Call) -> Response:
-        self._endpoint(call)
-        raise ArmError(
-            501,
-            "NotImplementedByEmulator",
-            "This version of the emulator does not run deployments: the endpoint was kept, the "
-            f"deployment '{call['deployment']}' was not made.",
         )
 
 

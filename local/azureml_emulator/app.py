@@ -16,7 +16,11 @@ from werkzeug.wrappers import Request, Response
 from azureml_emulator import tokens
 from azureml_emulator.actions import Actions
 from azureml_emulator.blobs import BlobStore
+from azureml_emulator.deployments import OnlineDeployments
 from azureml_emulator.errors import ArmError, EmulatorError
+from azureml_emulator.faults.plan import ConnectionDropped, FaultPlan
+from azureml_emulator.faults.rule import Rule
+from azureml_emulator.inference import Fleet
 from azureml_emulator.jobs.plant import JobPlant
 from azureml_emulator.login import Login
 from azureml_emulator.management import Management
@@ -24,6 +28,7 @@ from azureml_emulator.resources import ResourceStore
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.site import ARM_HOST, Site
 from azureml_emulator.storage import Storage
+from azureml_emulator.venvs import VenvCache
 from azureml_emulator.workspace import Workspaces
 
 if TYPE_CHECKING:
@@ -52,9 +57,11 @@ class Emulator:
         A file that gets one JSON line for each exchange with the management plane, without
         tokens, keys and secrets.
     operation_seconds
-        How long a long-running operation takes.
+        How long a long-running operation takes that has no work to do.
     lenient
-        Whether the gaps of the real MLflow tracking are filled.
+        Whether the gaps of the real service are filled.
+    faults
+        What goes wrong on purpose, from the start.
     """
 
     def __init__(
@@ -64,8 +71,10 @@ class Emulator:
         record: Path | None = None,
         operation_seconds: float = 0.2,
         lenient: bool = False,
+        faults: Iterable[Rule] = (),
     ) -> None:
         self.site = Site.of(directory)
+        self._faults = FaultPlan(faults)
         self._store = ResourceStore(directory / "resources.sqlite")
         self._blobs = BlobStore(directory / "storage")
         management = Management(self.site, self._store, operation_seconds=operation_seconds)
@@ -73,14 +82,20 @@ class Emulator:
         actions = Actions(self.site, management, self._blobs)
         workspaces.make_default()
         self._plant = JobPlant(management, self._blobs, directory, lenient=lenient)
+        fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
+        self._deployments = OnlineDeployments(
+            self.site, management, self._plant.places, fleet, self._faults
+        )
         self.router = Router(
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
+                *self._faults.routes(),
                 *Login(self.site).routes(),
                 *Storage(self.site, self._blobs).routes(),
                 *workspaces.routes(),
                 *actions.routes(),
                 *self._plant.routes(),
+                *self._deployments.routes(),
                 *management.routes(),
             ]
         )
@@ -96,7 +111,7 @@ class Emulator:
         response.headers.setdefault("x-ms-request-id", str(uuid.uuid4()))
         client_id = request.headers.get("x-ms-client-request-id")
         if client_id:
-            response.headers["x-ms-client-request-id"] = client_id
+            response.headers.setdefault("x-ms-client-request-id", client_id)
         _log.info(
             "%s %s%s %d %.0f ms",
             request.method,
@@ -110,7 +125,7 @@ class Emulator:
         return response(environ, start_response)
 
     def start(self, variables: Mapping[str, str], *, workers: int = 2) -> None:
-        """Begin to run jobs, those first that were left unfinished.
+        """Begin to work: bring deployments back, run jobs, those first that were left unfinished.
 
         Parameters
         ----------
@@ -119,11 +134,13 @@ class Emulator:
         workers
             How many jobs run at once.
         """
+        self._deployments.recover()
         self._plant.start(variables, workers=workers)
 
     def close(self) -> None:
-        """Interrupt running jobs, to go on at the next start, and close the databases."""
+        """End what runs, jobs to go on at the next start, and close the databases."""
         self._plant.close()
+        self._deployments.close()
         self._store.close()
         self._blobs.close()
 
@@ -147,6 +164,8 @@ class Emulator:
                     "RouteNotEmulated",
                     f"azureml_emulator has no route for {request.method} {host}{path}.",
                 )
+            if host != LOCAL_HOST:
+                self._faults.strike(request.method, host, path, request.environ)
             route, parameters = found
             if host == ARM_HOST and path not in PUBLIC_PATHS:
                 self._check_management_request(request)
@@ -154,6 +173,8 @@ class Emulator:
             return route.handler(Call(request, host, path, parameters))
         except EmulatorError as error:
             return error.response()
+        except ConnectionDropped:
+            raise
         except Exception:
             _log.exception("failed: %s %s%s", request.method, host, path)
             failure = ArmError(500, "InternalServerError", "The emulator failed; its log says why.")

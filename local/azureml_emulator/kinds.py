@@ -20,6 +20,7 @@ __all__ = ["KINDS", "Draft", "Kind"]
 
 # As Microsoft's types and the service's messages have them.
 _ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
+_DEPLOYMENT_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}")
 _COMPUTE_NAME = re.compile(r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9-]{2,23}")
 _ASSET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
 _DATASTORE_NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -68,6 +69,8 @@ class Kind:
         Properties of a version that its asset shows too.
     long_running
         Whether it is made and deleted by operations that a client has to poll.
+    works
+        Whether making it is real work, whose end nobody knows beforehand.
     located
         Whether it has ``location`` of its own.
     provisioned
@@ -89,6 +92,7 @@ class Kind:
     versioned: bool = False
     shared: tuple[str, ...] = ()
     long_running: bool = False
+    works: bool = False
     located: bool = False
     provisioned: bool = True
     bagged: bool = True
@@ -99,6 +103,11 @@ class Kind:
         "use another version."
     )
     fill: Fill = _as_sent
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others: ``onlineEndpoints/deployments``."""
+        return f"{self.parent}/{self.segment}" if self.parent else self.segment
 
     def checked(self, draft: Draft) -> dict[str, Any]:
         """Return the properties to store.
@@ -218,6 +227,33 @@ def _endpoint(draft: Draft) -> dict[str, Any]:
     }
 
 
+_PROBE = {
+    "initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S",
+    "successThreshold": 1, "failureThreshold": 30,
+}  # fmt: skip
+_REQUESTS = {
+    "maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT5S", "maxQueueWait": "PT0.5S",
+}  # fmt: skip
+
+
+def _online_deployment(draft: Draft) -> dict[str, Any]:
+    sent = {name: value for name, value in draft.properties.items() if value is not None}
+    filled = {
+        "appInsightsEnabled": False,
+        "egressPublicNetworkAccess": "Enabled",
+        "environmentVariables": {},
+        "properties": {},
+        "scaleSettings": {"scaleType": "Default"},
+        **sent,
+    }
+    defaults = {"requestSettings": _REQUESTS, "livenessProbe": _PROBE, "readinessProbe": _PROBE}
+    for name, values in defaults.items():
+        given = {key: value for key, value in (sent.get(name) or {}).items() if value is not None}
+        filled[name] = {**values, **given}
+    draft.body["sku"] = {"name": "Default", "capacity": 1, **(draft.body.get("sku") or {})}
+    return filled
+
+
 def _datastore(draft: Draft) -> dict[str, Any]:
     sent = draft.properties
     credentials = dict(sent["credentials"])
@@ -316,5 +352,15 @@ KINDS: tuple[Kind, ...] = (
         located=True,
         required=("authMode",),
         fill=_endpoint,
+    ),
+    Kind(
+        "deployments",
+        parent="onlineEndpoints",
+        names=_DEPLOYMENT_NAME,
+        long_running=True,
+        works=True,
+        located=True,
+        required=("endpointComputeType",),
+        fill=_online_deployment,
     ),
 )

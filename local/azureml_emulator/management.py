@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,12 +12,13 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator import listing
 from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.faults.plan import OPERATION_SECONDS
 from azureml_emulator.kinds import KINDS, WORKSPACE, Draft, Kind
-from azureml_emulator.resources import Effect, Resource, ResourceStore, timestamp
+from azureml_emulator.resources import Effect, Operation, Resource, ResourceStore, timestamp
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 
-__all__ = ["POLL_MILLISECONDS", "Management"]
+__all__ = ["POLL_MILLISECONDS", "WORKSPACE_PATH", "Management"]
 
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 WORKSPACES_PATH = f"{GROUP_PATH}/providers/{PROVIDER}/workspaces"
@@ -24,12 +26,15 @@ WORKSPACE_PATH = f"{WORKSPACES_PATH}/{{workspace}}"
 OPERATION_PATH = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
 # The SDK takes ``Retry-After: 0`` for "no header" and then waits 30 seconds.
 POLL_MILLISECONDS = 50
+WORK_POLL_MILLISECONDS = 250
 # Parts of a body that are stored beside the properties.
 ENVELOPE = ("location", "tags", "sku", "kind", "identity")
 BUSY = {"Creating", "Updating", "Deleting"}
 
 CheckHook = Callable[[Draft], None]
 FindHook = Callable[[str, str, str | None], None]
+ResourceHook = Callable[[Resource], None]
+WorkHook = Callable[[Resource, Operation], None]
 
 
 class Management:
@@ -50,10 +55,25 @@ class Management:
         self._operation_seconds = operation_seconds
         self._checks: dict[str, CheckHook] = {}
         self._finders: dict[str, FindHook] = {}
+        self._delete_checks: dict[str, ResourceHook] = {}
+        self._deleted: dict[str, list[ResourceHook]] = {}
+        self._workers: dict[str, WorkHook] = {}
 
-    def before_write(self, segment: str, check: CheckHook) -> None:
+    def before_write(self, key: str, check: CheckHook) -> None:
         """Have ``check`` look at each resource of a kind before it is stored."""
-        self._checks[segment] = check
+        self._checks[key] = check
+
+    def before_delete(self, key: str, check: ResourceHook) -> None:
+        """Have ``check`` look at each resource of a kind before its deletion is accepted."""
+        self._delete_checks[key] = check
+
+    def after_delete(self, key: str, hook: ResourceHook) -> None:
+        """Call ``hook`` when the deletion of a resource of a kind has been accepted."""
+        self._deleted.setdefault(key, []).append(hook)
+
+    def do_work(self, key: str, worker: WorkHook) -> None:
+        """Have ``worker`` make each resource of a kind, in a thread, and finish its operation."""
+        self._workers[key] = worker
 
     def before_read(self, segment: str, find: FindHook) -> None:
         """Have ``find`` make what the service itself provides before it is looked for.
@@ -82,7 +102,8 @@ class Management:
             *self._item_routes(WORKSPACE, WORKSPACE_PATH),
         ]
         for kind in KINDS:
-            collection = f"{WORKSPACE_PATH}/{kind.segment}"
+            above = f"/{kind.parent}/{{parent}}" if kind.parent else ""
+            collection = f"{WORKSPACE_PATH}{above}/{kind.segment}"
             item = f"{collection}/{{name}}"
             table.append(self._route("GET", collection, partial(self._list, kind)))
             table += self._item_routes(kind, item)
@@ -164,8 +185,13 @@ class Management:
         return self._page(call, listing.workspaces(self.store.list(path), call.query))
 
     def _list(self, kind: Kind, call: Call) -> Response:
-        collection = f"{self.require_workspace(call).id}/{kind.segment}"
-        return self._page(call, self.store.list(collection))
+        return self._page(call, self.store.list(self._collection(kind, call)))
+
+    def _collection(self, kind: Kind, call: Call) -> str:
+        """Return the id that a kind's resources are under; what is above has to be there."""
+        if kind.parent is None:
+            return f"{self.require_workspace(call).id}/{kind.segment}"
+        return f"{self.require(call, kind.parent, call['parent']).id}/{kind.segment}"
 
     def _list_versions(self, kind: Kind, call: Call) -> Response:
         self._look(call, kind.segment)
@@ -193,7 +219,9 @@ class Management:
     def _put(self, kind: Kind, call: Call) -> Response:
         body = call.json()
         with self.store.transaction():
-            return self._write(kind, call, body)
+            response, begun = self._write(kind, call, body)
+        self._set_to_work(kind, call, begun)
+        return response
 
     def _patch(self, kind: Kind, call: Call) -> Response:
         change = call.json()
@@ -203,9 +231,24 @@ class Management:
             resource = self.store.get(call.path)
             if resource is None:
                 raise not_found(call.path)
-            return self._write(kind, call, listing.merged(resource.body, change))
+            merged = listing.merged(resource.body, change)
+            response, begun = self._write(kind, call, merged)
+        self._set_to_work(kind, call, begun)
+        return response
 
-    def _write(self, kind: Kind, call: Call, body: dict[str, Any]) -> Response:
+    def _set_to_work(
+        self, kind: Kind, call: Call, begun: tuple[Resource, Operation] | None
+    ) -> None:
+        """Begin what was accepted, now that it is on disk."""
+        worker = self._workers.get(kind.key)
+        if worker is not None and begun is not None:
+            timer = threading.Timer(_extra_seconds(call), worker, begun)
+            timer.daemon = True
+            timer.start()
+
+    def _write(
+        self, kind: Kind, call: Call, body: dict[str, Any]
+    ) -> tuple[Response, tuple[Resource, Operation] | None]:
         resource_id = self._writable_id(kind, call)
         old = self.store.get(resource_id)
         self._check_conditions(call, old)
@@ -217,7 +260,7 @@ class Management:
         if is_container:
             properties = {"isArchived": False, **draft.properties}
         else:
-            check = self._checks.get(kind.segment)
+            check = self._checks.get(kind.key)
             if check is not None:
                 check(draft)
             properties = kind.checked(draft)
@@ -231,8 +274,9 @@ class Management:
             stored = self.store.get(resource_id) or stored
         status = 201 if new else 200
         if not long_running:
-            return self.answer(stored, status)
-        return self.accepted(call, stored, "succeed", status)
+            return self.answer(stored, status), None
+        operation = self._begin(call, stored, "work" if kind.works else "succeed")
+        return self._polled(call, stored, operation, status), (stored, operation)
 
     def register(
         self,
@@ -289,7 +333,7 @@ class Management:
             )
         else:
             name = call["name"]
-            resource_id = f"{self.require_workspace(call).id}/{kind.segment}/{name}"
+            resource_id = f"{self._collection(kind, call)}/{name}"
             if "version" in call.parameters:
                 resource_id += f"/versions/{call['version']}"
         version = call.parameters.get("version", "1")
@@ -370,9 +414,14 @@ class Management:
                 return Response(status=204)
             self._check_conditions(call, resource)
             self._check_idle(resource)
+            check = self._delete_checks.get(kind.key)
+            if check is not None:
+                check(resource)
             if kind.long_running:
                 state = {**resource.properties, "provisioningState": "Deleting"}
                 stored, _ = self.store.put(resource.id, {**resource.body, "properties": state})
+                for hook in self._deleted.get(kind.key, []):
+                    hook(stored)
                 return self.accepted(call, stored, "delete", 202)
             self.store.delete(resource.id)
             if "version" in call.parameters:
@@ -383,7 +432,15 @@ class Management:
 
     def accepted(self, call: Call, resource: Resource, effect: Effect, status: int) -> Response:
         """Begin an operation on a resource and return the answer that tells where to poll."""
-        operation = self.store.begin(resource.id, effect, self._operation_seconds)
+        return self._polled(call, resource, self._begin(call, resource, effect), status)
+
+    def _begin(self, call: Call, resource: Resource, effect: Effect) -> Operation:
+        seconds = self._operation_seconds + _extra_seconds(call)
+        return self.store.begin(resource.id, effect, seconds)
+
+    def _polled(
+        self, call: Call, resource: Resource, operation: Operation, status: int
+    ) -> Response:
         version = call.query.get("api-version", "2023-04-01-preview")
         place = OPERATION_PATH.format(
             subscription=self.site.subscription_id, location=self.site.location
@@ -398,7 +455,7 @@ class Management:
                 f"{base}/mfeOperationsResults/{operation.id}?api-version={version}"
             )
         response.headers["x-ms-async-operation-timeout"] = "PT1H"
-        response.headers["x-ms-retry-after-ms"] = str(POLL_MILLISECONDS)
+        response.headers["x-ms-retry-after-ms"] = _pause(operation)
         return response
 
     def _status(self, call: Call) -> Response:
@@ -409,12 +466,14 @@ class Management:
             "id": call.path,
             "name": operation.id,
             "startTime": timestamp(operation.started),
-            "status": "Succeeded" if operation.done else "InProgress",
+            "status": _status_of(operation),
             "percentComplete": 100.0 if operation.done else 0.0,
         }
         if operation.done:
             body["endTime"] = timestamp(operation.ends)
-        return json_response(body, headers={"x-ms-retry-after-ms": str(POLL_MILLISECONDS)})
+        if operation.error:
+            body["error"] = dict(operation.error)
+        return json_response(body, headers={"x-ms-retry-after-ms": _pause(operation)})
 
     def _result(self, call: Call) -> Response:
         operation = self.store.operation(call["id"])
@@ -423,7 +482,7 @@ class Management:
         if not operation.done:
             headers = {
                 "Location": f"https://{ARM_HOST}{call.path}?{urlencode(call.query)}",
-                "x-ms-retry-after-ms": str(POLL_MILLISECONDS),
+                "x-ms-retry-after-ms": _pause(operation),
             }
             return Response(status=202, headers=headers)
         resource = self.store.get(operation.resource)
@@ -452,6 +511,21 @@ class Management:
                 "lastModifiedByType": "User",
             },
         }
+
+
+def _extra_seconds(call: Call) -> float:
+    """Return how much longer a fault rule makes the operation of a request."""
+    return float(call.request.environ.get(OPERATION_SECONDS, 0.0))
+
+
+def _pause(operation: Operation) -> str:
+    return str(WORK_POLL_MILLISECONDS if operation.effect == "work" else POLL_MILLISECONDS)
+
+
+def _status_of(operation: Operation) -> str:
+    if not operation.done:
+        return "InProgress"
+    return "Failed" if operation.error else "Succeeded"
 
 
 def _asset_of(version_id: str) -> str:

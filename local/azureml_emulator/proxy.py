@@ -15,18 +15,21 @@ The WSGI environment holds more than the standard asks for:
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase, RawIOBase
+from io import BufferedIOBase, BytesIO, RawIOBase
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from azureml_emulator.certificates import CertificateAuthority
+from azureml_emulator.faults.plan import ConnectionDropped
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -128,7 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers = given, pairs
             return self.wfile.write
 
-        chunks: Iterable[bytes] = self.server.app(environ, start_response)
+        try:
+            chunks: Iterable[bytes] = self.server.app(environ, start_response)
+        except ConnectionDropped:
+            self._reset()
+            return
         try:
             body.drain()
             self._send(status, headers, chunks)
@@ -136,6 +143,16 @@ class _Handler(BaseHTTPRequestHandler):
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
+
+    def _reset(self) -> None:
+        """End the connection as a machine does that went away: without a goodbye."""
+        self.close_connection = True
+        at_once = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        # The files on the connection would keep it open: take it from under them.
+        os.close(self.connection.detach())
+        # What asks the file for more gets nothing, and what writes to it writes nowhere.
+        self.rfile, self.wfile = BytesIO(), BytesIO()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 

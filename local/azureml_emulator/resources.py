@@ -2,13 +2,15 @@
 
 A resource is a JSON body under an id; its collection is the id without the last segment, so
 the versions of a data asset are in ``…/data/bank/versions``. Ids differ by more than case.
-An operation is work that has been accepted: it ends by itself at a set time, whether or not
-the process lived until then, because its end is looked up and not waited for.
+An operation is something that has been accepted. Most end by themselves at a set time, whether
+or not the process lived until then, because their end is looked up and not waited for; an
+operation of real work ends when ``finish`` is told what became of it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import uuid
@@ -36,11 +38,14 @@ CREATE TABLE IF NOT EXISTS secrets (
 CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
     started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS failures (
+    operation TEXT PRIMARY KEY, error TEXT NOT NULL);
 """
 
 _PREFIX = re.compile("/azureml(?::|%3a)")
 
-Effect = Literal["succeed", "delete", "none"]
+# What "work" comes to is known when somebody has done it; all others end at a set time.
+Effect = Literal["succeed", "delete", "none", "work"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class Operation:
     started: float
     ends: float
     done: bool
+    error: Mapping[str, Any] | None = None
 
 
 class ResourceStore:
@@ -151,6 +157,18 @@ class ResourceStore:
         )
         return [_resource(row) for row in rows]
 
+    def find(self, pattern: str) -> tuple[Resource, ...]:
+        """Return the resources whose ids, in lower case, fit a glob that begins with ``*/``.
+
+        No other star takes a slash: ``*/onlineendpoints/*/deployments/*``.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM resources WHERE key GLOB ? ORDER BY number", [pattern]
+        )
+        depth = pattern.count("/")
+        fitting = (row for row in rows if _below_workspace(row["key"]).count("/") == depth - 1)
+        return tuple(_resource(row) for row in fitting)
+
     def set_secret(self, resource_id: str, content: Mapping[str, Any]) -> None:
         """Keep what answers of a resource never show."""
         self._database.execute(
@@ -164,9 +182,10 @@ class ResourceStore:
         return None if row is None else dict(json.loads(row["content"]))
 
     def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:
-        """Accept work on a resource that ends ``seconds`` from now."""
+        """Accept something that ends ``seconds`` from now; for work that is not known yet."""
         now = time.time()
-        operation = Operation(str(uuid.uuid4()), resource_id, effect, now, now + seconds, False)
+        ends = math.inf if effect == "work" else now + seconds
+        operation = Operation(str(uuid.uuid4()), resource_id, effect, now, ends, False)
         self._database.execute(
             "INSERT INTO operations (id, resource, effect, started, ends) VALUES (?, ?, ?, ?, ?)",
             [operation.id, resource_id, effect, operation.started, operation.ends],
@@ -175,12 +194,39 @@ class ResourceStore:
 
     def operation(self, operation_id: str) -> Operation | None:
         """Return an operation, or ``None``."""
-        row = self._database.row("SELECT * FROM operations WHERE id = ?", [operation_id])
+        row = self._database.row(
+            "SELECT operations.*, error FROM operations"
+            " LEFT JOIN failures ON operation = id WHERE id = ?",
+            [operation_id],
+        )
         return None if row is None else _operation(row)
+
+    def open_operations(self) -> tuple[Operation, ...]:
+        """Return the operations that have not ended, oldest first."""
+        rows = self._database.rows(
+            "SELECT *, NULL AS error FROM operations WHERE done = 0 ORDER BY started"
+        )
+        return tuple(_operation(row) for row in rows)
+
+    def finish(self, operation_id: str, error: Mapping[str, Any] | None = None) -> bool:
+        """End work, well or with ARM's ``error``; returns whether its resource is still there."""
+        with self.transaction():
+            operation = self.operation(operation_id)
+            if operation is None:
+                return False
+            if error is not None:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO failures (operation, error) VALUES (?, ?)",
+                    [operation_id, json.dumps(error)],
+                )
+            self._database.execute(
+                "UPDATE operations SET done = 1, ends = ? WHERE id = ?", [time.time(), operation_id]
+            )
+            return self._set_state(operation.resource, "Failed" if error else "Succeeded")
 
     def settle(self) -> None:
         """Carry out the effects of all operations whose time has come."""
-        query = "SELECT * FROM operations WHERE done = 0 AND ends <= ? ORDER BY ends"
+        query = "SELECT *, NULL AS error FROM operations WHERE done = 0 AND ends <= ? ORDER BY ends"
         if not self._database.rows(query, [time.time()]):
             return
         with self.transaction():
@@ -195,10 +241,16 @@ class ResourceStore:
         if operation.effect == "delete":
             self.delete(operation.resource)
         elif operation.effect == "succeed":
-            resource = self.get(operation.resource)
-            if resource is not None:
-                state = {**resource.properties, "provisioningState": "Succeeded"}
-                self.put(resource.id, {**resource.body, "properties": state})
+            self._set_state(operation.resource, "Succeeded")
+
+    def _set_state(self, resource_id: str, state: str) -> bool:
+        resource = self.get(resource_id)
+        # Whoever is about to delete it has the last word.
+        if resource is None or resource.properties.get("provisioningState") == "Deleting":
+            return False
+        properties = {**resource.properties, "provisioningState": state}
+        self.put(resource.id, {**resource.body, "properties": properties})
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -230,4 +282,10 @@ def _operation(row: Any) -> Operation:
         row["started"],
         row["ends"],
         bool(row["done"]),
+        json.loads(row["error"]) if row["error"] else None,
     )
+
+
+def _below_workspace(key: str) -> str:
+    """Return what comes after the workspace's name."""
+    return key.partition("/workspaces/")[2].partition("/")[2]

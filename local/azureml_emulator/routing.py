@@ -110,14 +110,14 @@ class Router:
         return any(pattern.fullmatch(host) for pattern, *_ in self._table)
 
     def find(self, method: str, host: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """Return the row for a request and its path's names, or ``None``."""
+        """Return the row for a request and the names in its host and path, or ``None``."""
         for host_pattern, route_method, path_pattern, route in self._table:
-            if route_method != method or not host_pattern.fullmatch(host):
+            if route_method != method:
                 continue
-            match = path_pattern.fullmatch(path)
-            if match is not None:
-                names = {name: unquote(value) for name, value in match.groupdict().items()}
-                return route, names
+            where, match = host_pattern.fullmatch(host), path_pattern.fullmatch(path)
+            if where is not None and match is not None:
+                found = {**where.groupdict(), **match.groupdict()}
+                return route, {name: unquote(value) for name, value in found.items()}
         return None
 
 

@@ -12,13 +12,13 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from azureml_emulator.errors import EmulatorError
 from azureml_emulator.site import Site
 
-__all__ = ["LIFETIME_SECONDS", "check", "issue"]
+__all__ = ["LIFETIME_SECONDS", "check", "issue", "same"]
 
 LIFETIME_SECONDS = 3600
 
@@ -65,6 +65,11 @@ def check(
         raise error("the access token expired")
     if audience is not None and meant_for != audience:
         raise error(f"the access token is for '{meant_for}', not for '{audience}'")
+
+
+def same(word: str, keys: Iterable[str]) -> bool:
+    """Return whether ``word`` is one of ``keys``."""
+    return any(hmac.compare_digest(word.encode(), key.encode()) for key in keys)
 
 
 def _encoded(claims: dict[str, Any]) -> str:

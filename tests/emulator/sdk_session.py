@@ -19,7 +19,6 @@ def main(folder: Path) -> dict[str, Any]:
         ComputeInstance,
         Data,
         Environment,
-        ManagedOnlineDeployment,
         ManagedOnlineEndpoint,
         Model,
     )
@@ -194,17 +193,6 @@ def main(folder: Path) -> dict[str, Any]:
         "secondary_changed": before.secondary_key != after.secondary_key,
         "traffic": refused(
             lambda: client.online_endpoints.begin_create_or_update(endpoint).result()
-        ),
-        "deployment": refused(
-            lambda: client.online_deployments.begin_create_or_update(
-                ManagedOnlineDeployment(
-                    name="blue",
-                    endpoint_name="bank-ep",
-                    model="azureml:bank:1",
-                    instance_type="Standard_DS3_v2",
-                    instance_count=1,
-                )
-            ).result()
         ),
         "listed": [item.name for item in client.online_endpoints.list()],
     }

@@ -461,12 +461,13 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path):
 def test_every_kind_has_all_its_routes(emulator: Emulator):
     base = emulator.site.workspace_id
     for kind in KINDS:
+        collection = (
+            f"{base}/{kind.parent}/p/{kind.segment}" if kind.parent else f"{base}/{kind.segment}"
+        )
         for method, path in (
-            ("GET", f"{base}/{kind.segment}"),
-            *((method, f"{base}/{kind.segment}/n") for method in ("GET", "PUT", "PATCH", "DELETE")),
+            ("GET", collection),
+            *((method, f"{collection}/n") for method in ("GET", "PUT", "PATCH", "DELETE")),
         ):
             assert emulator.router.find(method, "management.azure.com", path), (method, path)
-        found = emulator.router.find(
-            "GET", "management.azure.com", f"{base}/{kind.segment}/n/versions"
-        )
+        found = emulator.router.find("GET", "management.azure.com", f"{collection}/n/versions")
         assert (found is not None) == kind.versioned

@@ -119,15 +119,13 @@ def test_computes_live_through_long_running_operations(seen):
     assert compute["after"] == ["cluster"]
 
 
-def test_endpoints_have_keys_and_say_that_deployments_do_not_run(seen):
+def test_endpoints_have_keys_and_send_traffic_only_to_what_is_there(seen):
     endpoint = seen["endpoint"]
     assert endpoint["uri"] == "https://bank-ep.eastus.inference.ml.azure.com/score"
     assert endpoint["primary_kept"]
     assert endpoint["secondary_changed"]
     assert endpoint["traffic"]["status"] == 400
     assert "'blue'" in endpoint["traffic"]["text"]
-    assert endpoint["deployment"]["status"] == 501
-    assert "does not run deployments" in endpoint["deployment"]["text"]
     assert endpoint["listed"] == ["bank-ep"]
     assert endpoint["deleted"]
 
@@ -138,7 +136,6 @@ def test_nothing_failed_and_only_unknown_hosts_were_refused(recorded):
     assert "Traceback" not in log
     # The SDK asks there for the schema of MLTable files, and does without.
     assert refused <= {"azuremlschemasprod.azureedge.net"}
-    # The deployment that was refused is the only route that was asked for in vain.
     assert "no route:" not in log
 
 

@@ -1,1 +1,18 @@
-"""Online deployments: models served by Microsoft's real inference server, in real environments."""
+"""Online deployments: a model in its own environment, served by Microsoft's inference server.
+
+::
+
+    order ──► plan ──► environment ──► container ──► front end
+    (what)    image.py  (venvs)         container.py   front.py
+              └──────────── fleet.py ─────────────┘
+
+``image/`` has what is put into a container: the launcher, the score script for MLflow models,
+and the versions of the server's own packages. Nothing in this room knows of HTTP routes of the
+management plane or of SQLite: an ``Order`` comes in, a ``Container`` on loopback comes out.
+"""
+
+from azureml_emulator.inference.container import Container
+from azureml_emulator.inference.fleet import DeploymentFailed, Fleet
+from azureml_emulator.inference.image import Order
+
+__all__ = ["Container", "DeploymentFailed", "Fleet", "Order"]

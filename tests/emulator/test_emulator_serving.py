@@ -1,0 +1,281 @@
+"""Models served by Microsoft's own server, deployed by the unmodified SDK and asked over HTTP."""
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.e2e
+
+ARM = "https://management.azure.com"
+VERSION = {"api-version": "2023-04-01-preview"}
+HOST = "https://bank-ep.eastus.inference.ml.azure.com"
+
+
+@pytest.fixture(scope="module")
+def mlflow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small model with its own, pinned requirements, as a user would save one."""
+    path = tmp_path_factory.mktemp("model") / "model"
+    script = Path(__file__).with_name("small_model.py")
+    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=120)
+    return path
+
+
+@pytest.fixture(scope="module")
+def served(emulators, mlflow_model: Path, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+    """Return an emulator with a deployed model, and what the SDK saw on the way."""
+    folder = tmp_path_factory.mktemp("serving")
+    emulator = emulators("--record", str(folder / "record.jsonl"))
+    script = Path(__file__).with_name("serving_session.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, mlflow_model, folder],
+        env=emulator.environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return emulator, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def seen(served) -> dict[str, Any]:
+    return served[1]
+
+
+@pytest.fixture
+def http(served) -> Iterator[requests.Session]:
+    with served[0].signed_in() as session:
+        yield session
+
+
+Score = Callable[..., requests.Response]
+
+
+@pytest.fixture
+def score(served, http: requests.Session) -> Iterator[Score]:
+    """Return a function that scores with a client's key."""
+    emulator = served[0]
+    endpoint = f"{ARM}{emulator.workspace}/onlineEndpoints/bank-ep"
+    key = http.post(f"{endpoint}/listKeys", params=VERSION, timeout=10).json()["primaryKey"]
+    with emulator.session() as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+
+        def send(body: Any = None, *, path: str = "/score", **headers: str) -> requests.Response:
+            names = {name.replace("_", "-"): value for name, value in headers.items()}
+            if body is None:
+                return client.get(f"{HOST}{path}", headers=names, timeout=60)
+            return client.post(f"{HOST}{path}", json=body, headers=names, timeout=60)
+
+        yield send
+
+
+def rows(*data: list[Any], **more: Any) -> dict[str, Any]:
+    return {"input_data": {"columns": ["age", "rate", "job"], "data": list(data), **more}}
+
+
+def test_a_model_without_code_is_served_in_its_own_environment(seen):
+    assert seen["blue"] == {
+        "state": "Succeeded",
+        "traffic": {"blue": 100},
+        "answer": ["yes", "yes"],
+        "listed": ["blue"],
+    }
+    server, storage = seen["logs"]["server"], seen["logs"]["storage"]
+    assert "Azure ML Inferencing HTTP server v1.5.1" in server
+    assert "azmlinfsrv - POST /score 200" in server
+    assert "Downloading model bank:1" in storage
+
+
+def test_code_and_environment_of_ones_own_are_served_too(seen):
+    assert seen["green"] == {
+        "state": "Succeeded",
+        "timeout": 20_000,
+        "probe": 20,
+        "answer": {"greeting": "hello world", "given": {"a": 1}},
+    }
+    assert seen["scaled"] == 2
+
+
+def test_a_model_that_does_not_ask_for_the_monitoring_package_crashes_as_on_azure(seen):
+    assert seen["bare"]["state"] == "Failed"
+    text = seen["bare"]["text"]
+    assert text.startswith("(ResourceNotReady) User container has crashed or terminated")
+    assert "502" in text
+    assert "ModuleNotFoundError: No module named 'azureml'" in text
+    assert "Worker failed to boot" in seen["bare"]["log"]
+
+
+def test_an_environment_that_cannot_be_built_fails_with_the_installers_words(seen):
+    assert seen["impossible"]["state"] == "Failed"
+    assert seen["impossible"]["text"].startswith("(ImageBuildFailure)")
+    assert "scikit-learn==0.0.0" in seen["impossible"]["text"]
+
+
+def test_a_deployment_with_traffic_is_not_deleted(seen):
+    assert seen["busy"]["status"] == 400
+    assert "100 % of the traffic" in seen["busy"]["text"]
+    assert seen["left"] == ["blue", "green", "impossible"]
+
+
+def test_an_endpoint_with_tokens_is_served_and_deleted(seen):
+    assert seen["token"] == ["yes", "yes"]
+    assert seen["endpoints"] == ["bank-ep"]
+
+
+def test_answers_are_those_of_azures_server(score: Score):
+    answer = score(rows([20, 0.5, "a"], [70, 0.5, "b"], index=[7, 8]))
+    assert (answer.status_code, answer.json()) == (200, ["no", "yes"])
+    assert answer.headers["azureml-model-deployment"] == "blue"
+    assert answer.headers["x-ms-server-version"] == "azmlinfsrv/1.5.1"
+    assert float(answer.headers["x-ms-run-fn-exec-ms"]) > 0
+    uuid.UUID(answer.headers["x-request-id"])
+    # Without an index, with more keys, in another order: as Microsoft's own script does.
+    body = {"columns": ["job", "age", "rate"], "data": [["a", 20, 0.5]]}
+    assert score({"input_data": body, "params": {}, "more": 1}).json() == ["no"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input_data": {"columns": ["age"], "data": [[1]]}},
+        {"input_data": {"columns": ["age", "rate", "job"], "data": [["x", 1.0, "a"]]}},
+        {"input_data": {"columns": ["age", "rate", "job"], "data": []}},
+        {"other": 1},
+        [],
+    ],
+)
+def test_what_the_server_refuses_is_a_model_error_at_the_endpoint(score: Score, body: Any):
+    answer = score(body)
+    assert answer.status_code == 424
+    assert answer.headers["ms-azureml-model-error-statuscode"] in ("400", "500")
+    assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+    assert set(answer.json()) == {"message"}
+
+
+def test_ids_are_kept_or_made_as_azure_does(score: Score):
+    given = str(uuid.uuid4())
+    answer = score(rows([20, 0.5, "a"]), x_request_id=given, x_ms_client_request_id="mine!" * 20)
+    assert answer.headers["x-request-id"] == given
+    assert answer.headers["x-ms-client-request-id"] == ("mine" * 10)
+    assert score(rows([20, 0.5, "a"]), x_request_id="short").headers["x-request-id"] != "short"
+
+
+def test_who_has_no_key_gets_nothing(served):
+    with served[0].session() as stranger:
+        for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer wrong"}):
+            for method, path in (("POST", "/score"), ("GET", "/swagger.json")):
+                answer = stranger.request(method, f"{HOST}{path}", headers=headers, timeout=10)
+                assert answer.status_code == 401
+                assert answer.text.startswith("key_auth_")
+
+
+def test_a_deployment_can_be_asked_by_name(score: Score):
+    answer = score({"b": 2}, azureml_model_deployment="green")
+    assert answer.json() == {"greeting": "hello world", "given": {"b": 2}}
+    assert answer.headers["azureml-model-deployment"] == "green"
+    assert score({"fail": True}, azureml_model_deployment="green").status_code == 424
+    assert score({}, azureml_model_deployment="purple").status_code == 404
+    assert score({}, azureml_model_deployment="impossible").status_code == 503
+
+
+def test_the_swagger_file_is_the_servers(score: Score):
+    document = score(path="/swagger.json?version=3").json()
+    assert document["openapi"].startswith("3.")
+    assert score(path="/swagger.json?version=9").status_code == 424
+
+
+def test_traffic_is_split_and_mirrored_as_set(served, http: requests.Session, score: Score):
+    emulator = served[0]
+    endpoint = f"{ARM}{emulator.workspace}/onlineEndpoints/bank-ep"
+
+    def set_traffic(traffic: dict[str, int], mirror: dict[str, int]) -> None:
+        body = http.get(endpoint, params=VERSION, timeout=10).json()
+        body["properties"] |= {"traffic": traffic, "mirrorTraffic": mirror}
+        put = http.put(endpoint, json=body, params=VERSION, timeout=10)
+        wait_for_operation(http, put)
+
+    question = rows([20, 0.5, "a"])
+    set_traffic({"blue": 50, "green": 50}, {})
+    split = Counter(score(question).headers["azureml-model-deployment"] for _ in range(60))
+    assert min(split["blue"], split["green"]) > 10
+
+    def mirrored() -> int:
+        logs = f"{endpoint}/deployments/green/getLogs"
+        answer = http.post(logs, json={"tail": 10_000}, params=VERSION, timeout=10)
+        return str(answer.json()["content"]).count("azmlinfsrv - POST /score")
+
+    set_traffic({"blue": 100}, {"green": 50})
+    before = mirrored()
+    for _ in range(40):
+        assert score(question).headers["azureml-model-deployment"] == "blue"
+    wait_until(lambda: mirrored() > before + 5)
+    assert mirrored() < before + 36
+    set_traffic({"blue": 100}, {})
+
+
+def test_more_requests_at_once_than_a_deployment_takes_are_refused(score: Score):
+    # Two instances with one request each: four may be on their way.
+    def ask(_: int) -> int:
+        return score(rows(*[[20, 0.5, "a"]] * 20_000)).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        found = Counter(pool.map(ask, range(12)))
+    assert found[429] >= 1
+    assert found[200] >= 1
+
+
+def test_servers_die_with_the_emulator_and_come_back_with_it(served, score: Score):
+    emulator = served[0]
+    before = servers_of(emulator)
+    assert len(before) >= 4
+    emulator.kill()
+    wait_until(lambda: not servers_of(emulator))
+    emulator.start()
+    with emulator.signed_in() as http:
+        endpoint = f"{ARM}{emulator.workspace}/onlineEndpoints/bank-ep"
+        key = http.post(f"{endpoint}/listKeys", params=VERSION, timeout=10).json()["primaryKey"]
+        headers = {"Authorization": f"Bearer {key}"}
+
+        def answered() -> bool:
+            reply = http.post(f"{HOST}/score", json=rows([70, 1, "a"]), headers=headers, timeout=60)
+            return reply.status_code == 200 and reply.json() == ["yes"]
+
+        wait_until(answered)
+        wait_for_operation(http, http.delete(endpoint, params=VERSION, timeout=10))
+        wait_until(lambda: not servers_of(emulator))
+        assert http.get(endpoint, params=VERSION, timeout=10).status_code == 404
+        reply = http.post(f"{HOST}/score", json={}, headers=headers, timeout=10)
+        assert reply.status_code == 404
+
+
+def servers_of(emulator: Any) -> list[int]:
+    """Return the processes that serve from an emulator's folder."""
+    listing = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True, check=True
+    )
+    folder = str(emulator.directory / "deployments")
+    return [int(line.split()[0]) for line in listing.stdout.splitlines() if folder in line]
+
+
+def wait_for_operation(http: requests.Session, answer: requests.Response) -> None:
+    assert answer.status_code in (200, 201, 202), answer.text
+    address = answer.headers["Azure-AsyncOperation"]
+    wait_until(lambda: http.get(address, timeout=10).json()["status"] == "Succeeded")
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
