@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -102,10 +102,18 @@ class RequestLog:
     ----------
     directory
         Where the log files go; it is made if absent.
+
+    Attributes
+    ----------
+    on_note
+        Called with each note, besides writing it; telemetry keeps them as traces.
     """
+
+    on_note: Callable[[str], object]
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.on_note = len  # does nothing with it
         self._directory = directory
         self._files: dict[str, _SharedFile] = {}
         self._queue: deque[tuple[str | None, float, str, tuple[Any, ...]]] = deque()
@@ -145,6 +153,7 @@ class RequestLog:
     def note(self, message: str) -> None:
         """Note something about the server itself."""
         self._put(None, "I", (message,))
+        self.on_note(message)
 
     def close(self) -> None:
         """Write what is still waiting and close the files."""

@@ -37,6 +37,8 @@ def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
     """
     quiet_libraries()
     log = RequestLog(directory / "logs")
+    remarks: list[str] = []
+    log.on_note = remarks.append
     try:
         watcher = Watcher(directory, log)
     except BaseException:
@@ -49,6 +51,10 @@ def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
         settings=TelemetrySettings(collect_rate=settings.collect_rate),
         endpoint=watcher.serving.endpoint,
     )
+    # What was noted before there was a recorder, and from now on.
+    for remark in remarks:
+        recorder.record_trace(remark)
+    log.on_note = recorder.record_trace
     service = ScoringService(
         watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
     )
