@@ -4,4 +4,10 @@
 
     platform      the verbs, each a few calls of the SDK
     connection    which workspace, with which credential; the SDK's errors in one line
+    resources     names, tags and sizes of what is made, and finding it again
+    assets        data and models
+    training      a search as a command job, and Azure's AutoML
+    inventory     the plan of a run, and the teardown
+    preflight     what stands in the way of a run
+    rehearsal     the same platform with the emulator in Azure's place
 """

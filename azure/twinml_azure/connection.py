@@ -34,7 +34,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 }
 MANAGEMENT_SCOPE = "https://management.azure.com/.default"
 PACKAGES = ("azure.ai.ml", "azure.identity")
-_WITHOUT_AZURE = "To rehearse without Azure: python -m azureml_emulator."
+_WITHOUT_AZURE = "To rehearse without Azure: make rehearse."
 _HINT = (
     "Download config.json from the workspace's page in the Azure portal, or set "
     f"{', '.join(names[0] for names in VARIABLES.values())}. {_WITHOUT_AZURE}"
@@ -140,6 +140,10 @@ class Connection:
 
     def __init__(self, address: WorkspaceAddress | None = None) -> None:
         self.address = address or find_workspace()
+        self._require_packages()
+
+    @staticmethod
+    def _require_packages() -> None:
         for package in PACKAGES:
             if not _installed(package):
                 raise PlatformUnavailable(
@@ -157,6 +161,7 @@ class Connection:
             There is no credential, or it is refused.
         """
         logging.getLogger("azure").setLevel(logging.ERROR)
+        address = self.address
         from azure.identity import DefaultAzureCredential
 
         # Signing in comes first: it is quick to fail and says what is wrong, whereas the SDK
@@ -171,9 +176,9 @@ class Connection:
 
         return MLClient(
             credential,
-            self.address.subscription_id,
-            self.address.resource_group,
-            self.address.workspace_name,
+            address.subscription_id,
+            address.resource_group,
+            address.workspace_name,
             show_progress=False,
             enable_telemetry=False,
         )

@@ -6,30 +6,29 @@ they are found again, so that nothing is uploaded or made twice.
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinml.errors import NotFound, PlatformError
-from twinml.experiment import model_folder
+from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset, Deployed, EndpointInfo, Keys, ModelVersion, busiest
-from twinml.tracking import put
+from twinml_azure import assets, inventory
 from twinml_azure.connection import Connection
+from twinml_azure.resources import TAG, Sizes, get, is_ours
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
+    from twinml.experiment import Trained
     from twinml.pipeline.client import PipelineClient
     from twinml.platform import PipelineInfo, PipelineJob
+    from twinml.provision import Change, Check
+    from twinml.training import TrainingOptions
 
 __all__ = ["AzurePlatform"]
 
-TAG = "twinml"
-INSTANCE_TYPE = "Standard_DS3_v2"
 STUDIO = "https://ml.azure.com"
 
 
@@ -40,8 +39,8 @@ class AzurePlatform:
     ----------
     connection
         The way to it, by default from ``config.json`` or the environment.
-    instance_type
-        The machine that a deployment runs on.
+    sizes
+        The machines to take, by default as the environment says.
 
     Raises
     ------
@@ -50,12 +49,11 @@ class AzurePlatform:
     """
 
     name = "azure"
+    trainers = ("job", "automl")
 
-    def __init__(
-        self, connection: Connection | None = None, *, instance_type: str = INSTANCE_TYPE
-    ) -> None:
+    def __init__(self, connection: Connection | None = None, *, sizes: Sizes | None = None) -> None:
         self._connection = connection or Connection()
-        self._instance_type = instance_type
+        self._sizes = sizes or Sizes.from_environment()
 
     @property
     def _client(self) -> MLClient:
@@ -65,69 +63,49 @@ class AzurePlatform:
 
     def register_data(self, dataset: Dataset) -> DataAsset:
         """Upload the file as a version of its name; an unchanged file keeps its version."""
-        from azure.ai.ml.entities import Data
-
-        dropped = json.dumps(sorted(dataset.dropped))
-        client = self._client
-        with self._connection.errors(f"to register data '{dataset.name}'"):
-            found = _tagged(
-                client.data, dataset.name, digest=dataset.digest, target=dataset.target,
-                dropped=dropped,
-            )  # fmt: skip
-            if found is None:
-                found = client.data.create_or_update(
-                    Data(
-                        name=dataset.name,
-                        type="uri_file",
-                        path=str(dataset.source),
-                        tags={
-                            TAG: "data",
-                            "digest": dataset.digest,
-                            "target": dataset.target,
-                            "dropped": dropped,
-                            "rows": str(dataset.n_rows),
-                            "columns": str(dataset.frame.shape[1]),
-                        },
-                    )
-                )
-        return DataAsset(
-            name=dataset.name,
-            version=str(found.version),
-            path=str(found.path),
-            digest=dataset.digest,
-            target=dataset.target,
-            n_rows=dataset.n_rows,
-            n_columns=dataset.frame.shape[1],
-            created=_created(found),
-            tags=dict(found.tags or {}),
-        )
+        return assets.register_data(self._connection, dataset)
 
     def register_model(
         self, directory: Path, *, name: str, run_id: str | None = None
     ) -> ModelVersion:
         """Upload an MLflow model directory; an unchanged model keeps its version."""
-        from azure.ai.ml.entities import Model
+        return assets.register_model(self._connection, directory, name=name, run_id=run_id)
 
-        from twinml import model
+    def train(
+        self,
+        how: str,
+        dataset: Dataset,
+        asset: DataAsset,
+        options: TrainingOptions,
+        say: Callable[[str], None],
+    ) -> Trained:
+        """Train on a cluster: ``job`` is twinml's own search, ``automl`` is Azure's."""
+        from twinml_azure import training
 
-        digest = model.digest(directory)
-        client = self._client
-        with self._connection.errors(f"to register model '{name}'"):
-            found = _tagged(client.models, name, digest=digest)
-            if found is None:
-                tags = {TAG: "model", "digest": digest}
-                if run_id is not None:
-                    tags["run_id"] = run_id
-                found = client.models.create_or_update(
-                    Model(name=name, type="mlflow_model", path=str(directory), tags=tags)
-                )
-        return ModelVersion(
-            name=name,
-            version=str(found.version),
-            uri=f"azureml:{name}:{found.version}",
-            digest=digest,
-            run_id=(found.tags or {}).get("run_id"),
-        )
+        ways = {"job": training.train_as_job, "automl": training.train_with_automl}
+        if how not in ways:
+            raise UsageError(f"Azure cannot train '{how}'", hint=f"Choose from {', '.join(ways)}.")
+        return ways[how](self._connection, self._sizes, dataset, asset, options, say)
+
+    # Beforehand and afterwards
+
+    def plan(self, dataset: Dataset, *, train: str) -> tuple[Change, ...]:
+        """Return what a run would create, change and keep; changes nothing."""
+        return inventory.plan(self._connection, self._sizes, dataset, train)
+
+    def check(self, model: Path | None = None) -> Iterator[Check]:
+        """Yield what may stand in the way of a run; changes nothing."""
+        from twinml_azure import preflight
+
+        return preflight.checks(self._connection, self._sizes, model)
+
+    def removable(self) -> tuple[Change, ...]:
+        """Return what twinml made, in the order of its removal."""
+        return inventory.removable(self._connection)
+
+    def remove(self, change: Change) -> None:
+        """Delete one thing that twinml made, or archive it where it cannot be deleted."""
+        inventory.remove(self._connection, change)
 
     # Endpoints
 
@@ -136,23 +114,34 @@ class AzurePlatform:
 
         The first deployment gets all traffic. What is there already, healthy and of the same
         model, is kept.
+
+        Raises
+        ------
+        PlatformError
+            Azure refused it, or there is an endpoint of that name that twinml did not make.
         """
         from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
 
         client = self._client
         with self._connection.errors(f"to deploy '{endpoint}/{deployment}'"):
-            if _get(client.online_endpoints, endpoint) is None:
+            found = get(client.online_endpoints, endpoint)
+            if found is not None and not is_ours(found):
+                raise PlatformError(
+                    f"the endpoint '{endpoint}' is there, and twinml did not make it",
+                    hint="Choose another name: --endpoint NAME.",
+                )
+            if found is None or not _succeeded(found):
                 client.online_endpoints.begin_create_or_update(
                     ManagedOnlineEndpoint(name=endpoint, auth_mode="key", tags={TAG: "endpoint"})
                 ).result()
-            present = _get(client.online_deployments, deployment, endpoint_name=endpoint)
+            present = get(client.online_deployments, deployment, endpoint_name=endpoint)
             if present is None or not _serves(present, model):
                 client.online_deployments.begin_create_or_update(
                     ManagedOnlineDeployment(
                         name=deployment,
                         endpoint_name=endpoint,
                         model=model.uri,
-                        instance_type=self._instance_type,
+                        instance_type=self._sizes.instance_type,
                         instance_count=1,
                         app_insights_enabled=True,
                         tags={TAG: "deployment", "digest": model.digest},
@@ -206,7 +195,7 @@ class AzurePlatform:
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Describe the endpoints that twinml made, by name."""
         with self._connection.errors("to list endpoints"):
-            found = [item for item in self._client.online_endpoints.list() if _is_ours(item)]
+            found = [item for item in self._client.online_endpoints.list() if is_ours(item)]
             infos = [self._info(item) for item in found]
         return tuple(sorted(infos, key=lambda info: info.name))
 
@@ -234,7 +223,7 @@ class AzurePlatform:
         info = self.endpoint_info(endpoint)
         chosen = deployment or busiest(info)
         model = info.deployments[chosen]
-        directory = self._fetch(model)
+        directory = assets.fetch_model(self._connection, model)
         lines = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
         return Deployed(
             deployment=chosen,
@@ -244,20 +233,6 @@ class AzurePlatform:
             packages_source="the requirements that the image was built from",
             packages_whole=False,
         )
-
-    def _fetch(self, reference: str) -> Path:
-        """Download a registered model, once per digest, and check its files."""
-        name, _, version = reference.partition(":")
-        with self._connection.errors(f"to download model '{reference}'"):
-            found = self._client.models.get(name, version)
-            digest = str((found.tags or {}).get("digest", ""))
-            folder = model_folder(digest or f"{name}-{version}")
-            if not folder.is_dir():
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
-                    self._client.models.download(name, version, download_path=scratch)
-                    put(next(Path(scratch).rglob("MLmodel")).parent, folder)
-        return folder
 
     def logs(
         self, endpoint: str, *, deployment: str | None = None, lines: int = 100
@@ -276,7 +251,7 @@ class AzurePlatform:
 
     def _require(self, endpoint: str) -> Any:
         with self._connection.errors(f"to look for endpoint '{endpoint}'"):
-            found = _get(self._client.online_endpoints, endpoint)
+            found = get(self._client.online_endpoints, endpoint)
         if found is None:
             raise NotFound(
                 f"there is no endpoint '{endpoint}' in the workspace",
@@ -296,6 +271,7 @@ class AzurePlatform:
             state=str(found.provisioning_state),
             traffic={name: int(share) for name, share in (found.traffic or {}).items()},
             deployments={item.name: _model_of(item) for item in deployments},
+            mirror={name: int(share) for name, share in (found.mirror_traffic or {}).items()},
         )
 
     # Pipelines
@@ -328,43 +304,12 @@ def _no_pipelines() -> PlatformError:
     )
 
 
-def _get(operations: Any, name: str, **where: str) -> Any | None:
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        return operations.get(name, **where)
-    except ResourceNotFoundError:
-        return None
-
-
-def _tagged(operations: Any, name: str, **wanted: str) -> Any | None:
-    """Return the newest version of an asset that carries all ``wanted`` tags."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        versions: Iterable[Any] = list(operations.list(name=name))
-    except ResourceNotFoundError:
-        return None
-    fitting = [
-        item
-        for item in versions
-        if all((item.tags or {}).get(tag) == value for tag, value in wanted.items())
-    ]
-    return max(fitting, key=_created, default=None)
-
-
-def _created(asset: Any) -> str:
-    context = asset.creation_context
-    return context.created_at.isoformat() if context and context.created_at else ""
-
-
-def _is_ours(endpoint: Any) -> bool:
-    return TAG in (endpoint.tags or {})
-
-
 def _serves(deployment: Any, model: ModelVersion) -> bool:
-    same = (deployment.tags or {}).get("digest") == model.digest
-    return same and str(deployment.provisioning_state).lower() == "succeeded"
+    return (deployment.tags or {}).get("digest") == model.digest and _succeeded(deployment)
+
+
+def _succeeded(item: Any) -> bool:
+    return str(item.provisioning_state).lower() == "succeeded"
 
 
 def _model_of(deployment: Any) -> str:

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from azureml_emulator import tokens
 from azureml_emulator.actions import Actions
 from azureml_emulator.blobs import BlobStore
+from azureml_emulator.capacity import Capacity
 from azureml_emulator.deployments import OnlineDeployments
 from azureml_emulator.errors import ArmError, EmulatorError
 from azureml_emulator.faults.plan import ConnectionDropped, FaultPlan
@@ -96,6 +97,7 @@ class Emulator:
                 *actions.routes(),
                 *self._plant.routes(),
                 *self._deployments.routes(),
+                *Capacity(management).routes(),
                 *management.routes(),
             ]
         )

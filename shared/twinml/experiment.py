@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import pickle
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +26,10 @@ from twinml.tracking import LoggedRun, Tracking, put
 if TYPE_CHECKING:
     import pandas as pd
 
+    from twinml.platform import ModelVersion
     from twinml.training import Progress, TrainingOptions, TrainingResult
 
-__all__ = ["Experiment", "fingerprint", "model_folder", "run"]
+__all__ = ["Experiment", "Trained", "adopt", "fingerprint", "model_folder", "run", "train_into"]
 
 # Raised when a model directory gains a file, so that what was trained before is not reused.
 MODEL_FORMAT = 2
@@ -52,6 +54,34 @@ class Experiment:
     digest: str
     directory: Path
     reused: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training on a platform's own machines gave.
+
+    Attributes
+    ----------
+    name
+        Of the winner.
+    directory
+        The model's files on this machine.
+    result
+        Everything the run found, where it was twinml's own search; else ``None``.
+    version
+        The model, where it is registered on the platform already.
+    where
+        An address or a name under which the run can be looked at.
+    metrics
+        Of the test rows, by name, where they are known.
+    """
+
+    name: str
+    directory: Path
+    result: TrainingResult | None
+    version: ModelVersion | None
+    where: str
+    metrics: Mapping[str, float]
 
 
 def model_folder(digest: str) -> Path:
@@ -127,20 +157,7 @@ def run(
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:
         saved = Path(scratch) / "model"
-        digest = model.save(
-            result.pipeline,
-            result.contract,
-            saved,
-            metrics={name: held.value for name, held in result.test.metrics.items()},
-            extra={
-                "best": result.best.name,
-                "metric": result.metric,
-                "threshold": result.threshold,
-                "split": result.test.split,
-                "data": dataset.digest,
-            },
-            training_rows=_rows_learned(result, dataset),
-        )
+        digest = _save(result, dataset, saved)
         directory = model_folder(digest)
         put(saved, directory)
     # An interrupted search is a good model but not what the options asked for, so it is
@@ -153,3 +170,76 @@ def run(
         digest=digest,
     )
     return Experiment(logged, digest, directory, reused=False)
+
+
+def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
+    return model.save(
+        result.pipeline,
+        result.contract,
+        directory,
+        metrics={name: held.value for name, held in result.test.metrics.items()},
+        extra={
+            "best": result.best.name,
+            "metric": result.metric,
+            "threshold": result.threshold,
+            "split": result.test.split,
+            "data": dataset.digest,
+        },
+        training_rows=_rows_learned(result, dataset),
+    )
+
+
+def train_into(
+    dataset: Dataset,
+    options: TrainingOptions,
+    directory: Path,
+    progress: Callable[[Progress], None] = lambda moment: None,
+) -> TrainingResult:
+    """Train and leave everything in ``directory``; nothing is logged or registered.
+
+    ``model/`` is the model directory, ``result.pkl`` the result without the pipelines, and
+    ``result.json`` its main figures with the digest, for a machine that only fetches them.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As ``twinml.training.train``.
+    ModelError
+        The folder holds a model already.
+    """
+    from twinml.training import train
+
+    result = train(dataset, options, progress)
+    digest = _save(result, dataset, directory / "model")
+    light = replace(result, pipeline=None, runner_up=None)
+    (directory / "result.pkl").write_bytes(pickle.dumps(light, protocol=5))
+    figures = {
+        "digest": digest,
+        "best": result.best.name,
+        "metric": result.metric,
+        "test": {name: held.value for name, held in result.test.metrics.items()},
+    }
+    (directory / "result.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    return result
+
+
+def adopt(
+    trained: Trained, dataset: Dataset, options: TrainingOptions, tracking: Tracking
+) -> Experiment:
+    """Log a run that was done elsewhere as if it had been done here, once.
+
+    Raises
+    ------
+    ModelError
+        It is not a run of twinml's own search, or its files were changed.
+    """
+    if trained.result is None:
+        raise ModelError("the model was not trained by twinml, so there is no result to log")
+    digest, mark = model.digest(trained.directory), fingerprint(dataset, options)
+    found = tracking.find(dataset.name, mark)
+    if found is not None and tracking.digest_of(found.run_id) == digest:
+        return Experiment(found, digest, trained.directory, reused=True)
+    logged = tracking.log(
+        trained.result, dataset, trained.directory, fingerprint=mark, digest=digest
+    )
+    return Experiment(logged, digest, trained.directory, reused=False)

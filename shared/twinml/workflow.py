@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from twinml.platform import (
     PipelineJob,
     Platform,
 )
+from twinml.provision import TRAIN_HERE, Trains, able
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -57,6 +58,8 @@ STEPS: tuple[str, ...] = (
     "Publish and run the pipeline",
 )
 T = TypeVar("T")
+# A run of twinml's own search, or a model that the platform's AutoML made.
+Learned: TypeAlias = experiment.Experiment | experiment.Trained
 
 DEPLOYMENT = "blue"
 PIPELINE = "training"
@@ -85,6 +88,9 @@ class Watcher:
     def training(self, moment: Progress) -> None:
         """Hear where the search is."""
 
+    def waiting(self, what: str) -> None:
+        """Hear what is waited for, now and then."""
+
     def ended(self, step: Step) -> None:
         """Hear that a step ended."""
 
@@ -99,7 +105,7 @@ class WorkflowResult:
     endpoint: EndpointInfo
     pipeline: PipelineInfo
     job: PipelineJob
-    report: Path
+    report: Path | None
     seconds: float
 
 
@@ -112,6 +118,10 @@ class Workflow:
         Where, and in which MLflow.
     options
         Of the search.
+    train
+        ``local``, or one of the platform's own ways to train.
+    endpoint
+        Its name; by default made from the model's.
     """
 
     def __init__(
@@ -123,7 +133,10 @@ class Workflow:
         *,
         watcher: Watcher | None = None,
         again: bool = False,
+        train: str = TRAIN_HERE,
+        endpoint: str | None = None,
     ) -> None:
+        self._train_on, self._endpoint = train, endpoint
         self._platform, self._tracking = platform, tracking
         self._dataset, self._options = dataset, options
         self._watcher, self._again = watcher or Watcher(), again
@@ -142,7 +155,7 @@ class Workflow:
         started = time.monotonic()
         self._folder.mkdir(parents=True, exist_ok=True)
         asset = self._step(self._register_data)
-        done = self._step(self._train)
+        done = self._step(lambda: self._train(asset))
         version = self._step(lambda: self._register_model(done))
         info = self._step(lambda: self._deploy(version))
         with self._platform.endpoint(info.name) as client:
@@ -186,7 +199,9 @@ class Workflow:
         )
         return asset, summary, {"version": asset.version, "digest": asset.digest}
 
-    def _train(self) -> tuple[experiment.Experiment, str, Mapping[str, Any]]:
+    def _train(self, asset: DataAsset) -> tuple[Learned, str, Mapping[str, Any]]:
+        if self._train_on != TRAIN_HERE:
+            return self._train_there(asset)
         done = experiment.run(
             self._dataset,
             self._options,
@@ -194,6 +209,22 @@ class Workflow:
             again=self._again,
             progress=self._watcher.training,
         )
+        summary = self._learned(done)
+        return done, summary, {"run_id": done.logged.run_id, "reused": done.reused}
+
+    def _train_there(self, asset: DataAsset) -> tuple[Learned, str, Mapping[str, Any]]:
+        platform = able(self._platform, Trains, f"train '{self._train_on}' with")  # type: ignore[type-abstract]
+        trained = platform.train(
+            self._train_on, self._dataset, asset, self._options, self._watcher.waiting
+        )
+        if trained.result is None:
+            summary = f"{trained.name}, the best of {trained.where}"
+            return trained, summary, {"where": trained.where}
+        done = experiment.adopt(trained, self._dataset, self._options, self._tracking)
+        details = {"run_id": done.logged.run_id, "reused": done.reused, "where": trained.where}
+        return done, f"{self._learned(done)}; {trained.where}", details
+
+    def _learned(self, done: experiment.Experiment) -> str:
         result = done.logged.result
         test = result.test.metrics
         summary = (
@@ -203,13 +234,14 @@ class Workflow:
         )
         if result.forward is not None and result.forward is not result.test:
             summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
-        if done.reused:
-            summary += " (found, not trained again)"
-        return done, summary, {"run_id": done.logged.run_id, "reused": done.reused}
+        return summary + (" (found, not trained again)" if done.reused else "")
 
-    def _register_model(
-        self, done: experiment.Experiment
-    ) -> tuple[ModelVersion, str, Mapping[str, Any]]:
+    def _register_model(self, done: Learned) -> tuple[ModelVersion, str, Mapping[str, Any]]:
+        if isinstance(done, experiment.Trained) and done.version is not None:
+            version = done.version
+            summary = f"{version.name}/{version.version}, from job {version.digest}"
+            return version, summary, {"version": version.version, "digest": version.digest}
+        assert isinstance(done, experiment.Experiment)
         version = self._platform.register_model(
             done.directory, name=self._dataset.name, run_id=done.logged.run_id
         )
@@ -219,7 +251,9 @@ class Workflow:
 
     def _deploy(self, version: ModelVersion) -> tuple[EndpointInfo, str, Mapping[str, Any]]:
         info = self._platform.deploy(
-            version, endpoint=endpoint_name(version.name), deployment=DEPLOYMENT
+            version,
+            endpoint=self._endpoint or endpoint_name(version.name),
+            deployment=DEPLOYMENT,
         )
         summary = f"{info.scoring_uri}, deployment {DEPLOYMENT}, key needed"
         return info, summary, {"scoring_uri": info.scoring_uri}
@@ -229,7 +263,7 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         document = client.swagger("3")
         operations = sum(len(methods) for methods in document["paths"].values())
-        return None, f"{operations} operations, Swagger UI at {info.docs_uri}", {}
+        return None, f"{operations} operations, shown at {info.docs_uri}", {}
 
     def _logs(self, info: EndpointInfo) -> tuple[None, str, Mapping[str, Any]]:
         lines = list(self._platform.logs(info.name, lines=1000))
@@ -245,7 +279,7 @@ class Workflow:
         request = parse(contract, body, content_type="application/json", route="score")
         predictor = model.load_predictor(done.directory)
         frame = request.frame()
-        return predictor.predict(frame), predictor.predict_proba(frame)
+        return predictor.predict(frame)
 
     def _rows(self, n: int) -> list[dict[str, Any]]:
         """Return rows of the data set as a client would send them."""
@@ -253,17 +287,19 @@ class Workflow:
         step = max(1, len(features) // n)
         return _records(features.iloc[::step].head(n))
 
-    def _benchmark(
-        self, client: Endpoint, done: experiment.Experiment
-    ) -> tuple[None, str, Mapping[str, Any]]:
+    def _benchmark(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
 
         rows = self._rows(50)
-        labels, _ = self._expected(done, rows)
+        bodies = [_body([row]) for row in rows]
+        if isinstance(done, experiment.Trained):
+            expected = [client.score([row]) for row in rows]
+        else:
+            expected = [[_plain(label)] for label in self._expected(done, rows)]
         result = benchmark.run(
             client,
-            [_body([row]) for row in rows],
-            [[_plain(label)] for label in labels],
+            bodies,
+            expected,
             requests=400,
             concurrency=2,
             max_seconds=10.0,
@@ -284,30 +320,55 @@ class Workflow:
             )
         return None, summary, result.to_dict()
 
-    def _consume(
-        self, client: Endpoint, done: experiment.Experiment
-    ) -> tuple[None, str, Mapping[str, Any]]:
+    def _consume(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
+        from twinml.comparison import against_model
+
         rows = self._rows(1000)
-        labels, probabilities = self._expected(done, rows)
-        answered = client.score(rows)
-        given = np.asarray(client.score_proba(rows), dtype=np.float64)
-        same_labels = answered == [_plain(label) for label in labels]
-        same_bits = bool(np.array_equal(given, probabilities))
-        if not (same_labels and same_bits):
+        if isinstance(done, experiment.Trained):
+            return self._consume_labels(client, rows)
+        found = against_model(client, done.directory, rows)
+        if not found.passes:
             raise EndpointError(
-                f"the endpoint and the model differ on {len(rows)} rows: "
-                f"largest difference {np.abs(given - probabilities).max():.3g}",
+                f"the endpoint and the model differ on {len(found.unexplained)} of {len(rows)} "
+                f"rows: largest difference {found.max_change:.3g}",
                 hint="The deployed model is not the registered one; deploy it again.",
                 status=500,
             )
+        read = found.causes.get("input parsing", 0)
         summary = (
             f"{len(rows):,} rows scored over REST; labels and probabilities equal the "
             "model's to the last bit"
+            + (f", on {read:,} rows for the numbers as the server read them" if read else "")
         )
-        return None, summary, {"rows": len(rows)}
+        return None, summary, {"rows": len(rows), "read_otherwise": read}
 
-    def _ab_test(self, done: experiment.Experiment) -> tuple[None, str, Mapping[str, Any]]:
+    def _consume_labels(
+        self, client: Endpoint, rows: list[dict[str, Any]]
+    ) -> tuple[None, str, Mapping[str, Any]]:
+        """Score with a model that is not at hand here: every label must be one of the data's."""
+        answered = client.score(rows)
+        known = {_plain(label) for label in self._dataset.labels.unique()}
+        strange = sorted({str(label) for label in answered if label not in known})
+        if strange:
+            raise EndpointError(
+                f"the endpoint answers '{strange[0]}', which is no class of the data",
+                hint="Is it the endpoint of this model?",
+                status=500,
+            )
+        step = max(1, len(self._dataset.features) // 1000)
+        truth = [_plain(label) for label in self._dataset.labels.iloc[::step].head(1000)]
+        right = sum(one == other for one, other in zip(answered, truth, strict=True))
+        summary = (
+            f"{len(rows):,} rows scored over REST, all of them with labels of the data; "
+            f"{right / len(rows):.1%} as in the data, which the model has seen"
+        )
+        return None, summary, {"rows": len(rows), "right": right}
+
+    def _ab_test(self, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import abtest
+
+        if isinstance(done, experiment.Trained):
+            return None, "the platform's AutoML leaves one model, nothing to compare", {}
 
         result = done.logged.result
         if result.runner_up_test is None or result.runner_up_name is None:
@@ -322,11 +383,11 @@ class Workflow:
         )
         return None, str(compared.verdict), compared.to_dict()
 
-    def _probe(
-        self, client: Endpoint, done: experiment.Experiment
-    ) -> tuple[None, str, Mapping[str, Any]]:
+    def _probe(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import probe
 
+        if isinstance(done, experiment.Trained):
+            return None, "the model of the platform's AutoML gives labels only: not probed", {}
         result = done.logged.result
         found = probe.run(
             result.contract,
@@ -375,10 +436,11 @@ class Workflow:
         summary = f"{info.uri}: job {job.id[:8]} retrained {made} within {PIPELINE_BUDGET}"
         return (info, job), summary, {"uri": info.uri, "job": job.id}
 
-    def _report(
-        self, done: experiment.Experiment, version: ModelVersion, info: EndpointInfo
-    ) -> Path:
+    def _report(self, done: Learned, version: ModelVersion, info: EndpointInfo) -> Path | None:
         from twinml import report
+
+        if isinstance(done, experiment.Trained):
+            return None
 
         files = report.write(
             done.logged.result,

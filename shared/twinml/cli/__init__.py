@@ -18,6 +18,8 @@ __all__ = ["VERBS", "main"]
 # Order is the order of the help page; the text is shown without importing the module.
 VERBS: dict[str, str] = {
     "run": "Run the whole workflow, step by step.",
+    "check": "Look at what stands in the way of a run on Azure.",
+    "rehearse": "Run the workflow for Azure against an emulator on this machine.",
     "data": "Check, register and fetch data.",
     "train": "Search, ensemble, evaluate and register a model.",
     "models": "List registered models and their aliases.",
@@ -42,6 +44,7 @@ VERBS: dict[str, str] = {
     "start": "Bring back an endpoint that was stopped.",
     "stop": "End what was left running.",
     "delete": "Delete a deployment or an endpoint.",
+    "teardown": "Remove what twinml made on Azure, and nothing else.",
 }
 
 

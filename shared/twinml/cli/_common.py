@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 from rich.console import Console
@@ -15,7 +15,10 @@ from rich.markup import escape
 
 from twinml.errors import TwinmlError, UsageError
 
-__all__ = ["console", "emit", "errors_in_one_line", "json_option", "on_option"]
+if TYPE_CHECKING:
+    from twinml.provision import Change
+
+__all__ = ["changes_text", "console", "emit", "errors_in_one_line", "json_option", "on_option"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +33,7 @@ on_option = click.option(
     default="local",
     show_default=True,
     metavar="PLATFORM",
-    help="Where: local or azure.",
+    help="Where: local, rehearsal or azure.",
 )
 
 
@@ -57,6 +60,20 @@ def emit(result: Any, *, as_json: bool, text: str | None = None) -> None:
         click.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
     elif text is not None:
         click.echo(text)
+
+
+def changes_text(changes: Sequence[Change]) -> str:
+    """Return a plan as a table for people."""
+    if not changes:
+        return "nothing"
+    columns = zip(*((each.action, each.kind, each.name) for each in changes), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    lines = (
+        f"{change.action:<{widths[0]}}  {change.kind:<{widths[1]}}  "
+        f"{change.name:<{widths[2]}}  {change.detail}".rstrip()
+        for change in changes
+    )
+    return "\n".join(lines)
 
 
 def show(error: TwinmlError, *, as_json: bool) -> None:

@@ -39,24 +39,62 @@ class Found:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
 @endpoint_option
-@click.option("--rows", "n_rows", default="1000", show_default=True, metavar="N|all",
-              help="Rows of the data to score, spread over the file.")  # fmt: skip
+@click.option(
+    "--rows",
+    "n_rows",
+    default="1000",
+    show_default=True,
+    metavar="N|all",
+    help="Rows of the data to score, spread over the file.",
+)
 @click.option("--adversarial", is_flag=True, help="Add rows that servers may read differently.")
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE",
-              help="CSV or Parquet with the model's columns [default: the bank marketing data, "
-              "where it fits, else the model's samples].")  # fmt: skip
-@click.option("--model-dir", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              metavar="DIRECTORY", help="The model, where both sides are URLs.")  # fmt: skip
-@click.option("--key-env", "key_variables", multiple=True, metavar="VAR",
-              help="Environment variable with a URL's key; once for each URL.")  # fmt: skip
-@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-              help="|Δp| up to which answers count as equal.")  # fmt: skip
-@click.option("--request-rows", type=click.IntRange(1, 10_000), default=500, show_default=True,
-              help="Rows in a request.")  # fmt: skip
-@click.option("--timed", type=click.IntRange(0, 10_000), default=50, show_default=True,
-              help="Requests with one row to time each endpoint with.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
-              help="Where compare.html and compare.json go [default: under reports].")  # fmt: skip
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV or Parquet with the model's columns [default: the bank marketing data, "
+    "where it fits, else the model's samples].",
+)
+@click.option(
+    "--model-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIRECTORY",
+    help="The model, where both sides are URLs.",
+)
+@click.option(
+    "--key-env",
+    "key_variables",
+    multiple=True,
+    metavar="VAR",
+    help="Environment variable with a URL's key; once for each URL.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="|Δp| up to which answers count as equal.",
+)
+@click.option(
+    "--request-rows",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="Rows in a request.",
+)
+@click.option(
+    "--timed",
+    type=click.IntRange(0, 10_000),
+    default=50,
+    show_default=True,
+    help="Requests with one row to time each endpoint with.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Where compare.html and compare.json go [default: under reports].",
+)
 @json_option
 @errors_in_one_line
 def command(

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._common import (
+    changes_text,
+    console,
+    emit,
+    errors_in_one_line,
+    json_option,
+    on_option,
+)
 from twinml.cli._progress import live
 from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.errors import UsageError
+from twinml.provision import TRAIN_HERE, Plans, able
 
 if TYPE_CHECKING:
     from twinml.training import Progress
@@ -22,6 +31,19 @@ __all__ = ["command"]
 @data_options
 @training_options
 @click.option("--again", is_flag=True, help="Train even if the same run was done before.")
+@click.option(
+    "--train",
+    "train",
+    default=TRAIN_HERE,
+    show_default=True,
+    metavar="WHERE",
+    help="Who trains: local, this machine; job or automl, the platform's machines, with "
+    "twinml's search or with the platform's own.",
+)
+@click.option("--endpoint", metavar="NAME", help="Where [default: made from the model's name].")
+@click.option(
+    "--plan", "plan_only", is_flag=True, help="Only list what would be created, changed and kept."
+)
 @on_option
 @json_option
 @errors_in_one_line
@@ -31,6 +53,9 @@ def command(
     drop: tuple[str, ...],
     name: str | None,
     again: bool,
+    train: str,
+    endpoint: str | None,
+    plan_only: bool,
     platform_name: str,
     as_json: bool,
     **options: Any,
@@ -44,7 +69,17 @@ def command(
     from twinml.platform import load
 
     platform = load(platform_name)
+    trainers = (TRAIN_HERE, *getattr(platform, "trainers", ()))
+    if train not in trainers:
+        raise UsageError(
+            f"platform '{platform.name}' cannot train '{train}'",
+            hint=f"Choose from {', '.join(trainers)}.",
+        )
     dataset = dataset_from(data, target, drop, name)
+    if plan_only:
+        changes = able(platform, Plans, "plan").plan(dataset, train=train)  # type: ignore[type-abstract]
+        emit(changes, as_json=as_json, text=changes_text(changes))
+        return
 
     from twinml.tracking import Tracking
     from twinml.workflow import STEPS, Step, Watcher, Workflow
@@ -58,6 +93,9 @@ def command(
         def training(self, moment: Progress) -> None:
             self._training(moment)
 
+        def waiting(self, what: str) -> None:
+            console.print(f"        [dim]{escape(what)}[/]", soft_wrap=True)
+
         def begins(self, number: int, name: str) -> None:
             console.print(f"[bold]{number:>2}/{len(STEPS)}[/] {name} …", soft_wrap=True)
 
@@ -69,9 +107,16 @@ def command(
 
     with live() as progress:
         result = Workflow(
-            platform, Tracking(), dataset, wanted, watcher=Printed(progress), again=again
+            platform,
+            Tracking(),
+            dataset,
+            wanted,
+            watcher=Printed(progress),
+            again=again,
+            train=train,
+            endpoint=endpoint,
         ).run()
-    endpoint = result.endpoint
+    answers = result.endpoint
     emit(
         result,
         as_json=as_json,
@@ -79,10 +124,10 @@ def command(
             [
                 "",
                 f"All {len(result.steps)} steps in {result.seconds:.0f} s.",
-                f"  Endpoint   {endpoint.scoring_uri}   (keys: twinml status --show-keys)",
-                f"  Swagger    {endpoint.docs_uri}",
+                f"  Endpoint   {answers.scoring_uri}   (keys: twinml status --show-keys)",
+                f"  Swagger    {answers.docs_uri}",
                 f"  Pipeline   {result.pipeline.uri}",
-                f"  Report     {result.report}   (make report)",
+                *([f"  Report     {result.report}   (make report)"] if result.report else []),
                 "  Try        twinml score --sample 3      End it   make stop",
             ]
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +27,13 @@ SHOWN = {
 @training_options
 @click.option("--register/--no-register", default=True, show_default=True, help="Into MLflow.")
 @click.option("--again", is_flag=True, help="Train even if the same run was done before.")
+@click.option(
+    "--save",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Leave model and result there instead: nothing is logged or registered.",
+)
 @on_option
 @json_option
 @errors_in_one_line
@@ -36,6 +44,7 @@ def command(
     name: str | None,
     register: bool,
     again: bool,
+    folder: Path | None,
     platform_name: str,
     as_json: bool,
     **options: Any,
@@ -49,6 +58,16 @@ def command(
     dataset = dataset_from(data, target, drop, name)
 
     from twinml import experiment
+
+    if folder is not None:
+        with live() as progress:
+            saved = experiment.train_into(dataset, wanted, folder, progress)
+        emit(
+            {"best": saved.best.name, "folder": folder},
+            as_json=as_json,
+            text=f"{saved.best.name}: {folder}",
+        )
+        return
     from twinml.platform import load
     from twinml.tracking import Tracking
 

@@ -7,6 +7,7 @@
     parsing       what rows become when the server reads them with pandas.read_json
     environment   the packages of two sides, one beside the other
     judgement     where the sides differ, and why; values in, values out
+    model         an endpoint against the model that it should serve
     page          the outcome as an HTML page with pictures
 """
 
@@ -14,6 +15,7 @@ from twinml.comparison.adversarial import Case, cases
 from twinml.comparison.answers import Answers, Reference, Refusal, ask, latencies, recalculate
 from twinml.comparison.environment import Package, differing, installed, pinned
 from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side, judge
+from twinml.comparison.model import against_model
 from twinml.comparison.page import write
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Reference",
     "Refusal",
     "Side",
+    "against_model",
     "ask",
     "cases",
     "differing",

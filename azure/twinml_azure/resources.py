@@ -1,0 +1,137 @@
+"""What twinml makes in a workspace: names, tags, and finding it again.
+
+Everything carries the tag ``twinml``, whose value says what it is. Data and models carry their
+digest as well, environments are versioned by theirs, and training jobs are named by their
+fingerprint: by these they are found again, so that nothing is made twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twinml.errors import PlatformError, UsageError
+
+if TYPE_CHECKING:
+    from twinml_azure.connection import Connection
+
+__all__ = ["CLUSTER", "TAG", "Sizes", "created", "ensure_cluster", "get", "is_ours", "tagged"]
+
+TAG = "twinml"
+CLUSTER = "twinml-cpu"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The machines that runs and deployments take; each can be set by an environment variable.
+
+    Attributes
+    ----------
+    instance_type
+        Of a deployment, ``TWINML_AZURE_INSTANCE_TYPE``.
+    cluster_size, cluster_nodes
+        Of the training cluster, ``TWINML_AZURE_CLUSTER_SIZE`` and ``TWINML_AZURE_CLUSTER_NODES``;
+        it has none when nothing runs.
+    idle_seconds
+        After so long without a job a node is given back, ``TWINML_AZURE_IDLE_SECONDS``.
+    """
+
+    instance_type: str = "Standard_DS3_v2"
+    cluster_size: str = "Standard_DS3_v2"
+    cluster_nodes: int = 2
+    idle_seconds: int = 120
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Sizes:
+        """Return the sizes that the environment sets, by default that of this process.
+
+        Raises
+        ------
+        UsageError
+            A number is none.
+        """
+        environ = os.environ if environ is None else environ
+
+        def number(name: str, default: int) -> int:
+            word = environ.get(name) or str(default)
+            if not word.isascii() or not word.isdecimal() or int(word) < 1:
+                raise UsageError(f"{name} is '{word}'", hint="Give a number from 1 on.")
+            return int(word)
+
+        return cls(
+            environ.get("TWINML_AZURE_INSTANCE_TYPE") or cls.instance_type,
+            environ.get("TWINML_AZURE_CLUSTER_SIZE") or cls.cluster_size,
+            number("TWINML_AZURE_CLUSTER_NODES", cls.cluster_nodes),
+            number("TWINML_AZURE_IDLE_SECONDS", cls.idle_seconds),
+        )
+
+
+def get(operations: Any, name: str, **where: str) -> Any | None:
+    """Return what ``operations`` has under ``name``, or ``None``."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return operations.get(name, **where)
+    except ResourceNotFoundError:
+        return None
+
+
+def tagged(operations: Any, name: str, **wanted: str) -> Any | None:
+    """Return the newest version of an asset that carries all ``wanted`` tags."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        versions: Iterable[Any] = list(operations.list(name=name))
+    except ResourceNotFoundError:
+        return None
+    fitting = [
+        item
+        for item in versions
+        if all((item.tags or {}).get(tag) == value for tag, value in wanted.items())
+    ]
+    return max(fitting, key=created, default=None)
+
+
+def created(asset: Any) -> str:
+    """Return when an asset was made, as ISO 8601; empty where it does not say."""
+    context = asset.creation_context
+    return context.created_at.isoformat() if context and context.created_at else ""
+
+
+def is_ours(item: Any) -> bool:
+    """Whether twinml made it."""
+    return TAG in (item.tags or {})
+
+
+def ensure_cluster(connection: Connection, sizes: Sizes) -> str:
+    """Make the training cluster unless it is there; returns its name.
+
+    Raises
+    ------
+    PlatformError
+        There is one of that name that twinml did not make, or it could not be made.
+    """
+    from azure.ai.ml.entities import AmlCompute
+
+    with connection.errors(f"to make the cluster '{CLUSTER}'"):
+        found = get(connection.client.compute, CLUSTER)
+        if found is not None and str(found.provisioning_state).lower() == "succeeded":
+            if str(found.type).lower() != "amlcompute":
+                raise PlatformError(
+                    f"the compute '{CLUSTER}' is a {found.type}, not a cluster",
+                    hint="Rename or remove it.",
+                )
+            return CLUSTER
+        connection.client.compute.begin_create_or_update(
+            AmlCompute(
+                name=CLUSTER,
+                size=sizes.cluster_size,
+                min_instances=0,
+                max_instances=sizes.cluster_nodes,
+                idle_time_before_scale_down=sizes.idle_seconds,
+                tags={TAG: "cluster"},
+            )
+        ).result()
+    return CLUSTER

@@ -1,0 +1,182 @@
+"""``twinml rehearse``: the workflow for Azure, against an emulator on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.errors import PlatformError
+from twinml.provision import TRAIN_HERE, Rehearses, able
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.training import TrainingOptions
+
+__all__ = ["command"]
+
+REHEARSAL, REFERENCE = "rehearsal", "local"
+
+
+@click.command(short_help="Run the workflow for Azure against an emulator on this machine.")
+@data_options
+@training_options
+@click.option(
+    "--train",
+    default=TRAIN_HERE,
+    show_default=True,
+    metavar="WHERE",
+    help="Who trains: local, job or automl, as in twinml run.",
+)
+@click.option(
+    "--rows",
+    default="1000",
+    show_default=True,
+    metavar="N|all",
+    help="Rows to compare with this machine's endpoint.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="RULE",
+    help="Let the emulator fail, such as 'PUT */onlineEndpoints/* 429 once'.",
+)
+@click.option("--fresh", is_flag=True, help="Forget what was rehearsed before.")
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Leave the emulator running: verbs take --on rehearsal until twinml stop.",
+)
+@json_option
+@errors_in_one_line
+def command(
+    data: str | None,
+    target: str | None,
+    drop: tuple[str, ...],
+    name: str | None,
+    train: str,
+    rows: str,
+    faults: tuple[str, ...],
+    fresh: bool,
+    keep: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Rehearse a run on Azure: the unmodified Azure SDK, an emulator, and a comparison.
+
+    The emulator is started, and a child process is pointed at it by environment variables alone.
+    It runs all steps of twinml run --on azure; then the same rows go to its endpoint and to one
+    on this machine, and every difference is explained. Nothing is sent to a real cloud.
+    """
+    from twinml.platform import load
+
+    wanted = options_from(**options)
+    dataset = dataset_from(data, target, drop, name)
+    platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
+    began = time.monotonic()
+    try:
+        with console.status("starting the emulator"):
+            platform.begin(fresh=fresh, faults=faults)
+        words = _words(data, target, drop, name, options)
+        ran = _child("run", "--on", platform.rehearsed, "--train", train, *words)
+        compared = None
+        if train != "automl":
+            with console.status("serving the same model on this machine"):
+                endpoint = _serve_here(dataset, wanted)
+            compared = _child(
+                *("compare", REFERENCE, platform.rehearsed, "--endpoint", endpoint),
+                *("--rows", rows, "--adversarial", *(("--data", data) if data else ())),
+                may_fail=True,
+            )
+    finally:
+        if not keep:
+            platform.stop()
+    seconds = time.monotonic() - began
+    passes = compared is None or bool(compared.get("passes"))
+    emit(
+        {"passes": passes, "seconds": seconds, "run": ran, "comparison": compared, "kept": keep},
+        as_json=as_json,
+        text=_summary(ran, compared, seconds, keep),
+    )
+    if not passes:
+        raise SystemExit(1)
+
+
+def _words(
+    data: str | None,
+    target: str | None,
+    drop: Sequence[str],
+    name: str | None,
+    options: dict[str, Any],
+) -> list[str]:
+    """Return the options of this call for the child."""
+    given = {"data": data, "target": target, "name": name, **options}
+    words = [word for column in drop for word in ("--drop", column)]
+    for option, value in given.items():
+        if value not in (None, ""):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return words
+
+
+def _child(*words: str, may_fail: bool = False) -> dict[str, Any]:
+    """Run a verb in a process of its own; its progress is shown, its result returned."""
+    done = subprocess.run(
+        [sys.executable, "-m", "twinml", *words, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    try:
+        result: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise PlatformError(
+            f"twinml {words[0]} ended with {done.returncode} and without a result",
+            hint="What it said is above.",
+        ) from None
+    if "error_code" in result or (done.returncode and not may_fail):
+        raise PlatformError(
+            f"twinml {words[0]}: {result.get('message', 'failed')}", hint=result.get("hint")
+        )
+    return result
+
+
+def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
+    """Deploy the model of the same run on this machine, unless it is; returns the endpoint."""
+    from twinml import experiment
+    from twinml.platform import load
+    from twinml.tracking import Tracking
+    from twinml.workflow import DEPLOYMENT, endpoint_name
+
+    done = experiment.run(dataset, options, Tracking())
+    local = load(REFERENCE)
+    version = local.register_model(done.directory, name=dataset.name, run_id=done.logged.run_id)
+    name = endpoint_name(version.name)
+    local.deploy(version, endpoint=name, deployment=DEPLOYMENT)
+    return name
+
+
+def _summary(
+    ran: dict[str, Any], compared: dict[str, Any] | None, seconds: float, keep: bool
+) -> str:
+    lines = ["", f"Rehearsed all {len(ran['steps'])} steps in {seconds:.0f} s."]
+    if compared is not None:
+        lines += [
+            f"  Compared   {compared['verdict']}",
+            f"  Labels     {compared['same_labels']:,} of {compared['scored']:,} agree, "
+            f"|Δp| at most {compared['max_change']:.3g}",
+            *(f"  Cause      {cause}: {n:,} rows" for cause, n in compared["causes"].items()),
+            f"  Page       {compared['page']}",
+        ]
+    if keep:
+        lines.append("  Running    verbs take --on rehearsal; end it with twinml stop")
+    else:
+        lines.append("  Ended      run it with --keep to look around with --on rehearsal")
+    return "\n".join(lines)
