@@ -5,7 +5,7 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 TWINML  := $(BIN)/twinml
 
-# What `make local` and `make azure` work on, for example:
+# What `make local`, `make rehearse` and `make azure` work on, for example:
 #   make local DATA=file.csv TARGET=y BUDGET=120s ARGS="--split ordered"
 DATA    ?=
 TARGET  ?=
@@ -20,7 +20,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local azure data train report ui status stop test check format lock bench-automl bench-serving clean
+.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-serving clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,18 @@ local: $(BASE) ## Run the whole workflow on this machine (DATA=, TARGET=, BUDGET
 
 azure: $(DEV) ## Run the same workflow in your Azure ML workspace
 	@$(TWINML) run --on azure $(WHAT)
+
+rehearse: $(DEV) ## Run the workflow for Azure against an emulator here, and compare
+	@$(TWINML) rehearse $(WHAT)
+
+check-azure: $(DEV) ## Look at what stands in the way of a run on Azure
+	@$(TWINML) check --on azure $(ARGS)
+
+teardown: $(DEV) ## Remove what twinml made on Azure, and nothing else
+	@$(TWINML) teardown --on azure $(ARGS)
+
+compare: $(DEV) ## Compare this machine's endpoint with Azure's (ARGS="--rows all --adversarial")
+	@$(TWINML) compare local azure $(ARGS)
 
 data: $(BASE) ## Check the data and say what is odd (DATA=, TARGET=)
 	@$(TWINML) data $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") $(ARGS)
