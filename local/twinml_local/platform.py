@@ -148,14 +148,19 @@ class LocalPlatform:
         endpoints.info(endpoint)  # NotFound if there is none
         return summarize(home() / "endpoints" / endpoint, since, endpoint=endpoint)
 
-    def collect(self, endpoint: str, rate: float) -> None:
-        """Keep inputs and outputs of this share of the requests, 0 to 1, from now on."""
-        # Refuses a rate out of range before anything is changed.
-        from twinml_local.telemetry import TelemetrySettings
+    def collect(
+        self, endpoint: str, rate: float | None = None, *, ood_scores: bool | None = None
+    ) -> None:
+        """Keep inputs and outputs of a share of the requests, score all of them for oddness."""
+        changes: dict[str, Any] = {}
+        if rate is not None:
+            # Refuses a rate out of range before anything is changed.
+            from twinml_local.telemetry import TelemetrySettings
 
-        endpoints.configure(
-            endpoint, collect_rate=TelemetrySettings(collect_rate=rate).collect_rate
-        )
+            changes["collect_rate"] = TelemetrySettings(collect_rate=rate).collect_rate
+        if ood_scores is not None:
+            changes["ood_scores"] = ood_scores
+        endpoints.configure(endpoint, **changes)
 
     def collected(self, endpoint: str) -> Path:
         """Return the folder that holds what was kept; it may not be there yet."""

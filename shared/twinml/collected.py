@@ -36,8 +36,18 @@ MOST_ROWS = 200_000
 class CollectsTraffic(Protocol):
     """A platform that can keep what its endpoints are asked and answer."""
 
-    def collect(self, endpoint: str, rate: float) -> None:
-        """Keep inputs and outputs of this share of the requests, 0 to 1, from now on."""
+    def collect(
+        self, endpoint: str, rate: float | None = None, *, ood_scores: bool | None = None
+    ) -> None:
+        """Change what is kept from now on; ``None`` leaves it as it is.
+
+        Parameters
+        ----------
+        rate
+            Share of the requests, 0 to 1, whose inputs and outputs are kept.
+        ood_scores
+            Whether every request gets an out-of-distribution score, in reply and telemetry.
+        """
         ...
 
     def collected(self, endpoint: str) -> Path:

@@ -16,6 +16,7 @@ from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
 from twinml_local.server.batching import Batches, Predictor, predict_alone, same_in_batches
 from twinml_local.server.compiling import form_key
+from twinml_local.server.oddness import OODLater
 from twinml_local.server.state import ServerSettings
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Deployment:
         Gives the pipeline's predictions faster, or says that it does not cover a request.
     batches
         Predicts several requests in one call of the pipeline, where there is no compiled form.
+    ood
+        Tells how unlike the training rows a request's rows are.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Deployment:
     digest: str = ""
     compiled: CompiledModel | None = field(default=None, repr=False)
     batches: Batches | None = field(default=None, repr=False)
+    ood: OODLater | None = field(default=None, repr=False)
 
     @property
     def gathers(self) -> bool:
@@ -188,7 +192,7 @@ def load(name: str, directory: Path, *, model: str, digest: str, compiled: str =
         _ = pipeline.loaded  # or the reason why it cannot be
         if same_in_batches(pipeline, contract):
             batches = Batches(pipeline)
-    return Deployment(name, contract, pipeline, model, digest, form, batches)
+    return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
 
 
 def _warm(form: CompiledModel, contract: Contract) -> None:

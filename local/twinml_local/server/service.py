@@ -23,12 +23,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from twinml import __version__
-from twinml.contract import Route, parse, render
+from twinml.contract import Route, ScoringRequest, parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployment import Deployment, Serving, mirrored
 from twinml_local.server.log import RequestLog
 from twinml_local.server.mirror import Copy, Mirror, record_scored
+from twinml_local.server.oddness import ASKED, HEADER, METRIC
 from twinml_local.telemetry import Recorder
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Exchange:
         What scoring raised where somebody else answers for it.
     n_rows, function_ms, function_failed
         What scoring came to; ``None`` until then.
+    oddness
+        The largest out-of-distribution score of the rows, where it was asked for.
     """
 
     __slots__ = (
@@ -84,6 +87,7 @@ class Exchange:
         "function_ms",
         "mirrored",
         "n_rows",
+        "oddness",
         "request_id",
         "serving",
         "started",
@@ -103,6 +107,7 @@ class Exchange:
         self.copy: Copy | None = None
         self.error: Exception | None = None
         self.n_rows: int | None = None
+        self.oddness: str | None = None
         self.function_ms: float | None = None
         self.function_failed = False
 
@@ -216,7 +221,10 @@ class ScoringService:
                     deployment.contract, body, content_type=content_type, route=route, max_rows=most
                 )
                 labels, probabilities = deployment.predict(scoring)
-                reply = render(deployment.contract, scoring, labels, probabilities)
+                oddness = None
+                if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
+                    oddness = self._oddness(exchange, deployment, scoring)
+                reply = render(deployment.contract, scoring, labels, probabilities, oddness)
             except Exception as error:
                 exchange.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
                 raise
@@ -228,6 +236,18 @@ class ScoringService:
                 self._recorder, deployment, scoring, labels, probabilities, exchange.request_id
             )
         return reply
+
+    def _oddness(
+        self, exchange: Exchange, deployment: Deployment, scoring: ScoringRequest
+    ) -> list[float] | None:
+        """Return the out-of-distribution score of each row, and note the largest."""
+        scores = None if deployment.ood is None else deployment.ood.scores(scoring)
+        exchange.oddness = f"{max(scores):.4f}" if scores else "unavailable"
+        if scores and self._recorder is not None:
+            self._recorder.record_metric(
+                METRIC, max(scores), dimensions={"deployment": deployment.name}
+            )
+        return scores
 
     def headers(
         self, exchange: Exchange, status: int, *, methods: str = ""
@@ -257,6 +277,8 @@ class ScoringService:
         if exchange.function_ms is not None:
             headers.append(("x-ms-run-function-failed", str(exchange.function_failed)))
             headers.append(("x-ms-run-fn-exec-ms", f"{exchange.function_ms:.3f}"))
+        if exchange.oddness is not None:
+            headers.append((HEADER, exchange.oddness))
         origins = exchange.serving.settings.cors_origins
         if origins:
             headers.extend(cors_headers(origins, environ, methods))

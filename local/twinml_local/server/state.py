@@ -66,6 +66,9 @@ class ServerSettings:
     lane
         Whether usual scoring requests pass by Flask (``twinml_local.server.lane``); the
         replies are the same.
+    ood_scores
+        Whether every reply has an out-of-distribution score, asked for or not
+        (``twinml_local.server.oddness``).
     """
 
     max_body_bytes: int = 100 * 1024 * 1024
@@ -78,6 +81,7 @@ class ServerSettings:
     collect_rate: float = 0.0
     retention_days: int = 30
     lane: bool = True
+    ood_scores: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cors_origins", tuple(self.cors_origins))  # JSON has lists

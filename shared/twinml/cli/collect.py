@@ -19,15 +19,24 @@ __all__ = ["command"]
     type=click.FloatRange(0, 1),
     help="Share of the requests to keep from now on; 0 ends it. Without it: show what there is.",
 )
+@click.option(
+    "--ood-scores/--no-ood-scores",
+    default=None,
+    help="Give every request an out-of-distribution score, in its reply and in telemetry.",
+)
 @on_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None, rate: float | None, platform_name: str, as_json: bool
+    endpoint_name: str | None,
+    rate: float | None,
+    ood_scores: bool | None,
+    platform_name: str,
+    as_json: bool,
 ) -> None:
     """Keep inputs and outputs of requests, in Azure ML's layout, readable by you alone.
 
-    A change restarts the endpoint's server: requests in flight are answered.
+    A change of the rate restarts the endpoint's server: requests in flight are answered.
 
     For example: twinml collect --rate 1
     """
@@ -36,8 +45,8 @@ def command(
 
     platform = collecting(platform_name)
     name = meant(load(platform_name), endpoint_name)
-    if rate is not None:
-        platform.collect(name, rate)
+    if rate is not None or ood_scores is not None:
+        platform.collect(name, rate, ood_scores=ood_scores)
     folder = platform.collected(name)
     try:
         traffic = read(folder)
@@ -50,6 +59,7 @@ def command(
             "endpoint": name,
             "folder": str(folder),
             "rate": rate,
+            "ood_scores": ood_scores,
             "requests": requests,
             "rows": n_rows,
         },

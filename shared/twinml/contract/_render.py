@@ -37,6 +37,7 @@ def render(
     request: ScoringRequest,
     labels: Sequence[Label] | NDArray[Any],
     probabilities: NDArray[np.float64] | Sequence[Sequence[float]] | None,
+    ood_scores: Sequence[float] | None = None,
 ) -> bytes:
     """Return the reply's JSON; floats are written so that they read back exactly.
 
@@ -50,6 +51,9 @@ def render(
         Shape (n_rows,); not looked at when probabilities were asked for.
     probabilities
         Shape (n_rows, n_classes) when the method is ``predict_proba``, else ``None``.
+    ood_scores
+        Where they were asked for: one a row, in a member of that name beside the predictions.
+        A reply that is a list has no place for them.
 
     Raises
     ------
@@ -71,14 +75,15 @@ def render(
             f"the model gave {len(values)} predictions for {request.n_rows} rows",
             hint="Save the model again.",
         )
-    if request.dialect == "data":
-        # Azure's script answers with the text of json.dumps, spaces included.
-        return orjson.dumps(json.dumps({"result": values}))
-    if request.dialect == "inputs":
-        return orjson.dumps({"Results": values})
     if request.dialect == "input_data":
         return orjson.dumps(values)
-    return orjson.dumps({"predictions": values})
+    beside = {} if ood_scores is None else {"ood_scores": list(ood_scores)}
+    if request.dialect == "data":
+        # Azure's script answers with the text of json.dumps, spaces included.
+        return orjson.dumps(json.dumps({"result": values, **beside}))
+    if request.dialect == "inputs":
+        return orjson.dumps({"Results": values, **beside})
+    return orjson.dumps({"predictions": values, **beside})
 
 
 def _plain(values: Any) -> list[Any]:
