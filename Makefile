@@ -20,7 +20,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-serving clean
+.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-batch bench-serving clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ format: $(DEV) ## Format the code
 
 bench-automl: $(DEV) ## Measure the AutoML against others (takes an hour or more)
 	@$(BIN)/python tests/benchmarks/automl.py $(ARGS)
+
+bench-batch: $(DEV) ## Measure batch scoring against the kernel alone (a minute)
+	@$(BIN)/python tests/benchmarks/batch.py $(ARGS)
 
 bench-serving: $(DEV) ## Measure the scoring server against others (takes some minutes)
 	@$(BIN)/python tests/benchmarks/serving.py $(ARGS)

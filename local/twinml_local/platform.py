@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PipelineJob,
     )
     from twinml.tracking import Tracking
+    from twinml_local.bulk import TableScorer
 
 __all__ = ["LocalPlatform"]
 
@@ -43,6 +44,12 @@ class LocalPlatform:
         from twinml.tracking import Tracking
 
         return Tracking()
+
+    def scorer(self, model_directory: Path) -> TableScorer:
+        """Return what scores tables with a model in this process, compiled where it can be."""
+        from twinml_local.bulk import TableScorer
+
+        return TableScorer(model_directory)
 
     def register_data(self, dataset: Dataset) -> DataAsset:
         """Store the file as a version of its name; an unchanged file keeps its version."""

@@ -96,7 +96,12 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
         "data": dataset.digest,
         "target": dataset.target,
         "features": list(dataset.features.columns),
-        "options": {k: v for k, v in options.to_dict().items() if k != "jobs"},
+        "options": {
+            # The same model, whatever fits it and however many at a time.
+            k: v
+            for k, v in options.to_dict().items()
+            if k not in ("jobs", "engine")
+        },
         "versions": {
             name: version(name) for name in _COMPUTING if importlib.util.find_spec(_module(name))
         },

@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "traffic": "Share out requests among deployments.",
     "keys": "Show or replace the keys of an endpoint.",
     "score": "Score rows with a deployed endpoint.",
+    "batch": "Score a large file with a registered model.",
     "swagger": "Print the OpenAPI document of a model or endpoint.",
     "logs": "Print the logs of an endpoint.",
     "metrics": "Show requests, durations and drift of an endpoint.",

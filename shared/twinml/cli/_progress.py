@@ -12,7 +12,7 @@ from twinml.cli._common import console
 if TYPE_CHECKING:
     from twinml.training import Progress
 
-__all__ = ["live", "wording"]
+__all__ = ["counting", "live", "wording"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -50,5 +50,32 @@ def live() -> Iterator[Callable[[Progress], None]]:
         if due or (moment.phase != phase and moment.phase != "done"):
             console.print(f"        {wording(moment)}", soft_wrap=True)
             printed, phase = time.monotonic(), moment.phase
+
+    yield print_now_and_then
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, float], None]]:
+    """Yield a callback for how many were done and which share that is, 0 to 1.
+
+    On a terminal one line changes in place; elsewhere a line is printed now and then.
+    """
+    started = printed = time.monotonic()
+
+    def said(done: int, share: float) -> str:
+        seconds = time.monotonic() - started
+        left = f", {seconds * (1 - share) / share:.0f} s left" if share > 0.02 else ""
+        return f"{done:,} {what}, {share:.0%}{left}"
+
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield lambda done, share: status.update(said(done, share))
+        return
+
+    def print_now_and_then(done: int, share: float) -> None:
+        nonlocal printed
+        if time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
+            console.print(f"        {said(done, share)}", soft_wrap=True)
+            printed = time.monotonic()
 
     yield print_now_and_then

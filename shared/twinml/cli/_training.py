@@ -44,6 +44,14 @@ def training_options(function: F) -> F:
     """Add the options of ``TrainingOptions``."""
     for option in (
         click.option("--jobs", type=int, help="Configurations tried at a time [default: cores]."),
+        click.option("--workers", type=int, help="The same for --engine spark: tasks at a time."),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "spark"]),
+            default="local",
+            show_default=True,
+            help="Where configurations are fitted.",
+        ),
         click.option(
             "--learners", metavar="A,B,…", default="", help="Search these only [default: all]."
         ),
@@ -117,8 +125,11 @@ def options_from(
     threshold: str,
     learners: str,
     jobs: int | None,
+    engine: str,
+    workers: int | None,
 ) -> TrainingOptions:
     """Turn the command line's words into checked options."""
+    from twinml.errors import UsageError
     from twinml.training import TrainingOptions, parse_seconds
 
     limit: float | str
@@ -126,7 +137,10 @@ def options_from(
         limit = float(threshold)
     except ValueError:
         limit = threshold
-    given: dict[str, Any] = {} if jobs is None else {"jobs": jobs}
+    if workers is not None and (engine != "spark" or jobs is not None):
+        raise UsageError("--workers goes with --engine spark, without --jobs", hint="Give one.")
+    at_a_time = jobs if workers is None else workers
+    given: dict[str, Any] = {} if at_a_time is None else {"jobs": at_a_time}
     return TrainingOptions(
         budget=parse_seconds(budget),
         trials=trials,
@@ -135,6 +149,7 @@ def options_from(
         split=split,
         class_weight=None if class_weight == "none" else class_weight,
         threshold=limit,
+        engine=engine,
         learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
         **given,
     )

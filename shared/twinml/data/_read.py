@@ -29,7 +29,7 @@ from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
 
-__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows"]
+__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows", "sniffed"]
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
@@ -245,7 +245,7 @@ def _opened(name: str, text: str) -> Csv:
     if named:
         body = body[named.end() :]
     skipped = text[: len(text) - len(body)].count("\n")
-    return Csv(name, body, delimiter or _sniffed(body), skipped)
+    return Csv(name, body, delimiter or sniffed(body), skipped)
 
 
 def _decoded(name: str, content: bytes) -> str:
@@ -273,7 +273,7 @@ def _decoded(name: str, content: bytes) -> str:
     return text
 
 
-def _sniffed(text: str) -> str:
+def sniffed(text: str) -> str:
     """Return the delimiter that splits the header and agrees best with the first rows."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:

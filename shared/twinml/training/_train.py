@@ -17,6 +17,7 @@ from twinml.contract import Contract
 from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
+from twinml.training.crossvalidation import Judging, judging
 from twinml.training.ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
 from twinml.training.importance import permutation_importance
 from twinml.training.learners import Shape, select
@@ -70,11 +71,11 @@ def train(
         Ctrl-C was pressed twice; once only ends the search.
     """
     options = options or TrainingOptions()
-    with threadpool_limits(1), warnings.catch_warnings():
+    with judging(options) as judge, threadpool_limits(1), warnings.catch_warnings():
         # Not converging, rare classes in a fold and the like show in the scores. Set here
         # and not around each fit: the filters belong to the process, not to a thread.
         warnings.simplefilter("ignore")
-        return _Run(dataset, options, progress).result()
+        return _Run(dataset, options, progress, judge).result()
 
 
 @dataclass
@@ -94,8 +95,10 @@ class _Run:
         dataset: Dataset,
         options: TrainingOptions,
         progress: Callable[[Progress], None],
+        judge: Judging,
     ) -> None:
         self._dataset, self._options, self._progress = dataset, options, progress
+        self._judging = judge
         self._clock = Clock(None if options.reproducible else options.budget)
         self._timings: dict[str, float] = {}
         self._phase_started = time.monotonic()
@@ -302,6 +305,7 @@ class _Run:
             select(options.learners),
             shape,
             self._clock,
+            judging=self._judging,
             jobs=options.jobs,
             trials=options.trials,
             reserve=reserve,

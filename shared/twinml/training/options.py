@@ -65,7 +65,10 @@ class TrainingOptions:
     learners
         Names to search; empty for all that are installed.
     jobs
-        Configurations tried at the same time, each on one core.
+        Configurations tried at the same time, each on one core; on Spark the tasks at a time.
+    engine
+        Where configurations are fitted: ``local`` in this process, or ``spark``. With a number
+        of trials the model is the same.
     """
 
     budget: float = 60.0
@@ -79,6 +82,7 @@ class TrainingOptions:
     threshold: float | str = 0.5
     learners: tuple[str, ...] = ()
     jobs: int = max(1, min(os.cpu_count() or 1, 8))
+    engine: str = "local"
 
     def __post_init__(self) -> None:
         if self.trials is None and not self.budget > 0:
@@ -113,6 +117,8 @@ class TrainingOptions:
             raise UsageError(f"threshold is {self.threshold}", hint="Use a number between 0 and 1.")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"seed is {self.seed}", hint="Use 0 to 2147483647.")
+        if self.engine not in ("local", "spark"):
+            raise UsageError(f"found engine {self.engine!r}", hint="Use local or spark.")
         if self.jobs < 1:
             raise UsageError(f"jobs is {self.jobs}", hint="Use at least 1.")
 

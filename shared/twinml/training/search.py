@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
+from twinml.training.crossvalidation import FoldData, Judging, fit, here, reason
 from twinml.training.flaml_without_spark import CFO
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
 
-__all__ = ["Clock", "Found", "Progress", "Search", "fit"]
+__all__ = ["Clock", "Found", "Progress", "Search"]
 
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -107,36 +108,6 @@ class Found:
         self.second_per_work = cost if known is None else max(cost, 0.5 * (cost + known))
 
 
-def fit(
-    learner: Learner,
-    config: Mapping[str, Any],
-    X: Matrix,
-    y: Rows,
-    weights: NDArray[np.float64],
-    shape: Shape,
-) -> Any:
-    """Return ``learner`` fitted on the encoded rows ``X``, shape (n, p), labels 0 … k-1."""
-    estimator = learner.build(config, X, shape)
-    arguments: dict[str, Any] = {}
-    if not np.all(weights == weights[0]):
-        name = "logisticregression__sample_weight" if hasattr(estimator, "steps") else None
-        arguments[name or "sample_weight"] = weights
-    estimator.fit(X, y, **arguments)
-    learner.tidy(estimator)
-    return estimator
-
-
-def predict_proba(estimator: Any, X: Matrix, n_classes: int) -> Matrix:
-    """Return probabilities of shape (n, n_classes), float64, rows summing to 1."""
-    given = np.asarray(estimator.predict_proba(X), dtype=np.float64)
-    if given.shape[1] == n_classes:
-        return given
-    # A fold that lacks a class gives no column for it.
-    full = np.zeros((len(X), n_classes))
-    full[:, np.asarray(estimator.classes_, dtype=np.int64)] = given
-    return full
-
-
 class Search:
     """A search over several learners on the same encoded rows and folds.
 
@@ -148,6 +119,8 @@ class Search:
         Pairs of positions (train, test) that together test every row once.
     trials
         Number of configurations to try; ``None`` to search until ``reserve`` says stop.
+    judging
+        Makes what fits a configuration fold by fold: in this process, or elsewhere.
     reserve
         From the state of the search to the seconds that must be left after it.
     """
@@ -162,6 +135,7 @@ class Search:
         shape: Shape,
         clock: Clock,
         *,
+        judging: Judging = here,
         jobs: int,
         trials: int | None,
         reserve: Callable[[Sequence[Found]], float],
@@ -171,6 +145,7 @@ class Search:
         self.folds, self._shape, self._clock = folds, shape, clock
         self._jobs, self._trials, self._reserve = jobs, trials, reserve
         self._progress = progress
+        self._judge = judging(FoldData(X, y, weights, folds, shape))
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
         if trials is not None:
@@ -254,7 +229,7 @@ class Search:
                 estimator = self._fit(one.learner, config, sample)
                 estimator.predict_proba(self._X[sample])
             except Exception as error:
-                one.note, one.closed = _reason(error), True
+                one.note, one.closed = reason(error), True
                 return None
             seconds.append(time.thread_time() - started)
         slope = max(0.0, seconds[1] - seconds[0]) / max(1, sizes[1] - sizes[0])
@@ -356,19 +331,17 @@ class Search:
         return one.spent * (1.0 + 50.0 * behind)
 
     def _evaluate(self, one: Found, trial_id: str, config: Mapping[str, Any]) -> _Outcome:
-        """Cross-validate a configuration; runs in a worker thread."""
+        """Cross-validate a configuration; runs in a thread of its own."""
         started = time.monotonic()
         n_classes = self._shape.n_classes
         predicted = np.zeros((len(self._y), n_classes))
         losses: list[float] = []
         try:
-            for train, test in self.folds:
+            judged = self._judge(one.learner, config)
+            for _, test in self.folds:
                 if self._stop.is_set():
                     return _Outcome(trial_id, config, losses, started, note="interrupted")
-                fold_started = time.monotonic()
-                estimator = self._fit(one.learner, config, train)
-                predicted[test] = predict_proba(estimator, self._X[test], n_classes)
-                fold_seconds = time.monotonic() - fold_started
+                predicted[test], fold_seconds = next(judged)
                 losses.append(log_loss(self._y[test], predicted[test], self._weights[test]))
                 one.learned_cost(config, fold_seconds)
                 if self._hopeless(one, losses):
@@ -382,7 +355,7 @@ class Search:
                     return _Outcome(trial_id, config, losses, started, note="out of time")
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
-            return _Outcome(trial_id, config, losses, started, note=_reason(error), failed=True)
+            return _Outcome(trial_id, config, losses, started, note=reason(error), failed=True)
         return _Outcome(trial_id, config, losses, started, predicted=predicted)
 
     @staticmethod
@@ -468,8 +441,3 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def _one_thread() -> None:
     # OpenMP's limit belongs to the thread that sets it, so every worker does.
     threadpool_limits(1)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200] if text else ''}".rstrip(": ")

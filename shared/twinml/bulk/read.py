@@ -1,0 +1,315 @@
+"""A CSV or Parquet file of any size, in chunks of typed columns.
+
+The types are known beforehand, from a contract or an endpoint's document, so that every chunk
+is read alike; a cell that is not of its type is refused with its row. Columns without a known
+type pass through as text (CSV) or as they are (Parquet).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from twinml.data import near, sniffed
+from twinml.errors import DataError
+
+__all__ = ["Source"]
+
+BLOCK = 1 << 24  # bytes of CSV parsed at a time
+HEAD = 1 << 16  # bytes looked at to find the delimiter
+TRUE = pa.array(["true", "True", "TRUE", "1"])
+FALSE = pa.array(["false", "False", "FALSE", "0"])
+LARGEST_WHOLE = 2.0**53  # beyond it a double does not hold every whole number
+
+
+class Source:
+    """A file of rows.
+
+    Parameters
+    ----------
+    path
+        CSV (``.gz`` as well) in UTF-8 with a header, or Parquet.
+    types
+        ``long``, ``double``, ``string`` or ``boolean`` by column.
+    required
+        Whether each column of ``types`` must be there.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is not CSV or Parquet, or a column is missing.
+    """
+
+    def __init__(self, path: Path, types: Mapping[str, str], *, required: bool = True) -> None:
+        self.path = path
+        self.types = dict(types)
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(4)
+            self.size = path.stat().st_size
+        except FileNotFoundError:
+            raise DataError(
+                f"there is no file '{path}'", hint="Name a CSV or Parquet file."
+            ) from None
+        except OSError as error:
+            raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
+        self.parquet = start == b"PAR1"
+        self.packed = start[:2] == b"\x1f\x8b"
+        self._read_bytes = 0
+        self._prepare(required)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file, hexadecimal."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @property
+    def share(self) -> float:
+        """How much of the file was read, 0 to 1."""
+        return min(1.0, self._read_bytes / max(self.size, 1))
+
+    def chunks(self, rows: int) -> Iterator[pa.Table]:
+        """Yield tables of exactly ``rows`` rows, the last one shorter.
+
+        Cuts fall on the same rows whatever the sizes of the blocks that are read, so that
+        chunk number n is always the same rows.
+
+        Raises
+        ------
+        DataError
+            The file is damaged, or a cell is not of its type.
+        """
+        waiting: list[pa.Table] = []
+        held, done = 0, 0
+        for table in self._tables():
+            waiting.append(table)
+            held += table.num_rows
+            while held >= rows:
+                joined = pa.concat_tables(waiting)
+                yield self._typed(joined.slice(0, rows), done)
+                done += rows
+                waiting, held = [joined.slice(rows)], held - rows
+        if held:
+            yield self._typed(pa.concat_tables(waiting), done)
+            done += held
+        if not done:
+            raise DataError(f"'{self.path.name}' holds no rows", hint="Give at least one row.")
+
+    # Reading
+
+    def _prepare(self, required: bool) -> None:
+        if self.parquet:
+            try:
+                names = pq.read_schema(self.path).names
+            except (pa.ArrowInvalid, OSError) as error:
+                raise DataError(
+                    f"'{self.path.name}' is not a whole Parquet file: {error}",
+                    hint="Write it again.",
+                ) from error
+        else:
+            names = self._header()
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(
+                f"'{self.path.name}' names a column twice: {', '.join(map(repr, twice))}",
+                hint="Give every column a name of its own in the header.",
+            )
+        missing = [name for name in self.types if name not in names]
+        if missing and required:
+            raise DataError(
+                f"'{self.path.name}' lacks {len(missing)} of {len(self.types)} columns: "
+                f"{', '.join(map(repr, missing[:5]))}{', …' if len(missing) > 5 else ''}",
+                hint=near(missing[0], names) + "Every column of the model's contract is needed.",
+            )
+        self.names = names
+
+    def _header(self) -> list[str]:
+        """Read the names of a CSV file's columns and find its delimiter."""
+        try:
+            with pa.input_stream(str(self.path), compression="gzip" if self.packed else None) as f:
+                head = f.read(HEAD)
+            text = head.decode("utf-8-sig", "ignore")
+        except OSError as error:
+            raise DataError(
+                f"'{self.path.name}' cannot be unpacked: {error}", hint="Fetch it again."
+            ) from error
+        if not text.strip():
+            raise DataError(
+                f"'{self.path.name}' is empty", hint="It needs a header and one line for each row."
+            )
+        if text.lstrip()[0] in "{[<" or "\0" in text:
+            raise DataError(
+                f"'{self.path.name}' is neither CSV nor Parquet: it begins with "
+                f"{text.strip()[:20]!r}",
+                hint="Convert it to CSV in UTF-8, or to Parquet.",
+            )
+        self.delimiter = sniffed(text)
+        import csv
+        import io
+
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter))
+
+    def _tables(self) -> Iterator[pa.Table]:
+        try:
+            yield from self._parquet_tables() if self.parquet else self._csv_tables()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(
+                f"'{self.path.name}' cannot be read to its end: {error}",
+                hint="Every line must have as many fields as the header; quote those that hold "
+                "a delimiter.",
+            ) from error
+
+    def _csv_tables(self) -> Iterator[pa.Table]:
+        with _Counted(self) as counted:
+            stream: Any = pa.PythonFile(counted, mode="r")
+            if self.packed:
+                stream = pa.CompressedInputStream(stream, "gzip")
+            reader = pa_csv.open_csv(
+                stream,
+                read_options=pa_csv.ReadOptions(
+                    column_names=self.names, skip_rows=1, block_size=BLOCK, use_threads=False
+                ),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=self.delimiter, newlines_in_values=True
+                ),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(self.names, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+
+    def _parquet_tables(self) -> Iterator[pa.Table]:
+        with pq.ParquetFile(self.path) as file:
+            whole = max(file.metadata.num_rows, 1)
+            read = 0
+            for batch in file.iter_batches(batch_size=65_536, use_threads=False):
+                read += batch.num_rows
+                self._read_bytes = int(self.size * read / whole)
+                yield pa.Table.from_batches([batch])
+
+    # Types
+
+    def _typed(self, table: pa.Table, first: int) -> pa.Table:
+        columns = {}
+        for name in table.column_names:
+            values = table.column(name).combine_chunks()
+            kind = self.types.get(name)
+            if pa.types.is_dictionary(values.type):
+                values = values.cast(values.type.value_type)
+            columns[name] = values if kind is None else self._cast(name, kind, values, first)
+        return pa.table(columns)
+
+    def _cast(self, name: str, kind: str, values: pa.Array, first: int) -> pa.Array:
+        try:
+            if kind == "string":
+                return _text(values)
+            if kind == "boolean":
+                made = _boolean(values)
+            elif kind == "long":
+                made = _whole(values)
+            else:
+                return values.cast(pa.float64(), safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            made = None
+        if made is None or made.null_count:
+            raise self._refusal(name, kind, values, first)
+        return made
+
+    def _refusal(self, name: str, kind: str, values: pa.Array, first: int) -> DataError:
+        """Name the first cell that is not of its type; rows count from 1, as a reader would."""
+        for place in range(len(values)):
+            one = values.slice(place, 1)
+            try:
+                made = {"boolean": _boolean, "long": _whole}.get(
+                    kind, lambda cell: cell.cast(pa.float64(), safe=False)
+                )(one)
+                if made.null_count and kind != "double":
+                    raise pa.ArrowInvalid("null")
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                found = one[0].as_py()
+                return DataError(
+                    f"'{self.path.name}', row {first + place + 1:,}, column '{name}': found "
+                    f"{'null' if found is None else repr(found)}, expected a {kind}",
+                    hint="Correct the cell, or leave the row out.",
+                )
+        raise AssertionError("a column that cannot be cast has a cell that cannot")
+
+
+class _Counted:
+    """A file that tells its source how far it was read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._stream = source.path.open("rb")
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._source._read_bytes = self._stream.tell()
+        return content
+
+    def close(self) -> None:
+        self._stream.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+
+def _text(values: pa.Array) -> pa.Array:
+    kind = values.type
+    if pa.types.is_string(kind):
+        return values
+    if pa.types.is_boolean(kind):
+        return pc.if_else(values, "True", "False")
+    if pa.types.is_temporal(kind):
+        return pa.array(
+            [None if value is None else value.isoformat() for value in values.to_pylist()],
+            pa.string(),
+        )
+    return values.cast(pa.string())
+
+
+def _boolean(values: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(values.type):
+        return values
+    texts = values.cast(pa.string())
+    yes, no = pc.is_in(texts, TRUE), pc.is_in(texts, FALSE)
+    return pc.if_else(pc.or_(yes, no), yes, None)
+
+
+def _whole(values: pa.Array) -> pa.Array:
+    """Cast to int64, also from ``56.0``, which spreadsheets write for a whole number."""
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        raise pa.ArrowInvalid("a boolean is no whole number")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            return values.cast(pa.int64())
+        except pa.ArrowInvalid:
+            values = values.cast(pa.float64())
+    if pa.types.is_floating(values.type):
+        exact = pc.less_equal(pc.abs(values), LARGEST_WHOLE)
+        if not pc.all(exact, skip_nulls=True).as_py():
+            raise pa.ArrowInvalid("too large, infinite or no number")
+    return values.cast(pa.int64())
+
+
+def types_of(columns: Collection[Any]) -> dict[str, str]:
+    """Return the types of a contract's columns by name."""
+    return {column.name: column.type for column in columns}
