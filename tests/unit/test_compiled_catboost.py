@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -66,6 +67,8 @@ def pipeline_of(one: Any, n_classes: int) -> tuple[Any, Contract]:
 
 def checked(one: Any, n_classes: int) -> CompiledModel:
     pipeline, contract = pipeline_of(one, n_classes)
+    # A deployed model comes out of a pickle, which does not keep all attributes.
+    pipeline = pickle.loads(pickle.dumps(pipeline))
     compiled = compile_model(pipeline, contract)
     verify(compiled, pipeline, contract, table(), n_random=300, most_nodes=600, singles=3)
     return compiled

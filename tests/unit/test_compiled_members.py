@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -91,6 +92,8 @@ def probabilities(parts: Fitted, frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def checked(pipeline: Any, contract: Contract, frame: pd.DataFrame) -> CompiledModel:
+    # A deployed model comes out of a pickle, which does not keep all attributes.
+    pipeline = pickle.loads(pickle.dumps(pipeline))
     compiled = compile_model(pipeline, contract)
     done = verify(compiled, pipeline, contract, frame, n_random=300, most_nodes=400, singles=3)
     assert done.rows > 1000

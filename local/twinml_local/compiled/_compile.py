@@ -227,7 +227,10 @@ def _codes_of_numbers(codes: list[float]) -> tuple[float | None, float | None]:
 
 def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
     kind = type(member)
-    if getattr(member, "n_features_in_", n_features) != n_features:
+    # CatBoost forgets the number when it is pickled, but not the names.
+    names = getattr(member, "feature_names_", None)
+    taken = getattr(member, "n_features_in_", n_features) if names is None else len(names)
+    if taken != n_features:
         raise Refusal(f"{kind.__name__} takes another number of features than the encoder gives")
     if getattr(member, "n_classes_", n_classes) != n_classes:
         raise Refusal(f"{kind.__name__} has another number of classes than the contract")
