@@ -106,7 +106,7 @@ def deploy(
     # Before the lock: it takes seconds, once a model.
     form = compiled_form(directory)
     item = DeploymentState(
-        model, version, digest, str(directory), compiled=form.directory, refusal=form.refusal
+        model, version, digest, str(directory), form.directory, form.refusal, form.batches
     )
     with _lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None

@@ -25,6 +25,7 @@ from twinml import __version__
 from twinml.errors import TwinmlError
 from twinml.settings import home
 from twinml_local.processes import locked, write_atomic
+from twinml_local.server.batching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "form_key"]
 
@@ -43,10 +44,13 @@ class Outcome:
         Where the compiled form is; empty when there is none.
     refusal
         Why there is none; empty when there is one.
+    batches
+        Whether the pipeline of a refused model may be asked in batches; see ``batching``.
     """
 
     directory: str = ""
     refusal: str = ""
+    batches: bool = False
 
 
 def form_key(model_directory: Path) -> str:
@@ -82,9 +86,9 @@ def compiled_form(model_directory: Path) -> Outcome:
         # Beside the folder and moved at the end: whoever kills this leaves no half of a form.
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".compiling-"))
         try:
-            refusal = _compile(model_directory, scratch, key)
-            # A refused form is kept as its reason alone.
-            outcome = Outcome(refusal=refusal) if refusal else Outcome(str(folder))
+            outcome = _compile(model_directory, scratch, key)
+            if not outcome.refusal:  # a refused form is kept as its reason alone
+                outcome = Outcome(str(folder))
             written = {"version": _compiler(), **asdict(outcome)}
             write_atomic(scratch / OUTCOME, json.dumps(written, indent=2))
             shutil.rmtree(folder, ignore_errors=True)
@@ -100,7 +104,8 @@ def _known(folder: Path) -> Outcome | None:
         shape = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
         if shape["version"] != _compiler():
             return None
-        return Outcome(shape["directory"] and str(folder), shape["refusal"])
+        place = str(folder) if shape["directory"] else ""
+        return Outcome(place, shape["refusal"], shape["batches"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -110,27 +115,37 @@ def _compiler() -> str:
     from twinml_local import compiled
 
     sources = sorted(Path(compiled.__path__[0]).glob("*.py"))
+    sources.append(Path(__file__).with_name("batching.py"))
     whole = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     return f"{__version__}-{whole.hexdigest()[:16]}"
 
 
-def _compile(model_directory: Path, folder: Path, key: str) -> str:
-    """Write the compiled form to ``folder``; return why that cannot be, or nothing."""
+def _compile(model_directory: Path, folder: Path, key: str) -> Outcome:
+    """Write the compiled form to ``folder``, or say why that cannot be."""
+    from threadpoolctl import threadpool_limits
+
     from twinml.model import load_contract, load_predictor
     from twinml_local.compiled import Refusal, compile_model, verify
 
+    batches = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the learners' own, about versions and threads
             contract = load_contract(model_directory)
-            pipeline = load_predictor(model_directory).pipeline
-            compiled = compile_model(pipeline, contract, digest=key)
-            verify(compiled, pipeline, contract)
+            scorer = load_predictor(model_directory)
+            try:
+                compiled = compile_model(scorer.pipeline, contract, digest=key)
+                verify(compiled, scorer.pipeline, contract)
+            except Exception:
+                # The pipeline will serve; in one thread, as in a server.
+                with threadpool_limits(1):
+                    batches = same_in_batches(scorer, contract)
+                raise
             compiled.save(folder)
     except Refusal as reason:
-        return str(reason)
+        return Outcome(refusal=str(reason), batches=batches)
     except TwinmlError as error:
-        return error.message
+        return Outcome(refusal=error.message, batches=batches)
     except Exception as error:  # whatever unpickling or compiling a model may raise
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return Outcome(refusal=f"{type(error).__name__}: {error}", batches=batches)
+    return Outcome()

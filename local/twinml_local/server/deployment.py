@@ -14,7 +14,7 @@ from twinml.contract import Contract, ScoringRequest, parse
 from twinml.errors import NotFound, PlatformUnavailable
 from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
-from twinml_local.server.batching import Batches, Predictor, predict_alone, same_in_batches
+from twinml_local.server.batching import Batches, Predictor, predict_alone
 from twinml_local.server.compiling import form_key
 from twinml_local.server.oddness import OODLater
 from twinml_local.server.state import ServerSettings
@@ -159,7 +159,15 @@ class Serving:
         return self.deployments[choose(self.traffic, names, wanted=wanted, point=point)]
 
 
-def load(name: str, directory: Path, *, model: str, digest: str, compiled: str = "") -> Deployment:
+def load(
+    name: str,
+    directory: Path,
+    *,
+    model: str,
+    digest: str,
+    compiled: str = "",
+    batched: bool = False,
+) -> Deployment:
     """Load the model in ``directory`` as deployment ``name``.
 
     Parameters
@@ -172,6 +180,8 @@ def load(name: str, directory: Path, *, model: str, digest: str, compiled: str =
         As in ``Deployment``.
     compiled
         Where its compiled form is; without one the pipeline is loaded at once.
+    batched
+        Whether the pipeline gives the same bits in batches.
 
     Raises
     ------
@@ -189,9 +199,8 @@ def load(name: str, directory: Path, *, model: str, digest: str, compiled: str =
         form = load_compiled(Path(compiled), digest=form_key(directory))
         _warm(form, contract)
     else:
-        _ = pipeline.loaded  # or the reason why it cannot be
-        if same_in_batches(pipeline, contract):
-            batches = Batches(pipeline)
+        _ = pipeline.loaded
+        batches = Batches(pipeline) if batched else None
     return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
 
 

@@ -110,6 +110,8 @@ class DeploymentState:
         Where its compiled form is; empty when it has none.
     refusal
         Why it has none.
+    batches
+        Whether its pipeline may be asked in batches.
     """
 
     model: str
@@ -118,6 +120,7 @@ class DeploymentState:
     directory: str
     compiled: str = ""
     refusal: str = ""
+    batches: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,7 @@ def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:
             directory=item["directory"],
             compiled=item.get("compiled", ""),
             refusal=item.get("refusal", ""),
+            batches=item.get("batches", False),
         )
         for name, item in shape.items()
     }

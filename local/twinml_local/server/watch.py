@@ -252,7 +252,7 @@ class Watcher:
             else:
                 self._log.note(f"{name} ({title}) scores compiled")
                 return compiled, ""
-        loaded = load(name, directory, model=title, digest=item.digest)
+        loaded = load(name, directory, model=title, digest=item.digest, batched=item.batches)
         how = "in batches" if loaded.batches else "one request at a time"
         self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
         return loaded, remark
