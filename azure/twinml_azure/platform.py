@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
     from twinml.experiment import Trained
-    from twinml.pipeline.client import PipelineClient
-    from twinml.platform import PipelineInfo, PipelineJob
+    from twinml.platform import PipelineClient, PipelineInfo, PipelineJob, Schedule
     from twinml.provision import Change, Check
     from twinml.training import TrainingOptions
 
@@ -276,8 +275,16 @@ class AzurePlatform:
 
     # Pipelines
 
-    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
-        """Raise ``PlatformError``: this version publishes pipelines on this machine only."""
+    def publish_pipeline(
+        self, name: str, definition: Path, *, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineInfo:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def submit_pipeline(
+        self, definition: Path, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineJob:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
         raise _no_pipelines()
 
     def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
@@ -289,7 +296,23 @@ class AzurePlatform:
         raise _no_pipelines()
 
     def pipeline_client(self, name: str) -> PipelineClient:
-        """Raise ``PlatformError``: this version publishes pipelines on this machine only."""
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def pipelines(self) -> tuple[PipelineInfo, ...]:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def schedule_pipeline(self, schedule: Schedule) -> Schedule:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def unschedule_pipeline(self, name: str) -> None:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
+        raise _no_pipelines()
+
+    def schedules(self, pipeline: str | None = None) -> tuple[Schedule, ...]:
+        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
         raise _no_pipelines()
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
     from twinml.metrics import EndpointMetrics
-    from twinml.pipeline.client import PipelineClient
     from twinml.platform import (
         DataAsset,
         Deployed,
         EndpointInfo,
         Keys,
         ModelVersion,
+        PipelineClient,
         PipelineInfo,
         PipelineJob,
+        Schedule,
     )
     from twinml.tracking import Tracking
     from twinml_local.bulk import TableScorer
@@ -176,11 +177,17 @@ class LocalPlatform:
 
         return home() / "endpoints" / endpoint / FOLDER
 
-    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
-        """Publish a pipeline behind its own REST endpoint; unchanged keeps its version."""
-        from twinml.pipeline.definition import PipelineDefinition
+    def publish_pipeline(
+        self, name: str, definition: Path, *, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineInfo:
+        """Publish a pipeline job file behind its own REST endpoint; unchanged keeps its version."""
+        return jobs.publish(name, definition, inputs=inputs)
 
-        return jobs.publish(PipelineDefinition.from_dict(definition, name=name))
+    def submit_pipeline(
+        self, definition: Path, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineJob:
+        """Publish a file under its own name and start a job of it; returns once accepted."""
+        return jobs.run(jobs.publish(None, definition).name, inputs or {})
 
     def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
         """Start a job over REST; returns as soon as it is accepted."""
@@ -193,6 +200,22 @@ class LocalPlatform:
     def pipeline_client(self, name: str) -> PipelineClient:
         """Return a REST client of a published pipeline, key included."""
         return jobs.client(name)
+
+    def pipelines(self) -> tuple[PipelineInfo, ...]:
+        """Describe all published pipelines, by name."""
+        return jobs.published()
+
+    def schedule_pipeline(self, schedule: Schedule) -> Schedule:
+        """Make or replace a schedule; it counts from now on."""
+        return jobs.schedule(schedule)
+
+    def unschedule_pipeline(self, name: str) -> None:
+        """Delete a schedule; ``NotFound`` if there is none of that name."""
+        jobs.unschedule(name)
+
+    def schedules(self, pipeline: str | None = None) -> tuple[Schedule, ...]:
+        """Describe the schedules of a pipeline, or all, by name."""
+        return jobs.schedules(pipeline)
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """End the endpoints' servers and the pipeline service, or one endpoint's server."""

@@ -17,7 +17,6 @@ from twinml.errors import NotFound, PlatformUnavailable, UsageError
 if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
-    from twinml.pipeline.client import PipelineClient
 
 __all__ = [
     "DataAsset",
@@ -25,9 +24,11 @@ __all__ = [
     "EndpointInfo",
     "Keys",
     "ModelVersion",
+    "PipelineClient",
     "PipelineInfo",
     "PipelineJob",
     "Platform",
+    "Schedule",
     "available",
     "busiest",
     "load",
@@ -136,9 +137,20 @@ class PipelineInfo:
 
 @dataclass(frozen=True)
 class PipelineJob:
-    """A run of a published pipeline.
+    """A run of a pipeline.
 
-    ``status`` is one of ``Queued``, ``Running``, ``Completed``, ``Failed``, ``Canceled``.
+    Attributes
+    ----------
+    status
+        ``Queued``, ``Running``, ``Completed``, ``Failed`` or ``Canceled``.
+    inputs
+        Literals, and ``{"type": …, "path": …}``.
+    outputs
+        ``{"type": …, "path": …}`` by name, once it has completed.
+    steps
+        ``name``, ``status``, ``reused`` and more of each step, in order.
+    schedule
+        The schedule that started it.
     """
 
     id: str
@@ -150,6 +162,82 @@ class PipelineJob:
     created: str = ""
     started: str | None = None
     ended: str | None = None
+    steps: tuple[Mapping[str, Any], ...] = ()
+    schedule: str | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a pipeline is started by itself.
+
+    Exactly one of ``cron`` and ``every`` is set.
+
+    Attributes
+    ----------
+    cron
+        Five fields, read in ``timezone``: ``0 6 * * 1`` is Mondays at six.
+    every
+        A number and a unit, ``m``, ``h``, ``d`` or ``w``: ``30m``.
+    inputs
+        Of the jobs that it starts.
+    next, last
+        Times, UTC, ISO 8601; where the platform tells them.
+    """
+
+    name: str
+    pipeline: str
+    cron: str | None = None
+    every: str | None = None
+    timezone: str = "UTC"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    enabled: bool = True
+    next: str | None = None
+    last: str | None = None
+    error: str | None = None
+
+
+class PipelineClient(Protocol):
+    """Starts and watches the jobs of one published pipeline.
+
+    ``twinml.pipeline.client.RestPipelineClient`` is one for a URI and a key; a platform may
+    have its own.
+    """
+
+    def submit(self, inputs: Mapping[str, Any] | None = None) -> PipelineJob:
+        """Start a job; returns as soon as it is accepted."""
+        ...
+
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return ``type`` and, where there is one, ``default`` or ``path`` of each input."""
+        ...
+
+    def job(self, job_id: str) -> PipelineJob:
+        """Describe a job; ``NotFound`` if there is none."""
+        ...
+
+    def jobs(self, *, status: str | None = None, limit: int | None = None) -> list[PipelineJob]:
+        """List jobs, newest first."""
+        ...
+
+    def logs(self, job_id: str) -> str:
+        """Return what the steps of a job printed so far."""
+        ...
+
+    def cancel(self, job_id: str) -> PipelineJob:
+        """End a job; one that runs is ``Canceled`` a moment later."""
+        ...
+
+    def download(self, job_id: str, output: str, folder: Path) -> Path:
+        """Fetch an output of a completed job into ``folder``; return the file or folder."""
+        ...
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> PipelineJob:
+        """Return the job once it has ended; ``PlatformError`` if it has not by then."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class Platform(Protocol):
@@ -219,12 +307,24 @@ class Platform(Protocol):
         """Yield the last log lines of an endpoint, oldest first."""
         ...
 
-    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
-        """Publish a pipeline behind its own REST endpoint; unchanged keeps its version."""
+    def publish_pipeline(
+        self, name: str, definition: Path, *, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineInfo:
+        """Publish an Azure ML v2 pipeline job file behind its own REST endpoint.
+
+        ``inputs`` replace values in the file, for all jobs that do not give their own. What
+        is unchanged keeps its version. The file's folder may change afterwards.
+        """
+        ...
+
+    def submit_pipeline(
+        self, definition: Path, inputs: Mapping[str, Any] | None = None
+    ) -> PipelineJob:
+        """Start a job of a file, as ``az ml job create -f`` does; returns once accepted."""
         ...
 
     def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
-        """Start a job over REST; returns as soon as it is accepted."""
+        """Start a job of a published pipeline over REST; returns as soon as it is accepted."""
         ...
 
     def pipeline_job(self, name: str, job_id: str) -> PipelineJob:
@@ -232,7 +332,23 @@ class Platform(Protocol):
         ...
 
     def pipeline_client(self, name: str) -> PipelineClient:
-        """Return a REST client of a published pipeline, key included."""
+        """Return a client of a published pipeline, key included."""
+        ...
+
+    def pipelines(self) -> tuple[PipelineInfo, ...]:
+        """Describe all published pipelines, by name."""
+        ...
+
+    def schedule_pipeline(self, schedule: Schedule) -> Schedule:
+        """Make a schedule, or replace the one of that name; it counts from now on."""
+        ...
+
+    def unschedule_pipeline(self, name: str) -> None:
+        """Delete a schedule; ``NotFound`` if there is none of that name."""
+        ...
+
+    def schedules(self, pipeline: str | None = None) -> tuple[Schedule, ...]:
+        """Describe the schedules of a pipeline, or all, by name."""
         ...
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:

@@ -187,6 +187,14 @@ class Tracking:
         self.client.set_terminated(run_id, "FINISHED")
         return LoggedRun(run_id, dataset.name, light, self._model_uri(run))
 
+    def begin(
+        self, experiment: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> str:
+        """Start a run with these tags and metrics, and return its id; it has not ended."""
+        run_id = str(self._start(experiment, name, tags).info.run_id)
+        self._log_values(run_id, {}, metrics)
+        return run_id
+
     def add_artifacts(self, run_id: str, directory: Path, path: str) -> None:
         """Upload a folder into a run."""
         self.client.log_artifacts(run_id, str(directory), path)

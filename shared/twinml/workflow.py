@@ -15,7 +15,9 @@ Every step is idempotent: a second run finds what the first one left, and is qui
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -410,18 +412,17 @@ class Workflow:
     def _pipeline(
         self, asset: DataAsset
     ) -> tuple[tuple[PipelineInfo, PipelineJob], str, Mapping[str, Any]]:
-        from twinml.pipeline import training_pipeline
+        from twinml.pipeline import DEFINITION
 
-        definition = training_pipeline(
-            PIPELINE,
-            data=Path(asset.path),
-            target=asset.target,
-            drop=self._dataset.dropped,
-            budget=PIPELINE_BUDGET,
-            model=asset.name,
-            settings=_settings(self._options),
-        )
-        info = self._platform.publish_pipeline(PIPELINE, definition.to_dict())
+        inputs = {
+            "data": f"azureml:{asset.name}:{asset.version}",
+            "target": asset.target,
+            "drop": ",".join(self._dataset.dropped) or "none",
+            "model_name": asset.name,
+            "budget": PIPELINE_BUDGET,
+            **_settings(self._options),
+        }
+        info = self._platform.publish_pipeline(PIPELINE, DEFINITION, inputs=inputs)
         job = self._platform.run_pipeline(PIPELINE, {})
         deadline = time.monotonic() + _PIPELINE_SECONDS
         while job.status not in _DONE and time.monotonic() < deadline:
@@ -432,9 +433,26 @@ class Workflow:
                 f"pipeline job {job.id} is {job.status}: {job.error or 'no reason given'}",
                 hint=f"See twinml pipeline logs {PIPELINE} {job.id}.",
             )
-        made = f"{job.outputs.get('model')}/{job.outputs.get('version')}"
-        summary = f"{info.uri}: job {job.id[:8]} retrained {made} within {PIPELINE_BUDGET}"
-        return (info, job), summary, {"uri": info.uri, "job": job.id}
+        found = self._registration(job)
+        made = (
+            f"registered {found['model']}/{found['version']}"
+            if found["registered"]
+            else "kept the champion"
+        )
+        summary = f"{info.uri}: job {job.id[:8]} {made}: {found['reason']}"
+        details = {"uri": info.uri, "job": job.id, "registration": found}
+        return (info, job), summary, details
+
+    def _registration(self, job: PipelineJob) -> dict[str, Any]:
+        """Return what the job's step ``register`` decided."""
+        client = self._platform.pipeline_client(PIPELINE)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = client.download(job.id, "registration", Path(folder))
+                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        finally:
+            client.close()
+        return found
 
     def _report(self, done: Learned, version: ModelVersion, info: EndpointInfo) -> Path | None:
         from twinml import report
@@ -474,15 +492,15 @@ def endpoint_name(model: str) -> str:
     return f"{name[:27].rstrip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
 
 
-def _settings(options: TrainingOptions) -> dict[str, str]:
+def _settings(options: TrainingOptions) -> dict[str, Any]:
     """Return the options of a run as inputs of the pipeline, so that a job trains alike."""
     return {
-        "seed": str(options.seed),
+        "seed": options.seed,
         "metric": options.metric,
         "split": options.split,
         "class_weight": options.class_weight or "none",
         "threshold": str(options.threshold),
-        "learners": ",".join(options.learners),
+        "learners": ",".join(options.learners) or "all",
     }
 
 

@@ -22,6 +22,7 @@ from twinml_local.jobs.lifecycle import ServiceFiles
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.recovery import recover
 from twinml_local.jobs.runner import Runner
+from twinml_local.jobs.schedules import Scheduler
 from twinml_local.jobs.service import create_app
 from twinml_local.jobs.store import JobStore
 from twinml_local.processes import generate_keys, locked, record_process
@@ -46,24 +47,37 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 @click.command()
 @click.option("--directory", type=click.Path(path_type=Path), required=True)
 @click.option("--port", type=click.IntRange(1, 65535), required=True)
-@click.option("--workers", type=click.IntRange(1), default=1, help="Jobs that run at once.")
-def serve(directory: Path, port: int, workers: int) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    envvar="TWINML_PIPELINE_JOBS",
+    help="Jobs that run at once.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 64),
+    default=2,
+    envvar="TWINML_PIPELINE_STEPS",
+    help="Steps of a job that run at once.",
+)
+def serve(directory: Path, port: int, workers: int, steps: int) -> None:
     """Serve the pipelines in DIRECTORY on 127.0.0.1 until told to end."""
     _log_to_stderr()
     try:
-        _serve(ServiceFiles(directory.resolve()), port, workers)
+        _serve(ServiceFiles(directory.resolve()), port, workers, steps)
     except TwinmlError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _serve(files: ServiceFiles, port: int, workers: int) -> None:
+def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(files.lock, timeout=0):
         record_process(files.pid, os.getpid())
         if not files.keys.exists():
             generate_keys(files.keys)
-        store = JobStore(files.jobs)
-        runner = Runner(store, files.directory)
+        store = JobStore(files.store)
+        runner = Runner(store, files.directory, concurrency=steps)
         queue = JobQueue(files.queue, runner.run)
         recover(store, queue, runner)
         app = create_app(store, queue, runner, files.keys)
@@ -73,7 +87,9 @@ def _serve(files: ServiceFiles, port: int, workers: int) -> None:
             )
         except OSError as error:
             raise PlatformError(f"cannot listen on port {port}: {error.strerror}") from error
+        scheduler = Scheduler(store, queue)
         queue.start(workers)
+        scheduler.start()
         try:
             signal.signal(signal.SIGTERM, _stop)
             signal.signal(signal.SIGINT, _stop)
@@ -84,6 +100,7 @@ def _serve(files: ServiceFiles, port: int, workers: int) -> None:
                 queue.check()
         except _Stop:
             log.info("the service is asked to end")
+        scheduler.stop()
         runner.shutdown()
         queue.stop()
         log.info("the service has ended")

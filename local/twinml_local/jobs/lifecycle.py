@@ -3,9 +3,11 @@
 Everything lives in one folder, by default ``pipelines/`` in twinml's home::
 
     keys.json         the two keys of all pipelines (0600)
-    jobs.db           definitions and jobs
+    service.db        definitions, jobs and schedules
     queue.db          what waits for a worker
-    jobs/ID/          where a job works; its output is in logs/
+    jobs/ID/          where a job works: a folder for each step, with its log and outputs
+    reuse/            results by what they were made from
+    code/             the steps' code as it was published
     service.pid       the service's process
     service.json      its port, kept so that a URI stays the same
     service.log
@@ -18,7 +20,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +40,8 @@ from twinml_local.processes import (
 )
 
 if TYPE_CHECKING:
-    from twinml.pipeline.client import PipelineClient
-    from twinml.pipeline.definition import PipelineDefinition
-    from twinml.platform import Keys, PipelineInfo, PipelineJob
+    from twinml.pipeline.client import RestPipelineClient
+    from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
 
 __all__ = [
     "ServiceFiles",
@@ -50,8 +52,11 @@ __all__ = [
     "publish",
     "published",
     "run",
+    "schedule",
+    "schedules",
     "service_pid",
     "stop",
+    "unschedule",
 ]
 
 START_SECONDS = 60.0
@@ -70,14 +75,19 @@ class ServiceFiles:
         return self.directory / "keys.json"
 
     @property
-    def jobs(self) -> Path:
-        """Definitions and jobs."""
-        return self.directory / "jobs.db"
+    def store(self) -> Path:
+        """Definitions, jobs and schedules."""
+        return self.directory / "service.db"
 
     @property
     def queue(self) -> Path:
         """What waits for a worker."""
         return self.directory / "queue.db"
+
+    @property
+    def code(self) -> Path:
+        """The steps' code, by content."""
+        return self.directory / "code"
 
     @property
     def pid(self) -> Path:
@@ -112,27 +122,42 @@ class ServiceFiles:
             return None
 
 
-def publish(definition: PipelineDefinition, *, directory: Path | None = None) -> PipelineInfo:
+def publish(
+    name: str | None,
+    file: Path,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    directory: Path | None = None,
+) -> PipelineInfo:
     """Publish a pipeline and start the service if it is not running.
 
     Parameters
     ----------
-    definition
-        The pipeline; if its content is what was last published, the version stays.
+    name
+        By default what the file calls it.
+    file
+        A pipeline job in Azure ML's YAML. It and its code are copied; if the content is what
+        was last published, the version stays.
+    inputs
+        Replace values in the file.
     directory
         The service's folder; by default ``pipelines`` in twinml's home.
 
     Raises
     ------
+    UsageError
+        The file is not valid, or asks for what is not done here.
     PlatformError
         The service does not start; the message names its log.
     """
+    from twinml_local.jobs.definition import read
+    from twinml_local.jobs.snapshots import keep_code
+
     files = _files(directory)
-    store = _store(files)
-    try:
+    definition = read(file, name=name, keep_code=lambda code: keep_code(code, files.code))
+    definition = definition.with_inputs(inputs or {})
+    with _open(files) as store:
         store.publish(definition)
-    finally:
-        store.close()
     _ensure_running(files)
     return info(definition.name, directory=directory)
 
@@ -142,11 +167,8 @@ def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
     from twinml.platform import PipelineInfo
 
     files = _files(directory)
-    store = _store(files)
-    try:
+    with _open(files) as store:
         _, version = store.definition(name)
-    finally:
-        store.close()
     uri = f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs"
     return PipelineInfo(name=name, version=str(version), uri=uri)
 
@@ -154,13 +176,10 @@ def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
 def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
     """Describe all published pipelines, by name."""
     files = _files(directory)
-    if not files.jobs.exists():
+    if not files.store.exists():
         return ()
-    store = _store(files)
-    try:
+    with _open(files) as store:
         names = store.names()
-    finally:
-        store.close()
     return tuple(info(name, directory=directory) for name in names)
 
 
@@ -180,13 +199,54 @@ def run(name: str, inputs: Mapping[str, Any], *, directory: Path | None = None) 
         return service.submit(inputs)
 
 
+def schedule(wanted: Schedule, *, directory: Path | None = None) -> Schedule:
+    """Make or replace a schedule, and start the service that keeps it.
+
+    Raises
+    ------
+    UsageError
+        It says no time that can be kept.
+    NotFound
+        The pipeline is not published.
+    PayloadError
+        A job could not start with its inputs.
+    """
+    from twinml_local.jobs.schedules import check_schedule, next_due
+
+    check_schedule(wanted)
+    files = _files(directory)
+    with _open(files) as store:
+        definition, _ = store.definition(wanted.pipeline)
+        definition.resolve(wanted.inputs)
+        store.put_schedule(wanted, next_due(wanted, time.time()))
+    _ensure_running(files)
+    return next(one for one in schedules(directory=directory) if one.name == wanted.name)
+
+
+def unschedule(name: str, *, directory: Path | None = None) -> None:
+    """Delete a schedule; ``NotFound`` if there is none of that name."""
+    with _open(_files(directory)) as store:
+        store.delete_schedule(name)
+
+
+def schedules(
+    pipeline: str | None = None, *, directory: Path | None = None
+) -> tuple[Schedule, ...]:
+    """Describe the schedules of a pipeline, or all, by name."""
+    files = _files(directory)
+    if not files.store.exists():
+        return ()
+    with _open(files) as store:
+        return tuple(schedule for schedule, _ in store.schedules(pipeline))
+
+
 def job(name: str, job_id: str, *, directory: Path | None = None) -> PipelineJob:
     """Describe a job over REST; ``PlatformUnavailable`` if the service is not running."""
     with client(name, directory=directory) as service:
         return service.job(job_id)
 
 
-def client(name: str, *, directory: Path | None = None) -> PipelineClient:
+def client(name: str, *, directory: Path | None = None) -> RestPipelineClient:
     """Return a REST client of a published pipeline, key included.
 
     Raises
@@ -196,7 +256,7 @@ def client(name: str, *, directory: Path | None = None) -> PipelineClient:
     PlatformUnavailable
         The service is not running.
     """
-    from twinml.pipeline.client import PipelineClient
+    from twinml.pipeline.client import RestPipelineClient
 
     files = _files(directory)
     found = info(name, directory=directory)
@@ -205,7 +265,7 @@ def client(name: str, *, directory: Path | None = None) -> PipelineClient:
             "the pipeline service is not running",
             hint=f"Start it: twinml pipeline run {name} or twinml pipeline publish.",
         )
-    return PipelineClient(found.uri, keys(directory=directory).primary)
+    return RestPipelineClient(found.uri, keys(directory=directory).primary)
 
 
 def keys(*, directory: Path | None = None) -> Keys:
@@ -237,9 +297,14 @@ def _files(directory: Path | None) -> ServiceFiles:
     return ServiceFiles((directory or home() / "pipelines").resolve())
 
 
-def _store(files: ServiceFiles) -> JobStore:
+@contextmanager
+def _open(files: ServiceFiles) -> Iterator[JobStore]:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return JobStore(files.jobs)
+    store = JobStore(files.store)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def _ensure_running(files: ServiceFiles) -> None:

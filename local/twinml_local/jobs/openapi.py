@@ -40,6 +40,10 @@ def document(server_url: str) -> dict[str, Any]:
                 "parameters": [_NAME, _ID],
                 "get": _logs(),
             },
+            "/pipelines/{name}/jobs/{id}/outputs/{output}": {
+                "parameters": [_NAME, _ID, _OUTPUT],
+                "get": _output(),
+            },
             "/pipelines/{name}/jobs/{id}/cancel": {
                 "parameters": [_NAME, _ID],
                 "post": _cancel(),
@@ -60,6 +64,7 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 _NAME = _parameter("name", "path", {"type": "string"})
 _ID = _parameter("id", "path", {"type": "string"})
+_OUTPUT = _parameter("output", "path", {"type": "string"})
 _LIMIT = _parameter(
     "limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}
 )
@@ -116,6 +121,16 @@ def _logs() -> dict[str, Any]:
     }
 
 
+def _output() -> dict[str, Any]:
+    binary: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+    content = {"application/octet-stream": binary, "application/zip": binary}
+    return {
+        "operationId": "getOutput",
+        "summary": "Fetch an output: a file, or a folder as a zip",
+        "responses": {"200": {"description": "The output", "content": content}, **_ERRORS},
+    }
+
+
 def _cancel() -> dict[str, Any]:
     return {
         "operationId": "cancelJob",
@@ -148,26 +163,48 @@ _TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
 _INTEGER = {"type": "integer"}
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
-_VALUES = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+_PATH = {
+    "type": "object",
+    "properties": {"type": _TEXT, "path": _TEXT},
+    "required": ["path"],
+}
+_VALUE: dict[str, Any] = {"anyOf": [{"type": ["string", "number", "boolean"]}, _PATH]}
+_VALUES = {"type": "object", "additionalProperties": _VALUE}
 _STEP = _object(
     {
         "name": _TEXT,
+        "kind": _TEXT,
         "status": {"type": "string", "enum": ["NotStarted", *STATUSES[1:]]},
+        "attempt": _INTEGER,
+        "reused": {"type": "boolean"},
         "started": _TEXT_OR_NULL,
         "ended": _TEXT_OR_NULL,
         "exit_code": {"type": ["integer", "null"]},
+        "error": _TEXT_OR_NULL,
     }
 )
 _LITERAL = _object(
     {"JobInputType": {"const": "Literal"}, "Value": {"type": ["string", "number", "boolean"]}},
     required=["JobInputType", "Value"],
 )
+_URI = _object(
+    {
+        "JobInputType": {"enum": ["UriFile", "UriFolder", "MLTable", "MLFlowModel", "CustomModel"]},
+        "Uri": _TEXT,
+    },
+    required=["JobInputType", "Uri"],
+)
 _SCHEMAS: dict[str, Any] = {
     "Submission": _object({"inputs": _VALUES}),
     "BatchSubmission": _object(
         {
             "properties": _object(
-                {"InputData": {"type": "object", "additionalProperties": _LITERAL}}
+                {
+                    "InputData": {
+                        "type": "object",
+                        "additionalProperties": {"anyOf": [_LITERAL, _URI]},
+                    }
+                }
             )
         },
         required=["properties"],
@@ -183,6 +220,7 @@ _SCHEMAS: dict[str, Any] = {
             "pipeline": _TEXT,
             "version": _TEXT,
             "experiment": _TEXT_OR_NULL,
+            "schedule": _TEXT_OR_NULL,
             "status": {"type": "string", "enum": list(STATUSES)},
             "inputs": _ANY_OBJECT,
             "outputs": _ANY_OBJECT,
@@ -206,9 +244,9 @@ _SCHEMAS: dict[str, Any] = {
             "version": _TEXT,
             "description": _TEXT,
             "inputs": _ANY_OBJECT,
-            "steps": {"type": "array", "items": _ANY_OBJECT},
+            "definition": _ANY_OBJECT,
         },
-        required=["name", "version", "inputs", "steps"],
+        required=["name", "version", "inputs", "definition"],
     ),
     "Error": _object(
         {

@@ -13,26 +13,34 @@ ENDED = ("Completed", "Failed", "Canceled")
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of a job. ``attempt`` is the job's attempt that last started it."""
+    """One step of a job, or a pipeline within it (``kind`` ``pipeline``).
+
+    ``attempt`` counts from 1; 0 where nothing was run, because the result was there.
+    """
 
     position: int
     name: str
+    kind: str
     status: str
     attempt: int
+    reused: bool
     started: str | None
     ended: str | None
     exit_code: int | None
-    pid: int | None
-    identity: str | None
+    error: str | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the REST API shows."""
         return {
             "name": self.name,
+            "kind": self.kind,
             "status": self.status,
+            "attempt": self.attempt,
+            "reused": self.reused,
             "started": self.started,
             "ended": self.ended,
             "exit_code": self.exit_code,
+            "error": self.error,
         }
 
 
@@ -44,6 +52,7 @@ class JobRecord:
     pipeline: str
     version: int
     experiment: str | None
+    schedule: str | None
     status: str
     inputs: dict[str, Any]
     outputs: dict[str, Any]
@@ -63,6 +72,7 @@ class JobRecord:
             "pipeline": self.pipeline,
             "version": str(self.version),
             "experiment": self.experiment,
+            "schedule": self.schedule,
             "status": self.status,
             "inputs": self.inputs,
             "outputs": self.outputs,

@@ -5,9 +5,10 @@
 ``GET  /pipelines/NAME/jobs``         list jobs, newest first (``?limit=&status=``)
 ``GET  /pipelines/NAME/jobs/ID``      describe a job and its steps
 ``GET  /pipelines/NAME/jobs/ID/logs`` what its steps printed so far, as text
+``GET  …/jobs/ID/outputs/OUTPUT``     a file, or a folder as a zip, once it has completed
 ``POST /pipelines/NAME/jobs/ID/cancel``  end it
-``GET  /pipelines/NAME``              the definition
-``GET  /health``, ``/swagger.json``   open; everything else needs ``Authorization: Bearer KEY``
+``GET  /pipelines/NAME``              the definition and its inputs
+``GET  /health``, ``/swagger.json``, ``/docs/``  open; the rest needs ``Authorization: Bearer KEY``
 ====================================  ====================================================
 """
 
@@ -15,18 +16,22 @@ from __future__ import annotations
 
 import hmac
 import logging
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request, url_for
+from flask import Flask, Response, jsonify, request, send_file, url_for
+from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from twinml.errors import Detail, TwinmlError, UsageError
+from twinml.errors import Detail, NotFound, TwinmlError, UsageError
+from twinml_local.jobs.engine import step_folder
 from twinml_local.jobs.openapi import document
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.record import ENDED, STATUSES, JobRecord
-from twinml_local.jobs.runner import Runner, step_files
+from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.submission import read_submission
 from twinml_local.processes import read_key_values
@@ -39,7 +44,7 @@ MAX_BODY_BYTES = 1_000_000
 MAX_LOG_BYTES = 256_000
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
-OPEN_ROUTES = ("/health", "/swagger.json")
+OPEN_ROUTES = ("/health", "/swagger.json", "/docs")
 
 
 class KeyMissing(TwinmlError):
@@ -61,6 +66,18 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
     """
     app = Flask("twinml_local.jobs", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.register_blueprint(
+        get_swaggerui_blueprint(
+            "/docs",
+            "../swagger.json",
+            # Both would otherwise name an address outside.
+            config={
+                "app_name": "twinml pipelines",
+                "validatorUrl": None,
+                "oauth2RedirectUrl": None,
+            },
+        )
+    )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_key_check(app, keys_file)
     _add_errors(app)
@@ -76,14 +93,22 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
     @app.get("/pipelines/<name>")
     def definition(name: str) -> Response:
         found, version = store.definition(name)
-        return jsonify({**found.to_dict(), "version": str(version)})
+        return jsonify(
+            name=found.name,
+            version=str(version),
+            description=found.description,
+            inputs=found.inputs(),
+            definition=found.content,
+        )
 
     @app.post("/pipelines/<name>/jobs")
     def start(name: str) -> tuple[Response, int, dict[str, str]]:
         found, version = store.definition(name)
         wanted = read_submission(request.get_data(), content_type=request.content_type)
         inputs = found.resolve(wanted.inputs)
-        job = store.accept(found, version, inputs, experiment=wanted.experiment)
+        experiment = wanted.experiment or found.content.get("experiment_name")
+        job = store.accept(found, version, inputs, experiment=experiment)
+        assert job is not None  # Only a schedule can come too late.
         # Accepted from here on: if the queue fails, the next start finds the job.
         try:
             queue.put(job.id)
@@ -112,6 +137,10 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
         job = store.job(name, job_id)
         return Response(_logs(job, runner.job_directory(job.id)), mimetype="text/plain")
 
+    @app.get("/pipelines/<name>/jobs/<job_id>/outputs/<output>")
+    def fetch(name: str, job_id: str, output: str) -> Response:
+        return _output(store.job(name, job_id), output)
+
     @app.post("/pipelines/<name>/jobs/<job_id>/cancel")
     def cancel(name: str, job_id: str) -> tuple[Response, int]:
         job = store.request_cancel(name, job_id)
@@ -124,7 +153,7 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
 def _add_key_check(app: Flask, keys_file: Path) -> None:
     @app.before_request
     def check_key() -> None:
-        if request.path in OPEN_ROUTES:
+        if request.path in OPEN_ROUTES or request.path.startswith("/docs/"):
             return
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if not key:
@@ -204,17 +233,37 @@ def _bad_argument(name: str, value: str, expected: str) -> UsageError:
 
 
 def _logs(job: JobRecord, directory: Path) -> bytes:
-    """Return what the steps printed, each stream under a heading, only the end if it is long."""
+    """Return what the steps printed, each attempt under a heading, only the end if it is long."""
     parts = []
     for step in job.steps:
-        for attempt in range(1, max(job.attempt, step.attempt) + 1):
-            files = step_files(directory, step.position, step.name, attempt)
-            for stream, path in (("stdout", files.stdout), ("stderr", files.stderr)):
-                text = _tail(path)
-                if text:
-                    heading = f"===== step {step.name}, attempt {attempt}, {stream} =====\n"
-                    parts.append(heading.encode() + text.rstrip(b"\n") + b"\n")
+        folder = step_folder(directory, step.name)
+        if step.reused:
+            parts.append(f"===== step {step.name}: the result of an earlier run =====\n".encode())
+        for attempt in folder.attempts():
+            text = _tail(folder.files(attempt).log)
+            heading = f"===== step {step.name}, attempt {attempt} =====\n"
+            parts.append(heading.encode() + (text.rstrip(b"\n") + b"\n" if text else b""))
     return b"\n".join(parts)
+
+
+def _output(job: JobRecord, name: str) -> Response:
+    """Return an output of a job: a file as it is, a folder as a zip."""
+    held = job.outputs.get(name)
+    path = Path(held["path"]) if held else None
+    if path is None or not path.exists():
+        known = ", ".join(job.outputs) or "none"
+        raise NotFound(
+            f"job '{job.id}' has no output '{name[:64]}'",
+            hint=f"It is {job.status}; its outputs: {known}.",
+        )
+    if path.is_file():
+        return send_file(path, mimetype="application/octet-stream", download_name=name)
+    packed = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the reply
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in sorted(item for item in path.rglob("*") if item.is_file()):
+            archive.write(file, file.relative_to(path).as_posix())
+    packed.seek(0)
+    return send_file(packed, mimetype="application/zip", download_name=f"{name}.zip")
 
 
 def _tail(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Definitions and jobs on disk: SQLite, every change one transaction, synced before it counts.
+"""Definitions, jobs and schedules on disk: SQLite, each change one transaction, synced.
 
 A job's status only moves along these arrows, each a conditional update, so that two workers
 or a worker and a cancel cannot both win::
@@ -16,16 +16,17 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from twinml.errors import NotFound, PlatformError
-from twinml.pipeline.definition import PipelineDefinition
+from twinml.platform import Schedule
+from twinml_local.jobs.definition import PipelineDefinition
+from twinml_local.jobs.engine import Plan, StepEvent
 from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
 
-__all__ = ["JobEnded", "JobStore", "StepEnd"]
+__all__ = ["JobEnded", "JobStore", "now"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS definitions (
@@ -34,7 +35,7 @@ CREATE TABLE IF NOT EXISTS definitions (
     PRIMARY KEY (name, version));
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-    pipeline TEXT NOT NULL, version INTEGER NOT NULL, experiment TEXT,
+    pipeline TEXT NOT NULL, version INTEGER NOT NULL, experiment TEXT, schedule TEXT,
     status TEXT NOT NULL, inputs TEXT NOT NULL, outputs TEXT NOT NULL DEFAULT '{}',
     error TEXT, attempt INTEGER NOT NULL DEFAULT 0,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
@@ -44,10 +45,14 @@ CREATE INDEX IF NOT EXISTS jobs_by_status ON jobs (status, number);
 CREATE INDEX IF NOT EXISTS jobs_by_pipeline ON jobs (pipeline, number);
 CREATE TABLE IF NOT EXISTS steps (
     job_id TEXT NOT NULL REFERENCES jobs (id), position INTEGER NOT NULL,
-    name TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'NotStarted',
-    attempt INTEGER NOT NULL DEFAULT 0, started TEXT, ended TEXT, exit_code INTEGER,
-    pid INTEGER, identity TEXT,
-    PRIMARY KEY (job_id, position));
+    name TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'NotStarted',
+    attempt INTEGER NOT NULL DEFAULT 0, reused INTEGER NOT NULL DEFAULT 0,
+    started TEXT, ended TEXT, exit_code INTEGER, error TEXT,
+    PRIMARY KEY (job_id, position), UNIQUE (job_id, name));
+CREATE TABLE IF NOT EXISTS schedules (
+    name TEXT PRIMARY KEY, pipeline TEXT NOT NULL, cron TEXT, every TEXT,
+    timezone TEXT NOT NULL, inputs TEXT NOT NULL, enabled INTEGER NOT NULL,
+    next REAL NOT NULL, last TEXT, error TEXT);
 """
 
 
@@ -56,15 +61,6 @@ class JobEnded(PlatformError):
 
     error_code = "INVALID_STATE"
     status = 409
-
-
-@dataclass(frozen=True)
-class StepEnd:
-    """How a step ended; ``exit_code`` is ``None`` if it never gave one."""
-
-    position: int
-    status: str
-    exit_code: int | None
 
 
 class JobStore:
@@ -123,10 +119,10 @@ class JobStore:
             if newest is not None and newest["digest"] == definition.digest:
                 return int(newest["version"])
             version = 1 if newest is None else int(newest["version"]) + 1
-            content = json.dumps(definition.to_dict())
+            content = json.dumps(definition.content, default=str)
             cursor.execute(
                 "INSERT INTO definitions VALUES (?, ?, ?, ?, ?)",
-                (definition.name, version, definition.digest, content, _now()),
+                (definition.name, version, definition.digest, content, now()),
             )
             return version
 
@@ -149,7 +145,7 @@ class JobStore:
                 f"there is no pipeline '{name[:64]}'",
                 hint=f"Published: {', '.join(self.names()) or 'none'}.",
             )
-        return PipelineDefinition.from_dict(json.loads(row["content"])), int(row["version"])
+        return PipelineDefinition(name, json.loads(row["content"])), int(row["version"])
 
     def names(self) -> list[str]:
         """Return the names of the published pipelines, sorted."""
@@ -166,18 +162,48 @@ class JobStore:
         inputs: Mapping[str, Any],
         *,
         experiment: str | None = None,
-    ) -> JobRecord:
-        """Store a new job as ``Queued``; once this returns it is on disk."""
+        schedule: Schedule | None = None,
+        due: tuple[float, float] | None = None,
+    ) -> JobRecord | None:
+        """Store a new job as ``Queued``; once this returns it is on disk.
+
+        Parameters
+        ----------
+        inputs
+            As ``definition.resolve`` returned them.
+        schedule, due
+            Where a schedule starts it: the time that it was due, and the next. Both are
+            written in the job's transaction, and only if the schedule still was due then;
+            else ``None`` is returned. So a schedule fires once, whatever crashes.
+        """
         job_id = uuid.uuid4().hex
+        plan = definition.plan(inputs)
         with self._transaction() as cursor:
+            if schedule is not None and due is not None:
+                cursor.execute(
+                    "UPDATE schedules SET next = ?, last = ?, error = NULL "
+                    "WHERE name = ? AND next = ? AND enabled",
+                    (due[1], now(), schedule.name, due[0]),
+                )
+                if cursor.rowcount != 1:
+                    return None
             cursor.execute(
-                "INSERT INTO jobs (id, pipeline, version, experiment, status, inputs, created) "
-                "VALUES (?, ?, ?, ?, 'Queued', ?, ?)",
-                (job_id, definition.name, version, experiment, json.dumps(inputs), _now()),
+                "INSERT INTO jobs "
+                "(id, pipeline, version, experiment, schedule, status, inputs, created) "
+                "VALUES (?, ?, ?, ?, ?, 'Queued', ?, ?)",
+                (
+                    job_id,
+                    definition.name,
+                    version,
+                    experiment,
+                    schedule.name if schedule else None,
+                    json.dumps(inputs),
+                    now(),
+                ),
             )
             cursor.executemany(
-                "INSERT INTO steps (job_id, position, name) VALUES (?, ?, ?)",
-                [(job_id, number, step.name) for number, step in enumerate(definition.steps)],
+                "INSERT INTO steps (job_id, position, name, kind) VALUES (?, ?, ?, ?)",
+                [(job_id, number, *step) for number, step in enumerate(_listed(plan))],
             )
             return _job(cursor, job_id)
 
@@ -223,23 +249,33 @@ class JobStore:
             cursor.execute(
                 "UPDATE jobs SET status = 'Running', attempt = attempt + 1, "
                 "started = coalesce(started, ?) WHERE id = ? AND status = 'Queued'",
-                (_now(), job_id),
+                (now(), job_id),
             )
             return _job(cursor, job_id) if cursor.rowcount == 1 else None
 
-    def step_started(self, job: JobRecord, position: int, pid: int, identity: str) -> None:
-        """Record the process of a step, before that process may do anything."""
+    def step_changed(self, job: JobRecord, event: StepEvent) -> None:
+        """Record where a step is."""
+        ended = now() if event.status in ENDED else None
+        started = None if event.status == "NotStarted" else now()
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE steps SET status = 'Running', attempt = ?, started = ?, ended = NULL, "
-                "exit_code = NULL, pid = ?, identity = ? WHERE job_id = ? AND position = ?",
-                (job.attempt, _now(), pid, identity, job.id, position),
+                "UPDATE steps SET status = :status, attempt = :attempt, reused = :reused, "
+                "started = CASE WHEN :started IS NULL THEN NULL "
+                "ELSE coalesce(started, :started) END, "
+                "ended = :ended, exit_code = :exit_code, error = :error "
+                "WHERE job_id = :job AND name = :name",
+                {
+                    "status": event.status,
+                    "attempt": event.attempt,
+                    "reused": int(event.reused),
+                    "started": started,
+                    "ended": ended,
+                    "exit_code": event.exit_code,
+                    "error": event.error,
+                    "job": job.id,
+                    "name": event.name,
+                },
             )
-
-    def step_completed(self, job: JobRecord, position: int) -> None:
-        """Record that a step that is not the last one ended with 0."""
-        with self._transaction() as cursor:
-            _end_step(cursor, job.id, StepEnd(position, "Completed", 0))
 
     def finish(
         self,
@@ -248,9 +284,8 @@ class JobStore:
         *,
         outputs: Mapping[str, Any] | None = None,
         error: str | None = None,
-        step: StepEnd | None = None,
     ) -> bool:
-        """End a running job, its last step included, in one transaction.
+        """End a running job.
 
         Returns
         -------
@@ -261,15 +296,13 @@ class JobStore:
             cursor.execute(
                 "UPDATE jobs SET status = ?, outputs = ?, error = ?, ended = ? "
                 "WHERE id = ? AND status = 'Running' AND attempt = ?",
-                (status, json.dumps(outputs or {}), error, _now(), job.id, job.attempt),
+                (status, json.dumps(outputs or {}), error, now(), job.id, job.attempt),
             )
             if cursor.rowcount != 1:
                 return False
-            if step is not None:
-                _end_step(cursor, job.id, step)
             cursor.execute(
                 "UPDATE steps SET status = ?, ended = ? WHERE job_id = ? AND status = 'Running'",
-                (status, _now(), job.id),
+                ("Canceled" if status == "Completed" else status, now(), job.id),
             )
             return True
 
@@ -280,15 +313,6 @@ class JobStore:
                 "UPDATE jobs SET status = 'Queued', attempt = attempt - ? "
                 "WHERE id = ? AND status = 'Running' AND attempt = ?",
                 (int(uncounted), job.id, job.attempt),
-            )
-
-    def forget_step(self, job: JobRecord, position: int) -> None:
-        """Take back the start of a step that was interrupted, so that it starts anew."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "UPDATE steps SET status = 'NotStarted', started = NULL, pid = NULL, "
-                "identity = NULL WHERE job_id = ? AND position = ? AND status = 'Running'",
-                (job.id, position),
             )
 
     def request_cancel(self, pipeline: str, job_id: str) -> JobRecord:
@@ -308,12 +332,62 @@ class JobStore:
                 "ended = CASE status WHEN 'Queued' THEN ? ELSE ended END, "
                 "status = CASE status WHEN 'Queued' THEN 'Canceled' ELSE status END "
                 "WHERE id = ? AND status IN ('Queued', 'Running')",
-                (_now(), job_id),
+                (now(), job_id),
             )
             job = _job(cursor, job_id)
         if job.status in ENDED and job.status != "Canceled":
             raise JobEnded(f"job '{job_id}' is {job.status}: it cannot be canceled")
         return job
+
+    # --- schedules ---------------------------------------------------------------------
+
+    def put_schedule(self, schedule: Schedule, due: float) -> None:
+        """Make or replace a schedule that is next due at ``due``, seconds since 1970."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO schedules (name, pipeline, cron, every, timezone, inputs, enabled, "
+                "next) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "pipeline = excluded.pipeline, cron = excluded.cron, every = excluded.every, "
+                "timezone = excluded.timezone, inputs = excluded.inputs, "
+                "enabled = excluded.enabled, next = excluded.next, error = NULL",
+                (
+                    schedule.name,
+                    schedule.pipeline,
+                    schedule.cron,
+                    schedule.every,
+                    schedule.timezone,
+                    json.dumps(dict(schedule.inputs)),
+                    int(schedule.enabled),
+                    due,
+                ),
+            )
+
+    def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; ``NotFound`` if there is none of that name."""
+        with self._transaction() as cursor:
+            cursor.execute("DELETE FROM schedules WHERE name = ?", (name,))
+            if cursor.rowcount == 1:
+                return
+        raise NotFound(f"there is no schedule '{name[:64]}'", hint="twinml pipeline schedules")
+
+    def schedules(self, pipeline: str | None = None) -> list[tuple[Schedule, float]]:
+        """Return schedules and when each is next due, by name."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT * FROM schedules WHERE ? IS NULL OR pipeline = ? ORDER BY name",
+                (pipeline, pipeline),
+            ).fetchall()
+        return [(_schedule(row), float(row["next"])) for row in rows]
+
+    def skip_schedule(self, name: str, due: tuple[float, float], error: str) -> None:
+        """Note that a schedule could not start a job, and when it is next due."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
+                (due[1], error, name, due[0]),
+            )
+
+    # --- the wish to cancel ------------------------------------------------------------
 
     def cancel_requested(self, job_id: str) -> bool:
         """Whether somebody asked to cancel the job."""
@@ -321,18 +395,21 @@ class JobStore:
             return _job(cursor, job_id).cancel_requested
 
 
-def _end_step(cursor: sqlite3.Cursor, job_id: str, step: StepEnd) -> None:
-    cursor.execute(
-        "UPDATE steps SET status = ?, exit_code = ?, ended = ?, started = coalesce(started, ?) "
-        "WHERE job_id = ? AND position = ?",
-        (step.status, step.exit_code, _now(), _now(), job_id, step.position),
-    )
+def _listed(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield name and kind of steps and of the pipelines that hold them, in order."""
+    told: set[str] = set()
+    for step in plan.steps:
+        for group, members in plan.groups.items():
+            if step.name in members and group not in told:
+                told.add(group)
+                yield group, "pipeline"
+        yield step.name, getattr(step.node, "kind", "command")
 
 
 def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
     row = cursor.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
     steps = cursor.execute(
-        "SELECT position, name, status, attempt, started, ended, exit_code, pid, identity "
+        "SELECT position, name, kind, status, attempt, reused, started, ended, exit_code, error "
         "FROM steps WHERE job_id = ? ORDER BY position",
         (job_id,),
     )
@@ -341,6 +418,7 @@ def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
         pipeline=row["pipeline"],
         version=row["version"],
         experiment=row["experiment"],
+        schedule=row["schedule"],
         status=row["status"],
         inputs=json.loads(row["inputs"]),
         outputs=json.loads(row["outputs"]),
@@ -350,9 +428,27 @@ def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
         created=row["created"],
         started=row["started"],
         ended=row["ended"],
-        steps=tuple(StepRecord(**dict(step)) for step in steps),
+        steps=tuple(StepRecord(**{**dict(step), "reused": bool(step["reused"])}) for step in steps),
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _schedule(row: sqlite3.Row) -> Schedule:
+    due = datetime.fromtimestamp(row["next"], UTC).isoformat(timespec="seconds")
+    enabled = bool(row["enabled"])
+    return Schedule(
+        name=row["name"],
+        pipeline=row["pipeline"],
+        cron=row["cron"],
+        every=row["every"],
+        timezone=row["timezone"],
+        inputs=json.loads(row["inputs"]),
+        enabled=enabled,
+        next=due.replace("+00:00", "Z") if enabled else None,
+        last=row["last"],
+        error=row["error"],
+    )

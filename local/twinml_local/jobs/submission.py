@@ -5,7 +5,8 @@ who                         body                                                
 ==========================  =====================================================  ========
 twinml                      ``{"inputs": {"x": 3}}`` or nothing                     201, job
 Azure batch endpoints       ``{"properties": {"InputData": {"x": {                  201, job
-                            "JobInputType": "Literal", "Value": "3"}}}}``
+                            "JobInputType": "Literal", "Value": "3"}, "d": {
+                            "JobInputType": "UriFile", "Uri": "…"}}}}``
 Azure published pipelines   ``{"ExperimentName": "e", "ParameterAssignments":       200,
                             {"x": 3}}``, the parameters being optional             ``Id``
 ==========================  =====================================================  ========
@@ -25,7 +26,7 @@ __all__ = ["Submission", "read_submission"]
 # What the clients of each form send besides, and what has no meaning on this machine.
 FORMS = {
     "inputs": {"inputs"},
-    "properties": {"properties", "tags"},
+    "properties": {"properties", "tags", "name"},
     "ExperimentName": {
         "Description",
         "DisplayName",
@@ -35,7 +36,26 @@ FORMS = {
         "Tags",
     },
 }
-PROPERTIES = {"Description", "DisplayName", "ExperimentName", "InputData", "Tags"}
+# Azure's REST reference writes InputData, its SDK sends inputData: both are read.
+PROPERTIES = {
+    "Description",
+    "DisplayName",
+    "ExperimentName",
+    "InputData",
+    "OutputData",
+    "Properties",
+    "Settings",
+    "Tags",
+}
+# What an input may be, by how Azure calls it; a path has a URI.
+KINDS = {
+    "literal": None,
+    "urifile": "uri_file",
+    "urifolder": "uri_folder",
+    "mltable": "mltable",
+    "mlflowmodel": "mlflow_model",
+    "custommodel": "custom_model",
+}
 
 
 @dataclass(frozen=True)
@@ -84,20 +104,39 @@ def read_submission(body: bytes, *, content_type: str | None) -> Submission:
     return Submission("inputs", _object(content, "inputs"))
 
 
-def _read_properties(properties: Mapping[str, Any]) -> Submission:
+def _read_properties(given: Mapping[str, Any]) -> Submission:
+    properties = _pascal(given)
     _check_keys(properties, PROPERTIES)
     inputs = {}
     for name, item in _object(properties, "InputData").items():
-        if (
-            not isinstance(item, Mapping)
-            or item.get("JobInputType") != "Literal"
-            or "Value" not in item
-        ):
-            expected = 'an object such as {"JobInputType": "Literal", "Value": "3"}'
-            raise _wrong(f"properties.InputData.{name}", item, expected)
-        inputs[name] = item["Value"]
+        inputs[name] = _read_input(name, item)
+    if _object(properties, "OutputData"):
+        raise PayloadError(
+            "properties.OutputData is not supported on this machine",
+            hint="Outputs stay in the job's folder: GET …/jobs/ID/outputs/NAME.",
+        )
     experiment = properties.get("ExperimentName")
     return Submission("properties", inputs, None if experiment is None else _experiment(experiment))
+
+
+def _read_input(name: str, item: Any) -> Any:
+    place = f"properties.InputData.{name}"
+    content = _pascal(item) if isinstance(item, Mapping) else {}
+    kind = str(content.get("JobInputType", "")).replace("_", "").lower()
+    key = "Value" if kind == "literal" else "Uri"
+    if kind not in KINDS or key not in content:
+        expected = (
+            'an object such as {"JobInputType": "Literal", "Value": "3"} or '
+            '{"JobInputType": "UriFile", "Uri": "azureml:bank:1"}'
+        )
+        raise _wrong(place, item, expected)
+    if kind == "literal":
+        return content["Value"]
+    return {"type": KINDS[kind], "path": content["Uri"]}
+
+
+def _pascal(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{key[:1].upper()}{key[1:]}": value for key, value in content.items()}
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
-"""``twinml pipeline``: publish a pipeline, start jobs over REST and watch them."""
+"""``twinml pipeline``: publish a pipeline, start jobs over REST, watch and schedule them."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,72 +15,90 @@ from twinml.cli._common import console, emit, errors_in_one_line, json_option, o
 from twinml.errors import PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from twinml.pipeline.client import PipelineClient
-    from twinml.pipeline.definition import PipelineDefinition
-    from twinml.platform import PipelineJob
+    from twinml.platform import PipelineClient, PipelineJob, Schedule
 
-__all__ = ["PipelineHost", "command"]
+__all__ = ["command"]
 
 URI_VARIABLE = "TWINML_PIPELINE_URI"
 KEY_VARIABLE = "TWINML_PIPELINE_KEY"
+ENDED = ("Completed", "Failed", "Canceled")
+WATCH_SECONDS = 0.3
+
+input_option = click.option(
+    "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input."
+)
+file_argument = click.Path(path_type=Path)
 
 
-@runtime_checkable
-class PipelineHost(Protocol):
-    """A platform that can hand out a REST client of a pipeline that it publishes."""
-
-    def pipeline_client(self, name: str) -> PipelineClient:
-        """Return the client, key included."""
-        ...
-
-
-@click.group("pipeline", help="Publish, run and watch pipelines.")
+@click.group("pipeline", help="Publish, run, watch and schedule pipelines.")
 def command() -> None:
     """Group the pipeline verbs."""
 
 
 @command.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--name", help="Publish under this name instead of the definition's.")
-@click.option("--data", type=click.Path(path_type=Path), help="Default data of the training.")
-@click.option("--target", help="Default target column of the training.")
+@click.argument("file", required=False, type=file_argument)
+@click.option("--name", help="Publish under this name [default: the file's, or training].")
+@click.option("--data", metavar="FILE", help="Data of the training pipeline, path or azureml:…")
+@click.option("--target", help="Target column of the training pipeline.")
+@input_option
 @on_option
 @json_option
 @errors_in_one_line
 def publish(
     file: Path | None,
     name: str | None,
-    data: Path | None,
+    data: str | None,
     target: str | None,
+    pairs: tuple[str, ...],
     platform_name: str,
     as_json: bool,
 ) -> None:
-    """Publish the pipeline defined in FILE (JSON), or without one the training pipeline."""
+    """Publish FILE, an Azure ML pipeline job in YAML, or without one the training pipeline.
+
+    Inputs replace values in the file, for all jobs that do not give their own.
+    """
     from twinml.platform import load
 
-    definition = _definition(file, name, data, target)
-    info = load(platform_name).publish_pipeline(definition.name, definition.to_dict())
+    inputs = _inputs(pairs)
+    if file is None:
+        from twinml.pipeline import DEFINITION
+
+        file, name = DEFINITION, name or "training"
+        inputs |= _training_inputs(data, target)
+    elif data is not None or target is not None:
+        raise UsageError(
+            "--data and --target belong to the training pipeline",
+            hint="Leave them out, or leave out the file.",
+        )
+    info = load(platform_name).publish_pipeline(name or _name(file), file, inputs=inputs)
     emit(info, as_json=as_json, text=f"{info.name} version {info.version}\n{info.uri}")
 
 
 @command.command()
 @click.argument("name", default="training")
-@click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input.")
+@input_option
 @click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it completed.")
 @on_option
 @json_option
 @errors_in_one_line
 def run(name: str, pairs: tuple[str, ...], wait: bool, platform_name: str, as_json: bool) -> None:
-    """Start a job of the pipeline NAME."""
+    """Start a job of the published pipeline NAME, or of a YAML file."""
     from twinml.platform import load
 
-    job = load(platform_name).run_pipeline(name, _inputs(pairs, name, platform_name))
+    platform = load(platform_name)
+    inputs = _inputs(pairs)
+    if name.endswith((".yml", ".yaml")):
+        job = platform.submit_pipeline(Path(name), inputs)
+    else:
+        job = platform.run_pipeline(name, inputs)
     if wait:
-        with _client(name, platform_name) as client:
-            if not as_json:
-                console.print(f"job {job.id} of pipeline {name}")
-            job = client.wait(job.id)
-    emit(job, as_json=as_json, text=_line(job))
+        console.print(f"job {job.id} of pipeline {job.pipeline}")
+        client = _client(job.pipeline, platform_name)
+        try:
+            job = _watch(client, job.id)
+        finally:
+            client.close()
+    emit(job, as_json=as_json, text=_text(job) if wait else _line(job))
     if wait and job.status != "Completed":
         sys.exit(1)
 
@@ -91,26 +110,38 @@ def run(name: str, pairs: tuple[str, ...], wait: bool, platform_name: str, as_js
 @json_option
 @errors_in_one_line
 def status(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
-    """Show the job JOB_ID of the pipeline NAME."""
-    from twinml.platform import load
-
-    job = load(platform_name).pipeline_job(name, job_id)
-    lines = [_line(job)]
-    lines += [f"  {key} = {value}" for key, value in job.outputs.items()]
-    emit(job, as_json=as_json, text="\n".join(lines))
+    """Show the job JOB_ID of the pipeline NAME and its steps."""
+    client = _client(name, platform_name)
+    try:
+        job = client.job(job_id)
+    finally:
+        client.close()
+    emit(job, as_json=as_json, text=_text(job))
 
 
 @command.command("list")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--status", "wanted", help="Only jobs of this status.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @on_option
 @json_option
 @errors_in_one_line
-def list_jobs(name: str, wanted: str | None, limit: int, platform_name: str, as_json: bool) -> None:
-    """List the jobs of the pipeline NAME, newest first."""
-    with _client(name, platform_name) as client:
+def list_jobs(
+    name: str | None, wanted: str | None, limit: int, platform_name: str, as_json: bool
+) -> None:
+    """List the jobs of the pipeline NAME, newest first, or without one all pipelines."""
+    if name is None:
+        from twinml.platform import load
+
+        found = load(platform_name).pipelines()
+        lines = [f"{one.name}  version {one.version}  {one.uri}" for one in found]
+        emit(found, as_json=as_json, text="\n".join(lines) or "no pipelines")
+        return
+    client = _client(name, platform_name)
+    try:
         jobs = client.jobs(status=wanted, limit=limit)
+    finally:
+        client.close()
     emit(jobs, as_json=as_json, text="\n".join(map(_line, jobs)) or "no jobs")
 
 
@@ -122,8 +153,11 @@ def list_jobs(name: str, wanted: str | None, limit: int, platform_name: str, as_
 @errors_in_one_line
 def logs(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
     """Print what the steps of a job have printed so far."""
-    with _client(name, platform_name) as client:
+    client = _client(name, platform_name)
+    try:
         text = client.logs(job_id)
+    finally:
+        client.close()
     emit({"id": job_id, "logs": text}, as_json=as_json, text=text.rstrip("\n"))
 
 
@@ -135,33 +169,131 @@ def logs(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
 @errors_in_one_line
 def cancel(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
     """End the job JOB_ID."""
-    with _client(name, platform_name) as client:
+    client = _client(name, platform_name)
+    try:
         client.cancel(job_id)
-        job = client.wait(job_id, timeout=30)
+        job = client.wait(job_id, timeout=60)
+    finally:
+        client.close()
     emit(job, as_json=as_json, text=_line(job))
 
 
-def _definition(
-    file: Path | None, name: str | None, data: Path | None, target: str | None
-) -> PipelineDefinition:
-    from twinml.pipeline import PipelineDefinition, training_pipeline
-
-    if file is None:
-        if data is not None:
-            _check_data(data.expanduser(), target)
-        return training_pipeline(name or "training", data=data, target=target)
-    if data is not None or target is not None:
-        raise UsageError(
-            "--data and --target belong to the training pipeline",
-            hint="Leave them out, or leave out the file.",
-        )
+@command.command()
+@click.argument("name")
+@click.argument("job_id")
+@click.argument("output")
+@click.option("--to", "folder", type=file_argument, default=Path(), help="Into this folder.")
+@on_option
+@json_option
+@errors_in_one_line
+def download(
+    name: str, job_id: str, output: str, folder: Path, platform_name: str, as_json: bool
+) -> None:
+    """Fetch the output OUTPUT of a completed job."""
+    client = _client(name, platform_name)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read '{file}': {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"'{file}' is not JSON: {error}") from error
-    return PipelineDefinition.from_dict(content, name=name)
+        path = client.download(job_id, output, folder)
+    finally:
+        client.close()
+    emit({"path": path}, as_json=as_json, text=str(path))
+
+
+@command.command()
+@click.argument("name")
+@click.option("--cron", metavar='"M H D M W"', help='When, such as "0 6 * * 1": Mondays at six.')
+@click.option("--every", metavar="TIME", help="How often, such as 30m, 6h, 1d or 1w.")
+@click.option("--timezone", default="UTC", show_default=True, help="Of the cron expression.")
+@click.option("--as", "title", help="Name of the schedule [default: the pipeline's].")
+@input_option
+@click.option("--disable", is_flag=True, help="Keep it, but let it start nothing.")
+@on_option
+@json_option
+@errors_in_one_line
+def schedule(
+    name: str,
+    cron: str | None,
+    every: str | None,
+    timezone: str,
+    title: str | None,
+    pairs: tuple[str, ...],
+    disable: bool,
+    platform_name: str,
+    as_json: bool,
+) -> None:
+    """Start the pipeline NAME by itself, by cron or by interval."""
+    from twinml.platform import Schedule, load
+
+    if (cron is None) == (every is None):
+        raise UsageError("a schedule needs one of --cron and --every", hint="Try --every 1d.")
+    wanted = Schedule(
+        name=title or name,
+        pipeline=name,
+        cron=cron,
+        every=every,
+        timezone=timezone,
+        inputs=_inputs(pairs),
+        enabled=not disable,
+    )
+    made = load(platform_name).schedule_pipeline(wanted)
+    emit(made, as_json=as_json, text=_schedule_line(made))
+
+
+@command.command()
+@click.argument("name", required=False)
+@on_option
+@json_option
+@errors_in_one_line
+def schedules(name: str | None, platform_name: str, as_json: bool) -> None:
+    """List the schedules of the pipeline NAME, or all."""
+    from twinml.platform import load
+
+    found = load(platform_name).schedules(name)
+    text = "\n".join(map(_schedule_line, found)) or "no schedules"
+    emit(found, as_json=as_json, text=text)
+
+
+@command.command()
+@click.argument("name")
+@on_option
+@json_option
+@errors_in_one_line
+def unschedule(name: str, platform_name: str, as_json: bool) -> None:
+    """Delete the schedule NAME."""
+    from twinml.platform import load
+
+    load(platform_name).unschedule_pipeline(name)
+    emit({"deleted": name}, as_json=as_json, text=f"schedule {name} is deleted")
+
+
+@command.command()
+@click.argument("folder", type=file_argument)
+@json_option
+@errors_in_one_line
+def stage(folder: Path, as_json: bool) -> None:
+    """Write the training pipeline and its code into FOLDER, for ``az ml job create -f``."""
+    from twinml.pipeline import stage as write
+
+    path = write(folder)
+    emit({"path": path}, as_json=as_json, text=str(path))
+
+
+def _name(file: Path) -> str:
+    """Return a pipeline's name for a file."""
+    text = file.resolve().parent.name if file.stem == "pipeline" else file.stem
+    return "".join(letter if letter.isalnum() else "-" for letter in text).strip("-") or "pipeline"
+
+
+def _training_inputs(data: str | None, target: str | None) -> dict[str, Any]:
+    """Return these inputs of the training pipeline, checked where they can be."""
+    inputs: dict[str, Any] = {}
+    if data is not None:
+        if not data.startswith("azureml:"):
+            _check_data(Path(data).expanduser(), target)
+            data = str(Path(data).expanduser().resolve())
+        inputs["data"] = data
+    if target is not None:
+        inputs["target"] = target
+    return inputs
 
 
 def _check_data(file: Path, target: str | None) -> None:
@@ -174,50 +306,69 @@ def _check_data(file: Path, target: str | None) -> None:
         check_names(file.name, columns, target)
 
 
-def _inputs(pairs: tuple[str, ...], pipeline: str, platform_name: str) -> dict[str, Any]:
-    """Read NAME=VALUE; the service turns text into the input's type."""
+def _inputs(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Read NAME=VALUE; the platform turns text into the input's type."""
     inputs = {}
     for pair in pairs:
         name, found, value = pair.partition("=")
         if not (name and found):
             raise UsageError(
-                f"input '{pair}' is not NAME=VALUE", hint=_example(name, pipeline, platform_name)
+                f"input '{pair}' is not NAME=VALUE", hint=f"Write -i {name or 'NAME'}=VALUE."
             )
-        inputs[name] = value
+        # A path is meant from where the command is typed.
+        looks_like_path = value.startswith(("./", "../", "~/"))
+        inputs[name] = str(Path(value).expanduser().resolve()) if looks_like_path else value
     return inputs
-
-
-def _example(wanted: str, pipeline: str, platform_name: str) -> str:
-    """Return a hint with the input ``wanted`` of a pipeline, or else with its first one."""
-    try:
-        with _client(pipeline, platform_name) as client:
-            inputs = client.definition().inputs
-    except PlatformUnavailable:
-        return f"Write -i {wanted or 'NAME'}=VALUE."
-    if not inputs:
-        return f"Leave it out: pipeline '{pipeline}' has no inputs."
-    shown = next((item for item in inputs if item.name == wanted), inputs[0])
-    value = json.dumps(shown.default) if isinstance(shown.default, bool) else shown.default
-    return f"Write -i {shown.name}={shown.type.upper() if value is None else value}."
 
 
 def _client(name: str, platform_name: str) -> PipelineClient:
     """Return a client of the pipeline that the environment names, else of the platform's."""
-    from twinml.pipeline.client import PipelineClient
+    from twinml.pipeline.client import RestPipelineClient
     from twinml.platform import load
 
     uri, key = os.environ.get(URI_VARIABLE), os.environ.get(KEY_VARIABLE)
     if uri and key:
-        return PipelineClient(uri, key)
-    platform = load(platform_name)
-    if not isinstance(platform, PipelineHost):
+        return RestPipelineClient(uri, key)
+    if uri or key:
         raise PlatformUnavailable(
-            f"platform '{platform_name}' gives no client of pipeline '{name}'",
-            hint=f"Set {URI_VARIABLE} and {KEY_VARIABLE}.",
+            f"only one of {URI_VARIABLE} and {KEY_VARIABLE} is set", hint="Set both, or neither."
         )
-    return platform.pipeline_client(name)
+    return load(platform_name).pipeline_client(name)
+
+
+def _watch(client: PipelineClient, job_id: str) -> PipelineJob:
+    """Follow a job to its end and say on stderr what its steps do; Ctrl-C leaves it running."""
+    told: dict[str, str] = {}
+    while True:
+        job = client.job(job_id)
+        for step in job.steps:
+            state = f"{step['status']}{', reused' if step.get('reused') else ''}"
+            if state != told.get(step["name"], "NotStarted"):
+                told[step["name"]] = state
+                console.print(f"  {step['name']}: {state}")
+        if job.status in ENDED:
+            return job
+        time.sleep(WATCH_SECONDS)
 
 
 def _line(job: PipelineJob) -> str:
     error = f"  {job.error}" if job.error else ""
     return f"{job.id}  {job.status:<9}  {job.created}{error}"
+
+
+def _text(job: PipelineJob) -> str:
+    lines = [_line(job)]
+    for step in job.steps:
+        reused = " (reused)" if step.get("reused") else ""
+        lines.append(f"  {step['name']:<20} {step['status']}{reused}")
+    for key, value in job.outputs.items():
+        shown = value.get("path") if isinstance(value, dict) else json.dumps(value)
+        lines.append(f"  {key} = {shown}")
+    return "\n".join(lines)
+
+
+def _schedule_line(one: Schedule) -> str:
+    when = f'cron "{one.cron}" {one.timezone}' if one.cron else f"every {one.every}"
+    state = f"next {one.next}" if one.enabled else "disabled"
+    problem = f"  {one.error}" if one.error else ""
+    return f"{one.name}  {one.pipeline}  {when}  {state}{problem}"

@@ -1,20 +1,17 @@
-"""Pipelines: what they are (``definition``) and the default one.
+"""The training pipeline: Azure ML v2 YAML, its steps' code, and what a REST client needs.
 
-The REST client of their jobs is in ``twinml.pipeline.client``.
+::
+
+    pipeline.yml          prepare ──▶ train ──▶ evaluate ──▶ register ──▶ deploy
+    components/*.yml      one command each: python -m twinml.pipeline.steps.NAME
+    environment/conda.yml what they need on Azure ML
+    steps/                their code
+    client                a published pipeline over REST: its URI and a key are enough
+
+``DEFINITION`` runs on this machine as it is. ``stage`` makes a folder that runs on Azure ML
+too, where this package is not installed.
 """
 
-from twinml.pipeline.default import training_pipeline
-from twinml.pipeline.definition import (
-    InputType,
-    PipelineDefinition,
-    PipelineInput,
-    PipelineStep,
-)
+from twinml.pipeline.staging import DEFINITION, stage
 
-__all__ = [
-    "InputType",
-    "PipelineDefinition",
-    "PipelineInput",
-    "PipelineStep",
-    "training_pipeline",
-]
+__all__ = ["DEFINITION", "stage"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,10 +21,9 @@ from twinml.errors import (
     PlatformError,
     PlatformUnavailable,
 )
-from twinml.pipeline.definition import PipelineDefinition
 from twinml.platform import PipelineJob
 
-__all__ = ["ENDED", "PipelineClient"]
+__all__ = ["ENDED", "RestPipelineClient"]
 
 ENDED = ("Completed", "Failed", "Canceled")
 POLL_SECONDS = 0.2
@@ -38,7 +40,7 @@ class _Bearer(AuthBase):
         return request
 
 
-class PipelineClient:
+class RestPipelineClient:
     """Starts and watches the jobs of one published pipeline.
 
     Parameters
@@ -63,8 +65,8 @@ class PipelineClient:
 
     Examples
     --------
-    >>> PipelineClient("http://127.0.0.1:8001/pipelines/training/jobs", "secret")
-    PipelineClient('http://127.0.0.1:8001/pipelines/training/jobs')
+    >>> RestPipelineClient("http://127.0.0.1:8001/pipelines/training/jobs", "secret")
+    RestPipelineClient('http://127.0.0.1:8001/pipelines/training/jobs')
     """
 
     def __init__(self, uri: str, key: str, *, timeout: float = 30.0) -> None:
@@ -76,9 +78,9 @@ class PipelineClient:
         self._session.trust_env = urlsplit(uri).hostname not in ("127.0.0.1", "localhost", "::1")
 
     def __repr__(self) -> str:
-        return f"PipelineClient({self.uri!r})"
+        return f"RestPipelineClient({self.uri!r})"
 
-    def __enter__(self) -> PipelineClient:
+    def __enter__(self) -> RestPipelineClient:
         return self
 
     def __exit__(
@@ -98,21 +100,23 @@ class PipelineClient:
         reply = self._call("POST", "", json={"inputs": dict(inputs or {})})
         return _job(reply.json())
 
-    def definition(self) -> PipelineDefinition:
-        """Return the pipeline as it was last published."""
-        published = self.uri.removesuffix("/jobs")
-        content: dict[str, Any] = self._call("GET", "", base=published).json()
-        content.pop("version", None)
-        return PipelineDefinition.from_dict(content)
+    def definition(self) -> dict[str, Any]:
+        """Return the pipeline as it was last published: Azure ML's pipeline job."""
+        return dict(self._published()["definition"])
+
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Return ``type`` and, where there is one, ``default`` or ``path`` of each input."""
+        return dict(self._published()["inputs"])
+
+    def _published(self) -> dict[str, Any]:
+        published: dict[str, Any] = self._call(
+            "GET", "", base=self.uri.removesuffix("/jobs")
+        ).json()
+        return published
 
     def job(self, job_id: str) -> PipelineJob:
-        """Describe a job."""
-        return _job(self.details(job_id))
-
-    def details(self, job_id: str) -> dict[str, Any]:
-        """Return all that the service says about a job, its steps included."""
-        details: dict[str, Any] = self._call("GET", _path(job_id)).json()
-        return details
+        """Describe a job and its steps."""
+        return _job(self._call("GET", _path(job_id)).json())
 
     def jobs(self, *, status: str | None = None, limit: int | None = None) -> list[PipelineJob]:
         """List jobs, newest first."""
@@ -126,6 +130,24 @@ class PipelineClient:
     def cancel(self, job_id: str) -> PipelineJob:
         """End a job; one that runs is ``Canceled`` a moment later."""
         return _job(self._call("POST", f"{_path(job_id)}/cancel").json())
+
+    def download(self, job_id: str, output: str, folder: Path) -> Path:
+        """Fetch an output of a completed job into ``folder``; return the file or folder.
+
+        Raises
+        ------
+        NotFound
+            The job has no such output, or has not completed.
+        """
+        reply = self._call("GET", f"{_path(job_id)}/outputs/{quote(output, safe='')}")
+        target = folder / output
+        folder.mkdir(parents=True, exist_ok=True)
+        if reply.headers.get("Content-Type", "").startswith("application/zip"):
+            with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+                archive.extractall(target)
+        else:
+            target.write_bytes(reply.content)
+        return target
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> PipelineJob:
         """Return the job once it has ended.
@@ -193,4 +215,6 @@ def _job(content: Mapping[str, Any]) -> PipelineJob:
         created=content["created"],
         started=content["started"],
         ended=content["ended"],
+        steps=tuple(content.get("steps", ())),
+        schedule=content.get("schedule"),
     )

@@ -1,0 +1,112 @@
+"""What a job's steps find on this machine: assets, an interpreter, MLflow, the job's record."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from twinml.errors import UsageError
+from twinml_local.jobs.engine import Asset, Host, Step, StepEvent
+from twinml_local.jobs.record import JobRecord
+from twinml_local.jobs.recording import Recording
+
+__all__ = ["JOB_MARK", "JobHost", "resolve"]
+
+JOB_MARK = "TWINML_JOB_ID"
+_DATA_ASSET = re.compile(r"azureml:([A-Za-z0-9][\w.-]*)(?::(\w+)|@(latest))")
+
+
+class JobHost(Host):
+    """The surroundings of one job of the service.
+
+    Parameters
+    ----------
+    home
+        Twinml's own folder, for the steps' ``TWINML_HOME``.
+    recording
+        The job's MLflow runs.
+    changed
+        Is told of every change, after MLflow.
+    """
+
+    def __init__(
+        self,
+        job: JobRecord,
+        *,
+        home: Path,
+        recording: Recording,
+        changed: Callable[[StepEvent], None],
+    ) -> None:
+        self._job, self._home = job, home
+        self._recording, self._changed = recording, changed
+        self._lock = threading.Lock()
+
+    def resolve(self, asset: Asset) -> Path:
+        """Return what an asset's URI means: see ``resolve``."""
+        return resolve(asset)
+
+    def environment(self, step: Step) -> Mapping[str, str]:
+        """Return this process's environment, with the job, the step and its MLflow run."""
+        return {
+            **super().environment(step),
+            "TWINML_HOME": str(self._home),
+            JOB_MARK: self._job.id,
+            "TWINML_PIPELINE": self._job.pipeline,
+            "TWINML_STEP_NAME": step.name,
+            **self._recording.variables(step.name),
+        }
+
+    def on_event(self, event: StepEvent) -> None:
+        """Record the change."""
+        with self._lock:
+            self._recording.step(event)
+            self._changed(event)
+
+
+def resolve(asset: Asset) -> Path:
+    """Return the file or folder that an asset's URI means on this machine.
+
+    ``azureml:NAME:VERSION`` and ``azureml:NAME@latest`` are registered data assets, or
+    models; a path and ``file://…`` are themselves.
+
+    Raises
+    ------
+    TwinmlError
+        There is no such asset, file or folder.
+    """
+    found = _DATA_ASSET.fullmatch(asset.uri)
+    if found is not None:
+        name, version = found.group(1), found.group(2)
+        if asset.type in ("mlflow_model", "custom_model"):
+            return _model(name, version)
+        from twinml_local import assets
+
+        return Path(assets.get(name, version).path)
+    parts = urlsplit(asset.uri)
+    if parts.scheme == "file":
+        path = Path(unquote(parts.path))
+    elif len(parts.scheme) > 1:
+        raise UsageError(
+            f"'{asset.uri[:200]}' is not on this machine",
+            hint="Give a path, a file:// URI, azureml:NAME:VERSION or azureml:NAME@latest.",
+        )
+    else:
+        path = Path(asset.uri)
+    if not path.exists():
+        raise UsageError(f"there is no file or folder '{path}'")
+    return path
+
+
+def _model(name: str, version: str | None) -> Path:
+    from twinml.experiment import model_folder
+    from twinml.tracking import Tracking
+
+    tracking = Tracking()
+    if version is None:
+        newest = tracking.versions(name)
+        version = newest[0].version if newest else "1"
+    found = tracking.resolve(f"{name}/{version}")
+    return tracking.download(found.uri, model_folder(found.digest))

@@ -1,0 +1,72 @@
+"""The definition in a folder of its own, with the code of its steps: ready for Azure ML."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from twinml.errors import UsageError
+
+__all__ = ["DEFINITION", "stage"]
+
+DEFINITION = Path(__file__).parent / "pipeline.yml"
+PARTS = ("components", "environment")
+NOT_COPIED = ("__pycache__", "*.pyc")
+
+
+def stage(
+    folder: Path,
+    *,
+    packages: Sequence[str] = ("twinml",),
+    variables: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the definition and the code of its steps, and return the path of ``pipeline.yml``.
+
+    ``az ml job create -f`` takes that file: each component's ``code`` is the folder ``code``
+    beside it, which holds the packages.
+
+    Parameters
+    ----------
+    folder
+        Made, or replaced where an earlier ``stage`` made it.
+    packages
+        Copied into ``code``; the deploy step needs that of its platform as well.
+    variables
+        Environment variables of every component, such as ``TWINML_PLATFORM``.
+
+    Raises
+    ------
+    UsageError
+        The folder holds something else, or a package is not installed.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / DEFINITION.name).is_file():
+        raise UsageError(f"'{folder}' is not empty", hint="Name a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(DEFINITION, folder / DEFINITION.name)
+    for part in PARTS:
+        _replace(DEFINITION.parent / part, folder / part)
+    for package in packages:
+        _replace(_location(package), folder / "code" / package)
+    for path in sorted((folder / "components").glob("*.yml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content["code"] = "../code"
+        if variables:
+            content["environment_variables"] = dict(variables)
+        path.write_text(yaml.safe_dump(content, sort_keys=False, width=96), encoding="utf-8")
+    return folder / DEFINITION.name
+
+
+def _location(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise UsageError(f"package '{package}' is not installed")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _replace(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_COPIED))

@@ -1,0 +1,100 @@
+"""Search, ensemble, fit and measure: AutoML on the prepared data, logged to MLflow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from twinml.pipeline.steps._command import (
+    NONE,
+    folder_in,
+    folder_out,
+    read_json,
+    say,
+    step,
+    write_json,
+)
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option("--prepared", type=folder_in, required=True, help="From the step prepare.")
+@click.option("--budget", default="60s", help="Time for everything, such as 60s.")
+@click.option("--trials", type=click.IntRange(0), default=0, help="Try so many instead.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0)
+@click.option("--metric", default="roc_auc", help="Chooses the best candidate.")
+@click.option("--split", default="random", help="random, ordered or column:NAME.")
+@click.option("--class-weight", default=NONE, help="none or balanced.")
+@click.option("--threshold", default="0.5", help="Decision threshold, or what to tune it for.")
+@click.option("--learners", default="all", help="Search these only, with commas.")
+@click.option("--model", type=folder_out, required=True, help="Output: an MLflow model.")
+@click.option("--holdout", type=click.Path(path_type=Path), required=True, help="Output: rows.")
+@click.option("--training", type=click.Path(path_type=Path), required=True, help="Output: facts.")
+@step
+def command(
+    prepared: Path,
+    budget: str,
+    trials: int,
+    seed: int,
+    metric: str,
+    split: str,
+    class_weight: str,
+    threshold: str,
+    learners: str,
+    model: Path,
+    holdout: Path,
+    training: Path,
+) -> None:
+    """Train on the prepared data, or find the complete run that is the same."""
+    from twinml import experiment
+    from twinml.cli._training import options_from
+    from twinml.data import load
+    from twinml.tracking import Tracking
+
+    described = read_json(prepared / "dataset.json")
+    dataset = load(
+        prepared / "data", described["target"], name=described["name"], drop=described["drop"]
+    )
+    options = options_from(
+        budget=budget,
+        trials=trials or None,
+        seed=seed,
+        metric=metric,
+        split=split,
+        class_weight=class_weight,
+        threshold=threshold,
+        learners="" if learners == "all" else learners,
+        jobs=None,
+    )
+    done = experiment.run(dataset, options, Tracking(), progress=lambda moment: None)
+    result = done.logged.result
+    model.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(done.directory, model, dirs_exist_ok=True)
+    holdout.parent.mkdir(parents=True, exist_ok=True)
+    dataset.frame.iloc[result.test.rows].to_parquet(holdout, index=False)
+    measured = {name: held.value for name, held in result.test.metrics.items()}
+    write_json(
+        training,
+        {
+            "name": dataset.name,
+            "run_id": done.logged.run_id,
+            "digest": done.digest,
+            "data": dataset.digest,
+            "best": result.best.name,
+            "metric": result.metric,
+            "threshold": result.threshold,
+            "split": result.test.split,
+            "rows": {"train": result.test.n_train, "test": result.test.n_test},
+            "test": measured,
+            "reused": done.reused,
+        },
+    )
+    found = " (the same run was done before)" if done.reused else ""
+    say(f"{result.best.name}: {result.metric} {measured[result.metric]:.4f} on test rows{found}")
+
+
+if __name__ == "__main__":
+    command()
