@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
 from click.testing import CliRunner
 
 from twinml.errors import NotFound, PayloadError, PlatformError, PlatformUnavailable
-from twinml.pipeline import PipelineDefinition
-from twinml.pipeline.client import PipelineClient
-from twinml.platform import PipelineInfo, PipelineJob
+from twinml.pipeline.client import RestPipelineClient
+from twinml.platform import PipelineInfo, PipelineJob, Schedule
 from twinml_local.jobs import lifecycle
 from twinml_local.processes import process_identity, running
 
@@ -29,43 +33,57 @@ pytestmark = pytest.mark.e2e
 # Appends one line as it starts and one as it ends; in between it waits for a file, or naps.
 TRACED = """
 import json, os, pathlib, sys, time
-trace, job, gate = sys.argv[1:4]
+trace, gate, out = sys.argv[1:4]
 def note(word):
     descriptor = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, f"{word} {job} {os.getpid()}\\n".encode())
+    os.write(descriptor, f"{word} {os.environ['TWINML_JOB_ID']} {os.getpid()}\\n".encode())
     os.close(descriptor)
 note("start")
-if gate:
+if gate != "none":
     while not pathlib.Path(gate).exists():
         time.sleep(0.02)
 else:
     time.sleep(0.05)
 note("end")
-print(json.dumps({"job": job}))
+pathlib.Path(out).write_text(json.dumps({"job": os.environ["TWINML_JOB_ID"]}))
 """
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_PIPELINE_TRACKING", "off")
     folder = tmp_path / "home" / "pipelines"
     yield folder
     lifecycle.stop(directory=folder)
 
 
-def publish(home: Path, *command: str, name: str = "demo", **inputs: Any) -> PipelineInfo:
-    content = {
-        "name": name,
-        "inputs": inputs,
-        "steps": [{"name": "only", "command": list(command), "timeout_seconds": 60}],
+def publish(home: Path, command: str, *, name: str = "demo", **inputs: Any) -> PipelineInfo:
+    file = home.parent / f"{name}.yml"
+    file.parent.mkdir(exist_ok=True)
+    only = {
+        "type": "command",
+        "command": command,
+        "inputs": {key: f"${{{{parent.inputs.{key}}}}}" for key in inputs},
+        "outputs": {"out": "${{parent.outputs.out}}"} if "outputs.out" in command else {},
+        "limits": {"timeout": 120},
     }
-    return lifecycle.publish(PipelineDefinition.from_dict(content), directory=home)
+    # Every run counts here: none is replaced by the result of another.
+    only["is_deterministic"] = False
+    content: dict[str, Any] = {"type": "pipeline", "inputs": inputs, "jobs": {"only": only}}
+    if only["outputs"]:
+        content["outputs"] = {"out": {"type": "uri_file"}}
+    file.write_text(yaml.safe_dump(content))
+    return lifecycle.publish(name, file, directory=home)
 
 
 def publish_traced(home: Path) -> Path:
     """Publish a pipeline that traces its work; return the trace, next to which gates are made."""
+    script = home.parent / "traced.py"
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(TRACED)
     trace = home.parent / "trace"
-    arguments = (str(trace), "${{job.id}}", "${{inputs.gate}}")
-    publish(home, "${{python}}", "-c", TRACED, *arguments, gate={"default": ""})
+    command = f"python {script} {trace} ${{{{inputs.gate}}}} ${{{{outputs.out}}}}"
+    publish(home, command, gate="none")
     return trace
 
 
@@ -82,13 +100,13 @@ def crash(home: Path) -> None:
     wait_for(lambda: lifecycle.service_pid(directory=home) is None)
 
 
-def restart(home: Path) -> PipelineClient:
+def restart(home: Path) -> RestPipelineClient:
     """Start the service again, as any publish does."""
     publish(home, "true", name="nudge")
     return lifecycle.client("demo", directory=home)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"
@@ -97,19 +115,24 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def finish(home: Path, job_id: str) -> PipelineJob:
     with lifecycle.client("demo", directory=home) as client:
-        return client.wait(job_id, timeout=20)
+        return client.wait(job_id, timeout=60)
+
+
+def made(client: RestPipelineClient, job_id: str) -> Any:
+    """Return the JSON that the only step wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        return json.loads(client.download(job_id, "out", Path(folder)).read_text())
 
 
 def test_a_pipeline_is_published_and_its_job_completes(home):
-    code = "import json, sys; print(json.dumps({'n': int(sys.argv[1]) + 1}))"
-    command = ("${{python}}", "-c", code, "${{inputs.n}}")
-    first = publish(home, *command, n={"type": "integer"})
+    command = "echo $((${{inputs.n}} + 1)) > ${{outputs.out}}"
+    first = publish(home, command, n=0)
     pid = lifecycle.service_pid(directory=home)
     assert pid is not None
     assert os.getsid(pid) == pid, "the service must outlive the terminal"
-    assert publish(home, *command, n={"type": "integer"}) == first
+    assert publish(home, command, n=0) == first
     assert lifecycle.service_pid(directory=home) == pid
-    assert publish(home, *command, n={"type": "integer", "default": 1}).version == "2"
+    assert publish(home, command, n=1).version == "2"
     for secret in ("keys.json", "service.log"):
         assert (home / secret).stat().st_mode & 0o077 == 0
     assert lifecycle.keys(directory=home).primary not in (home / "service.log").read_text()
@@ -117,7 +140,10 @@ def test_a_pipeline_is_published_and_its_job_completes(home):
     started = lifecycle.run("demo", {"n": 41}, directory=home)
     assert started.status in ("Queued", "Running")
     job = finish(home, started.id)
-    assert (job.status, job.outputs, job.inputs) == ("Completed", {"n": 42}, {"n": 41})
+    assert (job.status, job.inputs) == ("Completed", {"n": 41})
+    with lifecycle.client("demo", directory=home) as client:
+        assert client.download(job.id, "out", home.parent / "got").read_text() == "42\n"
+        assert client.inputs() == {"n": {"type": "integer", "default": 1}}
     assert lifecycle.job("demo", job.id, directory=home) == job
 
     with pytest.raises(PayloadError, match="input 'n': found 'x', expected an integer"):
@@ -129,8 +155,7 @@ def test_a_pipeline_is_published_and_its_job_completes(home):
 
 
 def test_a_failing_step_fails_the_job_with_its_exit_code_and_last_words(home):
-    code = "import sys; print('the reason', file=sys.stderr); sys.exit(7)"
-    publish(home, "${{python}}", "-c", code)
+    publish(home, "echo the reason >&2; exit 7")
     job = finish(home, lifecycle.run("demo", {}, directory=home).id)
     assert (job.status, job.error) == ("Failed", "step 'only' exited with 7: the reason")
 
@@ -148,7 +173,7 @@ def test_the_endpoint_takes_the_published_pipeline_request_and_needs_the_key(hom
     assert reply.status_code == 200
     assert finish(home, reply.json().get("Id")).status == "Completed"
     with (
-        PipelineClient(uri, "wrong") as client,
+        RestPipelineClient(uri, "wrong") as client,
         pytest.raises(PlatformError, match="the key is not one of"),
     ):
         client.submit()
@@ -156,18 +181,14 @@ def test_the_endpoint_takes_the_published_pipeline_request_and_needs_the_key(hom
 
 
 def test_logs_are_live_and_a_cancel_ends_the_whole_group(home):
-    code = (
-        "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print(p.pid);"
-        "time.sleep(60)"
-    )
-    publish(home, "${{python}}", "-c", code)
+    publish(home, "sleep 60 & echo $!; wait")
     job_id = lifecycle.run("demo", {}, directory=home).id
     with lifecycle.client("demo", directory=home) as client:
-        wait_for(lambda: "stdout" in client.logs(job_id))
+        wait_for(lambda: client.logs(job_id).rstrip()[-1:].isdigit())
         child = int(client.logs(job_id).split("=====\n")[1].split()[0])
         assert process_identity(child) is not None
         client.cancel(job_id)
-        assert client.wait(job_id, timeout=20).status == "Canceled"
+        assert client.wait(job_id, timeout=60).status == "Canceled"
     assert process_identity(child) is None
 
 
@@ -186,10 +207,11 @@ def test_a_job_whose_service_is_killed_runs_again_and_completes_once(home):
         wait_for(lambda: len(traced(trace, "start")) == 2)
         assert process_identity(orphan) is None, "two of them must not run at once"
         gate.touch()
-        job = client.wait(job_id, timeout=20)
-        assert (job.status, job.outputs) == ("Completed", {"job": job_id})
-        assert client.details(job_id)["attempt"] == 2
-        assert "attempt 2, stdout" in client.logs(job_id)
+        job = client.wait(job_id, timeout=60)
+        assert job.status == "Completed"
+        assert made(client, job_id) == {"job": job_id}
+        assert job.steps[0]["attempt"] == 2
+        assert "step only, attempt 2 =====" in client.logs(job_id)
     assert traced(trace, "end") == [job_id]
 
 
@@ -200,10 +222,10 @@ def test_a_step_that_ends_while_the_service_is_down_is_not_repeated(home):
     wait_for(lambda: len(traced(trace, "start")) == 1)
     crash(home)
     gate.touch()
-    wait_for(lambda: any((home / "jobs" / job_id / "logs").glob("*.exit")))
+    wait_for(lambda: any((home / "jobs" / job_id).rglob("exit")))
     with restart(home) as client:
-        job = client.wait(job_id, timeout=20)
-    assert (job.status, job.outputs) == ("Completed", {"job": job_id})
+        assert client.wait(job_id, timeout=60).status == "Completed"
+        assert made(client, job_id) == {"job": job_id}
     assert traced(trace, "start") == traced(trace, "end") == [job_id]
 
 
@@ -218,7 +240,7 @@ def test_queued_jobs_survive_a_kill_even_without_the_queue(home):
         file.unlink()
     gate.touch()
     with restart(home) as client:
-        assert [client.wait(job_id, timeout=20).status for job_id in ids] == ["Completed"] * 4
+        assert [client.wait(job_id, timeout=60).status for job_id in ids] == ["Completed"] * 4
     assert traced(trace, "end") == ids
 
 
@@ -230,7 +252,7 @@ def test_kills_at_any_moment_lose_no_job_and_complete_none_twice(home):
         time.sleep(pause)
         crash(home)
     with restart(home) as client:
-        jobs = [client.wait(job_id, timeout=20) for job_id in ids]
+        jobs = [client.wait(job_id, timeout=60) for job_id in ids]
         assert len(client.jobs(status="Completed")) == len(ids) == 9
     assert [job.status for job in jobs] == ["Completed"] * 9
     assert sorted(traced(trace, "end")) == sorted(ids)
@@ -274,80 +296,120 @@ def test_a_folder_has_one_service(home):
     assert running(home / "service.pid") is not None
 
 
-class Here:
-    """The pipeline verbs of a platform, on one folder."""
+def test_kills_in_every_step_of_a_pipeline_finish_it_once(home, tmp_path):
+    """Random moments: the service, and what runs, die in whatever step they are in."""
+    trace = tmp_path / "trace"
+    step = (
+        f"echo ${{{{inputs.name}}}} >> {trace}.start; sleep 0.15; "
+        f"echo ${{{{inputs.name}}}} >> {trace}; cp ${{{{inputs.before}}}} ${{{{outputs.out}}}}"
+    )
+    (tmp_path / "seed").write_text("seed")
+    jobs = {}
+    for number in range(5):
+        before = f"${{{{parent.jobs.s{number - 1}.outputs.out}}}}" if number else {
+            "type": "uri_file", "path": str(tmp_path / "seed")}  # fmt: skip
+        jobs[f"s{number}"] = {
+            "type": "command",
+            "command": step,
+            "inputs": {"name": f"s{number}", "before": before},
+            "outputs": {"out": {"type": "uri_file"}},
+        }
+    file = tmp_path / "chain.yml"
+    file.write_text(yaml.safe_dump({"type": "pipeline", "jobs": jobs}))
+    lifecycle.publish("demo", file, directory=home)
+    moments = random.Random(os.getpid())
+    job_id = lifecycle.run("demo", {}, directory=home).id
+    for _ in range(4):
+        time.sleep(moments.uniform(0.0, 0.6))
+        crash(home)
+        lifecycle.publish("demo", file, directory=home)
+    job = finish(home, job_id)
+    assert job.status == "Completed", job.error
+    assert [step["status"] for step in job.steps] == ["Completed"] * 5
+    # A step whose end was seen is never begun again, and what is passed on is whole.
+    assert list(dict.fromkeys(trace.read_text().split())) == [f"s{n}" for n in range(5)]
+    began = (tmp_path / "trace.start").read_text().split()
+    assert began == sorted(began), "no step begins after one that needs it"
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
 
-    def publish_pipeline(self, name: str, definition: Mapping[str, Any]) -> PipelineInfo:
-        return lifecycle.publish(
-            PipelineDefinition.from_dict(definition, name=name), directory=self.home
-        )
+def test_a_schedule_fires_once_survives_a_kill_and_makes_up_for_what_it_missed(home):
+    trace = publish_traced(home)
+    made = lifecycle.schedule(Schedule("often", "demo", every="2s"), directory=home)
+    assert made.next is not None
+    wait_for(lambda: len(traced(trace, "end")) >= 1)
+    crash(home)
+    seen = len(traced(trace, "start"))
+    time.sleep(5)  # Two or three are missed.
+    restart(home).close()
+    with lifecycle.client("demo", directory=home) as client:
+        wait_for(lambda: len(traced(trace, "start")) > seen)
+        lifecycle.unschedule("often", directory=home)
+        wait_for(lambda: all(job.status == "Completed" for job in client.jobs()))
+        jobs = client.jobs()
+    assert {job.schedule for job in jobs} == {"often"}
+    assert lifecycle.schedules(directory=home) == ()
+    created = sorted(datetime.fromisoformat(job.created).timestamp() for job in jobs)
+    gaps = [later - earlier for earlier, later in pairwise(created)]
+    assert max(gaps) >= 5, "what was missed is not made up for one by one"
+    assert len(traced(trace, "end")) == len(jobs)
+    with pytest.raises(NotFound, match="no schedule 'often'"):
+        lifecycle.unschedule("often", directory=home)
 
-    def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
-        return lifecycle.run(name, inputs, directory=self.home)
 
-    def pipeline_job(self, name: str, job_id: str) -> PipelineJob:
-        return lifecycle.job(name, job_id, directory=self.home)
-
-    def pipeline_client(self, name: str) -> PipelineClient:
-        return lifecycle.client(name, directory=self.home)
-
-
-def test_the_command_line_publishes_runs_and_watches(home, monkeypatch, tmp_path):
+def test_the_command_line_publishes_runs_watches_and_schedules(home, monkeypatch, tmp_path):
     from twinml.cli.pipeline import command
 
-    monkeypatch.setattr("twinml.platform.load", lambda name: Here(home))
+    monkeypatch.setenv("TWINML_HOME", str(home.parent))
 
     def call(*arguments: str, code: int = 0) -> Any:
         result = CliRunner().invoke(command, [*arguments, "--json"], prog_name="pipeline")
         assert result.exit_code == code, result.output
         return json.loads(result.stdout)
 
-    file = tmp_path / "demo.json"
-    steps = [{"name": "s", "command": ["sh", "-c", 'sleep "$1"; exit "$2"', "-"]}]
-    steps[0]["command"] += ["${{inputs.nap}}", "${{inputs.code}}"]
-    inputs = {name: {"type": "integer", "default": 0} for name in ("nap", "code")}
-    file.write_text(json.dumps({"name": "demo", "inputs": inputs, "steps": steps}))
+    file = tmp_path / "demo.yml"
+    bound = {name: f"${{{{parent.inputs.{name}}}}}" for name in ("nap", "code")}
+    job = {"command": "sleep ${{inputs.nap}}; exit ${{inputs.code}}", "inputs": bound}
+    content = {"type": "pipeline", "inputs": {"nap": 0, "code": 0}, "jobs": {"s": job}}
+    file.write_text(yaml.safe_dump(content))
 
-    assert call("publish", str(file))["version"] == "1"
-    done = call("run", "demo", "--wait", "-i", "nap=0")
-    assert done["status"] == "Completed"
+    done = call("run", str(file), "--wait")
+    assert (done["status"], done["pipeline"]) == ("Completed", "demo")
     failed = call("run", "demo", "-i", "code=4", "--wait", code=1)
     assert failed["error"] == "step 's' exited with 4"
     wrong = call("run", "demo", "-i", "nap=soon", code=1)
     assert "input 'nap': found 'soon'" in wrong["message"]
-    for pair, example in (("code", "code=0"), ("budget", "nap=0"), ("=3", "nap=0")):
-        wrong = call("run", "demo", "-i", pair, code=1)
-        assert wrong["message"] == f"input '{pair}' is not NAME=VALUE"
-        assert wrong["hint"] == f"Write -i {example}."
+    wrong = call("run", "demo", "-i", "code", code=1)
+    assert (wrong["message"], wrong["hint"]) == (
+        "input 'code' is not NAME=VALUE",
+        "Write -i code=VALUE.",
+    )
     slow = call("run", "demo", "-i", "nap=60")["id"]
     assert call("cancel", "demo", slow)["status"] == "Canceled"
-    assert call("status", "demo", slow)["status"] == "Canceled"
-    # The shell around a step may say that it was ended; the step itself said nothing.
-    said = call("logs", "demo", slow)["logs"].splitlines()
-    assert {line for line in said if not line.startswith("=====")} <= {"Terminated"}
+    assert call("status", "demo", slow)["steps"][0]["name"] == "s"
+    assert "step s" in call("logs", "demo", failed["id"])["logs"]
     assert [job["id"] for job in call("list", "demo")] == [slow, failed["id"], done["id"]]
     assert call("list", "demo", "--status", "Failed")[0]["id"] == failed["id"]
-    assert call("publish", "--target", "y")["name"] == "training"
-    assert call("run", "training", "-i", "data", code=1)["hint"] == "Write -i data=STRING."
-    assert "not JSON" in call("publish", str(home / "service.log"), code=1)["message"]
+    assert call("publish", str(file), "--name", "other", "-i", "nap=1")["name"] == "other"
+    assert [one["name"] for one in call("list")] == ["demo", "other"]
+    wrong = call("publish", str(home / "service.log"), code=1)
+    assert "service.log" in wrong["message"]
+
+    made = call("schedule", "demo", "--cron", "0 6 * * 1", "--timezone", "Europe/Berlin")
+    assert made["next"].endswith(":00:00Z")
+    assert [one["name"] for one in call("schedules")] == ["demo"]
+    assert "is not valid" in call("schedule", "demo", "--cron", "0 0 30 2 *", code=1)["message"]
+    assert "there is no pipeline" in call("schedule", "no", "--every", "1d", code=1)["message"]
+    assert call("unschedule", "demo") == {"deleted": "demo"}
 
     table = tmp_path / "calls.csv"
     missing = call("publish", "--data", str(table), "--target", "y", code=1)
     assert missing["error_code"] == "INVALID_DATA"
-    assert "there is no file" in missing["message"]
     table.write_text("age,answer\n41,no\n")
     wrong = call("publish", "--data", str(table), "--target", "anwser", code=1)
     assert wrong["message"] == "'calls.csv' has no column 'anwser'"
     assert "Did you mean 'answer'?" in wrong["hint"]
-    assert call("publish", "--data", str(table), "--target", "answer")["version"] == "2"
+    assert call("publish", "--data", str(table), "--target", "answer")["name"] == "training"
 
     monkeypatch.setenv("TWINML_PIPELINE_URI", lifecycle.info("demo", directory=home).uri)
     monkeypatch.setenv("TWINML_PIPELINE_KEY", "wrong")
     assert "key" in call("list", "demo", code=1)["message"]
-
-    monkeypatch.delenv("TWINML_PIPELINE_URI")
-    lifecycle.stop(directory=home)
-    assert call("run", "demo", "-i", "nap", code=1)["hint"] == "Write -i nap=VALUE."

@@ -85,14 +85,20 @@ def test_the_endpoint_answers_with_the_key_and_refuses_without(machine: Machine,
     assert requests.get(endpoint["docs_uri"], timeout=30).status_code == 200
 
 
-def test_the_pipeline_ran_over_rest_and_made_a_version(machine: Machine, first) -> None:
+def test_the_pipeline_ran_over_rest_and_judged_its_model(machine: Machine, first) -> None:
     job = first[0]["job"]
     assert job["status"] == "Completed"
+    assert [step["status"] for step in job["steps"]] == ["Completed"] * 5
+    held = json.loads(Path(job["outputs"]["registration"]["path"]).read_text())
+    # On the same rows as the champion of step 3, whichever is better.
+    assert "on the same" in held["reason"]
+    assert held["champion_version"] == first[0]["model"]["version"]
+    better = held["candidate"][held["metric"]] > held["champion"][held["metric"]]
+    assert held["registered"] == better
     models = json.loads(machine.twinml("models", "--json").stdout)
-    assert f"{job['outputs']['model']}/{job['outputs']['version']}" in {
-        f"{one['name']}/{one['version']}" for one in models
-    }
-    assert [one["version"] for one in models if "champion" in one["aliases"]]
+    assert (held["version"] in {one["version"] for one in models}) == better
+    [champion] = [one["version"] for one in models if "champion" in one["aliases"]]
+    assert champion == held["champion_version"], "a pipeline proposes; it does not promote"
 
 
 def test_the_report_is_one_page_about_this_run(first) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
-import sys
 import threading
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,12 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from twinml.errors import PlatformError
-from twinml.pipeline import PipelineDefinition
+from twinml_local.jobs.definition import PipelineDefinition
+from twinml_local.jobs.engine import end_orphans, step_folder
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.recovery import recover
 from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.service import create_app
-from twinml_local.jobs.step import end_orphans
 from twinml_local.jobs.store import JobStore
 from twinml_local.processes import (
     _identity_from_ps,
@@ -32,8 +34,12 @@ from twinml_local.processes import (
 )
 
 
-def python(code: str, *arguments: str) -> list[str]:
-    return ["${{python}}", "-c", code, *arguments]
+def definition(name: str, jobs: dict[str, Any], inputs: dict[str, Any]) -> PipelineDefinition:
+    """Return a pipeline of commands that take all of its inputs."""
+    bound = {key: f"${{{{parent.inputs.{key}}}}}" for key in inputs}
+    for job in jobs.values():
+        job["inputs"] = {**bound, **job.get("inputs", {})}
+    return PipelineDefinition(name, {"type": "pipeline", "inputs": inputs, "jobs": jobs})
 
 
 @dataclass
@@ -46,9 +52,16 @@ class Service:
     directory: Path
     queued: list[str]
 
-    def publish(self, *steps: dict[str, Any], name: str = "demo", **inputs: Any) -> None:
-        content = {"name": name, "inputs": inputs, "steps": list(steps)}
-        self.store.publish(PipelineDefinition.from_dict(content))
+    def publish(self, *jobs: str | dict[str, Any], name: str = "demo", **inputs: Any) -> None:
+        """Publish commands ``s``, ``s1``, …: shell text, or a whole job."""
+        made = {
+            f"s{number or ''}": {"command": job} if isinstance(job, str) else job
+            for number, job in enumerate(jobs)
+        }
+        self.store.publish(definition(name, made, inputs))
+
+    def work(self, job_id: str, step: str = "s") -> Path:
+        return step_folder(self.runner.job_directory(job_id), step).files(1).folder / "work"
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
@@ -69,9 +82,10 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path):
+def service(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_PIPELINE_TRACKING", "off")
     directory = tmp_path / "home" / "pipelines"
-    store = JobStore(directory / "jobs.db")
+    store = JobStore(directory / "service.db")
     runner = Runner(store, directory)
     queued: list[str] = []
     queue = JobQueue(directory / "queue.db", queued.append)
@@ -85,9 +99,11 @@ def service(tmp_path):
 
 @pytest.fixture
 def demo(service):
-    code = "import json, sys; print(json.dumps({'n': int(sys.argv[1]) * 2}))"
-    step = {"name": "double", "command": python(code, "${{inputs.n}}")}
-    service.publish(step, n={"type": "integer", "default": 4}, note={"default": "-"})
+    double = {
+        "command": "echo $((${{inputs.n}} * 2)) > ${{outputs.twice}}",
+        "outputs": {"twice": {"type": "uri_file"}},
+    }
+    service.publish(double, n=4, note="-")
     return service
 
 
@@ -157,16 +173,17 @@ def test_the_published_pipeline_form_answers_with_an_id(demo):
         (b'{"input": {}}', ["there is no key 'input'"]),
         (b'{"inputs": [1]}', ["inputs: found [1], expected an object"]),
         (b'{"inputs": {"n": "x"}}', ["input 'n'", "found 'x'", "expected an integer"]),
-        (b'{"inputs": {"m": 1}}', ["there is no input 'm'", "one of: n, note"]),
+        (b'{"inputs": {"m": 1}}', ["there is no input 'm'", "n, note"]),
         (b'{"inputs": {"note": "\\u0000"}}', ["without NUL"]),
         (b'{"inputs": {"note": "\\ud800"}}', ["Unicode"]),
         (b'{"inputs": {"\\ud800": 1}}', ["there is no input"]),
         (b'{"properties": 3}', ["properties: found 3"]),
-        (b'{"properties": {"OutputData": {}}}', ["OutputData", "InputData"]),
+        (b'{"properties": {"OutputData": {"o": {}}}}', ["OutputData", "not supported"]),
+        (b'{"properties": {"Other": {}}}', ["Other", "InputData"]),
         (b'{"properties": {"InputData": {"n": 3}}}', ["InputData.n", "Literal"]),
         (
-            b'{"properties": {"InputData": {"n": {"JobInputType": "UriFile", "Uri": "x"}}}}',
-            ["InputData.n", "UriFile"],
+            b'{"properties": {"InputData": {"n": {"jobInputType": "uri_file", "uri": "x"}}}}',
+            ["input 'n'", "expected an integer"],
         ),
         (b'{"ExperimentName": 3}', ["ExperimentName: found 3"]),
         (b'{"ExperimentName": "e", "Other": 1}', ["there is no key 'Other'"]),
@@ -181,7 +198,7 @@ def test_a_wrong_body_is_refused_and_no_job_is_kept(demo, body, words):
 def test_every_wrong_input_is_in_the_details(demo):
     reply = demo.call("POST", "/pipelines/demo/jobs", json={"inputs": {"n": "x", "m": 1}})
     shape = assert_error(reply, 400, "INVALID_PAYLOAD")
-    assert [(item["column"], item["value"]) for item in shape["details"]] == [("m", 1), ("n", "x")]
+    assert [(item["column"], item["value"]) for item in shape["details"]] == [("n", "x"), ("m", 1)]
 
 
 def test_another_content_type_is_refused(demo):
@@ -203,6 +220,7 @@ ROUTES = [
     ("GET", "/pipelines/demo/jobs"),
     ("GET", "/pipelines/demo/jobs/1"),
     ("GET", "/pipelines/demo/jobs/1/logs"),
+    ("GET", "/pipelines/demo/jobs/1/outputs/twice"),
     ("POST", "/pipelines/demo/jobs/1/cancel"),
     ("GET", "/pipelines/demo"),
     ("GET", "/elsewhere"),
@@ -246,8 +264,12 @@ def test_health_and_swagger_are_open_and_swagger_is_valid(demo):
 def test_swagger_names_every_route_of_the_application(demo):
     rules = demo.http.application.url_map.iter_rules()
     served = {
-        (rule.rule.replace("<name>", "{name}").replace("<job_id>", "{id}"), method.lower())
+        (
+            re.sub(r"<(?:job_)?(\w+)>", r"{\1}", rule.rule),
+            method.lower(),
+        )
         for rule in rules
+        if not rule.rule.startswith("/docs")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     paths = demo.http.get("/swagger.json").json["paths"]
@@ -261,7 +283,14 @@ def test_a_definition_is_shown_with_its_version(demo):
     shown = demo.get("/pipelines/demo").json
     assert shown["version"] == "1"
     assert shown["inputs"]["n"] == {"type": "integer", "default": 4}
-    assert sys.executable not in json.dumps(shown)
+    assert shown["definition"]["jobs"]["s"]["inputs"]["n"] == "${{parent.inputs.n}}"
+
+
+def test_the_page_to_try_it_is_there_without_a_network(demo):
+    page = demo.http.get("/docs/")
+    assert page.status_code == 200
+    assert "swagger-ui" in page.text
+    assert not re.search(r"(src|href)=.https?:", page.text)
 
 
 def test_jobs_are_listed_newest_first_by_status_and_limit(demo):
@@ -278,7 +307,7 @@ def test_jobs_are_listed_newest_first_by_status_and_limit(demo):
 
 
 def test_jobs_of_another_pipeline_are_not_shown(demo):
-    demo.publish({"name": "s", "command": ["true"]}, name="other")
+    demo.publish("true", name="other")
     job_id = demo.start()
     assert demo.get("/pipelines/other/jobs").json == {"jobs": []}
     assert_error(demo.get(f"/pipelines/other/jobs/{job_id}"), 404, "RESOURCE_DOES_NOT_EXIST")
@@ -318,103 +347,83 @@ def test_what_is_not_there_is_said_in_the_one_shape(demo, method, path, status):
 # --- running -----------------------------------------------------------------------------
 
 
-def test_the_last_steps_json_becomes_the_outputs(demo):
-    job = demo.run({"n": 21})
-    assert (job["status"], job["outputs"], job["error"]) == ("Completed", {"n": 42}, None)
-    assert job["created"] <= job["started"] <= job["ended"]
-    [step] = job["steps"]
-    assert (step["status"], step["exit_code"]) == ("Completed", 0)
-    assert step["started"] <= step["ended"]
-
-
-@pytest.mark.parametrize(
-    ("printed", "outputs"),
-    [
-        ("", {}),
-        ("not json", {}),
-        ("[1, 2]", {"value": [1, 2]}),
-        ('{"auc": NaN}', {"auc": None}),
-    ],
-)
-def test_other_output_makes_no_invalid_reply(service, printed, outputs):
-    service.publish({"name": "s", "command": ["printf", "%s", printed]})
-    job = service.run()
-    assert (job["status"], job["outputs"]) == ("Completed", outputs)
-
-
-def test_steps_run_in_order_in_the_jobs_folder_with_its_environment(service):
-    code = (
-        "import json, os, pathlib;"
-        "print(json.dumps({'here': os.getcwd(), 'left': pathlib.Path('left').read_text(),"
-        "'home': os.environ['TWINML_HOME'], 'id': os.environ['TWINML_JOB_ID']}))"
-    )
-    service.publish(
-        {"name": "one", "command": python("open('left', 'w').write('by one')")},
-        {"name": "two", "command": python(code)},
-    )
-    job = service.run()
-    folder = service.directory / "jobs" / job["id"]
-    assert job["outputs"] == {
-        "here": str(folder),
-        "left": "by one",
-        "home": str(service.directory.parent),
-        "id": job["id"],
+def test_a_job_completes_and_its_output_can_be_fetched(service):
+    file = {
+        "command": "echo $((${{inputs.n}} * 2)) > ${{outputs.twice}}",
+        "outputs": {"twice": "${{parent.outputs.twice}}"},
     }
+    folder = {
+        "command": "mkdir ${{outputs.both}}/in && echo ${{inputs.n}} > ${{outputs.both}}/in/n",
+        "outputs": {"both": "${{parent.outputs.both}}"},
+    }
+    made = definition("demo", {"a": file, "b": folder}, {"n": 4})
+    outputs = {"twice": {"type": "uri_file"}, "both": None}
+    service.store.publish(PipelineDefinition("demo", {**made.content, "outputs": outputs}))
+    job = service.run({"n": 21})
+    assert (job["status"], job["error"]) == ("Completed", None)
+    assert {key: held["type"] for key, held in job["outputs"].items()} == {
+        "twice": "uri_file",
+        "both": "uri_folder",
+    }
+    assert job["created"] <= job["started"] <= job["ended"]
+    for step in job["steps"]:
+        assert (step["status"], step["exit_code"], step["attempt"]) == ("Completed", 0, 1)
+        assert step["started"] <= step["ended"]
+    place = f"/pipelines/demo/jobs/{job['id']}/outputs"
+    with service.get(f"{place}/twice") as reply:
+        assert reply.data == b"42\n"
+    with service.get(f"{place}/both") as reply:
+        assert reply.mimetype == "application/zip"
+        assert zipfile.ZipFile(io.BytesIO(reply.data)).read("in/n") == b"21\n"
+    assert_error(service.get(f"{place}/other"), 404, "RESOURCE_DOES_NOT_EXIST", "twice, both")
+    # The same again is not done again.
+    again = service.run({"n": 21})
+    assert [step["reused"] for step in again["steps"]] == [True, True]
+    assert (
+        "the result of an earlier run"
+        in service.get(f"/pipelines/demo/jobs/{again['id']}/logs").text
+    )
+
+
+def test_a_step_finds_its_job_in_the_environment(service):
+    service.publish('test -n "$PYTHONUNBUFFERED" && env > variables')
+    job = service.run()
+    variables = (service.work(job["id"]) / "variables").read_text().splitlines()
+    assert f"TWINML_HOME={service.directory.parent}" in variables
+    assert f"TWINML_JOB_ID={job['id']}" in variables
+    assert "TWINML_STEP_NAME=s" in variables
+
+
+def test_what_a_client_sends_is_never_read_by_the_shell(service):
+    service.publish("echo ${{inputs.x}}; echo '${{inputs.x}}'; ls", x="none")
+    job = service.run({"x": "$(touch HACKED); `touch HACKED`'\"; touch HACKED"})
+    assert job["status"] == "Completed"
+    assert list(service.work(job["id"]).iterdir()) == []
 
 
 def test_a_failure_ends_the_job_and_says_why(service):
-    code = "import sys; print('some output'); print('it broke', file=sys.stderr); sys.exit(3)"
-    service.publish(
-        {"name": "bad", "command": python(code)}, {"name": "never", "command": ["true"]}
-    )
+    service.publish("echo some output; echo it broke >&2; exit 3", "sleep 60")
     job = service.run()
     assert job["status"] == "Failed"
-    assert job["error"] == "step 'bad' exited with 3: it broke"
-    assert [step["status"] for step in job["steps"]] == ["Failed", "NotStarted"]
+    assert job["error"] == "step 's' exited with 3: some output\nit broke"
     assert [step["exit_code"] for step in job["steps"]] == [3, None]
     logs = service.get(f"/pipelines/demo/jobs/{job['id']}/logs")
     assert logs.mimetype == "text/plain"
-    assert "step bad, attempt 1, stdout =====\nsome output\n" in logs.text
-    assert "step bad, attempt 1, stderr =====\nit broke\n" in logs.text
-
-
-def test_a_twinml_error_on_stdout_is_the_reason(service):
-    shape = json.dumps({"error_code": "INVALID_DATA", "message": "no column 'y'"})
-    service.publish({"name": "s", "command": python(f"print({shape!r}); raise SystemExit(1)")})
-    assert service.run()["error"] == "step 's' exited with 1: no column 'y'"
-
-
-def test_a_missing_program_fails_the_job(service):
-    service.publish({"name": "s", "command": ["no-such-program"]})
-    job = service.run()
-    assert job["error"] == "step 's' cannot start: there is no program 'no-such-program'"
-
-
-def test_a_step_that_takes_too_long_is_ended_with_its_children(service):
-    code = (
-        "import subprocess, time; p = subprocess.Popen(['sleep', '60']);"
-        "open('child', 'w').write(str(p.pid)); time.sleep(60)"
-    )
-    service.publish({"name": "slow", "command": python(code), "timeout_seconds": 0.7})
-    job = service.run()
-    assert job["error"] == "step 'slow' was ended after 0.7 s (timeout_seconds)"
-    child = int((service.directory / "jobs" / job["id"] / "child").read_text())
-    assert process_identity(child) is None
+    assert "step s, attempt 1 =====\nsome output\nit broke\n" in logs.text
 
 
 def test_what_a_step_leaves_running_is_ended_with_it(service):
-    script = "sleep 60 >/dev/null 2>&1 & echo $!"
-    service.publish({"name": "s", "command": ["sh", "-c", script]})
+    service.publish("sleep 60 >/dev/null 2>&1 & echo $! > child")
     job = service.run()
     assert job["status"] == "Completed"
-    assert process_identity(job["outputs"]["value"]) is None
+    assert process_identity(int((service.work(job["id"]) / "child").read_text())) is None
 
 
 def test_a_job_is_run_once_however_often_it_is_queued(service):
-    service.publish({"name": "s", "command": python("open('runs', 'a').write('x')")})
+    service.publish("echo x >> runs")
     job = service.run()
     service.runner.run(job["id"])
-    assert (service.directory / "jobs" / job["id"] / "runs").read_text() == "x"
+    assert (service.work(job["id"]) / "runs").read_text() == "x\n"
     assert service.get(f"/pipelines/demo/jobs/{job['id']}").json == job
 
 
@@ -439,36 +448,28 @@ def test_an_ended_job_cannot_be_canceled(demo):
 
 
 def test_a_running_job_is_canceled_and_may_clean_up(service):
-    code = (
-        "import signal, sys, time\n"
-        "def clean(*_):\n"
-        "    time.sleep(0.3); open('cleaned', 'w').close(); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, clean); open('ready', 'w').close(); time.sleep(60)"
-    )
-    service.publish({"name": "s", "command": python(code)})
+    service.publish("trap 'sleep 0.3; touch cleaned; exit 0' TERM; touch ready; sleep 60 & wait")
     job_id = service.start()
-    folder = service.directory / "jobs" / job_id
+    folder = service.work(job_id)
     thread = threading.Thread(target=service.runner.run, args=(job_id,))
     thread.start()
     wait_for(lambda: (folder / "ready").exists())
     reply = service.call("POST", f"/pipelines/demo/jobs/{job_id}/cancel")
     assert (reply.status_code, reply.json["status"]) == (202, "Running")
-    thread.join(10)
+    thread.join(30)
     job = service.get(f"/pipelines/demo/jobs/{job_id}").json
     assert (job["status"], job["steps"][0]["status"]) == ("Canceled", "Canceled")
     assert (folder / "cleaned").exists()
 
 
 def test_a_stopping_service_queues_its_job_again_without_counting(service):
-    service.publish(
-        {"name": "s", "command": python("open('up', 'w'); import time; time.sleep(60)")}
-    )
+    service.publish("touch up; sleep 60")
     job_id = service.start()
     thread = threading.Thread(target=service.runner.run, args=(job_id,))
     thread.start()
-    wait_for(lambda: (service.directory / "jobs" / job_id / "up").exists())
+    wait_for(lambda: (service.work(job_id) / "up").exists())
     service.runner.shutdown()
-    thread.join(10)
+    thread.join(30)
     job = service.store.job("demo", job_id)
     assert (job.status, job.attempt, job.steps[0].status) == ("Queued", 0, "NotStarted")
 
@@ -478,16 +479,15 @@ def test_a_stopping_service_queues_its_job_again_without_counting(service):
 
 def test_unchanged_content_keeps_the_version_and_a_job_its_own(service):
     def publish(word: str) -> int:
-        steps = [{"name": "s", "command": ["printf", "%s", f'"{word}"']}]
-        content = {"name": "demo", "steps": steps}
-        return service.store.publish(PipelineDefinition.from_dict(content))
+        job = {"command": f"echo {word} > word"}
+        return service.store.publish(definition("demo", {"s": job}, {}))
 
     assert [publish("a"), publish("a")] == [1, 1]
     first = service.start()
     assert [publish("b"), publish("a")] == [2, 3]
     service.runner.run(first)
     assert service.store.job("demo", first).version == 1
-    assert service.store.job("demo", first).outputs == {"value": "a"}
+    assert (service.work(first) / "word").read_text() == "a\n"
 
 
 def test_a_worker_takes_jobs_in_their_order(demo):
@@ -506,16 +506,17 @@ def test_recovery_puts_back_what_the_queue_has_lost(demo):
     assert demo.queued == ids
 
 
-def test_recovery_gives_up_after_three_attempts(demo):
+def test_a_step_that_ran_at_three_deaths_of_the_service_fails(demo):
     job_id = demo.start()
     for attempt in (1, 2, 3):
-        claimed = demo.store.claim(job_id)
-        assert claimed is not None
-        assert claimed.attempt == attempt
+        demo.store.claim(job_id)
+        files = step_folder(demo.runner.job_directory(job_id), "s").files(attempt)
+        files.folder.mkdir(parents=True)
         recover(demo.store, demo.queue, demo.runner)
+    demo.runner.run(job_id)
     job = demo.get(f"/pipelines/demo/jobs/{job_id}").json
     assert job["status"] == "Failed"
-    assert job["error"] == "the pipeline service ended 3 times while this job ran"
+    assert job["error"] == "step 's' was running 3 times when the service ended"
 
 
 def test_recovery_finishes_a_cancel_that_was_asked_for(demo):
@@ -526,30 +527,18 @@ def test_recovery_finishes_a_cancel_that_was_asked_for(demo):
     assert demo.store.job("demo", job_id).status == "Canceled"
 
 
-def test_a_step_that_ended_unseen_is_not_run_again(demo):
-    job_id = demo.start()
-    job = demo.store.claim(job_id)
-    assert job is not None
-    logs = demo.directory / "jobs" / job_id / "logs"
-    logs.mkdir(parents=True)
-    (logs / "00-double.1.stdout").write_text('{"n": "from before"}')
-    (logs / "00-double.1.exit").write_text("0\n")
-    demo.store.step_started(job, 0, 2**22 - 1, "gone")
-    recover(demo.store, demo.queue, demo.runner)
-    demo.runner.run(job_id)
-    ended = demo.store.job("demo", job_id)
-    assert (ended.status, ended.outputs) == ("Completed", {"n": "from before"})
-
-
 def test_recovery_leaves_a_stranger_with_the_same_pid_alone(demo):
     stranger = subprocess.Popen(["sleep", "30"], start_new_session=True)
     try:
-        job = demo.store.claim(demo.start())
-        assert job is not None
-        demo.store.step_started(job, 0, stranger.pid, "started at another time")
+        job_id = demo.start()
+        demo.store.claim(job_id)
+        demo.call("POST", f"/pipelines/demo/jobs/{job_id}/cancel")
+        files = step_folder(demo.runner.job_directory(job_id), "s").files(1)
+        files.folder.mkdir(parents=True)
+        files.process.write_text(json.dumps({"pid": stranger.pid, "identity": "another time"}))
         recover(demo.store, demo.queue, demo.runner)
         assert stranger.poll() is None
-        assert demo.store.job("demo", job.id).status == "Queued"
+        assert demo.store.job("demo", job_id).status == "Canceled"
     finally:
         stranger.kill()
         stranger.wait()

@@ -20,7 +20,8 @@ import yaml
 
 from twinml.errors import Detail, PayloadError, UsageError
 from twinml_local.jobs import schema
-from twinml_local.jobs.engine import PATH_TYPES, Asset, Graph, Literal, Plan, make_plan
+from twinml_local.jobs.engine import Asset, Graph, Input, Literal, Plan, make_plan
+from twinml_local.jobs.engine.plan import read_literal
 from twinml_local.jobs.nodes import build_graph, declared_inputs
 
 __all__ = ["PipelineDefinition", "read"]
@@ -145,10 +146,11 @@ class PipelineDefinition:
                 sentences.append(f"there is no input '{_shown(name)}'")
                 continue
             try:
-                resolved[name] = _given(declared[name].type, value)
-            except ValueError as error:
-                problems.append(Detail(column=name, value=_shown(value), expected=str(error)))
-                sentences.append(f"input '{name}': found {_shown(value)!r}, expected {error}")
+                resolved[name] = _given(declared[name], value)
+            except UsageError as error:
+                expected = error.message.rpartition("expected ")[2]
+                problems.append(Detail(column=name, value=_shown(value), expected=expected))
+                sentences.append(f"input '{name}': found {_shown(value)!r}, expected {expected}")
         for name, item in declared.items():
             if name in given:
                 continue
@@ -185,31 +187,26 @@ class PipelineDefinition:
         return make_plan(self.graph, values)
 
 
-def _given(kind: str, value: Any) -> Any:
-    """Return a value in the form that ``resolve`` returns; ``ValueError`` says what is wanted."""
-    if isinstance(value, Mapping):
-        if kind not in PATH_TYPES:
-            raise ValueError(f"a {kind}")
-        path, given = value.get("path"), value.get("type", kind)
-        if not isinstance(path, str) or not path or given != kind or set(value) > {"path", "type"}:
-            raise ValueError(f'an object such as {{"type": "{kind}", "path": "azureml:bank:1"}}')
-        return {"type": kind, "path": _text(path)}
-    if kind in PATH_TYPES:
-        if not isinstance(value, str) or not value:
-            raise ValueError("a path or URI")
-        return {"type": kind, "path": _text(value)}
-    if not isinstance(value, (str, int, float, bool)):
-        raise ValueError(f"a {kind}")
-    return _text(value) if isinstance(value, str) else value
+def _given(declared: Input, value: Any) -> Any:
+    """Return a value in the form that ``resolve`` returns; the error ends in what is wanted."""
+    kind = declared.type
+    if declared.literal:
+        read = read_literal(declared, value, "")
+        return _text(read) if isinstance(read, str) else read
+    content = value if isinstance(value, Mapping) else {"path": value}
+    path, given = content.get("path"), content.get("type", kind)
+    if not isinstance(path, str) or not path or given != kind or set(content) - {"path", "type"}:
+        raise UsageError(f'expected a path, or {{"type": "{kind}", "path": "azureml:bank:1"}}')
+    return {"type": kind, "path": _text(path)}
 
 
 def _text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError("Unicode text") from None
+        raise UsageError("expected Unicode text") from None
     if "\0" in value or len(value) > MAX_CHARACTERS:
-        raise ValueError(f"text of at most {MAX_CHARACTERS} characters without NUL")
+        raise UsageError(f"expected text of at most {MAX_CHARACTERS} characters without NUL")
     return value
 
 

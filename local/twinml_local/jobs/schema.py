@@ -70,14 +70,7 @@ OUTPUT = _keys("type description", "mode name version path")
 
 
 def check_keys(content: Mapping[str, Any], known: Keys, place: str) -> None:
-    """Raise ``UsageError`` for a key that is neither used nor inert.
-
-    Examples
-    --------
-    >>> check_keys({"type": "command", "distribution": {}}, COMPONENT, "jobs.train")
-    Traceback (most recent call last):
-    twinml.errors.UsageError: jobs.train.distribution is not supported on this machine
-    """
+    """Raise ``UsageError`` for a key that is neither used nor inert."""
     for key in content:
         if key not in known.used and key not in known.inert:
             raise refused(f"{place}.{key}" if place else str(key))

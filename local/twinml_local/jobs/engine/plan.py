@@ -269,7 +269,7 @@ def read_literal(declared: Input, value: Any, place: str) -> str | int | float |
     problem = UsageError(f"{place}: found {str(value)[:80]!r}, {expected}")
     kind = declared.type
     if kind == "string":
-        if isinstance(value, (dict, list)):
+        if value is None or isinstance(value, (dict, list)):
             raise problem
         read: str | int | float | bool = str(value)
     elif kind == "boolean":
