@@ -1,0 +1,60 @@
+"""``twinml promote``: make a challenger the champion, on record."""
+
+from __future__ import annotations
+
+import click
+
+from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.errors import NotFound
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("name")
+@click.option("--version", help="This version [default: the challenger]; an old one goes back.")
+@click.option("--reason", required=True, help="Why; kept in the audit trail.")
+@click.option("--by", help="Who decided [default: the user].")
+@click.option("--endpoint", help="Give it all traffic there [default: the model's, if any].")
+@click.option("--no-endpoint", is_flag=True, help="Change the registry only.")
+@on_option
+@json_option
+@errors_in_one_line
+def command(
+    name: str,
+    version: str | None,
+    reason: str,
+    by: str | None,
+    endpoint: str | None,
+    no_endpoint: bool,
+    platform_name: str,
+    as_json: bool,
+) -> None:
+    """Make a version of model NAME the champion, and give it all traffic.
+
+    Who, when, why and the figures of both versions go into the audit trail: twinml promotions.
+    """
+    from twinml.platform import load
+    from twinml.promotion import promote
+    from twinml.tracking import Tracking
+    from twinml.workflow import endpoint_name
+
+    platform = None if no_endpoint else load(platform_name)
+    if platform is not None and endpoint is None:
+        try:
+            endpoint = platform.endpoint_info(endpoint_name(name)).name
+        except NotFound:
+            platform = None
+    made = promote(
+        Tracking(),
+        name,
+        version=version,
+        reason=reason,
+        by=by,
+        platform=platform,
+        endpoint=endpoint if platform is not None else None,
+    )
+    where = f", all traffic of {made.endpoint}" if made.endpoint else ""
+    before = f" after version {made.previous}" if made.previous else ""
+    text = f"{made.model}/{made.version} is champion{before}{where}: {made.reason}"
+    emit(made, as_json=as_json, text=text)
