@@ -68,6 +68,8 @@ def command(
         threshold=threshold,
         learners="" if learners == "all" else learners,
         jobs=None,
+        engine="local",
+        workers=None,
     )
     done = experiment.run(dataset, options, Tracking(), progress=lambda moment: None)
     result = done.logged.result
