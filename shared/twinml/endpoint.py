@@ -13,6 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -26,9 +27,10 @@ from requests.auth import AuthBase
 
 from twinml.errors import Detail, EndpointError, UsageError
 
-__all__ = ["DIALECTS", "Endpoint", "request_body"]
+__all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
+REQUEST_IDS = ("x-ms-request-id", "x-request-id")
 CONNECT_TIMEOUT = 10.0  # seconds
 FIRST_PAUSE = 0.25  # seconds before the first repeat; doubles from there
 LONGEST_PAUSE = 30.0  # seconds, whatever a Retry-After says
@@ -126,6 +128,14 @@ def request_body(
         raise UsageError("there are no rows to score", hint="Give at least one row.")
     clean = [{name: _null_for_nan(value) for name, value in row.items()} for row in rows]
     return json.dumps(BODIES[dialect](clean, method), default=_plain).encode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint answered: a prediction a row, and the request's id if it told one."""
+
+    predictions: list[Any]
+    request_id: str | None
 
 
 class _Bearer(AuthBase):
@@ -228,7 +238,7 @@ class Endpoint:
         UsageError
             The rows cannot be put in ``dialect``.
         """
-        return self._predictions(rows, dialect, "predict")
+        return self.answer(rows, dialect=dialect).predictions
 
     def score_proba(
         self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data"
@@ -240,7 +250,39 @@ class Endpoint:
         EndpointError, UsageError
             As ``score``.
         """
-        return self._predictions(rows, dialect, "predict_proba")
+        return self.answer(rows, dialect=dialect, method="predict_proba").predictions
+
+    def answer(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        dialect: str = "input_data",
+        method: str = "predict",
+    ) -> Answer:
+        """Return the predictions for ``rows`` and the id that the request has in the logs.
+
+        Parameters
+        ----------
+        method
+            ``predict`` for labels, ``predict_proba`` for probabilities.
+
+        Raises
+        ------
+        EndpointError, UsageError
+            As ``score``.
+        """
+        body = request_body(rows, dialect=dialect, method=method)
+        url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
+        response = self._repeat("POST", url, body, "application/json")
+        predictions = self._unwrapped(url, self._json(url, response))
+        if len(predictions) != len(rows):
+            raise EndpointError(
+                f"{url} answered {len(predictions)} predictions for {len(rows)} rows",
+                hint=SERVER_HINT,
+                status=502,
+            )
+        ids = (response.headers.get(name) for name in REQUEST_IDS)
+        return Answer(predictions, next((each for each in ids if each), None))
 
     def post(
         self, body: bytes, *, content_type: str = "application/json", route: str | None = None
@@ -337,21 +379,6 @@ class Endpoint:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     # Answers
-
-    def _predictions(
-        self, rows: Sequence[Mapping[str, Any]], dialect: str, method: str
-    ) -> list[Any]:
-        body = request_body(rows, dialect=dialect, method=method)
-        url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
-        reply = self._json(url, self._repeat("POST", url, body, "application/json"))
-        predictions = self._unwrapped(url, reply)
-        if len(predictions) != len(rows):
-            raise EndpointError(
-                f"{url} answered {len(predictions)} predictions for {len(rows)} rows",
-                hint=SERVER_HINT,
-                status=502,
-            )
-        return predictions
 
     def _unwrapped(self, url: str, reply: Any) -> list[Any]:
         """Take the predictions out of a reply in any dialect."""

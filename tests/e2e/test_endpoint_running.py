@@ -257,7 +257,7 @@ def test_score_sample_and_example(deployed: EndpointInfo, tmp_path: Path) -> Non
 def test_an_example_in_any_dialect_is_taken_from_stdin(
     deployed: EndpointInfo, dialect: str
 ) -> None:
-    body = twinml("score", "--example", "--dialect", dialect, "--proba").stdout
+    body = twinml("score", "--example", "--dialect", dialect, "--proba", "--out", "-").stdout
     result = twinml("score", "--data", "-", stdin=body)
     assert result.exit_code == 0, result.output
     assert "0." in result.stdout or "1.0" in result.stdout
@@ -273,13 +273,15 @@ def test_score_a_table(deployed: EndpointInfo, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     scored = pd.read_csv(out, dtype={"note": str})
     assert scored["prediction"].tolist() == ["yes", "no"] * 3000
-    assert list(scored) == [*frame, "note", "prediction"]
+    assert list(scored) == [*frame, "note", "prediction", "request_id"]
+    assert scored["request_id"].nunique() == 2  # a request for 5,000 rows, and one for the rest
 
     for source in ("rows.csv", "rows.parquet"):
         result = twinml("score", "--data", str(tmp_path / source), "--proba", "--out", str(out))
         assert result.exit_code == 0, result.output
         scored = pd.read_csv(out)
-        assert list(scored)[-2:] == ["probability_no", "probability_yes"]
+        added = ["prediction", "probability_no", "probability_yes", "request_id"]
+        assert list(scored)[-5:] == [*added, "request_id_proba"]
         assert (scored["probability_yes"] > 0.5).tolist() == [True, False] * 3000
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class Facts:
     samples: Sequence[Mapping[str, Any]] = ()
     text_columns: frozenset[str] = frozenset()
     classes: Sequence[Any] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    """A contract's types by column."""
 
 
 def facts_of(endpoint: Endpoint) -> Facts:
@@ -40,9 +42,20 @@ def facts_of(endpoint: Endpoint) -> Facts:
             samples=body["examples"]["data"]["value"]["data"],
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas["Label"].get("enum", ()),
+            types={name: _type(columns[name]) for name in columns},
         )
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, StopIteration):
         return Facts()
+
+
+TYPES = {"integer": "long", "number": "double", "string": "string", "boolean": "boolean"}
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return the contract's type that an OpenAPI schema stands for."""
+    stated = schema["type"]
+    return TYPES[next(each for each in (stated if type(stated) is list else [stated])
+                      if each != "null")]  # fmt: skip
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:

@@ -1,54 +1,65 @@
 """``twinml score``: send rows to an endpoint and print what it predicts.
 
-Rows come from a file, from the endpoint's own samples, or ready-made as a request body::
+Rows come from a file, from standard input, from the endpoint's own samples, or ready-made as
+a request body::
 
-    --data FILE.csv | .csv.gz | .parquet   rows, sent in chunks
-    --data FILE.json | -                   a request body, posted as it is
-    --sample N                             sample rows from the endpoint's OpenAPI document
-    --example                              no request: writes a body to start from
+    --data FILE.csv | .csv.gz | .parquet | .jsonl   rows, sent in chunks
+    --data FILE.json                                a request body, posted as it is, or rows
+    --data -                                        CSV, JSON lines, rows or a body
+    --sample N                                      rows of the endpoint's OpenAPI document
+    --example                                       no request: writes a body to start from
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._deployed import endpoint_options
 from twinml.cli._endpoints import connect
-from twinml.cli._rows import Facts, facts_of, rows_from, samples
+from twinml.cli._progress import counting
+from twinml.cli._rows import Facts, facts_of, samples
 from twinml.endpoint import DIALECTS, Endpoint, request_body
 from twinml.errors import DataError, UsageError
 
+if TYPE_CHECKING:
+    from twinml.bulk.remote import Rows
+
 __all__ = ["command"]
 
-CHUNK_ROWS = 5000
+EXAMPLE = Path("data.json")
 INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
 
 
 @click.command("score", short_help="Score rows with a deployed endpoint.")
 @endpoint_options
-@click.option("--data", metavar="FILE", help="CSV, Parquet, or a JSON body; - reads JSON.")
+@click.option("--data", metavar="FILE", help="CSV, Parquet, JSON lines or a JSON body; - is stdin.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Score N sample rows.")
-@click.option("--example", is_flag=True, help="Write a request body instead of sending one.")
+@click.option(
+    "--example", is_flag=True, help="Write a request body, data.json, instead of sending one."
+)
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
     help="How rows are sent [default: input_data; for --example: data].",
 )
-@click.option("--proba", is_flag=True, help="Class probabilities instead of labels.")
+@click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path, allow_dash=True),
     metavar="FILE",
-    help="Write here: rows with their predictions (.csv), or predictions (.json).",
+    help="Rows with predictions and request ids: .csv, .parquet, .json or .jsonl.",
 )
+@click.option(
+    "--chunk-rows", type=click.IntRange(1), default=5000, show_default=True,
+    help="Rows in a request.",
+)  # fmt: skip
+@click.option("--restart", is_flag=True, help="Begin anew what an earlier run began.")
 @on_option
 @json_option
 @errors_in_one_line
@@ -63,10 +74,14 @@ def command(
     dialect: str | None,
     proba: bool,
     out: Path | None,
+    chunk_rows: int,
+    restart: bool,
     platform_name: str,
     as_json: bool,
 ) -> None:
     """Score rows with a deployed endpoint.
+
+    With --out a large file may be stopped and the same command continues it.
 
     For example: twinml score --sample 2, or twinml score --data new.csv --out scored.csv
     """
@@ -77,29 +92,31 @@ def command(
     with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
         if example:
             _write_example(endpoint, dialect or "data", proba, out, as_json)
-        elif data is not None and (data == "-" or Path(data).suffix == ".json"):
-            if proba or dialect:
-                raise UsageError(
-                    "a JSON body says itself what it asks for",
-                    hint="Leave --proba and --dialect out, or write the body with --example.",
-                )
-            _post(endpoint, _body(data), out, as_json)
-        else:
+            return
+        from twinml.bulk.remote import HeldRows
+        from twinml.cli._given import opened
+
+        if sample is not None:
             facts = facts_of(endpoint)
-            rows = samples(facts, sample) if sample else rows_from(Path(str(data)), facts)
-            _score(endpoint, rows, facts, dialect or "input_data", proba, out, as_json)
+            rows = HeldRows(samples(facts, sample))
+            _score(endpoint, rows, facts, dialect, proba, out, chunk_rows, restart, as_json)
+            return
+        tables = data == "-" or not str(data).endswith(".json")
+        facts = facts_of(endpoint) if tables else Facts()
+        with opened(str(data), facts) as given:
+            if isinstance(given, bytes):
+                if proba or dialect:
+                    raise UsageError(
+                        "a JSON body says itself what it asks for",
+                        hint="Leave --proba and --dialect out, or write the body with --example.",
+                    )
+                _post(endpoint, given, out, as_json)
+                return
+            facts = facts if facts.classes else facts_of(endpoint)
+            _score(endpoint, given, facts, dialect, proba, out, chunk_rows, restart, as_json)
 
 
 # A body as it is
-
-
-def _body(source: str) -> bytes:
-    if source == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror}") from error
 
 
 def _post(endpoint: Endpoint, body: bytes, out: Path | None, as_json: bool) -> None:
@@ -121,52 +138,50 @@ def _post(endpoint: Endpoint, body: bytes, out: Path | None, as_json: bool) -> N
 
 def _score(
     endpoint: Endpoint,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     facts: Facts,
-    dialect: str,
+    dialect: str | None,
     proba: bool,
     out: Path | None,
+    chunk_rows: int,
+    restart: bool,
     as_json: bool,
 ) -> None:
-    ask = endpoint.score_proba if proba else endpoint.score
-    predictions: list[Any] = []
-    for start in range(0, len(rows), CHUNK_ROWS):
-        predictions += ask(rows[start : start + CHUNK_ROWS], dialect=dialect)
-    if out is not None and out.suffix == ".json":
-        _write(out, json.dumps({"predictions": predictions}) + "\n")
-    elif out is not None:
-        _write(out, _table(rows, predictions, facts, proba))
-    result = {
-        "endpoint": endpoint.scoring_uri,
-        "n_rows": len(rows),
-        "classes": list(facts.classes),
-        "predictions": predictions,
-    }
-    text = "\n".join(json.dumps(p) if isinstance(p, list) else str(p) for p in predictions)
-    emit(result, as_json=as_json, text=f"{len(rows)} rows scored: {out}" if out else text)
+    from twinml.bulk.remote import ask, score_rows
 
-
-def _table(
-    rows: Sequence[Mapping[str, Any]], predictions: Sequence[Any], facts: Facts, proba: bool
-) -> str:
-    import pandas as pd
-
-    frame = pd.DataFrame(list(rows))
+    asked = dialect or "input_data"
+    shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}
+    with counting("rows") as progress:
+        if out is not None:
+            try:
+                count, resumed = score_rows(
+                    rows, endpoint, out, classes=facts.classes, dialect=asked, proba=proba,
+                    chunk_rows=chunk_rows, restart=restart, progress=progress,
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                console.print("Stopped. What was scored is kept; the same command goes on.")
+                raise
+            before = f", {resumed:,} of them before" if resumed else ""
+            emit(
+                shown | {"n_rows": count, "resumed": resumed, "out": out},
+                as_json=as_json,
+                text=f"{count:,} rows scored{before}: {out}",
+            )
+            return
+        labels: list[Any] = []
+        shares: list[Any] = []
+        ids: list[Any] = []
+        for chunk, _ in rows.pairs(chunk_rows):
+            scored = ask(endpoint, chunk, dialect=asked, proba=proba)
+            labels += scored.labels
+            shares += scored.probabilities or []
+            ids += scored.request_ids
+            progress(len(labels), rows.share)
+    shown |= {"n_rows": len(labels), "predictions": labels, "request_ids": ids}
     if proba:
-        width = len(predictions[0])
-        names = facts.classes if len(facts.classes) == width else range(width)
-        for position, name in enumerate(names):
-            free = _free(f"probability_{name}", frame)
-            frame[free] = [shares[position] for shares in predictions]
-    else:
-        frame[_free("prediction", frame)] = list(predictions)
-    return frame.to_csv(index=False)
-
-
-def _free(name: str, taken: Container[str]) -> str:
-    """Return ``name``, or with the first number that makes it one that the rows do not have."""
-    numbered = (f"{name}_{number}" for number in itertools.count(1))
-    return next(each for each in itertools.chain([name], numbered) if each not in taken)
+        shown["probabilities"] = shares
+    lines = [json.dumps(each) for each in shares] if proba else [str(each) for each in labels]
+    emit(shown, as_json=as_json, text="\n".join(lines))
 
 
 # An example
@@ -177,11 +192,19 @@ def _write_example(
 ) -> None:
     rows = samples(facts_of(endpoint), 2)
     method = "predict_proba" if proba else "predict"
-    body = json.loads(request_body(rows, dialect=dialect, method=method))
+    body: Mapping[str, Any] = json.loads(request_body(rows, dialect=dialect, method=method))
     text = json.dumps(body, indent=2, ensure_ascii=False)
-    if out is not None:
-        _write(out, text + "\n")
-    emit(body, as_json=as_json, text=f"written: {out}" if out else text)
+    if out is not None and str(out) == "-":
+        emit(body, as_json=as_json, text=text)
+        return
+    target = EXAMPLE if out is None else out
+    if out is None and target.exists() and target.read_text(encoding="utf-8") != text + "\n":
+        raise UsageError(
+            f"there is a '{target}' already, and it is not this example",
+            hint=f"Say where: --out {target} replaces it, --out - prints it.",
+        )
+    _write(target, text + "\n")
+    emit(body, as_json=as_json, text=f"written: {target}")
 
 
 def _write(path: Path, text: str) -> None:
