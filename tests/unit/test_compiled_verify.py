@@ -193,6 +193,11 @@ def first_tree(compiled: CompiledModel) -> tuple[np.ndarray, np.ndarray]:
     return places[leaf], places[~leaf]
 
 
+def some(places: np.ndarray) -> np.ndarray:
+    """Return the first of them and a dozen or so in all."""
+    return places[:: 1 + len(places) // 13]
+
+
 def a_bit(values: np.ndarray, name: str) -> np.ndarray:
     """Return the next numbers above that a member of this kind can tell from ``values``."""
     narrow = (
@@ -210,7 +215,7 @@ def test_leaves_by_one_bit_are_refused(name: str) -> None:
     trees = np.abs(whole.members.forest.values).max() * len(whole.members.forest.roots)
     largest = trees + np.abs(whole.members.bases).max()
     bit = float(np.spacing(np.float32(largest)) if name == "XGBoost" else np.spacing(largest))
-    leaves = first_tree(whole)[0]
+    leaves = some(first_tree(whole)[0])
     refused = []
     for leaf in leaves:
         compiled = compile_model(pipeline, contract)
@@ -223,7 +228,7 @@ def test_leaves_by_one_bit_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", TREES)
 def test_thresholds_by_one_bit_are_refused(name: str) -> None:
     pipeline, contract, _ = parts(name)
-    nodes = first_tree(compile_model(pipeline, contract))[1]
+    nodes = some(first_tree(compile_model(pipeline, contract))[1])
     refused = []
     for node in nodes:
         compiled = compile_model(pipeline, contract)
