@@ -60,6 +60,22 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
     help="Rows in a request.",
 )  # fmt: skip
 @click.option("--restart", is_flag=True, help="Begin anew what an earlier run began.")
+    "--explain",
+    is_flag=True,
+    help="What each feature added, from the model itself (TreeSHAP); no endpoint is asked.",
+)
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="With --explain: model directory, NAME, NAME/VERSION or NAME@ALIAS [default: the "
+    "deployed one].",
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="With --explain: draw the first rows.",
+)
 @on_option
 @json_option
 @errors_in_one_line
@@ -76,6 +92,9 @@ def command(
     out: Path | None,
     chunk_rows: int,
     restart: bool,
+    explain: bool,
+    model: str | None,
+    picture: Path | None,
     platform_name: str,
     as_json: bool,
 ) -> None:
@@ -85,6 +104,16 @@ def command(
 
     For example: twinml score --sample 2, or twinml score --data new.csv --out scored.csv
     """
+    if explain:
+        from twinml.cli._explain import explain_rows
+
+        explain_rows(
+            *(platform_name, endpoint_name, deployment, url, model),
+            *(data, sample, out, picture, as_json),
+        )
+        return
+    if model is not None or picture is not None:
+        raise UsageError("--model and --picture go with --explain", hint="Leave them out.")
     if (data is not None) + (sample is not None) + example != 1:
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."

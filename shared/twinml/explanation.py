@@ -1,0 +1,262 @@
+"""Why a row got its probability: what each feature added, in log-odds, by exact TreeSHAP.
+
+The boosted members of a model explain themselves: LightGBM, XGBoost and CatBoost compute SHAP
+values of their own trees (Lundberg et al., "From local explanations to global understanding with
+explainable AI for trees", Nature Machine Intelligence 2020). For each of them, on every row::
+
+    base + sum of the contributions = raw score of the member (log-odds)
+
+which is checked here. An ensemble's contributions are the mean of its boosted members', weighted
+as in the ensemble. Its other members (forests, linear) are not covered; ``share`` says how much of
+the ensemble's weight is. The mean of log-odds is not the log-odds of a voting ensemble's mean
+probability, so the sum explains the members and tends to, but is not, the ensemble's log-odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TOLERANCE", "Explanation", "explain"]
+
+Floats = NDArray[np.float64]
+
+# XGBoost adds up its trees in 32 bits.
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each feature added to the score of each row.
+
+    Attributes
+    ----------
+    features
+        Names of the p features, as the model was trained on them.
+    classes
+        The class whose score is explained: with two classes the second one, with more the one
+        that the model predicts; length n.
+    base
+        Mean raw score of the training rows, in log-odds, shape (n,).
+    contributions
+        Shape (n, p), in log-odds; positive makes the class more probable.
+    score
+        ``base`` plus the sum of the contributions, shape (n,).
+    probability
+        What the whole model gives that class, shape (n,).
+    members
+        Boosted members by their share of the covered weight, which sums to 1.
+    left_out
+        Other members by their weight in the ensemble.
+    share
+        Weight of the covered members in the ensemble, 0 to 1.
+    """
+
+    features: tuple[str, ...]
+    classes: tuple[Any, ...]
+    base: Floats
+    contributions: Floats
+    score: Floats
+    probability: Floats
+    members: Mapping[str, float]
+    left_out: Mapping[str, float]
+    share: float
+
+    def covered(self) -> str:
+        """Return in a sentence what the contributions cover."""
+        named = ", ".join(f"{name} {weight:.0%}" for name, weight in self.members.items())
+        if not self.left_out:
+            return f"exact TreeSHAP of the whole model ({named})"
+        other = ", ".join(f"{name} {weight:.0%}" for name, weight in self.left_out.items())
+        return (
+            f"exact TreeSHAP of members with {self.share:.0%} of the ensemble's weight ({named}); "
+            f"not covered: {other}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as JSON-able values, one object a row in ``rows``."""
+        return {
+            "unit": "log-odds",
+            "covered": self.covered(),
+            "members": dict(self.members),
+            "left_out": dict(self.left_out),
+            "share": self.share,
+            "rows": [
+                {
+                    "class": self.classes[row],
+                    "probability": float(self.probability[row]),
+                    "base": float(self.base[row]),
+                    "score": float(self.score[row]),
+                    "contributions": dict(
+                        zip(self.features, self.contributions[row].tolist(), strict=True)
+                    ),
+                }
+                for row in range(len(self.base))
+            ],
+        }
+
+    def strongest(self, row: int, n: int = 5) -> list[tuple[str, float]]:
+        """Return the ``n`` features that moved a row most, with their contributions."""
+        order = np.argsort(-np.abs(self.contributions[row]))[:n]
+        return [(self.features[place], float(self.contributions[row, place])) for place in order]
+
+
+def explain(pipeline: Any, frame: pd.DataFrame) -> Explanation:
+    """Explain what ``pipeline`` predicts for the rows of ``frame``.
+
+    Parameters
+    ----------
+    pipeline
+        As in a model directory that twinml trained: one encoding, then a learner, a vote or a
+        stack of them, with or without a decision threshold.
+    frame
+        Raw features, n rows.
+
+    Raises
+    ------
+    ModelError
+        The model has no boosted member, or is built otherwise.
+    """
+    whole = _thawed(pipeline)
+    whole = _thawed(getattr(whole, "estimator_", whole))  # inside a decision threshold
+    try:
+        encode, model = whole.named_steps["encode"], whole.named_steps["model"]
+        names = [
+            str(name)
+            for _, _, columns in encode.named_steps["columns"].transformers_
+            for name in columns
+        ]
+    except (AttributeError, KeyError) as error:
+        raise ModelError(
+            "the model is not built as twinml builds it, so its trees cannot be found",
+            hint="Explain a model that twinml train made.",
+        ) from error
+    members, weights = _members(model)
+    total = sum(abs(weight) for weight in weights.values())
+    boosted = {name: one for name, one in members.items() if _kind(one) is not None}
+    if not boosted:
+        raise ModelError(
+            f"the model has no boosted member to explain: {', '.join(members)}",
+            hint="LightGBM, XGBoost and CatBoost can be: twinml train --learners LightGBM.",
+        )
+    X = np.asarray(encode.transform(frame), dtype=np.float64)
+    probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+    labels = list(pipeline.classes_)
+    two = len(labels) == 2
+    chosen = np.full(len(X), 1) if two else probabilities.argmax(axis=1)
+    covered = sum(abs(weights[name]) for name in boosted)
+    base, contributions = np.zeros(len(X)), np.zeros((len(X), X.shape[1]))
+    rows = np.arange(len(X))
+    for name, member in boosted.items():
+        values = _contributions(member, X, len(labels))  # (n, scores, p + 1)
+        one = values[rows, 0 if two else chosen]
+        # A stack may count a member negatively; a vote never does.
+        weight = weights[name] / covered
+        base += weight * one[:, -1]
+        contributions += weight * one[:, :-1]
+    return Explanation(
+        features=tuple(names),
+        classes=tuple(_plain(labels[place]) for place in chosen),
+        base=base,
+        contributions=contributions,
+        score=base + contributions.sum(axis=1),
+        probability=probabilities[rows, chosen],
+        members={name: abs(weights[name]) / covered for name in boosted},
+        left_out={
+            name: abs(weight) / total for name, weight in weights.items() if name not in boosted
+        },
+        share=covered / total,
+    )
+
+
+def raw_scores(member: Any, X: Floats) -> Floats:
+    """Return a boosted member's raw scores, log-odds, shape (n, 1) or (n, k) for k > 2."""
+    kind = _kind(member)
+    if kind == "lightgbm":
+        found = member.predict(X, raw_score=True)
+    elif kind == "xgboost":
+        found = member.predict(X, output_margin=True)
+    else:
+        found = member.predict(X, prediction_type="RawFormulaVal")
+    values = np.asarray(found, dtype=np.float64)
+    return values.reshape(len(X), -1)
+
+
+def _contributions(member: Any, X: Floats, n_classes: int) -> Floats:
+    """Return a boosted member's SHAP values, shape (n, scores, p + 1), the base last.
+
+    Raises
+    ------
+    ModelError
+        They do not add up to the member's raw score.
+    """
+    kind, scores = _kind(member), 1 if n_classes == 2 else n_classes
+    if kind == "lightgbm":
+        found = member.predict(X, pred_contrib=True)
+    elif kind == "xgboost":
+        import xgboost
+
+        found = member.get_booster().predict(
+            xgboost.DMatrix(X), pred_contribs=True, strict_shape=True
+        )
+    else:
+        import catboost
+
+        found = member.get_feature_importance(catboost.Pool(X), type="ShapValues")
+    values = np.asarray(found, dtype=np.float64).reshape(len(X), scores, X.shape[1] + 1)
+    raw = raw_scores(member, X)
+    if not np.allclose(values.sum(axis=2), raw, atol=TOLERANCE, rtol=TOLERANCE):
+        worst = float(np.abs(values.sum(axis=2) - raw).max())
+        raise ModelError(
+            f"the contributions of {type(member).__name__} miss its raw score by {worst:.2g}",
+            hint="This should not happen: please report it with the versions of the packages.",
+        )
+    return values
+
+
+def _members(model: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the members of a vote, a stack or a single learner, and their weights."""
+    model = _thawed(model)
+    fitted: Sequence[Any] = getattr(model, "estimators_", ())
+    if hasattr(model, "final_estimator_"):
+        names = [name for name, _ in model.estimators]
+        coefficients = np.asarray(_thawed(model.final_estimator_)[-1].coef_)
+        if coefficients.shape != (1, len(names)):
+            raise ModelError(
+                "a stack of more than two classes cannot be explained",
+                hint="Explain a vote or a single learner of it.",
+            )
+        given = coefficients[0].tolist()
+    elif hasattr(model, "voting"):
+        names = [name for name, _ in model.estimators]
+        given = list(model.weights or [1.0] * len(names))
+    else:
+        return {type(model).__name__: model}, {type(model).__name__: 1.0}
+    members = {name: _thawed(one) for name, one in zip(names, fitted, strict=True)}
+    return members, dict(zip(names, map(float, given), strict=True))
+
+
+def _thawed(estimator: Any) -> Any:
+    """Return what a ``FrozenEstimator`` holds, or the estimator itself."""
+    while type(estimator).__name__ == "FrozenEstimator":
+        estimator = estimator.estimator
+    return estimator
+
+
+def _kind(member: Any) -> str | None:
+    """Return the package of a boosted member, ``None`` for any other."""
+    package = type(member).__module__.partition(".")[0]
+    return package if package in ("lightgbm", "xgboost", "catboost") else None
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

@@ -1,0 +1,151 @@
+"""Contributions of features: that they add up, and that they tell what the model does."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import make_table
+from twinml.cli import main
+from twinml.errors import ModelError
+from twinml.explanation import TOLERANCE, explain, raw_scores
+from twinml.model import load_predictor
+from twinml.training.ensemble import Stack, Vote, fit_stack
+from twinml.training.learners import installed
+from twinml.training.recipe import Fitted, Recipe
+
+NAMES = ("LightGBM", "XGBoost", "CatBoost", "RandomForest")
+CONFIGS = {
+    "LightGBM": {"n_estimators": 12, "num_leaves": 8, "min_child_samples": 5},
+    "XGBoost": {"n_estimators": 12, "max_leaves": 8},
+    "CatBoost": {"n_estimators": 12},
+    "RandomForest": {"n_estimators": 8},
+}
+
+
+def fitted(classes: int) -> tuple[Fitted, pd.DataFrame, np.ndarray]:
+    table = make_table(700, classes=classes)
+    features, names = table.drop(columns="y"), np.unique(table["y"])
+    truth = np.searchsorted(names, table["y"])
+    members = {one.name: (one, CONFIGS[one.name]) for one in installed() if one.name in NAMES}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = Recipe(members, classes, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+    return found, features, truth
+
+
+@pytest.fixture(scope="module")
+def two() -> tuple[Fitted, pd.DataFrame, np.ndarray]:
+    return fitted(2)
+
+
+@pytest.fixture(scope="module")
+def three() -> tuple[Fitted, pd.DataFrame, np.ndarray]:
+    return fitted(3)
+
+
+@pytest.mark.parametrize("name", ["LightGBM", "XGBoost", "CatBoost"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, three):
+    found, features, _ = two if classes == 2 else three
+    if name not in found.members:
+        pytest.skip(f"{name} is not installed")
+    labels = np.array([f"c{i}" for i in range(classes)])
+    pipeline = found.pipeline(Vote({name: 1.0}), labels, 0.3 if classes == 2 else None)
+    told = explain(pipeline, features)
+    assert told.share == 1
+    assert told.left_out == {}
+    X = np.asarray(found.encoder.transform(features), dtype=np.float64)
+    raw = raw_scores(found.members[name], X)
+    place = np.zeros(len(X), int) if classes == 2 else pipeline.predict_proba(features).argmax(1)
+    np.testing.assert_allclose(
+        told.score, raw[np.arange(len(X)), place], atol=TOLERANCE, rtol=TOLERANCE
+    )
+    if classes == 2:  # the raw score is the log-odds of the probability that is given
+        np.testing.assert_allclose(
+            told.score, np.log(told.probability / (1 - told.probability)), atol=5e-3
+        )
+
+
+def test_a_vote_is_the_weighted_mean_of_its_boosted_members(two):
+    found, features, _ = two
+    labels = np.array(["no", "yes"])
+    vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
+    told = explain(found.pipeline(vote, labels), features)
+    apart = {
+        name: explain(found.pipeline(Vote({name: 1.0}), labels), features)
+        for name in ("LightGBM", "XGBoost")
+    }
+    mean = 0.625 * apart["LightGBM"].contributions + 0.375 * apart["XGBoost"].contributions
+    np.testing.assert_allclose(told.contributions, mean, atol=1e-9)
+    assert told.share == pytest.approx(0.8)
+    assert told.left_out == pytest.approx({"RandomForest": 0.2})
+    assert "80%" in told.covered()
+
+
+def test_a_stack_counts_members_as_its_coefficients_do(two):
+    found, features, truth = two
+    X = np.asarray(found.encoder.transform(features), dtype=np.float64)
+    votes = {name: one.predict_proba(X) for name, one in found.members.items()}
+    stack = fit_stack(votes, truth, np.ones(len(truth)))
+    assert isinstance(stack, Stack)
+    told = explain(found.pipeline(stack, np.array(["no", "yes"])), features)
+    covered = {name: share for name, share in stack.weights.items() if name != "RandomForest"}
+    assert told.share == pytest.approx(sum(covered.values()))
+
+
+def test_features_are_named_as_in_the_data_and_do_what_they_do(two):
+    found, features, _ = two
+    told = explain(found.pipeline(Vote({"LightGBM": 1.0}), np.array(["no", "yes"])), features)
+    assert set(told.features) == set(features.columns)
+    by_name = dict(zip(told.features, told.contributions.T, strict=True))
+    # make_table: the older and the richer, the more often "yes".
+    assert np.corrcoef(by_name["age"], features["age"])[0, 1] > 0.7
+    known = features["income"].notna()
+    assert np.corrcoef(by_name["income"][known], features["income"][known])[0, 1] > 0.7
+
+
+def test_a_model_without_boosted_members_says_so(two):
+    found, features, _ = two
+    pipeline = found.pipeline(Vote({"RandomForest": 1.0}), np.array(["no", "yes"]))
+    with pytest.raises(ModelError, match="no boosted member"):
+        explain(pipeline, features)
+    with pytest.raises(ModelError, match="not built as twinml builds it"):
+        explain(object(), features)
+
+
+def test_a_saved_model_is_explained_in_file_and_picture(described_model: Path, tmp_path: Path):
+    rows = tmp_path / "rows.csv"
+    table = make_table(40, seed=6)
+    table.to_csv(rows, index=False)
+    picture, scored = tmp_path / "why.png", tmp_path / "why.csv"
+    words = ["score", "--explain", "--model", str(described_model), "--data", str(rows)]
+    done = CliRunner().invoke(
+        main, [*words, "--out", str(scored), "--picture", str(picture), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    shape = json.loads(done.stdout)
+    assert shape["share"] == pytest.approx(0.8)
+    written = pd.read_csv(scored)
+    contributions = written[[f"contribution_{name}" for name in shape["rows"][0]["contributions"]]]
+    np.testing.assert_allclose(
+        written["contribution_(base)"] + contributions.sum(axis=1), written["score_log_odds"]
+    )
+    expected = load_predictor(described_model).predict_proba(table.drop(columns="y"))[:, 1]
+    np.testing.assert_allclose(written["probability_yes"], expected)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_samples_of_the_contract_are_explained_without_a_file(described_model: Path):
+    done = CliRunner().invoke(
+        main, ["score", "--explain", "--model", str(described_model), "--sample", "2"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "TreeSHAP" in done.stdout
+    assert "log-odds" in done.stdout
