@@ -50,6 +50,7 @@ def _waterfall(axes: Axes, found: Explanation, row: int) -> None:
         at += value
     axes.axvline(float(found.base[row]), color=MUTED, linewidth=0.9, linestyle=":")
     axes.set_yticks(range(len(steps)), [shorten(name, 24) for name, _ in steps], fontsize=8)
+    axes.use_sticky_edges = False  # room for the numbers beyond the last bar
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
     axes.set_title(
