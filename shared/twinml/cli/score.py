@@ -60,6 +60,7 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
     help="Rows in a request.",
 )  # fmt: skip
 @click.option("--restart", is_flag=True, help="Begin anew what an earlier run began.")
+@click.option(
     "--explain",
     is_flag=True,
     help="What each feature added, from the model itself (TreeSHAP); no endpoint is asked.",
