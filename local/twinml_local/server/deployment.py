@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,11 @@ class Serving:
     mirror: Mapping[str, int] = field(default_factory=dict)
     settings: ServerSettings = field(default_factory=ServerSettings)
     failed: Sequence[str] = ()
+
+    @cached_property
+    def key_bytes(self) -> tuple[bytes, ...]:
+        """The keys, to compare with what a request offers."""
+        return tuple(key.encode() for key in self.keys)
 
     def chosen(self, wanted: str | None, point: float) -> Deployment:
         """Return the deployment that answers; see ``choose``."""

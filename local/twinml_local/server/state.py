@@ -51,8 +51,8 @@ class ServerSettings:
     workers
         Processes that score.
     threads
-        Requests that each of them scores at a time; others wait, except for those that do
-        not score.
+        Requests that each of them scores at a time. Others wait, but for those that do not
+        score and those so short that a compiled form answers them at once.
     documents_need_key
         Ask for the key on ``/swagger.json`` and ``/docs/`` too.
     drain_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint
 __all__ = ["build_app", "start_worker"]
 
 PARENT_CHECK = 0.5  # seconds
+COLLECT_AFTER = (20_000, 20, 20)  # objects, and collections of each younger generation
+SWITCH_SECONDS = 0.0005
 
 
 def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
@@ -82,11 +85,22 @@ def start_worker(directory: str) -> Lane:
             raise
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the console log
         sys.exit(1)
+    _settle()
     # A process of multiprocessing runs its finalizers, another one its exit functions.
     Finalize(None, close, exitpriority=10)
     atexit.register(close)
     threading.Thread(target=_mind, args=(parent,), name="mind-parent", daemon=True).start()
     return app
+
+
+def _settle() -> None:
+    """Keep what Python does besides out of the requests' way, now that all is loaded."""
+    # The collector need not look again and again at libraries and models.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    # A request that comes while a thread writes telemetry would wait 5 ms for its turn.
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _mind(parent: int) -> None:

@@ -30,6 +30,7 @@ from twinml.contract._csv import read_csv
 from twinml.contract._request import Dialect, Method, ScoringRequest
 from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
 from twinml.contract._schema import Contract
+from twinml.contract._usual import UsualRow
 from twinml.errors import PayloadError
 
 __all__ = ["ROUTES", "Route", "parse"]
@@ -108,8 +109,22 @@ def parse(
         _refuse_keys(document, keys, route)
     key = keys[0]
     dialect = ROUTES[route][key]
+    if max_rows is None or max_rows > 0:
+        usual = _usual_row(contract).columns(dialect, document[key])
+        if usual is not None:
+            types = contract.column_types
+            return ScoringRequest(dialect, usual, 1, _method(document), types)
     columns = _columns(contract, key, dialect, document[key])
     return _request(contract, dialect, columns, _method(document), max_rows)
+
+
+def _usual_row(contract: Contract) -> UsualRow:
+    """Return the reader of single rows that a contract keeps."""
+    # A contract is frozen, but has room for what is derived from it, as cached properties do.
+    kept: UsualRow | None = contract.__dict__.get("_usual_row")
+    if kept is None:
+        kept = contract.__dict__["_usual_row"] = UsualRow(contract)
+    return kept
 
 
 def _request(
