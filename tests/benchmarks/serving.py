@@ -1,14 +1,15 @@
 """Measure the scoring server against others on the same model; prints tables, asserts nothing.
 
 Every server runs alone, with one worker process, on 127.0.0.1; requests go over kept
-connections, each sending its next one when the last has been answered. A reply counts only if
-its status is 200 and its predictions are those of the first server. Run it on a quiet machine::
+connections, each sending its next one when the last has been answered. First every reply is
+compared, byte for byte, with the one whose predictions were looked at; then wrk measures, where
+it is installed (``apt-get install wrk``), else the client that compared. Run it on a quiet
+machine::
 
     make bench-serving ARGS="--seconds 5"
 
-Azure ML's inference server pins other versions of common packages: give the program of an
-environment that has azureml-inference-server-http, mlflow and the model's packages with
-``--azmlinfsrv PATH``. Without it that line is left out.
+Azure ML's inference server pins other versions of common packages, so it gets an environment of
+its own in ``.twinml/bench``, made at the first run with the model's own requirements.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import json
 import os
 import platform
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,6 +37,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
+AZURE_SERVER = "azureml-inference-server-http==1.5.1"
+# Of an MLflow model's no-code deployment: what it takes and gives, and no step that it could
+# do without.
 SCORE_SCRIPT = """
 import json, os, mlflow, pandas as pd
 def init():
@@ -61,18 +66,19 @@ class Served:
 
 @dataclass
 class Load:
-    """What one measurement gave; latencies in ms, of good replies."""
+    """What one measurement gave: good replies, and percentiles of the latency in ms."""
 
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    errors: int = 0
+    seconds: float
+    good: int
+    errors: int
+    percentiles: dict[int, float]
 
     @property
     def rate(self) -> float:
-        return len(self.latencies) / self.seconds if self.seconds else float("nan")
+        return self.good / self.seconds if self.seconds else float("nan")
 
-    def at(self, per_cent: float) -> float:
-        return float(np.percentile(self.latencies, per_cent)) if self.latencies else float("nan")
+    def at(self, per_cent: int) -> float:
+        return self.percentiles.get(per_cent, float("nan"))
 
 
 def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
@@ -87,10 +93,11 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def twinml_server(model: Path, *, compiled: bool) -> Iterator[Served]:
+def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> Iterator[Served]:
     from twinml_local import endpoints
     from twinml_local.processes import running
     from twinml_local.server.compiling import Outcome, compiled_form
+    from twinml_local.server.state import ServerSettings
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["TWINML_HOME"] = home
@@ -101,7 +108,13 @@ def twinml_server(model: Path, *, compiled: bool) -> Iterator[Served]:
             # Deploying compiles a model; here the other way is wanted as well.
             with mock.patch.object(endpoints, "compiled_form", return_value=form):
                 endpoints.deploy(
-                    "bench", "blue", directory=model, model="m", version="1", digest="0" * 64
+                    "bench",
+                    "blue",
+                    directory=model,
+                    model="m",
+                    version="1",
+                    digest="0" * 64,
+                    settings=ServerSettings(lane=lane),
                 )
             endpoints.stop()
             began = time.monotonic()
@@ -155,26 +168,40 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextlib.contextmanager
-def null_handler(model: Path) -> Iterator[Served]:
-    port = free_port()
-    command = [sys.executable, __file__, "--null", str(port)]
-    with process(command, "/invocations", "dataframe_split", port) as served:
-        yield served
+def null_handler(kind: str) -> Callable[[Path], Any]:
+    @contextlib.contextmanager
+    def serve(model: Path) -> Iterator[Served]:
+        port = free_port()
+        command = [sys.executable, __file__, "--null", str(port), "--kind", kind]
+        with process(command, "/invocations", "dataframe_split", port) as served:
+            yield served
+
+    return serve
 
 
-def serve_null(port: int) -> None:
-    """Run the same HTTP server and framework around a handler that does nothing."""
+def serve_null(port: int, kind: str) -> None:
+    """Run the same HTTP server, with Flask or without, around a handler that does nothing."""
     from flask import Flask, Response, request
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
+    from twinml_local.server.listen import GRANIAN_CONNECTIONS
+
     app = Flask("null", static_folder=None)
+    reply = b'{"predictions":["no"]}'
 
     @app.post("/invocations")
     def nothing() -> Response:
         request.get_data(cache=False)
-        return Response(b'{"predictions":["no"]}', mimetype="application/json")
+        return Response(reply, mimetype="application/json")
+
+    def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        environ["wsgi.input"].read()
+        start_response(
+            "200 OK",
+            [("Content-Type", "application/json"), ("Content-Length", str(len(reply)))],
+        )
+        return [reply]
 
     Granian(
         "null",
@@ -182,10 +209,11 @@ def serve_null(port: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=1,
-        blocking_threads=16,
+        backpressure=GRANIAN_CONNECTIONS,
+        blocking_threads=GRANIAN_CONNECTIONS,
         http=HTTPModes.http1,
         websockets=False,
-    ).serve(target_loader=lambda *_: app)
+    ).serve(target_loader=lambda *_: app if kind == "flask" else bare)
 
 
 @contextlib.contextmanager
@@ -201,19 +229,34 @@ def mlflow_server(model: Path) -> Iterator[Served]:
         yield served
 
 
-def azure_server(program: str) -> Callable[[Path], Any]:
-    @contextlib.contextmanager
-    def serve(model: Path) -> Iterator[Served]:
-        port = free_port()
-        with tempfile.TemporaryDirectory() as folder:
-            script = Path(folder) / "score.py"
-            script.write_text(SCORE_SCRIPT)
-            command = [program, "--entry_script", str(script), "--port", str(port)]
-            environment = {"MODEL_DIRECTORY": str(model), "WORKER_COUNT": "1"}
-            with process(command, "/score", "input_data", port, **environment) as served:
-                yield served
+@contextlib.contextmanager
+def azure_server(model: Path) -> Iterator[Served]:
+    program, port = azure_program(model), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "score.py"
+        script.write_text(SCORE_SCRIPT)
+        command = [str(program), "--entry_script", str(script), "--port", str(port)]
+        environment = {"MODEL_DIRECTORY": str(model), "WORKER_COUNT": "1"}
+        with process(command, "/score", "input_data", port, **environment) as served:
+            yield served
 
-    return serve
+
+def azure_program(model: Path) -> Path:
+    """Return Azure ML's inference server in an environment of its own, made if need be."""
+    needed = (model / "requirements.txt").read_text() + f"\n{AZURE_SERVER}\n"
+    place = ROOT / ".twinml" / "bench" / "azmlinfsrv"
+    program, marker = place / "bin" / "azmlinfsrv", place / "installed.txt"
+    if not (program.exists() and marker.exists() and marker.read_text() == needed):
+        print(f"making an environment for {AZURE_SERVER} …", flush=True)
+        uv = str(Path(sys.executable).with_name("uv"))
+        made = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(place)]
+        subprocess.run(made, check=True)
+        python = str(place / "bin" / "python")
+        wanted = ["-r", str(model / "requirements.txt"), AZURE_SERVER]
+        installed = [uv, "pip", "install", "--quiet", "--python", python, *wanted]
+        subprocess.run(installed, check=True)
+        marker.write_text(needed)
+    return program
 
 
 # Load
@@ -274,7 +317,9 @@ def drive(
     served: Served, rows: list[dict[str, Any]], expected: bytes, *, connections: int, seconds: float
 ) -> Load:
     """Load a server; ``expected`` is the body of a good reply, byte for byte."""
-    request, load = request_of(served, rows), Load()
+    request = request_of(served, rows)
+    latencies: list[float] = []
+    errors = 0
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         for _ in range(connections):
             connection = Connection(served, request)
@@ -288,12 +333,55 @@ def drive(
                 if reply is None:
                     continue
                 if reply == (200, expected):
-                    load.latencies.append((time.perf_counter() - key.data.sent) * 1e3)
+                    latencies.append((time.perf_counter() - key.data.sent) * 1e3)
                 else:
-                    load.errors += 1
+                    errors += 1
                 key.data.send()
-        load.seconds = now - began
-    return load
+    shown = {at: float(np.percentile(latencies or [float("nan")], at)) for at in (50, 95, 99)}
+    return Load(now - began, len(latencies), errors, shown)
+
+
+WRK_SCRIPT = """
+wrk.method = "POST"
+wrk.path = "ROUTE"
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Authorization"] = "Bearer KEY"
+local file = io.open("BODY", "rb")
+wrk.body = file:read("*a")
+file:close()
+function done(summary, latency, requests)
+  local e = summary.errors
+  print(string.format("RESULT %d %d %d %f %f %f", summary.requests, summary.duration,
+    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50),
+    latency:percentile(95), latency:percentile(99)))
+end
+"""
+
+
+def drive_with_wrk(
+    served: Served, rows: list[dict[str, Any]], *, connections: int, seconds: float
+) -> Load:
+    """Load a server with wrk, which counts what is not status 2xx or 3xx as an error."""
+    with tempfile.TemporaryDirectory() as folder:
+        body, script = Path(folder) / "body.json", Path(folder) / "wrk.lua"
+        body.write_text(json.dumps(served.body(rows)))
+        text = WRK_SCRIPT.replace("ROUTE", served.route).replace("BODY", str(body))
+        script.touch(mode=0o600)
+        script.write_text(text.replace("KEY", served.key))
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{max(seconds, 1):.0f}s",
+            "--timeout",
+            "60s",
+        ]
+        command += ["-s", str(script), f"http://127.0.0.1:{served.port}"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [float(word) for word in said.split("RESULT ")[1].split()]
+    good = int(found[0] - found[2])
+    p50, p95, p99 = (value / 1e3 for value in found[3:])
+    return Load(found[1] / 1e6, good, int(found[2]), {50: p50, 95: p95, 99: p99})
 
 
 def memory_of(pid: int) -> float:
@@ -345,10 +433,13 @@ def measure(
         labels = labels_of(expected)
         if truth.setdefault(n_rows, labels) != labels and len(labels) == n_rows:
             print(f"  {name}: other predictions than the first server's", flush=True)
-        drive(served, rows, expected, connections=connections, seconds=options.seconds / 5)
-        found[name] = drive(
-            served, rows, expected, connections=connections, seconds=options.seconds
-        )
+        quick = options.seconds / 5 if options.wrk else options.seconds
+        checked = drive(served, rows, expected, connections=connections, seconds=quick)
+        if options.wrk:
+            if checked.errors:
+                print(f"  {name}: {checked.errors} replies were not the expected one", flush=True)
+            checked = drive_with_wrk(served, rows, connections=connections, seconds=options.seconds)
+        found[name] = checked
     found["memory"] = memory_of(served.pid)
     return found
 
@@ -367,13 +458,16 @@ def print_tables(results: dict[str, dict[str, Any]], plan: list[tuple[str, int, 
     print(f"\n{'':{width}}{'start s':>10}{'MB':>10}")
     for server, found in results.items():
         print(f"{server:{width}}{found['start']:10.1f}{found['memory']:10.0f}")
-    first = next(iter(results))
-    print(f"\n{first}: requests a second, how many times those of the others")
-    print(f"{'':{width}}" + "".join(f"{name:>22}" for name, _, _ in plan) + f"{'memory':>10}")
-    for server, found in list(results.items())[1:]:
-        ratios = [results[first][name].rate / found[name].rate for name, _, _ in plan]
-        memory = results[first]["memory"] / found["memory"]
-        print(f"{server:{width}}" + "".join(f"{r:22.2f}" for r in ratios) + f"{memory:10.2f}")
+    ours = [server for server in results if server.startswith("twinml")][:2]
+    for first in ours:
+        print(f"\n{first}: requests a second, how many times those of the others")
+        print(f"{'':{width}}" + "".join(f"{name:>23}" for name, _, _ in plan) + f"{'memory':>10}")
+        for server, found in results.items():
+            if server in ours:
+                continue
+            ratios = [results[first][name].rate / found[name].rate for name, _, _ in plan]
+            memory = results[first]["memory"] / found["memory"]
+            print(f"{server:{width}}" + "".join(f"{r:23.2f}" for r in ratios) + f"{memory:10.2f}")
 
 
 def rows_for(model: Path) -> list[dict[str, Any]]:
@@ -397,13 +491,14 @@ def main() -> None:
         "--model", type=Path, help="A model directory [default: the newest trained]."
     )
     parser.add_argument("--seconds", type=float, default=5.0, help="Of each measurement.")
-    parser.add_argument("--azmlinfsrv", metavar="PROGRAM", help="Azure ML's inference server.")
     parser.add_argument("--servers", nargs="+", help="Only those whose names hold one of these.")
     parser.add_argument("--null", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--kind", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.null:
-        serve_null(options.null)
+        serve_null(options.null, options.kind)
         return
+    options.wrk = shutil.which("wrk") is not None
     from twinml.settings import home, quiet_libraries
 
     quiet_libraries()
@@ -419,13 +514,14 @@ def main() -> None:
     ]
     table = rows_for(model)
     servers: dict[str, Callable[[Path], Any]] = {
-        "twinml, compiled": lambda model: twinml_server(model, compiled=True),
+        "twinml, lane": twinml_server,
+        "twinml, Flask route": lambda model: twinml_server(model, lane=False),
         "twinml, pipeline": lambda model: twinml_server(model, compiled=False),
-        "null handler": null_handler,
+        "null handler, no Flask": null_handler("bare"),
+        "null handler, Flask": null_handler("flask"),
         "mlflow models serve": mlflow_server,
+        "azmlinfsrv": azure_server,
     }
-    if options.azmlinfsrv:
-        servers["azmlinfsrv"] = azure_server(options.azmlinfsrv)
     if options.servers:
         servers = {
             name: serve
@@ -433,7 +529,8 @@ def main() -> None:
             if any(word in name for word in options.servers)
         }
     print(
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}, measured with {'wrk' if options.wrk else 'a Python client'}"
     )
     results: dict[str, dict[str, Any]] = {}
     truth: dict[int, list[Any]] = {}

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from twinml.contract import Column, Contract, openapi, parse
-from twinml.contract._parse import ROUTES
+from twinml.contract._request import ROUTES
 from twinml.errors import PayloadError, UsageError
 
 VERSIONS = ["2", "3", "3.1"]
@@ -119,7 +119,9 @@ def test_every_example_request_is_accepted(version, route):
 @pytest.mark.parametrize("version", ["3", "3.1"])
 @pytest.mark.parametrize("route", ["score", "invocations"])
 def test_the_csv_example_is_accepted(version, route):
-    text = operation(version, route)["requestBody"]["content"]["text/csv"]["examples"]["csv"]
+    described = operation(version, route)["requestBody"]["content"]["text/csv"]
+    text = described["examples"]["csv"]
+    jsonschema.validate(text["value"], described["schema"])
     body = text["value"].encode()
     assert parse(CONTRACT, body, content_type="text/csv", route=route).n_rows == 2
 
@@ -158,12 +160,10 @@ def test_requests_and_replies_fit_their_own_schemas(route):
 
 
 @pytest.mark.parametrize(
-    ("version", "nullable"), [("2", {"x-nullable": True}), ("3", {"nullable": True}), ("3.1", {})]
+    ("version", "nullable"), [("2", {"x-nullable": True}), ("3", {"nullable": True})]
 )
 def test_columns_are_described_with_what_training_showed(version, nullable):
     properties = definitions(version)["Row"]["properties"]
-    text = ["string", "null"] if version == "3.1" else "string"
-    number = ["number", "null"] if version == "3.1" else "number"
     assert properties["age"] == {
         "type": "integer",
         "format": "int64",
@@ -172,7 +172,7 @@ def test_columns_are_described_with_what_training_showed(version, nullable):
         "x-training-maximum": 95,
     }
     assert properties["balance"] == {
-        "type": number,
+        "type": "number",
         "format": "double",
         "description": "Training rows: -10.0 to 99.5.",
         "x-training-minimum": -10.0,
@@ -180,14 +180,96 @@ def test_columns_are_described_with_what_training_showed(version, nullable):
         **nullable,
     }
     assert properties["job"] == {
-        "type": text,
+        "type": "string",
         "description": "Known values: admin., services; any other text is an unknown category.",
         "x-known-values": ["admin.", "services"],
         **nullable,
     }
-    assert properties["note"] == {"type": text, **nullable}
+    assert properties["note"] == {"type": "string", **nullable}
     assert properties["loan"] == {"type": "boolean"}
     assert definitions(version)["Row"]["required"] == list(CONTRACT.column_names)
+
+
+VALUES = {
+    "age": (
+        [41, -(2**63), 2**63 - 1, 56.5, "56", "-7", True],
+        [None, "", "x", "5.5", 2**63, -(2**63) - 1, 1e19, [1], {}],
+    ),
+    "balance": ([1.5, 1, None, "1.5", "-.5e-3", "7.", False], ["", "x", "1,5", [], {}]),
+    "job": (["admin.", "never seen", "", None, 7, 1.5, True], [["admin."], {}]),
+    "loan": ([True, False, 0, 1], [None, 2, -1, 0.5, "true", "", []]),
+}
+
+
+@pytest.mark.parametrize("column", VALUES)
+def test_version_3_1_describes_exactly_what_the_parser_takes(column):
+    components = document("3.1")["components"]
+    schema = components["schemas"]["DataRequest"] | {"components": components}
+    for fits, values in zip((True, False), VALUES[column], strict=True):
+        for value in values:
+            row = CONTRACT.samples[0] | {column: value}
+            for data in ([row], [list(row.values())], {name: [v] for name, v in row.items()}):
+                body = {"data": data}
+                assert jsonschema.Draft202012Validator(schema).is_valid(body) == fits, body
+                assert accepted(body) == fits, body
+
+
+def accepted(body, route="score", content_type="application/json"):
+    raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    try:
+        parse(CONTRACT, raw, content_type=content_type, route=route)
+    except PayloadError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({}, True),
+        ({"other": [1]}, True),
+        ({"method": None}, True),
+        ({"method": "predict_proba", "params": None, "GlobalParameters": 1.0}, True),
+        ({"params": {"method": None, "more": 1}}, True),
+        ({"method": "x"}, False),
+        ({"method": "x", "params": {"method": "predict"}}, False),
+        ({"params": []}, False),
+        ({"params": 1.0}, False),
+        ({"GlobalParameters": "x"}, False),
+        ({"input_data": None}, False),
+        ({"Inputs": {"data": []}}, False),
+        ({"data": []}, False),
+        ({"data": {}}, False),
+        ({"data": [[]]}, False),
+        ({"data": "x"}, False),
+        ({"data": {"age": []}}, False),
+    ],
+)
+def test_version_3_1_describes_what_stands_around_the_rows(change, fits):
+    components = document("3.1")["components"]
+    schema = components["schemas"]["DataRequest"] | {"components": components}
+    body = {"data": [CONTRACT.samples[0]]} | change
+    assert jsonschema.Draft202012Validator(schema).is_valid(body) == fits
+    assert accepted(body) == fits
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("age,balance,job,note,loan\n41,1.5,services,a,true\n", True),
+        ('age,balance,job,note,loan\r\n41,,,"a ""b"",\n",0\r\n-1,1e3,x,,1', True),
+        ("age,balance,job,note,loan\n", False),
+        ("age,balance,job,note,loan\n,1.5,services,a,true\n", False),
+        ("age,balance,job,note,loan\n41,x,services,a,true\n", False),
+        ("age,balance,job,note,loan\n41,1.5,services,a\n", False),
+        ("age,balance,job,note\n41,1.5,services,a\n", False),
+        ("", False),
+    ],
+)
+def test_version_3_1_describes_csv(text, fits):
+    described = operation("3.1", "score")["requestBody"]["content"]["text/csv"]["schema"]
+    assert jsonschema.Draft202012Validator(described).is_valid(text) == fits
+    assert accepted(text, content_type="text/csv") == fits
 
 
 def test_many_categories_are_cut_in_the_text_only():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from twinml.contract import Column, Contract, parse, render
 from twinml.contract._coerce import each, quick
-from twinml.contract._parse import ROUTES
+from twinml.contract._request import ROUTES
 from twinml.errors import PayloadError
 
 KINDS = ("long", "double", "string", "boolean")

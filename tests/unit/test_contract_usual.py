@@ -10,7 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from twinml.contract import Column, Contract, parse
-from twinml.contract._parse import ROUTES
+from twinml.contract._request import ROUTES
 from twinml.contract._usual import UsualRow
 from twinml.errors import PayloadError
 

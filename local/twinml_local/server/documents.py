@@ -11,7 +11,7 @@ import json
 from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
-from twinml.contract import Contract, openapi
+from twinml.contract import Column, Contract, column_schema, openapi
 
 __all__ = ["document"]
 
@@ -56,20 +56,12 @@ def _answers_in(operation: Shape, media_type: str, version: Version) -> None:
 
 
 def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
-    types = {"long": "integer", "double": "number", "string": "string", "boolean": "boolean"}
     described: list[tuple[Shape, Shape]] = [
-        (
-            {"name": column.name, "in": "query", "required": not column.nullable},
-            {"type": types[column.type]},
-        )
+        ({"name": column.name, "in": "query", "required": True}, _argument(column, version))
         for column in contract.columns
     ]
-    described.append(
-        (
-            {"name": "method", "in": "query", "required": False},
-            {"type": "string", "enum": ["predict", "predict_proba"], "default": "predict"},
-        )
-    )
+    method: Shape = {"type": "string", "enum": ["predict", "predict_proba"], "default": "predict"}
+    described.append(({"name": "method", "in": "query", "required": False}, method))
     by_id = [parameter for parameter in post["parameters"] if parameter["in"] == "header"]
     if version == "2":
         parameters = [place | kind for place, kind in described]
@@ -86,6 +78,14 @@ def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
         "responses": deepcopy(post["responses"]),
         **({"produces": ["application/json"]} if version == "2" else {}),
     }
+
+
+def _argument(column: Column, version: Version) -> Shape:
+    """Describe a column as an argument; of text columns all that is written is text."""
+    if version == "3.1" and column.type != "string":
+        return column_schema(column, version)
+    types = {"long": "integer", "double": "number", "string": "string", "boolean": "boolean"}
+    return {"type": types[column.type]}
 
 
 def _ready(version: Version) -> Shape:

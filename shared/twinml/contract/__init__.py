@@ -18,9 +18,10 @@ asked for.
 
 from twinml.contract._example import example, example_csv
 from twinml.contract._openapi import openapi
-from twinml.contract._parse import Route, parse
+from twinml.contract._openapi_columns import column_schema
+from twinml.contract._parse import parse
 from twinml.contract._render import render
-from twinml.contract._request import ScoringRequest
+from twinml.contract._request import Route, ScoringRequest
 from twinml.contract._schema import Column, Contract
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Contract",
     "Route",
     "ScoringRequest",
+    "column_schema",
     "example",
     "example_csv",
     "openapi",

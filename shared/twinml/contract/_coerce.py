@@ -99,6 +99,9 @@ def to_long(value: Any) -> int:
     """
     if not isinstance(value, (int, float, str)):
         raise TypeError
+    # An integer just below the smallest comes out of the JSON reader as the float next to it.
+    if isinstance(value, float) and value <= SMALLEST:
+        raise OverflowError
     number = int(value)
     if not SMALLEST <= number <= LARGEST:
         raise OverflowError

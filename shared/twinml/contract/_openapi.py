@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twinml.contract._example import example, example_csv
+from twinml.contract._openapi_columns import csv_schema
 from twinml.contract._openapi_schemas import (
     REQUEST_SCHEMAS,
     Schema,
@@ -18,8 +19,7 @@ from twinml.contract._openapi_schemas import (
     reference,
     schemas,
 )
-from twinml.contract._parse import ROUTES, Route
-from twinml.contract._request import Dialect
+from twinml.contract._request import ROUTES, Dialect, Route
 from twinml.contract._schema import Contract
 from twinml.errors import UsageError
 
@@ -198,7 +198,10 @@ def _scoring(contract: Contract, route: Route, version: Version) -> Schema:
             "required": True,
             "content": {
                 "application/json": {"schema": request, "examples": bodies},
-                "text/csv": {"schema": {"type": "string"}, "examples": {"csv": csv_example}},
+                "text/csv": {
+                    "schema": csv_schema(contract, version),
+                    "examples": {"csv": csv_example},
+                },
             },
         },
         "responses": {

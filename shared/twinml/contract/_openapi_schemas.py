@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from twinml.contract._example import example, example_rows
-from twinml.contract._request import Dialect
-from twinml.contract._schema import Column, Contract
+from twinml.contract._openapi_columns import (
+    MOST_LISTED,
+    Schema,
+    Version,
+    column_schema,
+    nullable,
+    row_schema,
+    values_schema,
+)
+from twinml.contract._request import ROUTES, Dialect
+from twinml.contract._schema import Contract
 
 __all__ = ["REQUEST_SCHEMAS", "Schema", "Version", "error_schemas", "reference", "schemas"]
-
-Schema: TypeAlias = dict[str, Any]
-Version: TypeAlias = Literal["2", "3", "3.1"]
 
 # Dialect to the name of its request schema; in the order of the documents.
 REQUEST_SCHEMAS: dict[Dialect, str] = {
@@ -23,14 +29,6 @@ REQUEST_SCHEMAS: dict[Dialect, str] = {
     "dataframe_records": "DataframeRecordsRequest",
     "instances": "InstancesRequest",
     "mlflow_inputs": "ColumnsRequest",
-}
-
-MOST_LISTED = 20
-FORMATS: dict[str, Schema] = {
-    "long": {"type": "integer", "format": "int64"},
-    "double": {"type": "number", "format": "double"},
-    "string": {"type": "string"},
-    "boolean": {"type": "boolean"},
 }
 
 
@@ -44,48 +42,53 @@ def schemas(contract: Contract, version: Version) -> dict[str, Schema]:
     row, values, split = (reference(name, version) for name in ("Row", "Values", "Split"))
     parameters = reference("Parameters", version)
     columns = reference("Columns", version)
-    rows = _any_of([{"type": "array", "items": row}, {"type": "array", "items": values}], version)
+    ignored = {"type": "number", "description": "Ignored."}
+    arrays = [_rows_of(row), _rows_of(values)]
+    anyhow = _any_of([*arrays, columns, row], version)
     by_dialect: dict[Dialect, dict[str, Schema]] = {
-        "input_data": {
-            "input_data": _any_of([split, *_choices(rows)], version),
-            "params": parameters,
-        },
+        "input_data": {"input_data": _any_of([split, *arrays], version), "params": parameters},
         "inputs": {
-            "Inputs": {"type": "object", "required": ["data"], "properties": {"data": rows}},
-            "GlobalParameters": parameters,
+            "Inputs": {"type": "object", "required": ["data"], "properties": {"data": anyhow}},
+            "GlobalParameters": _any_of([parameters, ignored], version),
         },
-        "data": {"data": rows, "method": _method()},
+        "data": {"data": anyhow, "method": _method(version)},
         "dataframe_split": {"dataframe_split": split, "params": parameters},
-        "dataframe_records": {
-            "dataframe_records": {"type": "array", "items": row},
+        "dataframe_records": {"dataframe_records": _rows_of(row), "params": parameters},
+        "instances": {"instances": anyhow, "params": parameters},
+        "mlflow_inputs": {
+            "inputs": _any_of([columns, row, *arrays], version),
             "params": parameters,
         },
-        "instances": {"instances": rows, "params": parameters},
-        "mlflow_inputs": {"inputs": columns, "params": parameters},
     }
     result = {
-        "Row": _row(contract, version),
-        "Values": {
-            "type": "array",
-            "description": f"One row, in the order {', '.join(contract.column_names)}.",
-            "items": {},
-            "minItems": len(contract.columns),
-            "maxItems": len(contract.columns),
-        },
-        "Split": _split(contract),
+        "Row": row_schema(contract, version) | _shown(example_rows(contract, 1)[0], version),
+        "Values": values_schema(contract, version),
+        "Split": _split(contract, version),
         "Columns": {
             "type": "object",
             "description": "Arrays of equal length, by column name.",
             "required": list(contract.column_names),
             "properties": {
-                column.name: {"type": "array", "items": _column(column, version)}
-                for column in contract.columns
+                column.name: _rows_of(column_schema(column, version)) for column in contract.columns
             },
         },
-        "Parameters": {"type": "object", "properties": {"method": _method()}},
+        "Parameters": nullable(
+            {"type": "object", "properties": {"method": _method(version)}}, version
+        ),
         **_predictions(contract, version),
         **error_schemas(version),
     }
+    if version == "3.1":
+        # To the letter: parameters are read wherever they stand, and rows come once.
+        everywhere = {
+            "method": _method(version),
+            "params": parameters,
+            "GlobalParameters": _any_of([parameters, ignored], version),
+        }
+        for keys in ROUTES.values():
+            for key, dialect in keys.items():
+                others: Schema = {other: False for other in keys if other != key}
+                by_dialect[dialect] = by_dialect[dialect] | everywhere | others
     for dialect, name in REQUEST_SCHEMAS.items():
         result[name] = {
             "type": "object",
@@ -113,71 +116,46 @@ def error_schemas(version: Version) -> dict[str, Schema]:
             "type": "object",
             "description": "One place where something was wrong.",
             "properties": {
-                "row": _nullable(
-                    {"type": "integer", "description": "Counts from 0."}, version=version
-                ),
-                "column": _nullable({"type": "string"}, version=version),
+                "row": nullable({"type": "integer", "description": "Counts from 0."}, version),
+                "column": nullable({"type": "string"}, version),
                 "value": {"description": "What was found."},
-                "expected": _nullable({"type": "string"}, version=version),
+                "expected": nullable({"type": "string"}, version),
             },
         },
     }
 
 
-def _row(contract: Contract, version: Version) -> Schema:
-    return {
-        "type": "object",
-        "description": "One row; columns in any order, others than these are ignored.",
-        "required": list(contract.column_names),
-        "properties": {column.name: _column(column, version) for column in contract.columns},
-        **_shown(example_rows(contract, 1)[0], version),
+def _rows_of(items: Schema) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _split(contract: Contract, version: Version) -> Schema:
+    """Describe columns and rows; 3.1 tells types by place, and for that one order of columns."""
+    names: Schema = {
+        "type": "array",
+        "description": "Column names in the order of the values; any order, others than the "
+        "model's are ignored.",
+        "items": {"type": "string"},
+        "minItems": len(contract.columns),
     }
-
-
-def _column(column: Column, version: Version) -> Schema:
-    """Describe a column. What training showed is told, not enforced: other values score too."""
-    schema: Schema = dict(FORMATS[column.type])
-    remarks = [column.description] if column.description else []
-    if column.categories:
-        listed = ", ".join(column.categories[:MOST_LISTED])
-        more = len(column.categories) - MOST_LISTED
-        remarks.append(
-            f"Known values: {listed}{f' and {more} more' if more > 0 else ''}; "
-            "any other text is an unknown category."
-        )
-        schema["x-known-values"] = list(column.categories)
-    if column.minimum is not None and column.maximum is not None:
-        remarks.append(f"Training rows: {column.minimum} to {column.maximum}.")
-        schema["x-training-minimum"] = column.minimum
-        schema["x-training-maximum"] = column.maximum
-    if remarks:
-        schema["description"] = " ".join(remarks)
-    return _nullable(schema, version=version) if column.nullable else schema
-
-
-def _split(contract: Contract) -> Schema:
+    data = _rows_of({"type": "array", "items": {}})
+    if version == "3.1":
+        names |= {
+            "prefixItems": [{"const": name} for name in contract.column_names],
+            "items": False,
+            "description": "Column names in the order of the values: here that of the model. "
+            "Any other order of both is taken as well, and columns of other names are ignored.",
+        }
+        data = _rows_of(reference("Values", version))
+    index = {
+        "type": "array",
+        "description": "Optional; one entry for each row.",
+        "items": {},
+    }
     return {
         "type": "object",
         "required": ["columns", "data"],
-        "properties": {
-            "columns": {
-                "type": "array",
-                "description": "Column names in the order of the values; any order, others "
-                "than the model's are ignored.",
-                "items": {"type": "string"},
-                "minItems": len(contract.columns),
-            },
-            "index": {
-                "type": "array",
-                "description": "Optional; one entry for each row.",
-                "items": {},
-            },
-            "data": {
-                "type": "array",
-                "items": {"type": "array", "items": {}},
-                "minItems": 1,
-            },
-        },
+        "properties": {"columns": names, "index": nullable(index, version), "data": data},
     }
 
 
@@ -214,29 +192,21 @@ def _predictions(contract: Contract, version: Version) -> dict[str, Schema]:
     }
 
 
-def _method() -> Schema:
-    return {
+def _method(version: Version) -> Schema:
+    method: Schema = {
         "type": "string",
-        "description": "predict for labels, predict_proba for probabilities.",
-        "enum": ["predict", "predict_proba"],
+        "description": "predict for labels, predict_proba for probabilities; null is predict.",
+        "enum": ["predict", "predict_proba", None],
         "default": "predict",
     }
+    if version == "2":
+        return method | {"enum": method["enum"][:2], "x-nullable": True}
+    return nullable(method, version)
 
 
 def _any_of(choices: Sequence[Schema], version: Version) -> Schema:
     """Return a schema of alternatives; Swagger 2.0 has none, so there the first one stands."""
     return dict(choices[0]) if version == "2" else {"anyOf": list(choices)}
-
-
-def _choices(schema: Schema) -> list[Schema]:
-    found: list[Schema] = schema.get("anyOf", [schema])
-    return found
-
-
-def _nullable(schema: Schema, *, version: Version) -> Schema:
-    if version == "3.1":
-        return schema | {"type": [schema["type"], "null"]}
-    return schema | {"nullable" if version == "3" else "x-nullable": True}
 
 
 def _shown(value: Any, version: Version) -> Schema:

@@ -21,31 +21,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from twinml.contract._coerce import EXPECTED, coerce, raise_problems, shown
 from twinml.contract._csv import read_csv
-from twinml.contract._request import Dialect, Method, ScoringRequest
+from twinml.contract._request import ROUTES, Dialect, Method, Route, ScoringRequest
 from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
 from twinml.errors import PayloadError
 
-__all__ = ["ROUTES", "Route", "parse"]
-
-Route = Literal["score", "invocations"]
-
-ROUTES: dict[Route, dict[str, Dialect]] = {
-    "score": {"data": "data", "Inputs": "inputs", "input_data": "input_data"},
-    "invocations": {
-        "dataframe_split": "dataframe_split",
-        "dataframe_records": "dataframe_records",
-        "instances": "instances",
-        "inputs": "mlflow_inputs",
-    },
-}
+__all__ = ["parse"]
 
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -258,20 +246,30 @@ def _load(body: bytes) -> Any:
 
 
 def _method(document: dict[str, Any]) -> Method:
-    """Return the method asked for in ``GlobalParameters``, ``params`` or beside the rows."""
-    asked: Any = document.get("method")
+    """Return the method asked for beside the rows, in ``GlobalParameters`` or ``params``.
+
+    The last of them counts, and none of them may name a method that there is not.
+    """
+    method = _named_method(document.get("method")) or "predict"
     for key in ("GlobalParameters", "params"):
         parameters = document.get(key)
         if parameters is None:
             continue
         if type(parameters) is dict:
-            asked = parameters.get("method", asked)
+            if "method" in parameters:
+                method = _named_method(parameters["method"]) or "predict"
         elif key == "params" or type(parameters) not in (int, float):
             raise PayloadError(
                 f"'{key}' is {_kind(parameters)}, expected an object",
                 hint=f'Send {{"{key}": {{"method": "predict_proba"}}}}, or leave it out.',
             )
-    if asked is None or asked == "predict":
+    return method
+
+
+def _named_method(asked: Any) -> Method | None:
+    if asked is None:
+        return None
+    if asked == "predict":
         return "predict"
     if asked == "predict_proba":
         return "predict_proba"

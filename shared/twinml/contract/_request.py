@@ -10,7 +10,7 @@ from twinml.contract._schema import ColumnType
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Dialect", "Method", "ScoringRequest"]
+__all__ = ["ROUTES", "Dialect", "Method", "Route", "ScoringRequest"]
 
 Dialect: TypeAlias = Literal[
     "data",
@@ -23,6 +23,19 @@ Dialect: TypeAlias = Literal[
     "csv",
 ]
 Method: TypeAlias = Literal["predict", "predict_proba"]
+
+Route: TypeAlias = Literal["score", "invocations"]
+
+# Which key of a body on which route stands for which dialect.
+ROUTES: dict[Route, dict[str, Dialect]] = {
+    "score": {"data": "data", "Inputs": "inputs", "input_data": "input_data"},
+    "invocations": {
+        "dataframe_split": "dataframe_split",
+        "dataframe_records": "dataframe_records",
+        "instances": "instances",
+        "inputs": "mlflow_inputs",
+    },
+}
 
 DTYPES: dict[ColumnType, str] = {
     "long": "int64",

@@ -1,0 +1,149 @@
+"""JSON schemas of columns and their values.
+
+OpenAPI 3.1 has the words to say all that a column takes, and says it: whatever fits the schema
+is scored, whatever does not is refused. Swagger 2.0 and OpenAPI 3.0, which clients are
+generated from, name the one type that is meant to be sent.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any, Literal, TypeAlias
+
+from twinml.contract._schema import Column, ColumnType, Contract
+
+__all__ = [
+    "Schema",
+    "Version",
+    "column_schema",
+    "csv_schema",
+    "nullable",
+    "row_schema",
+    "values_schema",
+]
+
+Schema: TypeAlias = dict[str, Any]
+Version: TypeAlias = Literal["2", "3", "3.1"]
+
+MOST_LISTED = 20
+FORMATS: dict[ColumnType, Schema] = {
+    "long": {"type": "integer", "format": "int64"},
+    "double": {"type": "number", "format": "double"},
+    "string": {"type": "string"},
+    "boolean": {"type": "boolean"},
+}
+# The largest double below 2^63, so that it can be cut to an integer of 64 bits.
+LARGEST_CUT = 9223372036854774784
+# What else is taken, with what becomes of it.
+OTHER_FORMS: dict[ColumnType, tuple[Schema, ...]] = {
+    "long": (
+        {
+            "type": "number",
+            "minimum": -LARGEST_CUT,
+            "maximum": LARGEST_CUT,
+            "description": "The fraction is cut off.",
+        },
+        {"type": "string", "pattern": r"^[+-]?[0-9]{1,18}$", "description": "An integer as text."},
+        {"type": "boolean", "description": "0 or 1."},
+    ),
+    "double": (
+        {
+            "type": "string",
+            "pattern": r"^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?$",
+            "description": "A number as text.",
+        },
+        {"type": "boolean", "description": "0 or 1."},
+    ),
+    "string": ({"type": ["number", "boolean"], "description": "An unknown category."},),
+    "boolean": ({"enum": [0, 1], "description": "False or true."},),
+}
+# The same in CSV, where an empty cell is null.
+CELLS: dict[ColumnType, str] = {
+    "long": "[+-]?[0-9]{1,18}",
+    "double": "([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?)?",
+    "string": r'([^",\r\n]*|"([^"]|"")*")',
+    "boolean": "(true|false|0|1)",
+}
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+
+
+def column_schema(column: Column, version: Version) -> Schema:
+    """Describe a column. What training showed is told, not enforced: other values score too."""
+    schema: Schema = dict(FORMATS[column.type])
+    remarks = [column.description] if column.description else []
+    if column.categories:
+        listed = ", ".join(column.categories[:MOST_LISTED])
+        more = len(column.categories) - MOST_LISTED
+        remarks.append(
+            f"Known values: {listed}{f' and {more} more' if more > 0 else ''}; "
+            "any other text is an unknown category."
+        )
+        schema["x-known-values"] = list(column.categories)
+    if column.minimum is not None and column.maximum is not None:
+        remarks.append(f"Training rows: {column.minimum} to {column.maximum}.")
+        schema["x-training-minimum"] = column.minimum
+        schema["x-training-maximum"] = column.maximum
+    if remarks:
+        schema["description"] = " ".join(remarks)
+    if version != "3.1":
+        return nullable(schema, version) if column.nullable else schema
+    form: Schema = {name: schema.pop(name) for name in ("type", "format") if name in schema}
+    if column.type in ("double", "string"):
+        form = nullable(form, version)
+    if column.type == "long":
+        form |= {"minimum": SMALLEST, "maximum": LARGEST}
+    return {"anyOf": [form, *OTHER_FORMS[column.type]], **schema}
+
+
+def row_schema(contract: Contract, version: Version) -> Schema:
+    """Describe a row with names."""
+    return {
+        "type": "object",
+        "description": "One row; columns in any order, others than these are ignored.",
+        "required": list(contract.column_names),
+        "properties": {column.name: column_schema(column, version) for column in contract.columns},
+    }
+
+
+def values_schema(contract: Contract, version: Version) -> Schema:
+    """Describe a row without names."""
+    n_columns = len(contract.columns)
+    schema: Schema = {
+        "type": "array",
+        "description": f"One row, in the order {', '.join(contract.column_names)}.",
+        "items": {},
+        "minItems": n_columns,
+        "maxItems": n_columns,
+    }
+    if version == "3.1":
+        del schema["items"]
+        schema["prefixItems"] = [column_schema(column, version) for column in contract.columns]
+    return schema
+
+
+def csv_schema(contract: Contract, version: Version) -> Schema:
+    """Describe CSV with a header; 3.1 says by a pattern what the cells may hold."""
+    schema: Schema = {"type": "string"}
+    if version != "3.1":
+        return schema
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="").writerow(contract.column_names)
+    # Escaped as ECMA-262 has it, which does not know every escape of Python's.
+    header = re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", stream.getvalue())
+    row = ",".join(CELLS[column.type] for column in contract.columns)
+    if len(contract.columns) == 1:
+        row = rf"(?=[^\r\n]){row}"  # an empty line is no row
+    return schema | {
+        "pattern": f"^{header}(\\r?\\n{row})+(\\r?\\n)?$",
+        "description": "A header and rows, here with the columns in the model's order. Any other "
+        "order is taken as well, and columns of other names are ignored.",
+    }
+
+
+def nullable(schema: Schema, version: Version) -> Schema:
+    """Return ``schema`` with null besides."""
+    if version == "3.1":
+        return schema | {"type": [schema["type"], "null"]}
+    return schema | {"nullable" if version == "3" else "x-nullable": True}
