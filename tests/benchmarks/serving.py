@@ -266,11 +266,15 @@ class Connection:
     """A connection that sends one request again and again."""
 
     def __init__(self, served: Served, request: bytes) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", served.port), timeout=60)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = served.port
         self.request = request
         self.received = bytearray()
         self.sent = 0.0
+        self.open()
+
+    def open(self) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self) -> None:
         self.received.clear()
@@ -329,7 +333,16 @@ def drive(
         began = time.perf_counter()
         while (now := time.perf_counter()) - began < seconds:
             for key, _ in selector.select(timeout=1):
-                reply = key.data.reply()
+                try:
+                    reply = key.data.reply()
+                except ConnectionError:  # a server that keeps no connections
+                    selector.unregister(key.fileobj)
+                    key.data.socket.close()
+                    key.data.open()
+                    stack.enter_context(key.data.socket)
+                    selector.register(key.data.socket, selectors.EVENT_READ, key.data)
+                    key.data.send()
+                    continue
                 if reply is None:
                     continue
                 if reply == (200, expected):
