@@ -158,6 +158,7 @@ headers = st.fixed_dictionaries(
         ),
         "HTTP_AZUREML_MODEL_DEPLOYMENT": mostly(None, "blue", "green", "red", ""),
         "HTTP_HOST": mostly("127.0.0.1:5001", "localhost", "", "[::1]:9", "a/b ü", None),
+        "HTTP_X_TWINML_OOD_SCORE": mostly(None, "1", ""),
         "HTTP_ACCEPT": mostly(None, "text/html", json_type),
         "HTTP_COOKIE": mostly(None, "session=a; b"),
         "HTTP_EXPECT": mostly(None, "100-continue"),
