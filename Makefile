@@ -20,7 +20,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-batch bench-serving clean
+.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-batch bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench-batch: $(DEV) ## Measure batch scoring against the kernel alone (a minute)
 
 bench-serving: $(DEV) ## Measure the scoring server against others (takes some minutes)
 	@$(BIN)/python tests/benchmarks/serving.py $(ARGS)
+
+clients: $(DEV) ## Make docs/clients anew from the bundled data
+	@$(TWINML) swagger --data data/bank-full.csv.gz --target y --clients docs/clients
 
 lock: $(DEV) ## Compile the locks anew
 	@$(BIN)/python requirements/compile.py
