@@ -177,7 +177,7 @@ class Schedule:
     cron
         Five fields, read in ``timezone``: ``0 6 * * 1`` is Mondays at six.
     every
-        A number and a unit, ``m``, ``h``, ``d`` or ``w``: ``30m``.
+        A number and a unit, ``s``, ``m``, ``h``, ``d`` or ``w``: ``30m``.
     inputs
         Of the jobs that it starts.
     next, last

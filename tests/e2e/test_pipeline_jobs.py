@@ -296,6 +296,130 @@ def test_a_folder_has_one_service(home):
     assert running(home / "service.pid") is not None
 
 
+TRAIN = """
+name: train
+type: command
+inputs:
+  training_data: {type: uri_folder}
+  max_epochs: {type: integer}
+  learning_rate: {type: number, default: 0.01}
+  note: {type: string, optional: true}
+outputs:
+  model_output: {type: uri_folder}
+code: ./train_src
+environment: azureml:AzureML-sklearn-1.5-ubuntu20.04-py38-cpu@latest
+command: >-
+  python train.py
+  --training_data ${{inputs.training_data}}
+  --max_epochs ${{inputs.max_epochs}}
+  --learning_rate ${{inputs.learning_rate}}
+  $[[--note ${{inputs.note}}]]
+  --model_output ${{outputs.model_output}}
+"""
+TRAIN_CODE = """
+import argparse, json, pathlib
+parser = argparse.ArgumentParser()
+for name, kind in (("training_data", str), ("max_epochs", int), ("learning_rate", float),
+                   ("note", str), ("model_output", str)):
+    parser.add_argument(f"--{name}", type=kind)
+given = parser.parse_args()
+rows = sum(len(file.read_text().split()) for file in pathlib.Path(given.training_data).iterdir())
+model = {"rows": rows, "rate": given.learning_rate * given.max_epochs, "note": given.note}
+pathlib.Path(given.model_output, "model.json").write_text(json.dumps(model))
+"""
+SCORE = """
+type: command
+inputs:
+  model_input: {type: uri_folder}
+outputs:
+  score_output: {type: uri_folder}
+command: cp ${{inputs.model_input}}/model.json ${{outputs.score_output}}/scores.json
+"""
+OTHERS = """
+$schema: https://azuremlschemas.azureedge.net/latest/pipelineJob.schema.json
+type: pipeline
+display_name: train and score
+inputs:
+  max_epochs: 20
+  learning_rate: 1.5
+outputs:
+  trained_model: {mode: upload}
+  report: {mode: upload}
+settings: {default_compute: "azureml:serverless"}
+jobs:
+  train_job:
+    type: command
+    component: ./train.yml
+    compute: azureml:cpu-cluster
+    inputs:
+      training_data: {type: uri_folder, path: ./data}
+      max_epochs: ${{parent.inputs.max_epochs}}
+      learning_rate: ${{parent.inputs.learning_rate}}
+    outputs: {model_output: "${{parent.outputs.trained_model}}"}
+  score_job:
+    type: command
+    component: file:./score.yml
+    inputs: {model_input: "${{parent.jobs.train_job.outputs.model_output}}"}
+    outputs:
+      score_output: {mode: upload}
+  look_job:
+    type: command
+    component: ./score.yml
+    inputs: {model_input: "${{parent.jobs.train_job.outputs.model_output}}"}
+  report_job:
+    type: pipeline
+    component:
+      type: pipeline
+      inputs:
+        scores: {type: uri_folder}
+        title: {type: string, default: a report}
+      outputs:
+        page: {type: uri_folder}
+      jobs:
+        draw:
+          type: command
+          command: >-
+            echo "${{inputs.title}}" > ${{outputs.page}}/index &&
+            cat ${{inputs.scores}}/scores.json >> ${{outputs.page}}/index
+          inputs:
+            title: ${{parent.inputs.title}}
+            scores: {path: "${{parent.inputs.scores}}"}
+          outputs: {page: "${{parent.outputs.page}}"}
+    inputs: {scores: "${{parent.jobs.score_job.outputs.score_output}}"}
+    outputs: {page: "${{parent.outputs.report}}"}
+"""
+
+
+def test_a_pipeline_as_others_write_them_runs(home, tmp_path):
+    folder = tmp_path / "their pipeline"
+    for name in ("data", "train_src"):
+        (folder / name).mkdir(parents=True)
+    (folder / "data" / "a.csv").write_text("1 2 3")
+    (folder / "train_src" / "train.py").write_text(TRAIN_CODE)
+    for name, text in (("train", TRAIN), ("score", SCORE), ("pipeline", OTHERS)):
+        (folder / f"{name}.yml").write_text(text)
+    info = lifecycle.publish(None, folder / "pipeline.yml", directory=home)
+    assert info.name == "train-and-score"
+    # What was published stays as it was.
+    (folder / "train_src" / "train.py").write_text("raise SystemExit('changed')")
+    started = lifecycle.run(info.name, {"max_epochs": "2"}, directory=home)
+    with lifecycle.client(info.name, directory=home) as client:
+        job = client.wait(started.id, timeout=120)
+        assert job.status == "Completed", job.error
+        assert [step["name"] for step in job.steps] == [
+            "train_job",
+            "score_job",
+            "look_job",
+            "report_job",
+            "report_job.draw",
+        ]
+        assert {step["status"] for step in job.steps} == {"Completed"}
+        page = client.download(job.id, "report", tmp_path / "got")
+        title, content = (page / "index").read_text().splitlines()
+        assert title == "a report"
+        assert json.loads(content) == {"rows": 3, "rate": 3.0, "note": None}
+
+
 def test_kills_in_every_step_of_a_pipeline_finish_it_once(home, tmp_path):
     """Random moments: the service, and what runs, die in whatever step they are in."""
     trace = tmp_path / "trace"

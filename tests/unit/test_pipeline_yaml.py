@@ -211,6 +211,8 @@ def test_inputs_are_checked_before_a_job_is_accepted(folder):
     with pytest.raises(PayloadError) as refused:
         found.resolve({"rounds": "many", "other": 1, "table": {"path": "x", "type": "mltable"}})
     assert [detail.column for detail in refused.value.details] == ["rounds", "other", "table"]
+    with pytest.raises(PayloadError, match="expected an absolute path or a URI"):
+        found.resolve({"table": "table"})
     # The bound is the component's: it counts as well.
     with pytest.raises(PayloadError, match="found '51', expected an integer of at most 50"):
         found.resolve({"rounds": 51})

@@ -197,6 +197,9 @@ def _given(declared: Input, value: Any) -> Any:
     path, given = content.get("path"), content.get("type", kind)
     if not isinstance(path, str) or not path or given != kind or set(content) - {"path", "type"}:
         raise UsageError(f'expected a path, or {{"type": "{kind}", "path": "azureml:bank:1"}}')
+    if not (Path(path).is_absolute() or re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", path)):
+        # Relative to what? Who asks and who runs it may be in different folders.
+        raise UsageError("expected an absolute path or a URI such as azureml:bank:1")
     return {"type": kind, "path": _text(path)}
 
 

@@ -154,8 +154,12 @@ def _open(name: str, summary: str) -> dict[str, Any]:
     }
 
 
-def _object(properties: dict[str, Any], *, required: list[str] | None = None) -> dict[str, Any]:
+def _object(
+    properties: dict[str, Any], *, required: list[str] | None = None, closed: bool = False
+) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if closed:
+        schema["additionalProperties"] = False
     return schema | ({"required": required} if required else {})
 
 
@@ -195,7 +199,7 @@ _URI = _object(
     required=["JobInputType", "Uri"],
 )
 _SCHEMAS: dict[str, Any] = {
-    "Submission": _object({"inputs": _VALUES}),
+    "Submission": _object({"inputs": _VALUES}, closed=True),
     "BatchSubmission": _object(
         {
             "properties": _object(
@@ -205,12 +209,24 @@ _SCHEMAS: dict[str, Any] = {
                         "additionalProperties": {"anyOf": [_LITERAL, _URI]},
                     }
                 }
-            )
+            ),
+            "name": {},
+            "tags": {},
         },
         required=["properties"],
+        closed=True,
     ),
     "PipelineSubmission": _object(
-        {"ExperimentName": _TEXT, "ParameterAssignments": _VALUES}, required=["ExperimentName"]
+        {
+            "ExperimentName": {"type": "string", "minLength": 1, "maxLength": 256},
+            "ParameterAssignments": _VALUES,
+            "Description": {},
+            "DisplayName": {},
+            "RunSource": {},
+            "Tags": {},
+        },
+        required=["ExperimentName"],
+        closed=True,
     ),
     "Accepted": _object({"Id": _TEXT}, required=["Id"]),
     "Job": _object(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from twinml.errors import UsageError
 from twinml_local.jobs.engine import Asset, Host, Step, StepEvent
+from twinml_local.jobs.engine.reuse import digest_of, step_key
 from twinml_local.jobs.record import JobRecord
 from twinml_local.jobs.recording import Recording
 
@@ -58,6 +62,21 @@ class JobHost(Host):
             "TWINML_STEP_NAME": step.name,
             **self._recording.variables(step.name),
         }
+
+    def identity(self, step: Step) -> str:
+        """Return a digest of this Python, its packages, and twinml's own code."""
+        return self._software
+
+    @cached_property
+    def _software(self) -> str:
+        import twinml
+
+        packages = sorted(
+            f"{one.metadata['Name']}=={one.version}" for one in importlib.metadata.distributions()
+        )
+        # A checkout changes without its version.
+        own = digest_of(Path(twinml.__file__).parent)
+        return step_key(python=sys.version, packages=packages, twinml=own)
 
     def on_event(self, event: StepEvent) -> None:
         """Record the change."""

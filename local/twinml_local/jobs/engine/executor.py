@@ -342,6 +342,7 @@ class _Run:
                 command=node.command,
                 code=digest_of(code) if code is not None else None,
                 environment=node.environment,
+                software=self._host.identity(step),
                 variables=dict(node.environment_variables),
                 inputs={
                     name: {"content": digest_of(value)} if isinstance(value, Path) else value

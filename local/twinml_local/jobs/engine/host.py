@@ -138,6 +138,13 @@ class Host:
             "PYTHONUNBUFFERED": "1",
         }
 
+    def identity(self, step: Step) -> str:
+        """Return what stands for the software that a command finds: another, another result.
+
+        It is part of what decides whether an earlier result may be used.
+        """
+        return sys.version
+
     def output(self, step: Step, name: str, default: Path) -> Path:
         """Return where an output is written: a path that is free to be replaced."""
         return default
