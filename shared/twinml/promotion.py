@@ -204,9 +204,10 @@ def promote(
     )
     run_id = _record(tracking, entry)
     try:
-        _crown(tracking, chosen)
+        # The alias moves last: until then the same call finds the same challenger again.
         if platform is not None and endpoint is not None:
             _serve_alone(platform, chosen, endpoint)
+        _crown(tracking, chosen)
     except BaseException:
         tracking.client.set_terminated(run_id, "FAILED")
         raise
