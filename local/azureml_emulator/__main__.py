@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -63,6 +65,13 @@ def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
     help="How many jobs run at once; others wait.",
 )
 @click.option(
+    "--automl-seconds",
+    type=click.FloatRange(1),
+    default=120.0,
+    show_default=True,
+    help="The most that one AutoML run may take, whatever its limits say.",
+)
+@click.option(
     "--lenient",
     is_flag=True,
     help="Fill the gaps of the real service: serve MLflow's /logged-models, and add the "
@@ -84,6 +93,7 @@ def main(
     port: int,
     record: Path | None,
     workers: int,
+    automl_seconds: float,
     lenient: bool,
     faults: tuple[str, ...],
     routes: bool,
@@ -110,11 +120,17 @@ def main(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error
         emulator = Emulator(directory, record=record, lenient=lenient, faults=rules)
-        _serve(emulator, directory, port, workers, routes, as_json)
+        begin = partial(emulator.start, workers=workers, automl_seconds=automl_seconds)
+        _serve(emulator, begin, directory, port, routes, as_json)
 
 
 def _serve(
-    emulator: Emulator, directory: Path, port: int, workers: int, routes: bool, as_json: bool
+    emulator: Emulator,
+    begin: Callable[[dict[str, str]], None],
+    directory: Path,
+    port: int,
+    routes: bool,
+    as_json: bool,
 ) -> None:
     try:
         if routes:
@@ -133,7 +149,7 @@ def _serve(
         exported = variables(emulator.site, proxy.url, bundle)
         write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
         with proxy:
-            emulator.start(exported, workers=workers)
+            begin(exported)
             _run(proxy, exported, as_json)
     finally:
         emulator.close()

@@ -126,7 +126,9 @@ class Emulator:
             self._write_record(self._record, request, path, response)
         return response(environ, start_response)
 
-    def start(self, variables: Mapping[str, str], *, workers: int = 2) -> None:
+    def start(
+        self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
+    ) -> None:
         """Begin to work: bring deployments back, run jobs, those first that were left unfinished.
 
         Parameters
@@ -135,9 +137,11 @@ class Emulator:
             What points the code of jobs at this emulator.
         workers
             How many jobs run at once.
+        automl_seconds
+            The most that one AutoML run may take.
         """
         self._deployments.recover()
-        self._plant.start(variables, workers=workers)
+        self._plant.start(variables, workers=workers, automl_seconds=automl_seconds)
 
     def close(self) -> None:
         """End what runs, jobs to go on at the next start, and close the databases."""

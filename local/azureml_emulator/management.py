@@ -29,6 +29,8 @@ POLL_MILLISECONDS = 50
 WORK_POLL_MILLISECONDS = 250
 # Parts of a body that are stored beside the properties.
 ENVELOPE = ("location", "tags", "sku", "kind", "identity")
+# What the SDK asks for where a component is named without a version.
+DEFAULT_VERSION = "azureml_default"
 BUSY = {"Creating", "Updating", "Deleting"}
 
 CheckHook = Callable[[Draft], None]
@@ -174,6 +176,9 @@ class Management:
         self._look(call, kind.segment)
         self.require_workspace(call)
         resource = self.store.get(call.path)
+        if resource is None and call.parameters.get("version") == DEFAULT_VERSION:
+            newest = self.store.list(call.path.rpartition("/")[0])[-1:]
+            resource = newest[0] if newest else None
         if resource is None:
             raise not_found(call.path)
         return self.answer(resource)

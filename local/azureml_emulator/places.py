@@ -26,7 +26,7 @@ from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.resources import Resource, ResourceStore
 from azureml_emulator.site import Site
 
-__all__ = ["ARTIFACT_STORE", "Place", "Places", "artifact_prefix"]
+__all__ = ["ARTIFACT_STORE", "Place", "Places", "artifact_prefix", "datastore_uri"]
 
 ARTIFACT_STORE = "workspaceartifactstore"
 _DATASTORE = re.compile(
@@ -51,6 +51,15 @@ _URI = {"data": "dataUri", "models": "modelUri", "codes": "codeUri"}
 def artifact_prefix(run: str) -> str:
     """Return where the artifacts of a run are in the artifact store's container."""
     return f"ExperimentRun/dcid.{run}"
+
+
+def datastore_uri(workspace: str, datastore: str, path: str) -> str:
+    """Return the long address of a path in a datastore of a workspace, given by its ARM id."""
+    _, _, subscription, _, group, *_, name = workspace.split("/")
+    return (
+        f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{name}"
+        f"/datastores/{datastore}/paths/{path}"
+    )
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,8 @@ class Places:
         if match := _DATASTORE.fullmatch(uri):
             owner = _sibling(workspace, match["workspace"])
             return self.datastore(owner, match["datastore"]) / unquote(match["path"])
-        if match := _JOB.fullmatch(uri):
-            return self._of_job(match["job"], match["output"], match["path"] or "", workspace)
+        if _JOB.fullmatch(uri):
+            return self.resolve(self.plain_uri(uri, workspace), workspace)
         if match := _LOCATION.fullmatch(uri):
             asset = f"{workspace}/{match['kind']}/{match['name']}/versions/{match['version']}"
             return self._of_asset(asset, workspace)
@@ -126,6 +135,23 @@ class Places:
             ]
             return self._of_asset(found[0] if found else f"{workspace}/{kind}/{below}", workspace)
         return self._of_address(uri)
+
+    def plain_uri(self, uri: str, workspace: str) -> str:
+        """Return the address in a datastore of what a job made; other addresses as they are."""
+        match = _JOB.fullmatch(uri.strip())
+        if match is None:
+            return uri
+        below = re.sub(r"^paths(/|$)", "", match["path"] or "")
+        if match["output"] == "artifacts":
+            return datastore_uri(
+                workspace, ARTIFACT_STORE, f"{artifact_prefix(match['job'])}/{below}"
+            )
+        found = self._output_uri(match["job"], match["output"])
+        if found is None:
+            raise ArmError(
+                404, "UserError", f"Job '{match['job']}' has no output '{match['output']}'."
+            )
+        return f"{found.rstrip('/')}/{below}" if below else found
 
     def datastore(self, workspace: str, name: str) -> Place:
         """Return the root of a datastore; ``ArmError`` if the emulator does not hold it."""
@@ -157,15 +183,6 @@ class Places:
             raise not_found(asset_id)
         kind = asset_id.split("/")[-4].lower()
         return self.resolve(str(asset.properties[_URI[kind]]), _workspace_of(asset.id, workspace))
-
-    def _of_job(self, job: str, output: str, path: str, workspace: str) -> Place:
-        if output == "artifacts":
-            root = self.datastore(workspace, ARTIFACT_STORE) / artifact_prefix(job)
-            return root / re.sub(r"^paths(/|$)", "", path)
-        uri = self._output_uri(job, output)
-        if uri is None:
-            raise ArmError(404, "UserError", f"Job '{job}' has no output '{output}'.")
-        return self.resolve(uri, workspace) / re.sub(r"^paths(/|$)", "", path)
 
     def _of_address(self, uri: str) -> Place:
         if match := _WASB.fullmatch(uri):

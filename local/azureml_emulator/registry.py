@@ -29,7 +29,7 @@ from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.management import Management
-from azureml_emulator.places import ARTIFACT_STORE, Places, artifact_prefix
+from azureml_emulator.places import ARTIFACT_STORE, Places, artifact_prefix, datastore_uri
 from azureml_emulator.resources import Resource
 from azureml_emulator.site import PROVIDER
 
@@ -287,11 +287,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
             path = match[1]
         else:
             return source
-        _, _, subscription, _, group, *_, name = self._workspace.split("/")
-        return (
-            f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{name}"
-            f"/datastores/{ARTIFACT_STORE}/paths/{path}"
-        )
+        return datastore_uri(self._workspace, ARTIFACT_STORE, path)
 
     def _as_model(self, resource: Resource) -> RegisteredModel:
         return RegisteredModel(

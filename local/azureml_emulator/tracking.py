@@ -128,6 +128,11 @@ class Tracking:
             _current.reset(token)
 
     def _of(self, workspace: str) -> _Stores:
+        """Return the stores of a workspace, opened at their first use.
+
+        Whoever needs something of MLflow imports it after this: its modules import each other
+        in circles, and two threads that begin at the same time end in a deadlock.
+        """
         key = workspace.lower()
         with self._lock:
             if key not in self._stores:
@@ -194,11 +199,11 @@ class Tracking:
         tags: Mapping[str, str],
     ) -> str:
         """Make the run of a job unless it is there; returns the id of its experiment."""
+        store = self._of(workspace).runs
         from mlflow.entities import LifecycleStage, RunStatus, SourceType
         from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
 
         experiment_id = self.experiment_id(workspace, experiment)
-        store = self._of(workspace).runs
         location = store.get_experiment(experiment_id).artifact_location
         with self._lock, store.ManagedSessionMaker(read_only=False) as session:
             if session.query(SqlRun).filter(SqlRun.run_uuid == run).count() == 0:
@@ -226,10 +231,11 @@ class Tracking:
 
     def set_status(self, workspace: str, run: str, status: str) -> None:
         """Give a run the status that belongs to a job's."""
+        store = self._of(workspace).runs
         from mlflow.entities import RunStatus
 
         ended = status in ("Completed", "Failed", "Canceled")
-        self._of(workspace).runs.update_run_info(
+        store.update_run_info(
             run,
             RunStatus.from_string(STATUS[status]),
             int(time.time() * 1000) if ended else None,
@@ -246,10 +252,11 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write to a run."""
+        store = self._of(workspace).runs
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
-        self._of(workspace).runs.log_batch(
+        store.log_batch(
             run,
             [Metric(name, value, now, 0) for name, value in (metrics or {}).items()],
             [Param(name, value[:6000]) for name, value in (params or {}).items()],
@@ -258,10 +265,10 @@ class Tracking:
 
     def tags(self, workspace: str, runs: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the tags of runs that users gave them."""
+        store = self._of(workspace).runs
         from mlflow.store.tracking.dbmodels.models import SqlTag
 
         found: dict[str, dict[str, str]] = {}
-        store = self._of(workspace).runs
         with store.ManagedSessionMaker(read_only=True) as session:
             wanted = list(runs)
             for row in session.query(SqlTag).filter(SqlTag.run_uuid.in_(wanted)).all():
@@ -271,10 +278,11 @@ class Tracking:
 
     def find(self, workspace: str, run: str) -> Any | None:
         """Return a run as MLflow has it, or ``None``."""
+        store = self._of(workspace).runs
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._of(workspace).runs.get_run(run)
+            return store.get_run(run)
         except MlflowException:
             return None
 

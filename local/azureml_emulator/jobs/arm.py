@@ -87,7 +87,7 @@ class Jobs:
         details = {
             "properties": _texts(sent.get("properties")),
             "tags": _texts(sent.get("tags")),
-            "target": str(sent.get("computeId") or "serverless").rpartition("/")[2],
+            "target": _target(sent),
             "description": sent.get("description"),
         }
         stored = {
@@ -279,7 +279,7 @@ class Jobs:
             outputs = {
                 name: {
                     **item,
-                    "uri": item.get("uri") or (made[name]["uri"] if name in made else None),
+                    "uri": made[name]["uri"] if name in made else item.get("uri"),
                 }
                 for name, item in (properties.get("outputs") or {}).items()
                 if isinstance(item, Mapping)
@@ -322,6 +322,13 @@ class Jobs:
 
 def _texts(items: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: str(value) for name, value in (items or {}).items() if value is not None}
+
+
+def _target(properties: Mapping[str, Any]) -> str:
+    """Return the name of the compute of a job."""
+    settings = properties.get("settings") or {}
+    compute = properties.get("computeId") or settings.get("default_compute") or "serverless"
+    return str(compute).rpartition("/")[2]
 
 
 def _ids(value: Any, segment: str) -> Sequence[str]:

@@ -204,7 +204,7 @@ def _place(item: Any) -> OutputPlace:
     name = item.get("assetName") or item.get("name")
     version = item.get("assetVersion") or item.get("version")
     return OutputPlace(
-        None if not uri or "${{" in str(uri) else str(uri),
+        None if not uri or "${{parent." in str(uri) else str(uri),
         str(name) if name else None,
         str(version) if version else None,
         _output_type(item),

@@ -24,10 +24,12 @@ from twinml.errors import PlatformError
 from twinml_local.jobs.engine import (
     Asset,
     CommandNode,
+    Control,
     Host,
     Step,
     StepEvent,
     StepOutput,
+    step_folder,
 )
 from twinml_local.processes import locked
 
@@ -43,7 +45,7 @@ _NOT_PASSED = ("AZURE", "AZUREML", "MLFLOW", "PYTHON", "VIRTUAL_ENV", "TWINML", 
 class Surroundings:
     """What all jobs of an emulator have in common.
 
-    ``variables`` point a job's code at the emulator.
+    ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run.
     """
 
     site: Site
@@ -52,6 +54,7 @@ class Surroundings:
     environment_of: EnvironmentOf
     variables: Mapping[str, str]
     cache: Path
+    automl_seconds: float
 
 
 class JobHost(Host):
@@ -179,6 +182,33 @@ class JobHost(Host):
             "AZUREML_NODE_COUNT": "1",
             **_ONE_PROCESS,
         }
+
+    def run_other(
+        self,
+        step: Step,
+        inputs: Mapping[str, str | Path | None],
+        outputs: Mapping[str, Path],
+        *,
+        log: Path,
+        control: Control,
+    ) -> None:
+        """Run an AutoML node."""
+        from azureml_emulator.jobs.automl import run_automl
+
+        run = self.run_of(step.name)
+        self._records.set_status(run, "Running")
+        mark = ("TWINML_STEP", str(step_folder(self._folder, step.name).folder))
+        run_automl(
+            self._records,
+            run,
+            step,
+            inputs,
+            outputs,
+            log=log,
+            control=control,
+            mark=mark,
+            most_seconds=self._all.automl_seconds,
+        )
 
     # What the engine tells
 

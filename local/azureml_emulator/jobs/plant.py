@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from azureml_emulator.jobs.host import Surroundings
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import RunStore
 from azureml_emulator.jobs.workers import Workers
+from azureml_emulator.kinds import Draft
 from azureml_emulator.management import Management
 from azureml_emulator.places import Places
 from azureml_emulator.routing import Route
@@ -51,12 +53,15 @@ class JobPlant:
         self.jobs = Jobs(management, self.records)
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
+        management.before_write("models", self._settle_address)
 
     def routes(self) -> list[Route]:
         """Return the table."""
         return [*self.jobs.routes(), *self._history.routes(), *self.tracking.routes()]
 
-    def start(self, variables: Mapping[str, str], *, workers: int = 2) -> None:
+    def start(
+        self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
+    ) -> None:
         """Begin to run jobs; ``variables`` point a process at the emulator."""
         surroundings = Surroundings(
             self._management.site,
@@ -65,6 +70,7 @@ class JobPlant:
             self._environment,
             dict(variables),
             self._directory / "cache",
+            automl_seconds,
         )
         self.jobs.workers = Workers(
             surroundings, self._directory / "jobs", self.jobs.definition, count=workers
@@ -86,6 +92,17 @@ class JobPlant:
         from azureml_emulator.registry import WorkspaceModels
 
         return WorkspaceModels(workspace, self._management, self.places)
+
+    def _settle_address(self, draft: Draft) -> None:
+        """Turn the address of what a job made into one that outlives the job."""
+        properties = draft.body.get("properties") or {}
+        uri = properties.get("modelUri")
+        if isinstance(uri, str):
+            workspace = draft.id.rpartition("/models/")[0]
+            properties["modelUri"] = self.places.plain_uri(uri, workspace)
+            job = re.match(r"azureml://jobs/([^/]+)/", uri)
+            if job:
+                properties.setdefault("jobName", job[1])
 
     def _provide_curated(self, workspace: str, name: str, version: str | None) -> None:
         """Make a curated environment when it is first asked for: its name is enough for us."""

@@ -7,6 +7,7 @@ MLflow run. Run history is the one that counts; MLflow follows.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import Any
 from azureml_emulator.jobs.definitions import OutputPlace
 from azureml_emulator.jobs.runs import Run, RunStore
 from azureml_emulator.management import Management
-from azureml_emulator.places import ARTIFACT_STORE, Place, Places, artifact_prefix
+from azureml_emulator.places import (
+    ARTIFACT_STORE,
+    Place,
+    Places,
+    artifact_prefix,
+    datastore_uri,
+)
 from azureml_emulator.tracking import Tracking
 from azureml_emulator.workspace import DEFAULT_DATASTORE
 
@@ -109,7 +116,15 @@ class Records:
     def output_uri(self, run: Run, name: str, place: OutputPlace) -> str:
         """Return the address at which an output is kept."""
         if place.uri:
-            return place.uri.replace("${{name}}", run.id).replace("{name}", run.id)
+            words = {
+                "${{name}}": run.id,
+                "${{output_name}}": name,
+                "${{default_datastore}}": DEFAULT_DATASTORE,
+            }
+            uri = place.uri
+            for word, value in words.items():
+                uri = uri.replace(word, value)
+            return uri
         suffix = "" if place.type == "uri_file" else "/"
         return f"azureml://datastores/{DEFAULT_DATASTORE}/paths/azureml/{run.id}/{name}{suffix}"
 
@@ -163,14 +178,8 @@ class Records:
 
 
 def _long_uri(uri: str, workspace: str) -> str:
-    short = "azureml://datastores/"
-    if not uri.startswith(short):
-        return uri
-    _, _, subscription, _, group, *_, name = workspace.split("/")
-    return (
-        f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{name}"
-        f"/datastores/{uri.removeprefix(short)}"
-    )
+    match = re.fullmatch(r"azureml://datastores/([^/]+)/paths/(.*)", uri)
+    return datastore_uri(workspace, match[1], match[2]) if match else uri
 
 
 class Logs:

@@ -122,12 +122,19 @@ class Workers:
                 _log.info("job %s: interrupted, goes on at the next start", name)
             except Exception as error:
                 _log.exception("job %s could not be run", name)
-                self._end_children(run, "Canceled")
-                reason = f"{type(error).__name__}: {error}"
-                self._records.fail(run, "InternalServerError", f"The emulator failed: {reason}")
+                self._give_up(run, f"The emulator failed: {type(error).__name__}: {error}")
             finally:
                 with self._lock:
                     del self._controls[name]
+
+    def _give_up(self, run: Run, message: str) -> None:
+        """End a job that the emulator itself could not run; the worker goes on."""
+        try:
+            self._end_children(run, "Canceled")
+            self._records.fail(run, "InternalServerError", message)
+        except Exception:
+            _log.exception("job %s could not be ended", run.id)
+            self._runs.set_status(run.id, "Failed")
 
     def _run(self, run: Run, control: Control) -> None:
         if run.cancel:
@@ -153,7 +160,7 @@ class Workers:
         )
         outcome = run_plan(plan, folder=folder, host=host, control=control, options=options)
         if not definition.single:
-            host.keep_pipeline_outputs(plan.outputs if outcome.status == "Completed" else {})
+            host.keep_pipeline_outputs(plan.outputs)
             host.note(f"pipeline '{run.display}': {outcome.status}")
             host.finish_notes()
         self._end(run, definition, outcome, host)

@@ -24,7 +24,13 @@ from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.preprocessing import encoder, string_columns
 from twinml.training.recipe import Fitted, Recipe
-from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult
+from twinml.training.result import (
+    Candidate,
+    Evaluation,
+    FittedCandidate,
+    Interval,
+    TrainingResult,
+)
 from twinml.training.search import Clock, Found, Progress, Search
 from twinml.training.splits import (
     Split,
@@ -51,6 +57,8 @@ def train(
     dataset: Dataset,
     options: TrainingOptions | None = None,
     progress: Callable[[Progress], None] = lambda moment: None,
+    *,
+    every_candidate: bool = False,
 ) -> TrainingResult:
     """Search, join, refit and evaluate; return everything that was found.
 
@@ -60,6 +68,8 @@ def train(
         Checked data, as ``twinml.data.load`` gives them.
     progress
         Called a few times a second from the calling thread.
+    every_candidate
+        Fit and return all candidates of the leaderboard, not the best two alone.
 
     Raises
     ------
@@ -75,7 +85,7 @@ def train(
         # Not converging, rare classes in a fold and the like show in the scores. Set here
         # and not around each fit: the filters belong to the process, not to a thread.
         warnings.simplefilter("ignore")
-        return _Run(dataset, options, progress, judge).result()
+        return _Run(dataset, options, progress, judge).result(every_candidate)
 
 
 @dataclass
@@ -106,7 +116,7 @@ class _Run:
         self._trials = 0
         self._best: tuple[str, float] | None = None
 
-    def result(self) -> TrainingResult:
+    def result(self, every_candidate: bool) -> TrainingResult:
         options = self._options
         table = self._table()
         split = table.split
@@ -139,7 +149,8 @@ class _Run:
             None,
         )
         chosen = [winner] + ([runner_up] if runner_up is not None else [])
-        recipe = self._recipe(ready, joins, chosen, len(table.classes))
+        wanted = leaderboard if every_candidate else chosen
+        recipe = self._recipe(ready, joins, wanted, len(table.classes))
         fitted = recipe.fit(table.features.iloc[rows], y, weights[rows], options.jobs)
         pipeline = fitted.pipeline(joins[winner.name], table.classes, threshold)
         self._phase("refit", "evaluate")
@@ -181,6 +192,19 @@ class _Run:
                 else None
             ),
             interrupted=search.interrupted,
+            candidates=(
+                tuple(
+                    FittedCandidate(
+                        one,
+                        fitted.pipeline(joins[one.name], table.classes, threshold),
+                        y,
+                        out_of_fold[one.name],
+                    )
+                    for one in leaderboard
+                )
+                if every_candidate
+                else ()
+            ),
             trained_on=rows,
         )
 

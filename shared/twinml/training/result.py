@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twinml.contract import Contract
 
-__all__ = ["Candidate", "Evaluation", "Interval", "TrainingResult", "Trial"]
+__all__ = ["Candidate", "Evaluation", "FittedCandidate", "Interval", "TrainingResult", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,27 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class FittedCandidate:
+    """A line of the leaderboard with its model.
+
+    Attributes
+    ----------
+    pipeline
+        Fitted on the training rows.
+    labels
+        True classes of the training rows as indices, shape (n_train,).
+    out_of_fold
+        Probabilities of the training rows by models that never saw them, shape
+        (n_train, n_classes).
+    """
+
+    candidate: Candidate
+    pipeline: Any
+    labels: NDArray[np.int64]
+    out_of_fold: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """Everything that a training run found.
 
@@ -128,6 +149,8 @@ class TrainingResult:
         Seconds by phase.
     trained_on
         Positions in the data set of the rows that the pipeline learned from, ascending.
+    candidates
+        All lines of the leaderboard with their models, if they were asked for.
     """
 
     contract: Contract
@@ -147,6 +170,7 @@ class TrainingResult:
     runner_up_test: NDArray[np.float64] | None = None
     interrupted: bool = False
     trained_on: NDArray[np.int64] | None = None
+    candidates: tuple[FittedCandidate, ...] = ()
 
     @property
     def best(self) -> Candidate:

@@ -1,0 +1,210 @@
+"""What an AutoML task asks for, in the words of twinml's training. Pure.
+
+REST bodies of jobs have ``camelCase`` and ``AUCWeighted``, nodes of pipelines
+``snake_case`` and ``AUC_weighted``; both are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs.definitions import seconds
+
+__all__ = ["ALGORITHMS", "ENSEMBLES", "PRIMARY_METRICS", "AutoMLTask", "read_task"]
+
+# Azure's algorithms by the learners that stand for them here.
+ALGORITHMS = {
+    "LightGBM": "LightGBM",
+    "XGBoost": "XGBoostClassifier",
+    "RandomForest": "RandomForest",
+    "ExtraTrees": "ExtremeRandomTrees",
+    "HistGradientBoosting": "GradientBoosting",
+    "LogisticRegression": "LogisticRegression",
+}
+ENSEMBLES = ("VotingEnsemble", "StackEnsemble")
+# Azure's metrics by the metric of twinml's that is nearest.
+PRIMARY_METRICS = {
+    "AUC_weighted": "roc_auc",
+    "accuracy": "accuracy",
+    "average_precision_score_weighted": "average_precision",
+    "norm_macro_recall": "balanced_accuracy",
+    "precision_score_weighted": "f1",
+}
+DEFAULT_FOLDS = 5
+MOST_EXACT_TRIALS = 40
+_REFUSED = ("weightColumnName", "cvSplitColumnNames")
+
+
+@dataclass(frozen=True)
+class AutoMLTask:
+    """A classification task.
+
+    Attributes
+    ----------
+    target, primary_metric
+        The column, and the metric by Azure's name.
+    folds
+        Of the cross-validation.
+    budget
+        Seconds; with ``trials`` it does not count.
+    trials
+        Number of configurations; ``None`` leaves it to the budget.
+    learners
+        Names of twinml's learners.
+    ensembles
+        Those that are allowed.
+    jobs
+        Trials at the same time.
+    remarks
+        Where this departs from what was asked for.
+    """
+
+    target: str
+    primary_metric: str
+    folds: int
+    budget: float
+    trials: int | None
+    learners: tuple[str, ...]
+    ensembles: tuple[str, ...]
+    jobs: int
+    remarks: tuple[str, ...]
+
+
+def read_task(
+    task: Mapping[str, Any], *, most_seconds: float, cores: int, others: tuple[str, ...] = ()
+) -> AutoMLTask:
+    """Return what a task asks for.
+
+    Parameters
+    ----------
+    most_seconds
+        The time that a run may take here, whatever the task allows.
+    cores
+        Of this machine.
+    others
+        Data sets beside the training data, such as ``validation_data``.
+
+    Raises
+    ------
+    ArmError
+        The task is of a kind that is not run here, or asks for something that would be
+        answered wrongly.
+    """
+    kind = str(_of(task, "taskType") or _of(task, "task") or "").lower()
+    if kind != "classification":
+        raise ArmError(
+            400,
+            "NotImplementedByEmulator",
+            f"The emulator does not run AutoML tasks of type '{kind}'; it runs Classification.",
+        )
+    target = _of(task, "targetColumnName")
+    if not target:
+        raise ArmError(400, "ValidationError", "The TargetColumnName field is required.")
+    for name in _REFUSED:
+        if _of(task, name):
+            raise ArmError(400, "NotImplementedByEmulator", f"The emulator has no '{name}'.")
+    remarks = [
+        f"'{name}' is not used: every child is judged by cross-validation." for name in others
+    ]
+    limits = _mapping(_of(task, "limitSettings") or _of(task, "limits"))
+    training = _mapping(_of(task, "trainingSettings") or _of(task, "training"))
+    budget, trials = _limits(limits, most_seconds, remarks)
+    return AutoMLTask(
+        target=str(target),
+        primary_metric=_metric(_of(task, "primaryMetric")),
+        folds=_folds(_of(task, "nCrossValidations")),
+        budget=budget,
+        trials=trials,
+        learners=_learners(training, remarks),
+        ensembles=tuple(
+            name
+            for name, setting in zip(
+                ENSEMBLES, ("enableVoteEnsemble", "enableStackEnsemble"), strict=True
+            )
+            if str(_first(_of(training, setting), True)).lower() != "false"
+        ),
+        jobs=max(1, min(cores, int(_of(limits, "maxConcurrentTrials") or cores))),
+        remarks=tuple(remarks),
+    )
+
+
+def _of(items: Mapping[str, Any], name: str) -> Any:
+    """Return a value by its camelCase name, or by the same name in snake_case."""
+    snake = re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
+    return items.get(name, items.get(snake))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _metric(asked: Any) -> str:
+    plain = re.sub("_", "", str(asked or "AUC_weighted")).lower()
+    for name in PRIMARY_METRICS:
+        if name.replace("_", "").lower() == plain:
+            return name
+    raise ArmError(
+        400,
+        "ValidationError",
+        f"The primary metric '{asked}' is not one of {', '.join(PRIMARY_METRICS)}.",
+    )
+
+
+def _folds(asked: Any) -> int:
+    if isinstance(asked, Mapping):
+        asked = asked.get("value") if str(asked.get("mode")).lower() == "custom" else None
+    if asked in (None, "auto", "Auto"):
+        return DEFAULT_FOLDS
+    return max(2, min(20, int(asked)))
+
+
+def _limits(
+    limits: Mapping[str, Any], most_seconds: float, remarks: list[str]
+) -> tuple[float, int | None]:
+    minutes = _of(limits, "timeoutMinutes")
+    timeout = 60.0 * float(minutes) if minutes else seconds(_of(limits, "timeout"))
+    budget = min(timeout or most_seconds, most_seconds)
+    asked = _of(limits, "maxTrials")
+    trials = int(asked) if asked else None
+    if trials is not None and trials <= MOST_EXACT_TRIALS:
+        return budget, trials
+    if timeout is None or timeout > most_seconds:
+        remarks.append(
+            f"The run ends after {most_seconds:g} s, the most that the emulator gives one "
+            "(--automl-seconds)."
+        )
+    return budget, None
+
+
+def _learners(training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...]:
+    by_azure = {_plain(azure): name for name, azure in ALGORITHMS.items()}
+    allowed = _of(training, "allowedTrainingAlgorithms") or []
+    blocked = _of(training, "blockedTrainingAlgorithms") or []
+    unknown = [str(name) for name in allowed if _plain(name) not in by_azure]
+    if unknown:
+        remarks.append(f"These algorithms are not there and are left out: {', '.join(unknown)}.")
+    chosen = [by_azure[_plain(name)] for name in allowed if _plain(name) in by_azure]
+    if allowed and not chosen:
+        raise ArmError(
+            400,
+            "NotImplementedByEmulator",
+            f"None of the allowed algorithms is there: {', '.join(map(str, allowed))}. The "
+            f"emulator has {', '.join(ALGORITHMS.values())}.",
+        )
+    barred = {by_azure.get(_plain(name)) for name in blocked}
+    left = tuple(name for name in chosen or ALGORITHMS if name not in barred)
+    if not left:
+        raise ArmError(400, "UserError", "Every algorithm that is there is blocked.")
+    return left
+
+
+def _plain(name: Any) -> str:
+    return re.sub("_", "", str(name)).lower()

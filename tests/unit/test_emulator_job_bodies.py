@@ -1,0 +1,206 @@
+"""Bodies of jobs read into graphs and tasks, and MLTable folders read into tables."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs.automl_task import read_task
+from azureml_emulator.jobs.definitions import OutputPlace, read_job, seconds
+from azureml_emulator.jobs.mltable import read_table
+from twinml.errors import DataError
+from twinml_local.jobs.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
+
+SPEC = {
+    "name": "train",
+    "type": "command",
+    "command": "train ${{inputs.data}} $[[--mode ${{inputs.mode}}]] ${{outputs.model}}",
+    "inputs": {"data": {"type": "uri_folder"}, "mode": {"type": "string", "optional": True}},
+    "outputs": {"model": {"type": "mlflow_model"}},
+}
+
+
+def no_components(component: str) -> dict[str, Any]:
+    raise AssertionError(component)
+
+
+def test_a_command_job_is_a_graph_of_one_node():
+    definition = read_job(
+        {
+            "jobType": "Command",
+            "command": "run ${{inputs.n}} ${{inputs.rows}} $[[${{inputs.more}}]] ${{outputs.out}}",
+            "inputs": {
+                "n": {"jobInputType": "literal", "value": "3"},
+                "rows": {"jobInputType": "uri_file", "uri": "azureml:rows:1"},
+            },
+            "outputs": {
+                "out": {
+                    "jobOutputType": "mltable",
+                    "uri": "azureml://x/${{name}}",
+                    "assetName": "a",
+                }
+            },
+            "limits": {"timeout": "PT1M30S"},
+        },
+        no_components,
+    )
+    node = definition.graph.nodes["job"]
+    assert isinstance(node, CommandNode)
+    assert dict(node.values) == {"n": Literal("3"), "rows": Asset("azureml:rows:1", "uri_file")}
+    assert node.timeout_seconds == 90
+    assert definition.single
+    assert definition.places == {
+        ("job", "out"): OutputPlace("azureml://x/${{name}}", "a", None, "mltable")
+    }
+    make_plan(definition.graph, definition.values)
+
+
+def test_a_pipelines_bindings_lead_through_a_pipeline_within_it():
+    inner = {
+        "type": "pipeline",
+        "name": "inner",
+        "inputs": {"rows": {"type": "uri_folder"}},
+        "outputs": {"model": {"type": "mlflow_model"}},
+        "jobs": {
+            "fit": {
+                "type": "command",
+                "component": "azureml:train:1",
+                "inputs": {"data": {"path": "${{parent.inputs.rows}}"}},
+                "outputs": {"model": "${{parent.outputs.model}}"},
+            }
+        },
+    }
+    definition = read_job(
+        {
+            "jobType": "Pipeline",
+            "inputs": {"rows": {"jobInputType": "uri_folder", "uri": "azureml:rows:1"}},
+            "outputs": {"best": {"jobOutputType": "mlflow_model", "uri": "azureml://there"}},
+            "settings": {"continue_on_step_failure": True},
+            "jobs": {
+                "part": {
+                    "type": "pipeline",
+                    "componentId": "azureml:inner:1",
+                    "inputs": {
+                        "rows": {"value": "${{parent.inputs.rows}}", "job_input_type": "literal"}
+                    },
+                    "outputs": {"model": {"value": "${{parent.outputs.best}}", "type": "literal"}},
+                }
+            },
+        },
+        lambda component: inner if "inner" in component else SPEC,
+    )
+    assert isinstance(definition.graph.nodes["part"], PipelineNode)
+    plan = make_plan(definition.graph, definition.values)
+    assert [step.name for step in plan.steps] == ["part.fit"]
+    assert plan.steps[0].sources["data"] == Asset("azureml:rows:1", "uri_folder")
+    assert plan.outputs["best"].step == "part.fit"
+    assert definition.places["", "best"].uri == "azureml://there"
+    assert definition.components == {"part": "inner", "part.fit": "train"}
+    assert definition.continue_on_failure
+
+
+@pytest.mark.parametrize(
+    ("properties", "words"),
+    [
+        ({"jobType": "Sweep"}, "type 'Sweep'"),
+        ({"jobType": "Pipeline", "jobs": {"a": {"type": "parallel"}}}, "type 'parallel'"),
+        ({"jobType": "Pipeline", "jobs": {}}, "no jobs"),
+        ({"jobType": "Pipeline", "jobs": {"a": {"type": "command"}}}, "names no component"),
+        (
+            {"jobType": "Command", "command": "x", "limits": {"timeout": "soon"}},
+            "not an ISO 8601",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_named(properties, words):
+    with pytest.raises(ArmError, match=words):
+        read_job(properties, no_components)
+
+
+def test_durations():
+    assert seconds("P1DT2H3M4S") == 93784
+
+
+def task(**changes: Any) -> dict[str, Any]:
+    return {"taskType": "Classification", "targetColumnName": "y", **changes}
+
+
+def test_a_task_of_the_rest_interface_and_of_a_pipeline_say_the_same():
+    rest = task(
+        primaryMetric="AUCWeighted",
+        nCrossValidations={"mode": "Custom", "value": 3},
+        limitSettings={"maxTrials": 4, "timeout": "PT1H", "maxConcurrentTrials": 1},
+        trainingSettings={
+            "enableStackEnsemble": False,
+            "blockedTrainingAlgorithms": ["XGBoostClassifier"],
+        },
+    )
+    node = {
+        "task": "classification",
+        "target_column_name": "y",
+        "primary_metric": "AUC_weighted",
+        "n_cross_validations": 3,
+        "limits": {"max_trials": 4, "timeout_minutes": 60, "max_concurrent_trials": 1},
+        "training": {
+            "enable_stack_ensemble": False,
+            "blocked_training_algorithms": ["xg_boost_classifier"],
+        },
+    }
+    first, second = (read_task(each, most_seconds=50, cores=4) for each in (rest, node))
+    assert first == second
+    assert (first.trials, first.folds, first.jobs, first.budget) == (4, 3, 1, 50)
+    assert first.ensembles == ("VotingEnsemble",)
+    assert "XGBoost" not in first.learners
+    assert first.remarks == ()
+
+
+def test_a_task_without_small_limits_is_bounded_and_says_so():
+    read = read_task(task(limitSettings={"maxTrials": 1000}), most_seconds=50, cores=2)
+    assert (read.trials, read.budget) == (None, 50)
+    assert "--automl-seconds" in read.remarks[0]
+    other = read_task(task(), most_seconds=50, cores=2, others=("validation_data",))
+    assert any("validation_data" in remark for remark in other.remarks)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"taskType": "Forecasting"}, "type 'forecasting'"),
+        ({"targetColumnName": None}, "TargetColumnName"),
+        ({"primaryMetric": "Beauty"}, "'Beauty'"),
+        ({"weightColumnName": "w"}, "weightColumnName"),
+        ({"trainingSettings": {"allowedTrainingAlgorithms": ["SVM"]}}, "SVM"),
+    ],
+)
+def test_a_task_that_would_be_answered_wrongly_is_refused(changes, words):
+    with pytest.raises(ArmError, match=words):
+        read_task(task(**changes), most_seconds=1, cores=1)
+
+
+def test_an_mltable_joins_its_files_and_drops_columns(tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"part{number}.csv").write_text(f"a;b\n{number};x\n")
+    (tmp_path / "MLTable").write_text(
+        "paths:\n  - pattern: ./part*.csv\ntransformations:\n"
+        "  - read_delimited:\n      delimiter: ';'\n  - drop_columns: b\n"
+    )
+    pd.testing.assert_frame_equal(read_table(tmp_path), pd.DataFrame({"a": [1, 2]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("paths: []\n", "no 'paths'"),
+        ("paths:\n  - file: https://example.com/a.csv\n", "not in its own folder"),
+        ("paths:\n  - file: ./none.csv\n", "not there"),
+        ("paths:\n  - file: ./a.csv\ntransformations:\n  - skip: 3\n", "'skip'"),
+        ("paths:\n  - file: ./a.csv\ntransformations:\n  - read_delta_lake: {}\n", "'read_delta"),
+    ],
+)
+def test_an_mltable_that_cannot_be_read_says_why(tmp_path: Path, text: str, words: str):
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "MLTable").write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_table(tmp_path)
