@@ -122,6 +122,11 @@ def main(
         emulator = Emulator(directory, record=record, lenient=lenient, faults=rules)
         begin = partial(emulator.start, workers=workers, automl_seconds=automl_seconds)
         _serve(emulator, begin, directory, port, routes, as_json)
+    if "mlflow" in sys.modules:
+        # Everything is closed. To take MLflow's modules apart would be seconds of work more.
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(0)
 
 
 def _serve(
