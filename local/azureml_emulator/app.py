@@ -15,6 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from azureml_emulator import tokens
 from azureml_emulator.actions import Actions
+from azureml_emulator.batch.arm import BatchEndpoints
 from azureml_emulator.blobs import BlobStore
 from azureml_emulator.capacity import Capacity
 from azureml_emulator.deployments import OnlineDeployments
@@ -27,6 +28,7 @@ from azureml_emulator.login import Login
 from azureml_emulator.management import Management
 from azureml_emulator.resources import ResourceStore
 from azureml_emulator.routing import Call, Route, Router, json_response
+from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.site import ARM_HOST, Site
 from azureml_emulator.storage import Storage
 from azureml_emulator.venvs import VenvCache
@@ -87,6 +89,11 @@ class Emulator:
         self._deployments = OnlineDeployments(
             self.site, management, self._plant.places, fleet, self._faults
         )
+        submit = self._plant.jobs.submit
+        batch = BatchEndpoints(
+            self.site, management, self._plant.places, submit, self._plant.status
+        )
+        self._schedules = Schedules(management, submit, batch.invoke)
         self.router = Router(
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
@@ -98,6 +105,8 @@ class Emulator:
                 *self._plant.routes(),
                 *self._deployments.routes(),
                 *Capacity(management).routes(),
+                *batch.routes(),
+                *self._schedules.routes(),
                 *management.routes(),
             ]
         )
@@ -142,9 +151,11 @@ class Emulator:
         """
         self._deployments.recover()
         self._plant.start(variables, workers=workers, automl_seconds=automl_seconds)
+        self._schedules.start()
 
     def close(self) -> None:
         """End what runs, jobs to go on at the next start, and close the databases."""
+        self._schedules.close()
         self._plant.close()
         self._deployments.close()
         self._store.close()

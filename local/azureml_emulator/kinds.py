@@ -222,6 +222,7 @@ def _endpoint(draft: Draft) -> dict[str, Any]:
         "traffic": before.get("traffic", {}),
         "mirrorTraffic": before.get("mirrorTraffic", {}),
         **{name: value for name, value in sent.items() if value is not None},
+        "authMode": _auth_mode(sent),
         "scoringUri": f"{host}/score",
         "swaggerUri": f"{host}/swagger.json",
     }
@@ -234,6 +235,59 @@ _PROBE = {
 _REQUESTS = {
     "maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT5S", "maxQueueWait": "PT0.5S",
 }  # fmt: skip
+
+
+_AUTH_MODES = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
+
+
+def _auth_mode(sent: Mapping[str, Any]) -> str:
+    """Return the mode as the types spell it; the SDK writes ``aadToken``."""
+    mode = str(sent.get("authMode"))
+    if mode.lower() not in _AUTH_MODES:
+        known = ", ".join(_AUTH_MODES.values())
+        raise ArmError(400, "ValidationError", f"authMode is '{mode}', not one of {known}.")
+    return _AUTH_MODES[mode.lower()]
+
+
+def _batch_endpoint(draft: Draft) -> dict[str, Any]:
+    sent = {name: value for name, value in draft.properties.items() if value is not None}
+    before = draft.old.properties if draft.old else {}
+    host = f"https://{draft.name}.{draft.site.location}.inference.ml.azure.com"
+    return {
+        "defaults": before.get("defaults", {}),
+        "properties": {},
+        **sent,
+        "authMode": _auth_mode(sent),
+        "scoringUri": f"{host}/jobs",
+        "swaggerUri": f"{host}/swagger.json",
+    }
+
+
+def _batch_deployment(draft: Draft) -> dict[str, Any]:
+    return {
+        "errorThreshold": -1,
+        "maxConcurrencyPerInstance": 1,
+        "miniBatchSize": 10,
+        "outputFileName": "predictions.csv",
+        **{name: value for name, value in draft.properties.items() if value is not None},
+    }
+
+
+_FREQUENCIES = {"minute": "Minute", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+
+
+def _schedule(draft: Draft) -> dict[str, Any]:
+    """Return a schedule with words spelled as the types have them: the SDK writes ``week``."""
+    sent = draft.properties
+    trigger = {name: value for name, value in sent["trigger"].items() if value is not None}
+    if "frequency" in trigger:
+        word = str(trigger["frequency"])
+        trigger["frequency"] = _FREQUENCIES.get(word.lower(), word)
+    chosen = trigger.get("schedule")
+    if isinstance(chosen, Mapping) and chosen.get("weekDays"):
+        days = [str(day).capitalize() for day in chosen["weekDays"]]
+        trigger["schedule"] = {**chosen, "weekDays": days}
+    return {"isEnabled": True, "properties": {}, "tags": {}, **sent, "trigger": trigger}
 
 
 def _online_deployment(draft: Draft) -> dict[str, Any]:
@@ -363,4 +417,22 @@ KINDS: tuple[Kind, ...] = (
         required=("endpointComputeType",),
         fill=_online_deployment,
     ),
+    Kind(
+        "batchEndpoints",
+        names=_ENDPOINT_NAME,
+        long_running=True,
+        located=True,
+        required=("authMode",),
+        fill=_batch_endpoint,
+    ),
+    Kind(
+        "deployments",
+        parent="batchEndpoints",
+        names=_DEPLOYMENT_NAME,
+        long_running=True,
+        located=True,
+        bagged=False,
+        fill=_batch_deployment,
+    ),
+    Kind("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
 )

@@ -83,6 +83,10 @@ def merged(old: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 def _wanted(item: Resource, query: Mapping[str, str]) -> bool:
     view = query.get("listViewType", "ActiveOnly")
+    if view in ("EnabledOnly", "DisabledOnly"):
+        if bool(item.properties.get("isEnabled")) != (view == "EnabledOnly"):
+            return False
+        view = "All"
     if view not in ("ActiveOnly", "ArchivedOnly", "All"):
         raise ArmError(400, "ValidationError", f"The value '{view}' of listViewType is unknown.")
     if view != "All" and item.archived != (view == "ArchivedOnly"):

@@ -57,6 +57,7 @@ class Management:
         self._operation_seconds = operation_seconds
         self._checks: dict[str, CheckHook] = {}
         self._finders: dict[str, FindHook] = {}
+        self._written: dict[str, ResourceHook] = {}
         self._delete_checks: dict[str, ResourceHook] = {}
         self._deleted: dict[str, list[ResourceHook]] = {}
         self._workers: dict[str, WorkHook] = {}
@@ -64,6 +65,10 @@ class Management:
     def before_write(self, key: str, check: CheckHook) -> None:
         """Have ``check`` look at each resource of a kind before it is stored."""
         self._checks[key] = check
+
+    def after_write(self, key: str, hook: ResourceHook) -> None:
+        """Call ``hook`` when a resource of a kind has been stored."""
+        self._written[key] = hook
 
     def before_delete(self, key: str, check: ResourceHook) -> None:
         """Have ``check`` look at each resource of a kind before its deletion is accepted."""
@@ -245,6 +250,9 @@ class Management:
         self, kind: Kind, call: Call, begun: tuple[Resource, Operation] | None
     ) -> None:
         """Begin what was accepted, now that it is on disk."""
+        written = self._written.get(kind.key)
+        if written is not None and begun is not None:
+            written(begun[0])
         worker = self._workers.get(kind.key)
         if worker is not None and begun is not None:
             timer = threading.Timer(_extra_seconds(call), worker, begun)

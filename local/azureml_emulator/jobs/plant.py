@@ -84,6 +84,11 @@ class JobPlant:
         self.records.logs.close()
         self._runs.close()
 
+    def status(self, run: str) -> str | None:
+        """Return the status of a job or of a child, ``None`` if there is none."""
+        found = self._runs.get(run)
+        return None if found is None else found.status
+
     def _output_uri(self, run: str, name: str) -> str | None:
         return self._history.output_uri(run, name)
 

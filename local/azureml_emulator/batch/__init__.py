@@ -1,0 +1,1 @@
+"""Batch endpoints: deployments of pipelines and models, each invocation a job."""

@@ -1,0 +1,144 @@
+"""Schedules on the management plane, and the jobs that they start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from werkzeug.wrappers import Response
+
+from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.kinds import Draft
+from azureml_emulator.management import WORKSPACE_PATH, Management
+from azureml_emulator.resources import Resource
+from azureml_emulator.routing import Call, Route, json_response
+from azureml_emulator.schedules.clock import Clock
+from azureml_emulator.schedules.trigger import check
+from azureml_emulator.site import ARM_HOST
+
+__all__ = ["InvokeBatch", "Schedules", "SubmitJob"]
+
+ACTIONS = ("CreateJob", "InvokeBatchEndpoint")
+# What the service notes down of a job; a new one from the same definition has its own.
+_OF_ONE_JOB = ("services", "status", "sourceJobId", "isArchived")
+
+
+class SubmitJob(Protocol):
+    """Accepts a job in a workspace and returns it."""
+
+    def __call__(
+        self, workspace: str, properties: Mapping[str, Any], *, name: str | None = None
+    ) -> Resource:
+        """Accept it; ``ArmError`` if it cannot be."""
+        ...
+
+
+class InvokeBatch(Protocol):
+    """Invokes a batch endpoint and returns the job."""
+
+    def __call__(
+        self,
+        endpoint: str,
+        properties: Mapping[str, Any],
+        *,
+        deployment: str | None = None,
+        name: str | None = None,
+    ) -> Resource:
+        """Invoke it; ``ArmError`` if it cannot be."""
+        ...
+
+
+class Schedules:
+    """Keeps schedules and fires them.
+
+    Parameters
+    ----------
+    management
+        Where schedules are kept.
+    submit, invoke
+        Start a job, by its definition or by a batch endpoint.
+    """
+
+    def __init__(self, management: Management, submit: SubmitJob, invoke: InvokeBatch) -> None:
+        self._management, self._submit, self._invoke = management, submit, invoke
+        self._store = management.store
+        self._clock = Clock(management.store, self._fire)
+        management.before_write("schedules", self._check)
+        management.after_write("schedules", lambda _: self._clock.changed())
+        management.after_delete("schedules", lambda _: self._clock.changed())
+
+    def routes(self) -> list[Route]:
+        """Return the table of what goes beyond create, read, update and delete."""
+        path = f"{WORKSPACE_PATH}/schedules/{{name}}/trigger"
+        return [Route("POST", ARM_HOST, path, self._trigger)]
+
+    def start(self) -> None:
+        """Begin to fire."""
+        self._clock.start()
+
+    def close(self) -> None:
+        """Fire no more."""
+        self._clock.close()
+
+    def _check(self, draft: Draft) -> None:
+        properties = draft.properties
+        trigger, action = properties.get("trigger"), properties.get("action")
+        if not isinstance(trigger, Mapping) or not isinstance(action, Mapping):
+            raise ArmError(400, "ValidationError", "The Trigger and Action fields are required.")
+        check(trigger)
+        kind = action.get("actionType")
+        if kind not in ACTIONS:
+            raise ArmError(
+                400,
+                "NotImplementedByEmulator",
+                f"The emulator knows the actions {', '.join(ACTIONS)}, not '{kind}'.",
+            )
+        needed = "jobDefinition" if kind == "CreateJob" else "endpointInvocationDefinition"
+        if not isinstance(action.get(needed), Mapping):
+            raise ArmError(400, "ValidationError", f"The {needed} of the action is missing.")
+
+    def _fire(self, schedule: Resource, moment: datetime) -> None:
+        self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}")
+
+    def _start_job(self, schedule: Resource, name: str) -> Resource:
+        """Start the job of a schedule unless it was started before."""
+        workspace = schedule.id.rpartition("/schedules/")[0]
+        found = self._store.get(f"{workspace}/jobs/{name}")
+        if found is not None:
+            return found
+        action = schedule.properties["action"]
+        mark = {"azureml.scheduleId": schedule.name}
+        if action["actionType"] == "InvokeBatchEndpoint":
+            definition = dict(action["endpointInvocationDefinition"])
+            endpoint = str(definition.pop("endpoint", "") or definition.pop("endpointName", ""))
+            if "/" not in endpoint:
+                endpoint = f"{workspace}/batchEndpoints/{endpoint}"
+            deployment = definition.pop("deploymentName", None)
+            return self._invoke(endpoint, definition, deployment=deployment, name=name)
+        properties = self._definition(workspace, action["jobDefinition"])
+        properties["properties"] = {**(properties.get("properties") or {}), **mark}
+        return self._submit(workspace, properties, name=name)
+
+    def _definition(self, workspace: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the properties of a job: as defined, or as those of the job it refers to."""
+        source = definition.get("sourceJobId")
+        base: Mapping[str, Any] = {}
+        if source:
+            job = self._store.get(f"{workspace}/jobs/{str(source).rpartition('/')[2]}")
+            if job is None:
+                raise not_found(str(source))
+            base = job.properties
+        given = {name: value for name, value in definition.items() if value not in (None, "", {})}
+        merged = {**base, **given}
+        return {name: value for name, value in merged.items() if name not in _OF_ONE_JOB}
+
+    def _trigger(self, call: Call) -> Response:
+        schedule = self._management.require(call, "schedules", call["name"])
+        given = str(call.json().get("scheduleTime") or datetime.now(UTC).isoformat())
+        try:
+            moment = datetime.fromisoformat(given)
+        except ValueError as error:
+            raise ArmError(400, "ValidationError", f"scheduleTime is '{given}'.") from error
+        job = self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}_once")
+        return json_response({"scheduleActionType": "CreateJob", "submissionId": job.name})
