@@ -223,14 +223,29 @@ class EmulatorProcess:
 
 @pytest.fixture(scope="session")
 def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., EmulatorProcess]]:
-    """Return a function that starts an emulator process on a folder of its own."""
+    """Return a function that starts an emulator process on a folder of its own.
+
+    With ``record`` the exchanges are in ``record.jsonl`` beside the folder.
+    """
     started: list[EmulatorProcess] = []
 
-    def start(*options: str) -> EmulatorProcess:
-        started.append(EmulatorProcess(tmp_path_factory.mktemp("emulator") / "state", *options))
+    def start(*options: str, record: bool = False) -> EmulatorProcess:
+        folder = tmp_path_factory.mktemp("emulator")
+        if record:
+            options = (*options, "--record", str(folder / "record.jsonl"))
+        started.append(EmulatorProcess(folder / "state", *options))
         return started[-1]
 
     yield start
     for emulator in started:
         if emulator.process.poll() is None:
             emulator.kill()
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small MLflow model with its own, pinned requirements, as a user would save one."""
+    path = tmp_path_factory.mktemp("model") / "model"
+    script = Path(__file__).with_name("small_model.py")
+    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=120)
+    return path

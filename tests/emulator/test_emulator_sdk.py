@@ -3,21 +3,15 @@
 import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.e2e
+from tests.emulator.contract import PROVIDER, Held
 
-PROVIDER = "Microsoft.MachineLearningServices"
-# What the SDK itself sends against the types of the api-version that it names.
-SDK_DEVIATIONS = {
-    # The content hash's version is a number in the SDK, and text in the types.
-    ("workspaces/codes/versions", "/properties/properties/hash_version"),
-}
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
@@ -140,35 +134,20 @@ def test_nothing_failed_and_only_unknown_hosts_were_refused(recorded):
 
 
 def test_every_body_keeps_to_the_types_of_its_api_version(recorded, arm_types):
-    deviations: set[tuple[str, str]] = set()
-    messages: list[str] = []
-    checked: Counter[str] = Counter()
-    for exchange in recorded[1]:
-        kind = resource_kind(exchange["path"])
-        if kind is None or exchange["status"] >= 300:
-            continue
-        types = arm_types(exchange["query"]["api-version"])
-        full = f"{PROVIDER}/{kind}"
-        assert types.knows(full), f"{full} in {exchange['query']['api-version']}"
-        name = exchange["path"].rpartition("/")[2]
-        for what, body in bodies(exchange):
-            checked[f"{what} {kind}"] += 1
-            for text in types.deviations(full, name, body, response=what == "response"):
-                if (kind, text.partition(":")[0]) in SDK_DEVIATIONS and what == "request":
-                    deviations.add((kind, text.partition(":")[0]))
-                else:
-                    messages.append(f"{exchange['method']} {what} {kind}{text}")
-    assert not messages, "\n".join(sorted(set(messages)))
-    # A deviation that no longer happens has to leave the list.
-    assert deviations == SDK_DEVIATIONS
-    assert {kind for kind in checked if kind.startswith("request")} == {
+    found = Held(recorded[1], arm_types)
+    assert found.unknown == set()
+    # A deviation that no longer happens has to leave the table.
+    assert found.known == {
+        ("request", "workspaces/codes/versions", "/properties/properties/hash_version")
+    }
+    assert {kind for kind in found.checked if kind.startswith("request")} == {
         f"request workspaces/{name}"
         for name in (
             *("codes/versions", "components/versions", "computes", "data", "data/versions"),
             *("datastores", "environments/versions", "models/versions", "onlineEndpoints"),
         )
     }
-    assert sum(checked.values()) > 150
+    assert sum(found.checked.values()) > 150
 
 
 def test_the_record_holds_no_secret(recorded):
@@ -176,29 +155,6 @@ def test_the_record_holds_no_secret(recorded):
     assert "a2V5" not in text
     assert "sig=" not in text
     assert 'Key":' not in text.replace('"Key"', "")
-
-
-def resource_kind(path: str) -> str | None:
-    """Return the type of the resource or list at a path; ``None`` for what has no type."""
-    segments = path.partition(f"/{PROVIDER}/")[2].split("/")
-    if segments[0].lower() != "workspaces" or segments[-1] in ("listSecrets", "listKeys"):
-        return None
-    actions = ("startPendingUpload", "regenerateKeys", "stop", "token")
-    if segments[-1] in actions:
-        return None
-    return "/".join(segments[::2])
-
-
-def bodies(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return the bodies of one exchange: what was sent, what was answered, items one by one."""
-    found: list[tuple[str, Any]] = []
-    if exchange["method"] in ("PUT", "PATCH"):
-        found.append(("request", exchange["request"]))
-    answer = exchange["response"]
-    if isinstance(answer, dict):
-        items = answer["value"] if isinstance(answer.get("value"), list) else [answer]
-        found += [("response", item) for item in items]
-    return found
 
 
 def test_the_check_of_bodies_can_fail(arm_types: Callable[[str], Any]):

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.emulator.contract import held
+
 pytestmark = pytest.mark.e2e
 
 ARM = "https://management.azure.com"
@@ -22,22 +24,13 @@ HOST = "https://bank-ep.eastus.inference.ml.azure.com"
 
 
 @pytest.fixture(scope="module")
-def mlflow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small model with its own, pinned requirements, as a user would save one."""
-    path = tmp_path_factory.mktemp("model") / "model"
-    script = Path(__file__).with_name("small_model.py")
-    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=120)
-    return path
-
-
-@pytest.fixture(scope="module")
-def served(emulators, mlflow_model: Path, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+def served(emulators, small_model: Path, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
     """Return an emulator with a deployed model, and what the SDK saw on the way."""
     folder = tmp_path_factory.mktemp("serving")
-    emulator = emulators("--record", str(folder / "record.jsonl"))
+    emulator = emulators(record=True)
     script = Path(__file__).with_name("serving_session.py")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, mlflow_model, folder],
+        [sys.executable, "-W", "ignore", script, small_model, folder],
         env=emulator.environment,
         capture_output=True,
         text=True,
@@ -131,6 +124,12 @@ def test_a_deployment_with_traffic_is_not_deleted(seen):
 def test_an_endpoint_with_tokens_is_served_and_deleted(seen):
     assert seen["token"] == ["yes", "yes"]
     assert seen["endpoints"] == ["bank-ep"]
+
+
+def test_every_body_keeps_to_the_types_of_its_api_version(served, arm_types):
+    found = held(served[0].directory.with_name("record.jsonl"), arm_types)
+    assert found.unknown == set()
+    assert found.checked["request workspaces/onlineEndpoints/deployments"] >= 6
 
 
 def test_answers_are_those_of_azures_server(score: Score):

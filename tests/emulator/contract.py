@@ -1,0 +1,95 @@
+"""Holding what passed on the wire to Microsoft's types, with the exceptions in one table."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+PROVIDER = "Microsoft.MachineLearningServices"
+# Actions have bodies of their own kinds, which are no resources.
+ACTIONS = {
+    "cancel", "getLogs", "listKeys", "listSecrets", "listStorageAccountKeys", "regenerateKeys",
+    "restart", "skus", "start", "startPendingUpload", "stop", "token", "trigger", "listNodes",
+    "privateLinkResources", "usages", "vmSizes", "quotas", "resizeCompute", "outboundRules",
+}  # fmt: skip
+
+# Who departs from the types, where, and why that is right: (what, kind, place) → reason.
+DEVIATIONS = {
+    ("request", "workspaces/codes/versions", "/properties/properties/hash_version"): (
+        "the SDK sends the version of its content hash as a number; the types have text"
+    ),
+    ("request", "workspaces/onlineEndpoints", "/properties/authMode"): (
+        "the SDK sends amlToken and aadToken; the types have AMLToken and AADToken"
+    ),
+    ("request", "workspaces/batchEndpoints", "/properties/authMode"): (
+        "the SDK sends aadToken; the types have AADToken"
+    ),
+    (
+        "request",
+        "workspaces/batchEndpoints/deployments",
+        "/properties/deploymentConfiguration/settings/continue_on_step_failure",
+    ): "the SDK sends a boolean; the types have text",
+    ("request", "workspaces/schedules", "/properties/trigger/frequency"): (
+        "the SDK sends week; the types have Week"
+    ),
+    ("request", "workspaces/schedules", "/properties/trigger/schedule/weekDays/0"): (
+        "the SDK sends monday; the types have Monday"
+    ),
+    ("request", "workspaces/schedules", "/properties/trigger/schedule/weekDays/1"): (
+        "the SDK sends friday; the types have Friday"
+    ),
+}
+
+
+def resource_kind(path: str) -> str | None:
+    """Return the type of the resource or list at a path; ``None`` for what has no type."""
+    segments = path.partition(f"/{PROVIDER}/")[2].split("/")
+    if segments[0].lower() != "workspaces" or segments[-1] in ACTIONS:
+        return None
+    return "/".join(segments[::2])
+
+
+def bodies(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the bodies of one exchange: what was sent, what was answered, items one by one."""
+    found: list[tuple[str, Any]] = []
+    # A PATCH is a part of a body.
+    if exchange["method"] == "PUT":
+        found.append(("request", exchange["request"]))
+    answer = exchange["response"]
+    if isinstance(answer, dict):
+        items = answer["value"] if isinstance(answer.get("value"), list) else [answer]
+        found += [("response", item) for item in items]
+    return found
+
+
+class Held:
+    """What a record came to: how many bodies of each kind, and what departs from the types."""
+
+    def __init__(self, exchanges: Iterable[dict[str, Any]], arm_types: Callable[[str], Any]):
+        self.checked: Counter[str] = Counter()
+        self.known: set[tuple[str, str, str]] = set()
+        self.unknown: set[str] = set()
+        for exchange in exchanges:
+            kind = resource_kind(exchange["path"])
+            if kind is not None and exchange["status"] < 300:
+                self._hold(kind, exchange, arm_types(exchange["query"]["api-version"]))
+
+    def _hold(self, kind: str, exchange: dict[str, Any], types: Any) -> None:
+        full, name = f"{PROVIDER}/{kind}", exchange["path"].rpartition("/")[2]
+        assert types.knows(full), f"{full} in {exchange['query']['api-version']}"
+        for what, body in bodies(exchange):
+            if body is None or (what == "response" and body.get("properties", 0) is None):
+                continue  # a child of a job, for which the service answers without properties
+            self.checked[f"{what} {kind}"] += 1
+            for text in types.deviations(full, name, body, response=what == "response"):
+                place = (what, kind, text.partition(": ")[0])
+                if place in DEVIATIONS:
+                    self.known.add(place)
+                else:
+                    self.unknown.add(f"{exchange['method']} {what} {kind}{text}")
+
+
+def held(record: Path, arm_types: Callable[[str], Any]) -> Held:
+    """Return what the exchanges of an emulator's record came to."""
+    return Held((json.loads(line) for line in record.read_text().splitlines()), arm_types)
