@@ -40,6 +40,7 @@ class Actions:
         table = [
             ("POST", f"{WORKSPACE_PATH}/codes/{{name}}/versions/{{version}}/startPendingUpload",
              self._start_upload),
+            ("POST", f"{compute}/listNodes", self._nodes),
             ("POST", f"{compute}/{{action}}", self._power),
             ("POST", f"{endpoint}/listKeys", self._list_keys),
             ("POST", f"{endpoint}/regenerateKeys", self._regenerate_keys),
@@ -95,6 +96,11 @@ class Actions:
             changed = {**properties, "properties": details}
             stored, _ = store.put(compute.id, {**compute.body, "properties": changed})
             return self._management.accepted(call, stored, "none", 202)
+
+    def _nodes(self, call: Call) -> Response:
+        """List the nodes of a cluster: none, because jobs run on this machine."""
+        self._management.require(call, "computes", call["name"])
+        return json_response({"nodes": []})
 
     # Online endpoints
 

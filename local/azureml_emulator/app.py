@@ -31,6 +31,7 @@ from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.site import ARM_HOST, Site
 from azureml_emulator.storage import Storage
+from azureml_emulator.subscription import Subscription
 from azureml_emulator.venvs import VenvCache
 from azureml_emulator.workspace import Workspaces
 
@@ -42,8 +43,19 @@ __all__ = ["Emulator"]
 LOCAL_HOST = "127.0.0.1"
 IMDS_HOST = "169.254.169.254"
 # No body of these is recorded, in whole or in part.
-SECRET_ROUTES = ("listSecrets", "listKeys", "listStorageAccountKeys", "regenerateKeys", "token")
-SECRET_NAMES = {"secrets", "keys", "sasUri"}
+SECRET_ROUTES = (
+    "listsecrets",
+    "listSecrets",
+    "listKeys",
+    "listStorageAccountKeys",
+    "regenerateKeys",
+    "token",
+)
+SECRET_NAMES = {
+    "secrets", "keys", "sasUri",
+    # of connections
+    "clientSecret", "key", "password", "pat", "refreshToken", "sas", "secretAccessKey",
+}  # fmt: skip
 PUBLIC_PATHS = {"/metadata/endpoints"}
 
 _log = logging.getLogger("azureml_emulator")
@@ -101,6 +113,7 @@ class Emulator:
                 *Login(self.site).routes(),
                 *Storage(self.site, self._blobs).routes(),
                 *workspaces.routes(),
+                *Subscription(management, workspaces).routes(),
                 *actions.routes(),
                 *self._plant.routes(),
                 *self._deployments.routes(),

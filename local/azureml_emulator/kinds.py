@@ -71,6 +71,8 @@ class Kind:
         Whether it is made and deleted by operations that a client has to poll.
     works
         Whether making it is real work, whose end nobody knows beforehand.
+    created_status
+        The status of the answer when it is new.
     located
         Whether it has ``location`` of its own.
     provisioned
@@ -93,6 +95,7 @@ class Kind:
     shared: tuple[str, ...] = ()
     long_running: bool = False
     works: bool = False
+    created_status: int = 201
     located: bool = False
     provisioned: bool = True
     bagged: bool = True
@@ -433,6 +436,13 @@ KINDS: tuple[Kind, ...] = (
         located=True,
         bagged=False,
         fill=_batch_deployment,
+    ),
+    Kind(
+        "connections",
+        provisioned=False,
+        bagged=False,
+        created_status=200,
+        required=("category", "authType"),
     ),
     Kind("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
 )

@@ -18,7 +18,7 @@ from azureml_emulator.resources import Effect, Operation, Resource, ResourceStor
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 
-__all__ = ["POLL_MILLISECONDS", "WORKSPACE_PATH", "Management"]
+__all__ = ["GROUP_PATH", "POLL_MILLISECONDS", "WORKSPACE_PATH", "Management"]
 
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 WORKSPACES_PATH = f"{GROUP_PATH}/providers/{PROVIDER}/workspaces"
@@ -182,8 +182,8 @@ class Management:
         self.require_workspace(call)
         resource = self.store.get(call.path)
         if resource is None and call.parameters.get("version") == DEFAULT_VERSION:
-            newest = self.store.list(call.path.rpartition("/")[0])[-1:]
-            resource = newest[0] if newest else None
+            versions = self.store.list(call.path.rpartition("/")[0])
+            resource = next((item for item in reversed(versions) if not item.archived), None)
         if resource is None:
             raise not_found(call.path)
         return self.answer(resource)
@@ -285,7 +285,7 @@ class Management:
         if kind.versioned:
             self._number_versions(resource_id if is_container else _asset_of(resource_id), kind)
             stored = self.store.get(resource_id) or stored
-        status = 201 if new else 200
+        status = kind.created_status if new else 200
         if not long_running:
             return self.answer(stored, status), None
         operation = self._begin(call, stored, "work" if kind.works else "succeed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from werkzeug.wrappers import Response
 from azureml_emulator import sas
 from azureml_emulator.blobs import BlobStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.kinds import Draft
+from azureml_emulator.kinds import WORKSPACE, Draft
 from azureml_emulator.management import WORKSPACE_PATH, Management
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER, Site
@@ -38,6 +39,7 @@ class Workspaces:
         self._site, self._management, self._blobs = site, management, blobs
         management.before_write("workspaces", self._furnish)
         management.before_write("datastores", self._keep_secrets)
+        management.before_write("connections", self._keep_credentials)
 
     def routes(self) -> list[Route]:
         """Return the table of what goes beyond create, read, update and delete."""
@@ -49,40 +51,65 @@ class Workspaces:
                 self._list_secrets,
             ),
             Route("POST", ARM_HOST, f"{WORKSPACE_PATH}/listStorageAccountKeys", self._storage_keys),
+            Route("POST", ARM_HOST, f"{WORKSPACE_PATH}/listKeys", self._storage_keys),
+            Route("POST", ARM_HOST, f"{WORKSPACE_PATH}/resyncKeys", self._resync_keys),
+            Route(
+                "POST",
+                ARM_HOST,
+                f"{WORKSPACE_PATH}/connections/{{name}}/listsecrets",
+                self._connection_with_secrets,
+            ),
             Route("GET", self._site.api_host, "/discovery", self._discovery),
         ]
 
     def make_default(self) -> None:
         """Make the workspace of the site unless it is there."""
+        if self._management.store.get(self._site.workspace_id) is None:
+            self.make(self._site.resource_group, self._site.workspace)
+
+    def make(
+        self,
+        group: str,
+        name: str,
+        *,
+        kind: str = "Default",
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make a workspace, or change the one of that name.
+
+        Raises
+        ------
+        ArmError
+            It cannot have that name.
+        """
         site, store = self._site, self._management.store
+        if not WORKSPACE.names.fullmatch(name):
+            raise ArmError(400, "ValidationError", f"'{name}' is not a name for a workspace.")
+        resource_id = WORKSPACE_PATH.format(
+            subscription=site.subscription_id, group=group, workspace=name
+        )
         with store.transaction():
-            if store.get(site.workspace_id) is not None:
-                return
-            draft = Draft(site.workspace_id, site.workspace, {"properties": {}}, None, site)
+            old = store.get(resource_id)
+            draft = Draft(resource_id, name, {"properties": dict(properties or {})}, old, site)
             self._furnish(draft)
-            properties = self._workspace_properties(draft)
+            filled = {**WORKSPACE.checked(draft), "provisioningState": "Succeeded"}
             store.put(
-                site.workspace_id,
+                resource_id,
                 {
                     "type": TYPE,
                     "location": site.location,
-                    "kind": "Default",
+                    "kind": kind,
                     "sku": {"name": "Basic", "tier": "Basic"},
-                    "tags": {},
+                    "tags": dict(tags or {}),
                     "identity": {
                         "type": "SystemAssigned",
                         "principalId": site.client_id,
                         "tenantId": site.tenant_id,
                     },
-                    "properties": properties,
+                    "properties": filled,
                 },
             )
-
-    @staticmethod
-    def _workspace_properties(draft: Draft) -> dict[str, Any]:
-        from azureml_emulator.kinds import WORKSPACE
-
-        return {**WORKSPACE.checked(draft), "provisioningState": "Succeeded"}
 
     def _furnish(self, draft: Draft) -> None:
         """Give a new workspace its default datastores and their containers."""
@@ -141,6 +168,25 @@ class Workspaces:
     def _storage_keys(self, call: Call) -> Response:
         self._management.require_workspace(call)
         return json_response({"userStorageKey": self._site.storage_key})
+
+    def _resync_keys(self, call: Call) -> Response:
+        return self._management.accepted(
+            call, self._management.require_workspace(call), "none", 202
+        )
+
+    def _keep_credentials(self, draft: Draft) -> None:
+        """Take the credentials out of a connection; only ``listsecrets`` shows them."""
+        properties = draft.body.get("properties") or {}
+        credentials = properties.pop("credentials", None)
+        if credentials:
+            self._management.store.set_secret(draft.id, credentials)
+
+    def _connection_with_secrets(self, call: Call) -> Response:
+        connection = self._management.require(call, "connections", call["name"])
+        shown = self._management.rendered(connection)
+        credentials = self._management.store.secret(connection.id)
+        shown["properties"] = {**shown["properties"], "credentials": credentials}
+        return json_response(shown)
 
     def _discovery(self, call: Call) -> Response:
         base = f"https://{self._site.api_host}"

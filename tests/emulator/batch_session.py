@@ -103,6 +103,19 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "mode": endpoint.auth_mode,
     }
 
+    # Schedules; this one fires while other things are done
+    def pipeline_job() -> Any:
+        made = doubling(n=4)
+        made.settings.default_compute = "cpu-cluster"
+        return made
+
+    def schedule(name: str, trigger: Any, job: Any = None) -> Any:
+        return client.schedules.begin_create_or_update(
+            JobSchedule(name=name, trigger=trigger, create_job=job or pipeline_job())
+        ).result()
+
+    often = schedule("often", CronTrigger(expression="* * * * *", time_zone=TimeZone.UTC))
+
     # A model, without a scoring script
     registered = client.models.create_or_update(
         Model(name="bank", type="mlflow_model", path=str(model))
@@ -144,18 +157,6 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "deployments": [item.name for item in client.batch_deployments.list("bank-batch")],
     }
 
-    # Schedules
-    def pipeline_job() -> Any:
-        made = doubling(n=4)
-        made.settings.default_compute = "cpu-cluster"
-        return made
-
-    def schedule(name: str, trigger: Any, job: Any = None) -> Any:
-        return client.schedules.begin_create_or_update(
-            JobSchedule(name=name, trigger=trigger, create_job=job or pipeline_job())
-        ).result()
-
-    often = schedule("often", CronTrigger(expression="* * * * *", time_zone=TimeZone.UTC))
     weekly = schedule(
         "weekly",
         RecurrenceTrigger(

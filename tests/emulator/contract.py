@@ -9,9 +9,9 @@ from typing import Any
 PROVIDER = "Microsoft.MachineLearningServices"
 # Actions have bodies of their own kinds, which are no resources.
 ACTIONS = {
-    "cancel", "getLogs", "listKeys", "listSecrets", "listStorageAccountKeys", "regenerateKeys",
-    "restart", "skus", "start", "startPendingUpload", "stop", "token", "trigger", "listNodes",
-    "privateLinkResources", "usages", "vmSizes", "quotas", "resizeCompute", "outboundRules",
+    "cancel", "getLogs", "listKeys", "listNodes", "listSecrets", "listStorageAccountKeys",
+    "listsecrets", "outboundRules", "regenerateKeys", "restart", "resyncKeys", "skus", "start",
+    "startPendingUpload", "stop", "token", "trigger", "usages", "vmSizes",
 }  # fmt: skip
 
 # Who departs from the types, where, and why that is right: (what, kind, place) → reason.
@@ -30,6 +30,13 @@ DEVIATIONS = {
         "workspaces/batchEndpoints/deployments",
         "/properties/deploymentConfiguration/settings/continue_on_step_failure",
     ): "the SDK sends a boolean; the types have text",
+    # The two ends of one thing: what is sent is answered.
+    **{
+        (what, "workspaces/schedules", "/properties/trigger/expression"): (
+            "the types want a letter, a digit or an underscore, which '* * * * *' has not"
+        )
+        for what in ("request", "response")
+    },
     ("request", "workspaces/schedules", "/properties/trigger/frequency"): (
         "the SDK sends week; the types have Week"
     ),

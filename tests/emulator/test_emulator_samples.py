@@ -1,0 +1,95 @@
+"""Some forty calls of public samples, with the unmodified SDK, against a real emulator."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulator.contract import held
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def session(emulators, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+    emulator = emulators(record=True)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", Path(__file__).with_name("samples_session.py")),
+            tmp_path_factory.mktemp("samples"),
+        ],
+        env=emulator.environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return emulator, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_what_samples_do_works_or_is_refused_by_name(session):
+    seen = session[1]
+    refused = {
+        name: value["refused"]
+        for name, value in seen.items()
+        if isinstance(value, dict) and "refused" in value
+    }
+    assert set(refused) == {"data import", "a registry"}, refused
+    assert refused["data import"].startswith("(NotImplementedByEmulator)")
+    assert "The emulator has no registries" in refused["a registry"]
+    assert seen == {
+        "config": "emulator",
+        "workspace made": "Two",
+        "workspaces": ["emulator", "second"],
+        "workspace changed": "mine",
+        "keys": True,
+        "keys synchronised": None,
+        "workspace deleted": None,
+        "tracking": "azureml://",
+        "sizes": True,
+        "usage": True,
+        "cluster": 5,
+        "nodes": [],
+        "instance": "Running",
+        "clusters": ["cpu-cluster"],
+        "datastore by_sas": "by_sas",
+        "datastore lake": "lake",
+        "datastore files": "files",
+        "datastore by_identity": "by_identity",
+        "datastores": 6,
+        "data by address": "https://azuremlexamples.blob.core.windows.net/datasets/credit.csv",
+        "data import": seen["data import"],
+        "environment image": "1",
+        "environment context": "1",
+        "environment with-conda": "1",
+        "environments": ["context", "image", "with-conda"],
+        "model": [{"k": "v"}, [], "x"],
+        "component": ["1", "train_data"],
+        "connection": ["https://example.org", ["feed"], None, []],
+        "registries": [],
+        "a registry": seen["a registry"],
+        "rules": [],
+        "serverless": [],
+        "marketplace": [],
+        "schedules": [],
+        "batch endpoints": [],
+        "endpoint": ["aad_token", True],
+    }
+
+
+def test_no_route_was_missing_and_no_secret_recorded(session):
+    emulator = session[0]
+    log = emulator.log.read_text()
+    assert "no route:" not in log
+    assert "Traceback" not in log
+    assert "the-secret" not in emulator.directory.with_name("record.jsonl").read_text()
+
+
+def test_bodies_of_samples_keep_to_the_types(session, arm_types):
+    found = held(session[0].directory.with_name("record.jsonl"), arm_types)
+    assert found.unknown == set()
+    assert found.checked["request workspaces/connections"] == 1
