@@ -272,6 +272,10 @@ class Management:
         draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.site)
         if is_container:
             properties = {"isArchived": False, **draft.properties}
+            missing = [name for name in kind.shared if not properties.get(name)]
+            if missing:
+                field = missing[0][0].upper() + missing[0][1:]
+                raise ArmError(400, "ValidationError", f"The {field} field is required.")
         else:
             check = self._checks.get(kind.key)
             if check is not None:

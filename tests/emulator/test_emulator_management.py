@@ -107,6 +107,9 @@ def test_a_version_may_change_its_tags_but_not_its_content(ask: Ask):
     [
         ("/data/d/versions/1", {"properties": {"dataType": "uri_file"}}, 400, "ValidationError"),
         ("/data/d.d/versions/1", data(), 400, "ValidationError"),
+        ("/data/d", {"properties": {"description": "no type"}}, 400, "ValidationError"),
+        ("/batchEndpoints/b-1", {"properties": {"authMode": "Magic"}}, 400, "ValidationError"),
+        ("/schedules/s", {"properties": {"trigger": {}}}, 400, "ValidationError"),
         ("/data/d/versions/_1", data(), 400, "ValidationError"),
         ("/data/d/versions/1", {"properties": []}, 400, "InvalidRequestContent"),
         ("/data/d/versions/1", [], 400, "InvalidRequestContent"),

@@ -234,6 +234,25 @@ def test_more_requests_at_once_than_a_deployment_takes_are_refused(score: Score)
     assert found[200] >= 1
 
 
+def test_a_build_fails_by_rule_and_the_next_one_does_not(served, http: requests.Session):
+    emulator = served[0]
+    endpoint = f"{ARM}{emulator.workspace}/onlineEndpoints/bank-ep"
+    rule = {"rule": "PUT */deployments/doomed image-build-failure once"}
+    assert requests.post(f"{emulator.variables['HTTPS_PROXY']}/faults", json=rule, timeout=10).ok
+    body = http.get(f"{endpoint}/deployments/green", params=VERSION, timeout=10).json()
+    asked = {name: body[name] for name in ("location", "sku", "properties")}
+    address = f"{endpoint}/deployments/doomed"
+    put = http.put(address, json=asked, params=VERSION, timeout=10)
+    operation = put.headers["Azure-AsyncOperation"]
+    wait_until(lambda: http.get(operation, timeout=10).json()["status"] == "Failed")
+    assert http.get(operation, timeout=10).json()["error"]["code"] == "ImageBuildFailure"
+    failed = http.get(address, params=VERSION, timeout=10).json()
+    assert failed["properties"]["provisioningState"] == "Failed"
+    wait_for_operation(http, http.put(address, json=asked, params=VERSION, timeout=10))
+    again = http.get(address, params=VERSION, timeout=10).json()
+    assert again["properties"]["provisioningState"] == "Succeeded"
+
+
 def test_servers_die_with_the_emulator_and_come_back_with_it(served, score: Score):
     emulator = served[0]
     before = servers_of(emulator)
