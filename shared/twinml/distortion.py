@@ -5,24 +5,32 @@ changes at least one row::
 
     numeric   below and above the training range by 1 and 10 widths, zero, negated, huge;
               the largest integer for long; infinities and null for double
-    string    unseen category, empty, very long, other case, whitespace around, null
-    row       two columns of one type swapped; null in every column that takes it
+    string    unseen category, empty, very long, other case, whitespace around, null;
+              of months and weekdays the next one, and the one half a year (or week) on
+    row       two columns of one type swapped; null in every column that takes it; two values
+              that training rows never hold together (``twinml.combination``)
 
 A boolean has no value that training did not know, so none is sent.
 """
 
 from __future__ import annotations
 
+import calendar
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twinml.combination import impossible
 from twinml.contract import Column, Contract
 from twinml.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PROBES", "WHOLE_ROW", "Attempt", "Row", "choose", "plan", "short"]
 
@@ -47,10 +55,21 @@ PROBES = (
     "very long",
     "other case",
     "whitespace",
+    "next in calendar",
+    "half a turn on",
     "swapped",
+    "impossible pair",
 )
 # Probes that change the value that is there, so that there must be one.
-OF_THE_VALUE = frozenset({"negated", "other case", "whitespace"})
+OF_THE_VALUE = frozenset(
+    {"negated", "other case", "whitespace", "next in calendar", "half a turn on"}
+)
+CALENDARS = (
+    tuple(name.lower() for name in calendar.month_abbr[1:]),
+    tuple(name.lower() for name in calendar.month_name[1:]),
+    tuple(name.lower() for name in calendar.day_abbr),
+    tuple(name.lower() for name in calendar.day_name),
+)
 WHOLE_ROW = "(whole row)"
 FAR = 10  # widths of the training range
 HUGE = 10**15
@@ -92,8 +111,13 @@ def native(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def plan(contract: Contract, base: Sequence[Row]) -> Iterator[Attempt]:
-    """Yield every attempt that changes at least one of the ``base`` rows."""
+def plan(
+    contract: Contract, base: Sequence[Row], reference: pd.DataFrame | None = None
+) -> Iterator[Attempt]:
+    """Yield every attempt that changes at least one of the ``base`` rows.
+
+    ``reference`` holds training rows; without them no impossible pairs are known.
+    """
     for column in contract.columns:
         for probe, sent, change in changes(column):
             replace = one_value(column.name, change, keeps_null=probe in OF_THE_VALUE)
@@ -109,12 +133,24 @@ def plan(contract: Contract, base: Sequence[Row]) -> Iterator[Attempt]:
                 swapped(one.name, other.name),
                 [one, other],
             )
+    if reference is not None:
+        for pair in impossible(contract, reference):
+            new = {pair.first: pair.first_value, pair.second: pair.second_value}
+            sent = f"{pair.first_value}, {pair.second}={pair.second_value}"
+            for attempt in make(pair.first, "impossible pair", sent, base, constantly(new), []):
+                # Each value is known; that they come together is what training never saw.
+                yield dataclasses.replace(attempt, outside=len(attempt.rows))
     nullable = [column for column in contract.columns if column.type in ("double", "string")]
     nothing = {column.name: None for column in nullable}
     if nothing:
         yield from make(
             WHOLE_ROW, "null", f"{len(nothing)} nulls", base, lambda _: nothing, nullable
         )
+
+
+def constantly(new: Row) -> Callable[[Row], Row]:
+    """Return what puts the same values into every row."""
+    return lambda _: new
 
 
 def swapped(one: str, other: str) -> Callable[[Row], Row | None]:
@@ -149,8 +185,31 @@ def changes(column: Column) -> Iterator[tuple[str, str, Change]]:
         yield constant("very long", LONG_TEXT, f"{len(LONG_TEXT):,} characters")
         yield "other case", "the value in other case", lambda value: value.swapcase()
         yield "whitespace", "the value between spaces", lambda value: f" {value} "
+        for names in CALENDARS:
+            if column.categories and {one.lower() for one in column.categories} <= set(names):
+                yield "next in calendar", "the next one", turned(names, 1)
+                yield "half a turn on", "the one half a turn on", turned(names, len(names) // 2)
+                break
     if column.type in ("double", "string"):
         yield constant("null", None, "null")
+
+
+def turned(names: Sequence[str], steps: int) -> Change:
+    """Return what moves a month or weekday on, spelt as the value is; others stay.
+
+    Examples
+    --------
+    >>> turned(("jan", "feb", "mar"), 1)("Mar")
+    'Jan'
+    """
+
+    def change(value: Any) -> Any:
+        if str(value).lower() not in names:
+            return value
+        new = names[(names.index(value.lower()) + steps) % len(names)]
+        return new.upper() if value.isupper() else new.title() if value[0].isupper() else new
+
+    return change
 
 
 def numeric_changes(column: Column) -> Iterator[tuple[str, str, Change]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PROBES", "ProbeResult", "Shift", "run"]
 
 Score = Callable[[list[dict[str, Any]]], list[list[float]]]
+Oddness = Callable[[Sequence[Row]], NDArray[np.float64]]
 Floats = NDArray[np.float64]
 
 BATCH_ROWS = 1000
@@ -67,6 +68,11 @@ class Shift:
         Rows whose probabilities are not finite, not in [0, 1] or do not sum to 1 within 1e-6.
     message
         What a refusal or failure said.
+    ood
+        Mean out-of-distribution score of the rows sent, see ``twinml.ood``; NaN where the model
+        has none.
+    example
+        One of the rows sent.
     """
 
     feature: str
@@ -80,6 +86,8 @@ class Shift:
     flips: int = 0
     broken: int = 0
     message: str = ""
+    ood: float = math.nan
+    example: Row = field(default_factory=dict, repr=False)
 
     @property
     def severity(self) -> tuple[bool, bool, float, float]:
@@ -138,7 +146,7 @@ class ProbeResult:
         """Return the shifts as a table, one row each."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(shift) for shift in self.shifts])
+        return pd.DataFrame([asdict(shift) for shift in self.shifts]).drop(columns="example")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-able values; a change that there is not is ``None``."""
@@ -148,6 +156,7 @@ class ProbeResult:
             {
                 key: None if isinstance(value, float) and math.isnan(value) else value
                 for key, value in asdict(shift).items()
+                if key != "example"
             }
             for shift in self.shifts
         ]
@@ -164,15 +173,17 @@ class ProbeResult:
             f"probabilities broken on {counts['broken']:,}",
             "",
             f"{'feature':<20} {'probe':<16} {'sent':<24} {'mean |Δp|':>9} {'max |Δp|':>9} "
-            f"{'flips':>9}",
+            f"{'flips':>9} {'OOD':>6}",
         ]
         for shift in self.worst(n):
             start = f"{short(shift.feature, 20):<20} {shift.probe:<16} {short(shift.sent, 24):<24}"
             if shift.outcome == "answered":
                 flips = f"{shift.flips}/{shift.rows}"
+                odd = "" if math.isnan(shift.ood) else f"{shift.ood:>6.3f}"
                 broken = f"  {shift.broken} broken" if shift.broken else ""
                 lines.append(
-                    f"{start} {shift.mean_change:>9.4f} {shift.max_change:>9.4f} {flips:>9}{broken}"
+                    f"{start} {shift.mean_change:>9.4f} {shift.max_change:>9.4f} {flips:>9} "
+                    f"{odd}{broken}"
                 )
             else:
                 lines.append(f"{start} {shift.outcome}: {short(shift.message, 90)}")
@@ -254,6 +265,8 @@ def run(
     n_base: int = 20,
     seed: int = 0,
     threshold: float = 0.5,
+    reference: pd.DataFrame | None = None,
+    oddness: Oddness | None = None,
 ) -> ProbeResult:
     """Probe a model.
 
@@ -272,6 +285,10 @@ def run(
         Of their choice.
     threshold
         Of the decision between two classes.
+    reference
+        Training rows; with them pairs of values are tried that never came together.
+    oddness
+        Gives the out-of-distribution score of rows, shape (len(rows),).
 
     Raises
     ------
@@ -288,11 +305,20 @@ def run(
         raise UsageError(f"threshold is {threshold}, expected a number between 0 and 1")
     base = choose(contract, rows, n_base, seed)
     session = Session(contract, score_proba, base, threshold)
-    attempts = list(plan(contract, base))
+    attempts = list(plan(contract, base, reference))
     # Attempts of one kind stand together: a refusal then splits few requests.
     attempts.sort(key=lambda attempt: PROBES.index(attempt.probe))
     for batch in batches(attempts):
         session.send(batch)
+    if oddness is not None:
+        by_kind = {(one.feature, one.probe, one.sent): one for one in attempts}
+        session.shifts = [
+            replace(
+                shift,
+                ood=float(np.mean(oddness(by_kind[shift.feature, shift.probe, shift.sent].rows))),
+            )
+            for shift in session.shifts
+        ]
     places = {name: place for place, name in enumerate((*contract.column_names, WHOLE_ROW))}
     session.shifts.sort(key=lambda shift: (places[shift.feature], PROBES.index(shift.probe)))
     return ProbeResult(
@@ -421,7 +447,13 @@ class Session:
 def attempt_shift(attempt: Attempt, **outcome: Any) -> Shift:
     """Return the shift of an attempt."""
     return Shift(
-        attempt.feature, attempt.probe, attempt.sent, len(attempt.rows), attempt.outside, **outcome
+        attempt.feature,
+        attempt.probe,
+        attempt.sent,
+        len(attempt.rows),
+        attempt.outside,
+        **outcome,
+        example=attempt.rows[0],
     )
 
 

@@ -1,0 +1,124 @@
+"""The training rows that are most like a row, by Gower's distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.contract import Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Neighbour", "nearest"]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training row.
+
+    Attributes
+    ----------
+    position
+        In the reference.
+    distance
+        0 (equal in all features) to 1: the mean over the features of 0 or 1 for categories, and
+        of the difference by the training range, at most 1, for numbers. Null differs from all
+        but null.
+    row
+        Its features, and its label where that is kept.
+    differs
+        Features in which it differs.
+    """
+
+    position: int
+    distance: float
+    row: Mapping[str, Any]
+    differs: tuple[str, ...]
+
+
+def nearest(
+    contract: Contract, reference: pd.DataFrame, rows: Sequence[Mapping[str, Any]], k: int = 1
+) -> list[list[Neighbour]]:
+    """Return the ``k`` nearest reference rows of each row, nearest first (Gower 1971).
+
+    Parameters
+    ----------
+    contract
+        Gives the features and the training ranges.
+    reference
+        Training rows, m of them.
+    rows
+        To find neighbours of.
+    k
+        How many of each.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"age": [20, 40, 60], "job": ["a", "b", "a"]})
+    >>> contract = Contract.from_frame(rows, pd.Series(["no", "yes", "no"]), name="people")
+    >>> found = nearest(contract, rows, [{"age": 44, "job": "b"}])[0][0]
+    >>> found.position, found.distance, found.differs
+    (1, 0.05, ('age',))
+    """
+    known = [column for column in contract.columns if column.name in reference]
+    parts = np.empty((len(known), len(rows), len(reference)))
+    for place, column in enumerate(known):
+        given = reference[column.name]
+        parts[place] = (
+            _by_range(given, rows, column.name, column.minimum, column.maximum)
+            if column.type in ("long", "double")
+            else _by_value(given, rows, column.name)
+        )
+    distances = parts.mean(axis=0)
+    plain: Any = reference.astype(object)
+    records = plain.where(reference.notna(), None).to_dict("records")
+    found = []
+    for number in range(len(rows)):
+        order = np.argsort(distances[number], kind="stable")[:k]
+        found.append(
+            [
+                Neighbour(
+                    int(position),
+                    float(distances[number, position]),
+                    {str(name): value for name, value in records[position].items()},
+                    tuple(
+                        column.name
+                        for place, column in enumerate(known)
+                        if parts[place, number, position] > 0
+                    ),
+                )
+                for position in order
+            ]
+        )
+    return found
+
+
+def _by_range(
+    given: pd.Series[Any],
+    rows: Sequence[Mapping[str, Any]],
+    name: str,
+    low: float | None,
+    high: float | None,
+) -> NDArray[np.float64]:
+    ours = np.array(
+        [np.nan if row[name] is None else float(row[name]) for row in rows], dtype=np.float64
+    )[:, None]
+    theirs = np.asarray(given, dtype=np.float64)[None, :]
+    width = (high - low) if low is not None and high is not None and high > low else 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.minimum(np.abs(ours - theirs) / width, 1.0)
+    neither = np.isnan(ours) & np.isnan(theirs)
+    return np.where(neither, 0.0, np.where(np.isnan(apart), 1.0, apart))
+
+
+def _by_value(
+    given: pd.Series[Any], rows: Sequence[Mapping[str, Any]], name: str
+) -> NDArray[np.float64]:
+    theirs = [None if value is None or value != value else value for value in given.tolist()]
+    return np.array([[float(row[name] != value) for value in theirs] for row in rows])

@@ -1,0 +1,76 @@
+"""From ``twinml collect`` on a running endpoint to labels, drift and a score of odd rows."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner, Result
+
+from tests.conftest import make_table
+from twinml.cli import main
+from twinml_local import endpoints
+from twinml_local.processes import running
+from twinml_local.server.control import PID_FILE
+
+pytestmark = pytest.mark.e2e
+
+NAME = "shop"
+
+
+@pytest.fixture
+def home(own_home: Path) -> Iterator[Path]:
+    yield own_home
+    endpoints.stop()
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, [*map(str, words), "--json"])
+
+
+def ask(row: dict[str, object], request_id: str) -> requests.Response:
+    info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
+    with requests.Session() as session:
+        session.trust_env = False
+        reply = session.post(
+            info.scoring_uri,
+            json={"Inputs": {"data": [row]}, "GlobalParameters": {"method": "predict_proba"}},
+            headers={"Authorization": f"Bearer {key}", "x-request-id": request_id},
+            timeout=60,
+        )
+    reply.raise_for_status()
+    return reply
+
+
+def test_traffic_is_kept_labelled_and_compared(home: Path, described_model: Path, tmp_path: Path):
+    endpoints.deploy(
+        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+    )
+    table = make_table(60, seed=10).dropna()
+    rows = table.drop(columns="y").to_dict("records")
+    ask(rows[0], "before")
+    assert run("collect", "--rate", "1").exit_code == 0
+    for number, row in enumerate(rows):
+        assert "x-twinml-ood-score" not in ask(row, f"r{number}").headers
+    deadline = time.monotonic() + 30
+    while (kept := json.loads(run("collect").stdout)["rows"]) < len(rows):
+        assert time.monotonic() < deadline, kept
+        time.sleep(0.2)
+    assert kept == len(rows)  # what came before was not asked for
+
+    outcomes = tmp_path / "outcomes.csv"
+    labels = [f"r{number},{label}" for number, label in enumerate(table["y"])]
+    outcomes.write_text("\n".join(["request_id,label", *labels]) + "\n", encoding="utf-8")
+    done = json.loads(run("feedback", "--labels", outcomes).stdout)
+    assert (done["new"], done["unmatched"]) == (len(rows), 0)
+    report = json.loads(run("drift", "--model", described_model).stdout)
+    assert report["n_current"] == len(rows)
+    assert {"age", "(prediction)"} <= {one["feature"] for one in report["features"]}
+
+    # Following a setting of the server's own needs no restart.
+    process = running(endpoints._folder(NAME) / PID_FILE)
+    assert run("collect", "--ood-scores").exit_code == 0
+    assert ask(rows[0] | {"age": 999}, "odd").headers["x-twinml-ood-score"] == "1.0000"
+    assert running(endpoints._folder(NAME) / PID_FILE) == process
