@@ -90,7 +90,8 @@ def deploy(
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for
         ``AML_CORS_ORIGINS`` where the environment has it. Workers, threads, drain time and
-        what is collected are the process's: changing those restarts it.
+        what is collected are the process's: changing those restarts it, and so does another
+        version of twinml than the server runs.
 
     Raises
     ------
@@ -138,7 +139,8 @@ def _stage(
     """Have the server load ``staged`` beside what it serves, started if need be."""
     state = replace(known, settings=settings, staged=staged)
     alive = running(folder / control.PID_FILE) is not None and control.answer(known) is not None
-    if alive and known.settings.of_process == settings.of_process:
+    same_process = known.settings.of_process == settings.of_process
+    if alive and same_process and control.runs_installed_code(folder):
         found = control.change(folder, state)
     else:
         control.end(folder)

@@ -28,7 +28,7 @@ from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.platform import LocalPlatform
 from twinml_local.processes import process_identity, running
-from twinml_local.server import ServerSettings
+from twinml_local.server import ServerSettings, control
 from twinml_local.server.state import read_state, write_state
 
 pytestmark = pytest.mark.e2e
@@ -264,6 +264,23 @@ def test_changing_workers_restarts_the_server(deploy: Callable[..., EndpointInfo
     assert server_pid() != pid
     assert second == first
     assert len(workers()) == 2
+
+
+def test_other_code_is_noticed(
+    deploy: Callable[..., EndpointInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = deploy("old")
+    pid = server_pid()
+    assert deploy("old") == endpoints.start(NAME) == first
+    assert server_pid() == pid
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "installed_code", lambda: "changed since")
+        assert deploy("old") == first
+        assert server_pid() != pid
+        pid = server_pid()
+        assert endpoints.start(NAME) == first
+        assert server_pid() != pid
+    assert answers(3) == {"old": 3}
 
 
 # Traffic

@@ -19,10 +19,21 @@ from typing import Any
 from twinml.errors import PlatformError
 from twinml_local.logs import last_lines
 from twinml_local.processes import running, start_detached, terminate
+from twinml_local.server.code import installed_code
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state, write_state
 from twinml_local.server.watch import KEYS_FILE, WorkerReport, reports, stamp
 
-__all__ = ["PID_FILE", "answer", "change", "end", "followed", "reload", "serves", "start"]
+__all__ = [
+    "PID_FILE",
+    "answer",
+    "change",
+    "end",
+    "followed",
+    "reload",
+    "runs_installed_code",
+    "serves",
+    "start",
+]
 
 PID_FILE = "server.pid"
 CONSOLE = "console.log"
@@ -132,9 +143,15 @@ def followed(folder: Path) -> tuple[WorkerReport, ...]:
     raise _silent(folder)
 
 
+def runs_installed_code(folder: Path) -> bool:
+    """Tell whether the endpoint's workers run twinml as it is installed now."""
+    code = installed_code()
+    return all(report.code == code for report in reports(folder))
+
+
 def serves(folder: Path, state: EndpointState) -> bool:
-    """Tell whether a live server of ours has loaded exactly the deployments of ``state``."""
-    if running(folder / PID_FILE) is None:
+    """Tell whether a live server of ours, of this code, has loaded exactly what ``state`` says."""
+    if running(folder / PID_FILE) is None or not runs_installed_code(folder):
         return False
     said = answer(state)
     if said is None or said.get("endpoint") != state.name:

@@ -31,6 +31,7 @@ from typing import Any
 
 from twinml.errors import ModelError, PlatformError, TwinmlError
 from twinml_local.processes import process_identity, read_key_values, write_atomic
+from twinml_local.server.code import installed_code
 from twinml_local.server.deployment import Deployment, Serving, load
 from twinml_local.server.log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
@@ -65,7 +66,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker has loaded, and from which versions of the endpoint's files."""
+    """What a worker has loaded, from which versions of the endpoint's files, with which code."""
 
     pid: int
     started: str
@@ -73,6 +74,7 @@ class WorkerReport:
     keys_stamp: str
     deployments: Mapping[str, Loaded] = field(default_factory=dict)
     staged: Mapping[str, Loaded] = field(default_factory=dict)
+    code: str = ""
 
 
 def stamp(path: Path) -> str:
@@ -145,7 +147,9 @@ class Watcher:
         self._directory = directory
         self._log = log
         self._models: dict[DeploymentState, tuple[Deployment, str]] = {}
-        self._report = WorkerReport(os.getpid(), process_identity(os.getpid()) or "", "", "")
+        self._report = WorkerReport(
+            os.getpid(), process_identity(os.getpid()) or "", "", "", code=installed_code()
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch-state", daemon=True)
         self._seen = self._stamps()
