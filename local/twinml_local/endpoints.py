@@ -1,4 +1,4 @@
-"""Endpoints of this machine: deploying to them, steering traffic, describing and stopping them.
+"""Endpoints of this machine: deploying to them, steering traffic, describing, stopping them.
 
 An endpoint is a folder (``twinml_local.server.state``) and at most one server process. Every
 function here reads the folder anew, so that any number of processes see the same endpoints;
@@ -26,8 +26,9 @@ from twinml.platform import EndpointInfo, Keys
 from twinml.settings import home
 from twinml_local import logs as log_files
 from twinml_local.processes import generate_keys, locked, read_keys, running, write_atomic
-from twinml_local.server import control, cors
+from twinml_local.server import control
 from twinml_local.server.compiling import compiled_form
+from twinml_local.server.environment import with_environment
 from twinml_local.server.shares import check_shares
 from twinml_local.server.state import (
     STATE_FILE,
@@ -88,8 +89,8 @@ def deploy(
     digest
         Of the model; the same digest is the same model.
     settings
-        Limits of the server; ``None`` keeps those that the endpoint has, but for
-        ``AML_CORS_ORIGINS`` where the environment has it. Workers, threads, drain time and
+        Limits of the server; ``None`` keeps those that the endpoint has, but for what the
+        environment says (``twinml_local.server.environment``). Workers, threads, drain time and
         what is collected are the process's: changing those restarts it, and so does another
         version of twinml than the server runs.
 
@@ -112,7 +113,7 @@ def deploy(
     with _lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
         known = before or _new(name)
-        settings = _with_environment(settings or known.settings)
+        settings = with_environment(settings or known.settings, os.environ)
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
             return _info(folder, after)
@@ -249,7 +250,7 @@ def start(name: str) -> EndpointInfo:
     with _lock():
         state, folder = _state(name), _folder(name)
         if not control.serves(folder, state):
-            state = replace(state, staged={}, settings=_with_environment(state.settings))
+            state = replace(state, staged={}, settings=with_environment(state.settings, os.environ))
             control.end(folder)
             control.start(folder, state, taken=_ports(but=name))
         return _info(folder, read_state(folder))
@@ -445,13 +446,6 @@ def _new(name: str) -> EndpointState:
         port=0,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _with_environment(settings: ServerSettings) -> ServerSettings:
-    origins = os.environ.get("AML_CORS_ORIGINS")
-    if origins is None:
-        return settings
-    return replace(settings, cors_origins=cors.read_origins(origins))
 
 
 def _with_deployment(state: EndpointState, deployment: str, item: DeploymentState) -> EndpointState:

@@ -20,6 +20,7 @@
     shares     which percentages may be
     state      endpoint.json: all that the process is told, besides its keys
     log        one line a request, written off the hot path
+    environment  settings by environment variables
     code       which version of the code a server runs
     control    starting, stopping and steering the process from outside
 """
