@@ -15,6 +15,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
 from twinml.contract import Contract
+from twinml.platform import EndpointInfo
+from twinml_local import endpoints
 from twinml_local.server import control
 
 
@@ -95,3 +97,32 @@ def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory = tmp_path_factory.mktemp("models") / "ensemble"
         model.save(pipeline, Contract.from_frame(rows, labels, name="bank-test"), directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def running_home(model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder with one running endpoint, which tests leave as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("TWINML_HOME", str(home))
+        patch.setenv("TWINML_SERVER_MAX_ROWS", "100")
+        patch.setenv("TWINML_SERVER_MAX_BODY_BYTES", "20000")
+        endpoints.deploy(
+            "bank-test",
+            "blue",
+            directory=model_directory,
+            model="bank-test",
+            version="1",
+            digest="0" * 64,
+        )
+        yield home
+        endpoints.stop()
+
+
+@pytest.fixture
+def running_endpoint(
+    own_home: Path, running_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> EndpointInfo:
+    """The endpoint ``bank-test`` that runs in ``running_home``."""
+    monkeypatch.setenv("TWINML_HOME", str(running_home))
+    return endpoints.info("bank-test")

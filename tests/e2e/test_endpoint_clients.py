@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +37,11 @@ print(resp.json())
 """
 
 
-@pytest.fixture(scope="module")
-def served(model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("home")
-        patch.setenv("TWINML_HOME", str(home))
-        endpoints.deploy(
-            NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
-        )
-        yield home
-        endpoints.stop()
-
-
-@pytest.fixture
-def info(own_home: Path, served: Path, monkeypatch: pytest.MonkeyPatch) -> EndpointInfo:
-    monkeypatch.setenv("TWINML_HOME", str(served))
-    return endpoints.info(NAME)
-
-
-def test_the_courses_client_and_its_benchmark(info: EndpointInfo, tmp_path: Path) -> None:
+def test_the_courses_client_and_its_benchmark(
+    running_endpoint: EndpointInfo, tmp_path: Path
+) -> None:
     key = endpoints.keys(NAME).primary
-    script = COURSE_CLIENT.format(uri=info.scoring_uri, key=key, rows=[OLD, YOUNG])
+    script = COURSE_CLIENT.format(uri=running_endpoint.scoring_uri, key=key, rows=[OLD, YOUNG])
     client = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -67,7 +50,7 @@ def test_the_courses_client_and_its_benchmark(info: EndpointInfo, tmp_path: Path
     if ab is None:
         pytest.skip("there is no ab: apt-get install apache2-utils")
     command = [ab, "-n", "10", "-v", "4", "-p", "data.json", "-T", "application/json"]
-    command += ["-H", f"Authorization: Bearer {key}", info.scoring_uri]
+    command += ["-H", f"Authorization: Bearer {key}", running_endpoint.scoring_uri]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     # Status alone says little: ab counts a 400 as a request that went well.
     assert len(re.findall(r"^HTTP/1\.[01] 200 OK\r?$", said, re.MULTILINE)) == 10
@@ -78,10 +61,14 @@ def test_the_courses_client_and_its_benchmark(info: EndpointInfo, tmp_path: Path
     assert "Non-2xx" not in said
 
 
-def test_mlflows_own_client(info: EndpointInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflows_own_client(
+    running_endpoint: EndpointInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
-    host, _, port = info.scoring_uri.removeprefix("http://").split("/")[0].partition(":")
+    host, _, port = (
+        running_endpoint.scoring_uri.removeprefix("http://").split("/")[0].partition(":")
+    )
     client = ScoringServerClient(host, int(port))
     client.ping()
     client.wait_server_ready(timeout=10)
@@ -103,14 +90,14 @@ def test_mlflows_own_client(info: EndpointInfo, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("form", ["split", "records"])
-def test_what_mlflow_writes_is_taken(info: EndpointInfo, form: str) -> None:
+def test_what_mlflow_writes_is_taken(running_endpoint: EndpointInfo, form: str) -> None:
     from mlflow.deployments import PredictionsResponse
 
     frame = pd.DataFrame([OLD, YOUNG, OLD])
     orient: Any = form
     body = json.dumps({f"dataframe_{form}": json.loads(frame.to_json(orient=orient))})
     reply = requests.post(
-        info.scoring_uri.replace("/score", "/invocations"),
+        running_endpoint.scoring_uri.replace("/score", "/invocations"),
         data=body,
         headers={
             "Content-Type": "application/json; charset=UTF-8",

@@ -14,16 +14,17 @@ write a reply; all that lies between is here, once, so that both ways give the s
 from __future__ import annotations
 
 import hmac
+import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinml import __version__
 from twinml.contract import Route, ScoringRequest, parse, render
-from twinml.errors import TwinmlError
+from twinml.errors import Detail, PayloadError, TwinmlError
 from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployment import Deployment, Serving, mirrored
 from twinml_local.server.log import RequestLog
@@ -33,6 +34,7 @@ from twinml_local.telemetry import Recorder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+    from numpy.typing import NDArray
 
 __all__ = ["DEPLOYMENT_HEADER", "LONGEST_ID", "LONGEST_PATH", "Exchange", "ScoringService"]
 
@@ -235,7 +237,7 @@ class ScoringService:
                 scoring = parse(
                     deployment.contract, body, content_type=content_type, route=route, max_rows=most
                 )
-                labels, probabilities = deployment.predict(scoring)
+                labels, probabilities = _predicted(deployment, scoring)
                 oddness = None
                 if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
                     oddness = self._oddness(exchange, deployment, scoring)
@@ -360,3 +362,25 @@ class ScoringService:
             deployment = exchange.deployment
             name = None if deployment is None else deployment.name
             self._log.failure(name, exchange.request_id, error)
+
+
+def _predicted(
+    deployment: Deployment, scoring: ScoringRequest
+) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
+    """Return what the deployment predicts; what it fails on for an infinity is the caller's."""
+    try:
+        return deployment.predict(scoring)
+    except ValueError as error:
+        # Models that twinml trains take infinities; others, as scikit-learn's bare ones, do not.
+        for name, values in scoring.columns.items():
+            for row, value in enumerate(values):
+                if type(value) is float and math.isinf(value):
+                    shown = "Infinity" if value > 0 else "-Infinity"
+                    raise PayloadError(
+                        f"row {row}, column '{name}': found {shown}, which this model cannot score",
+                        hint=f"Send '{name}' as a finite number.",
+                        details=[
+                            Detail(row=row, column=name, value=shown, expected="a finite number")
+                        ],
+                    ) from error
+        raise
