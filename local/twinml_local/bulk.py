@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,10 +58,13 @@ class TableScorer:
         self._directory = directory
         self._contract: Contract = model.load_contract(directory)
         self._pipeline: Any = None
+        self._alone = threading.Lock()
         outcome = compiled_form(directory)
         self._compiled = (
             None if outcome.refusal else load(Path(outcome.directory), digest=form_key(directory))
         )
+        # A pipeline's learners make no promise about being called by several threads at once.
+        self.threads = 1 if self._compiled is None else os.cpu_count() or 1
         self.form = f"pipeline ({outcome.refusal})" if outcome.refusal else "compiled"
 
     def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
@@ -76,11 +81,12 @@ class TableScorer:
         return self._by_pipeline(table)
 
     def _by_pipeline(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
-        if self._pipeline is None:
-            self._pipeline = model.load_predictor(self._directory)
         frame = _frame(table, {c.name: c.type for c in self._contract.columns})
-        labels = self._pipeline.predict(frame)
-        return labels.tolist(), np.asarray(self._pipeline.predict_proba(frame), np.float64)
+        with self._alone:
+            if self._pipeline is None:
+                self._pipeline = model.load_predictor(self._directory)
+            labels = self._pipeline.predict(frame)
+            return labels.tolist(), np.asarray(self._pipeline.predict_proba(frame), np.float64)
 
 
 def _frame(table: pa.Table, types: Mapping[str, str]) -> Any:

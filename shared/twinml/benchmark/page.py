@@ -170,9 +170,9 @@ def _side_by_side(
 
 
 def _steps(measured: Mapping[str, Sweep], targets: Sequence[Target]) -> Section:
-    body: list[list[str | int]] = [
-        [name, run.concurrency, f"{run.requests_per_second:,.1f}", ms(run.percentile(50)),
-         ms(run.percentile(99)), f"{run.error_share:.2%}", f"{run.client_busy:.0%}",
+    body: list[list[str | float]] = [
+        [name, run.concurrency, round(run.requests_per_second, 1), round(run.percentile(50), 2),
+         round(run.percentile(99), 2), f"{run.error_share:.2%}", f"{run.client_busy:.0%}",
          "knee" if run is found.knee else ""]
         for name, found in measured.items()
         for run in found.results

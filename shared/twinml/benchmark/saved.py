@@ -122,7 +122,7 @@ def compare(
             continue
         new = result.to_dict()
         changed = [
-            f"{setting} was {old[setting]}, is {new[setting]}"
+            f"{setting} was {_said(old[setting])}, is {_said(new[setting])}"
             for setting in SETTINGS
             if old[setting] != new[setting]
         ]
@@ -143,3 +143,7 @@ def compare(
                 Difference(label, figure.replace("_", " "), old[figure], new[figure])
             )
     return differences, remarks
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else f"{value:g}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -28,6 +30,8 @@ class Scorer(Protocol):
 
     form: str
     """How it scores: ``compiled``, or ``pipeline`` and why."""
+    threads: int
+    """How many tables it scores at a time."""
 
     def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
         """Return labels, length n, and probabilities, shape (n, k), as the pipeline gives them."""
@@ -52,7 +56,7 @@ class BatchResult:
     rows, resumed
         Rows written, and how many of them an earlier run of the same command had scored.
     seconds, scoring_seconds
-        Wall time of all, and of the scoring alone.
+        Wall time of all, and of the scoring alone, summed over threads.
     form
         How the model scored.
     """
@@ -106,17 +110,34 @@ def score_file(
     parts = Parts(out, identity(source, digest, chunk_rows))
     rows = resumed = number = 0
     scoring = 0.0
-    for number, table in enumerate(source.chunks(chunk_rows), start=1):
-        if parts.has(number - 1):
-            resumed += table.num_rows
-        else:
-            before = time.perf_counter()
-            labels, probabilities = scorer.score(table)
-            scoring += time.perf_counter() - before
-            parts.add(number - 1, with_results(table, contract, labels, probabilities))
-        rows += table.num_rows
-        if progress is not None:
-            progress(rows, source.share)
+
+    def work(number: int, table: pa.Table) -> float:
+        before = time.perf_counter()
+        labels, probabilities = scorer.score(table)
+        took = time.perf_counter() - before
+        parts.add(number, with_results(table, contract, labels, probabilities))
+        return took
+
+    # The kernel holds no lock of the interpreter's: other threads read and write meanwhile.
+    with ThreadPoolExecutor(scorer.threads) as pool:
+        running: deque[Future[float]] = deque()
+        try:
+            for number, table in enumerate(source.chunks(chunk_rows), start=1):
+                rows += table.num_rows
+                if parts.has(number - 1):
+                    resumed += table.num_rows
+                    continue
+                # One chunk waits while each thread has one: no more of the file is in memory.
+                while len(running) > scorer.threads:
+                    scoring += running.popleft().result()
+                running.append(pool.submit(work, number - 1, table))
+                if progress is not None:
+                    progress(rows, source.share)
+            while running:
+                scoring += running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
     parts.join(number)
     return BatchResult(out, rows, resumed, time.perf_counter() - started, scoring, scorer.form)
 
