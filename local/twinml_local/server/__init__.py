@@ -27,9 +27,30 @@
 
 from __future__ import annotations
 
-from twinml_local.server.app import create_app
-from twinml_local.server.deployment import Deployment, Predictor, Serving
-from twinml_local.server.log import RequestLog
-from twinml_local.server.state import ServerSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twinml_local.server.app import create_app
+    from twinml_local.server.deployment import Deployment, Predictor, Serving
+    from twinml_local.server.log import RequestLog
+    from twinml_local.server.state import ServerSettings
 
 __all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "Serving", "create_app"]
+
+_MODULES = {
+    "Deployment": "deployment",
+    "Predictor": "deployment",
+    "RequestLog": "log",
+    "ServerSettings": "state",
+    "Serving": "deployment",
+    "create_app": "app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the process that minds the workers loads no application."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

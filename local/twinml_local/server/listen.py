@@ -8,9 +8,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from twinml_local.server.state import ServerSettings
-from twinml_local.server.worker import build_app, start_worker
 
 __all__ = ["default", "with_granian", "with_waitress"]
 
@@ -48,12 +48,21 @@ def with_granian(directory: Path, *, host: str, port: int, settings: ServerSetti
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=settings.drain_seconds,
-    ).serve(target_loader=start_worker)
+    ).serve(target_loader=_start_worker)
+
+
+def _start_worker(directory: str) -> Any:
+    """Load the application in a worker: the process that only minds workers does without it."""
+    from twinml_local.server.worker import start_worker
+
+    return start_worker(directory)
 
 
 def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
+
+    from twinml_local.server.worker import build_app
 
     app, close = build_app(directory)
     # Waitress reads bodies itself. Two threads more than score, for what does not.
