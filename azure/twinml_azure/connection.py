@@ -144,6 +144,8 @@ class Connection:
 
     @staticmethod
     def _require_packages() -> None:
+        # The SDK warns of its own experimental classes when it is imported.
+        logging.getLogger("azure").setLevel(logging.ERROR)
         for package in PACKAGES:
             if not _installed(package):
                 raise PlatformUnavailable(
@@ -160,7 +162,6 @@ class Connection:
         PlatformUnavailable
             There is no credential, or it is refused.
         """
-        logging.getLogger("azure").setLevel(logging.ERROR)
         address = self.address
         from azure.identity import DefaultAzureCredential
 
@@ -195,8 +196,10 @@ class Connection:
         from azure.core import exceptions
 
         try:
-            # The SDK prints a dot for each poll, in the middle of what --json prints.
-            with contextlib.redirect_stdout(io.StringIO()):
+            # The SDK prints a dot for each poll, in the middle of what --json prints, and
+            # remarks of its own among our progress.
+            silence = io.StringIO()
+            with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
                 yield
         except exceptions.ClientAuthenticationError as error:
             raise _no_credential(_refusal(error)) from error

@@ -336,7 +336,7 @@ def _finished(
             if found is None:
                 found = connection.client.jobs.create_or_update(make(chosen))
                 break
-            if found.status not in FAILED:
+            if _status(found) not in FAILED:
                 break
         else:
             raise TrainingError(f"job '{name}' failed {MOST_ATTEMPTS} times")
@@ -345,18 +345,23 @@ def _finished(
 
 def _waited(connection: Connection, job: Any, say: Callable[[str], None]) -> Any:
     pause, started = SHORTEST_PAUSE, time.monotonic()
-    while job.status not in DONE:
-        if job.status in FAILED:
+    while _status(job) not in DONE:
+        if _status(job) in FAILED:
             raise TrainingError(
-                f"job '{job.name}' is {job.status}: {_reason(connection, job)}",
+                f"job '{job.name}' is {_status(job)}: {_reason(connection, job)}",
                 hint=f"See {_studio(job)}.",
             )
-        say(f"job {job.name}: {job.status}, {time.monotonic() - started:.0f} s")
+        say(f"job {job.name}: {_status(job)}, {time.monotonic() - started:.0f} s")
         time.sleep(pause)
         pause = min(1.3 * pause, LONGEST_PAUSE)
         with connection.errors(f"to look at job '{job.name}'"):
             job = connection.client.jobs.get(job.name)
     return job
+
+
+def _status(job: Any) -> str:
+    """Return the state in the service's own word; the SDK gives an enumeration or text."""
+    return str(getattr(job.status, "value", job.status))
 
 
 def _reason(connection: Connection, job: Any) -> str:
