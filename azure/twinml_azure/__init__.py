@@ -9,5 +9,7 @@
     training      a search as a command job, and Azure's AutoML
     inventory     the plan of a run, and the teardown
     preflight     what stands in the way of a run
+    pipelines     component YAML behind a batch endpoint, schedules
+    pipeline_jobs the jobs of a published pipeline, over REST
     rehearsal     the same platform with the emulator in Azure's place
 """

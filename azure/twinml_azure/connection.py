@@ -22,6 +22,7 @@ from twinml.errors import NotFound, PlatformError, PlatformUnavailable
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+    from azure.identity import DefaultAzureCredential
 
 __all__ = ["Connection", "WorkspaceAddress", "find_workspace"]
 
@@ -154,15 +155,16 @@ class Connection:
                 )
 
     @cached_property
-    def client(self) -> MLClient:
-        """The SDK's client, signed in.
+    def credential(self) -> DefaultAzureCredential:
+        """The credential, which has proved that it opens Azure.
 
         Raises
         ------
         PlatformUnavailable
-            There is no credential, or it is refused.
+            There is none, or it is refused.
         """
-        address = self.address
+        # Where the workspace is decides, in a rehearsal, who is asked for a token.
+        _ = self.address
         from azure.identity import DefaultAzureCredential
 
         # Signing in comes first: it is quick to fail and says what is wrong, whereas the SDK
@@ -173,6 +175,18 @@ class Connection:
                 credential.get_token(MANAGEMENT_SCOPE)
         except ValueError as error:
             raise _no_credential(_first_line(error)) from error
+        return credential
+
+    @cached_property
+    def client(self) -> MLClient:
+        """The SDK's client, signed in.
+
+        Raises
+        ------
+        PlatformUnavailable
+            There is no credential, or it is refused.
+        """
+        address, credential = self.address, self.credential
         from azure.ai.ml import MLClient
 
         return MLClient(

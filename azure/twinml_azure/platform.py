@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twinml.platform import PipelineClient, PipelineInfo, PipelineJob, Schedule
     from twinml.provision import Change, Check
     from twinml.training import TrainingOptions
+    from twinml_azure.pipelines import Pipelines
 
 __all__ = ["AzurePlatform"]
 
@@ -275,56 +276,55 @@ class AzurePlatform:
 
     # Pipelines
 
+    @property
+    def _pipelines(self) -> Pipelines:
+        from twinml_azure.pipelines import Pipelines
+
+        return Pipelines(self._connection, self._sizes, AzurePlatform.name)
+
     def publish_pipeline(
         self, name: str, definition: Path, *, inputs: Mapping[str, Any] | None = None
     ) -> PipelineInfo:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Publish a pipeline job file as a batch endpoint; unchanged keeps its version."""
+        return self._pipelines.publish(name, definition, inputs)
 
     def submit_pipeline(
         self, definition: Path, inputs: Mapping[str, Any] | None = None
     ) -> PipelineJob:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Start a job of a file, as ``az ml job create -f`` does; returns once accepted."""
+        return self._pipelines.submit(definition, inputs)
 
     def run_pipeline(self, name: str, inputs: Mapping[str, Any]) -> PipelineJob:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Start a job of a published pipeline over REST, with a token."""
+        return self.pipeline_client(name).submit(inputs)
 
     def pipeline_job(self, name: str, job_id: str) -> PipelineJob:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Describe a job."""
+        return self.pipeline_client(name).job(job_id)
 
     def pipeline_client(self, name: str) -> PipelineClient:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Return a client of a published pipeline."""
+        return self._pipelines.client(name)
 
     def pipelines(self) -> tuple[PipelineInfo, ...]:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Describe all published pipelines, by name."""
+        return self._pipelines.list()
 
     def schedule_pipeline(self, schedule: Schedule) -> Schedule:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Make a schedule, or replace the one of that name."""
+        return self._pipelines.schedule(schedule)
 
     def unschedule_pipeline(self, name: str) -> None:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Delete a schedule; ``NotFound`` if there is none of that name."""
+        self._pipelines.unschedule(name)
 
     def schedules(self, pipeline: str | None = None) -> tuple[Schedule, ...]:
-        """Raise ``PlatformError``: this version runs pipelines on this machine only."""
-        raise _no_pipelines()
+        """Describe the schedules of a pipeline, or all, by name."""
+        return self._pipelines.schedules(pipeline)
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """Return nothing: nothing of this machine runs for Azure."""
         return ()
-
-
-def _no_pipelines() -> PlatformError:
-    return PlatformError(
-        "pipelines on Azure are not available in this version of twinml",
-        hint="Publish and run them on this machine: twinml pipeline --on local.",
-    )
 
 
 def _serves(deployment: Any, model: ModelVersion) -> bool:

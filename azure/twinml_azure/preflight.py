@@ -161,12 +161,11 @@ def _permissions(connection: Connection) -> Iterator[Check]:
 
 def _read_permissions(connection: Connection) -> list[Mapping[str, Any]]:
     import requests
-    from azure.identity import DefaultAzureCredential
 
     from twinml_azure.connection import MANAGEMENT_SCOPE
 
     with connection.errors("to read your permissions"):
-        token = DefaultAzureCredential().get_token(MANAGEMENT_SCOPE).token
+        token = connection.credential.get_token(MANAGEMENT_SCOPE).token
     url = (
         f"https://management.azure.com{connection.address.resource_id}"
         f"/providers/Microsoft.Authorization/permissions?api-version={PERMISSIONS_VERSION}"
