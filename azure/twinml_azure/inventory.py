@@ -93,7 +93,7 @@ def removable(connection: Connection) -> tuple[Change, ...]:
         for kind, operations in _deletable(client).items():
             found += [
                 Change("delete", kind, item.name, _detail(item))
-                for item in operations.list()
+                for item in _listed(operations)
                 if is_ours(item)
             ]
         for kind, operations in _archivable(client).items():
@@ -120,6 +120,16 @@ def remove(connection: Connection, change: Change) -> None:
             if _gone(error):
                 return
             raise
+
+
+def _listed(operations: Any) -> list[Any]:
+    """Return what there is of a kind; a workspace that does not know the kind has none."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return list(operations.list())
+    except ResourceNotFoundError:
+        return []
 
 
 def _delete(client: Any, change: Change) -> None:

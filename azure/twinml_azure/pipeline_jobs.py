@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, PayloadError, PlatformError, PlatformUnavailable
 from twinml.platform import PipelineJob
-from twinml_azure.resources import TAG, created
+from twinml_azure.resources import TAG, created, word
 
 if TYPE_CHECKING:
     from twinml_azure.connection import Connection
@@ -114,8 +114,8 @@ class AzurePipelineClient:
     def _input(self, kind: str, value: Any) -> dict[str, Any]:
         if kind not in JOB_INPUTS:
             return {"JobInputType": "Literal", "Value": str(value)}
-        word = str(value.get("path") if isinstance(value, Mapping) else value)
-        return {"JobInputType": JOB_INPUTS[kind], "Uri": self._resolved(word)}
+        path = str(value.get("path") if isinstance(value, Mapping) else value)
+        return {"JobInputType": JOB_INPUTS[kind], "Uri": self._resolved(path)}
 
     def _resolved(self, path: str) -> str:
         """Return the id of a registered asset; any other path as it is."""
@@ -215,8 +215,7 @@ def component_name(pipeline: str) -> str:
 
 
 def _state(job: Any) -> str:
-    word = str(getattr(job.status, "value", job.status))
-    return STATES.get(word, "Running")
+    return STATES.get(word(job.status), "Running")
 
 
 def described(found: Any, pipeline: str) -> PipelineJob:

@@ -14,7 +14,7 @@ from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset, Deployed, EndpointInfo, Keys, ModelVersion, busiest
 from twinml_azure import assets, inventory
 from twinml_azure.connection import Connection
-from twinml_azure.resources import TAG, Sizes, get, is_ours
+from twinml_azure.resources import TAG, Sizes, get, is_ours, succeeded, word
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -130,7 +130,7 @@ class AzurePlatform:
                     f"the endpoint '{endpoint}' is there, and twinml did not make it",
                     hint="Choose another name: --endpoint NAME.",
                 )
-            if found is None or not _succeeded(found):
+            if found is None or not succeeded(found):
                 client.online_endpoints.begin_create_or_update(
                     ManagedOnlineEndpoint(name=endpoint, auth_mode="key", tags={TAG: "endpoint"})
                 ).result()
@@ -268,7 +268,7 @@ class AzurePlatform:
             swagger_uri=str(found.openapi_uri),
             docs_uri=f"{STUDIO}/endpoints/realtime/{found.name}/detail"
             f"?wsid={self._connection.address.resource_id}",
-            state=str(found.provisioning_state),
+            state=word(found.provisioning_state),
             traffic={name: int(share) for name, share in (found.traffic or {}).items()},
             deployments={item.name: _model_of(item) for item in deployments},
             mirror={name: int(share) for name, share in (found.mirror_traffic or {}).items()},
@@ -328,11 +328,7 @@ class AzurePlatform:
 
 
 def _serves(deployment: Any, model: ModelVersion) -> bool:
-    return (deployment.tags or {}).get("digest") == model.digest and _succeeded(deployment)
-
-
-def _succeeded(item: Any) -> bool:
-    return str(item.provisioning_state).lower() == "succeeded"
+    return (deployment.tags or {}).get("digest") == model.digest and succeeded(deployment)
 
 
 def _model_of(deployment: Any) -> str:

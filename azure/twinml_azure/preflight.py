@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import PlatformError, PlatformUnavailable, TwinmlError
 from twinml.provision import Check
+from twinml_azure.resources import word
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -129,7 +131,7 @@ def _workspace(connection: Connection) -> Generator[Check, None, str]:
         found = connection.client.workspaces.get(address.workspace_name)
     region = str(found.location)
     yield Check("ok", "sign-in", f"signed in; the workspace is from {address.source}")
-    state = str(getattr(found, "provisioning_state", None) or "Succeeded")
+    state = word(getattr(found, "provisioning_state", None)) or "Succeeded"
     if state.lower() == "succeeded":
         yield Check("ok", "workspace", f"{address.workspace_name} in {region}")
     else:
@@ -314,7 +316,12 @@ def _unresolved(lines: Sequence[str], python: str) -> str | None:
             words += ["--ignore-installed", "--requirement", str(wanted)]
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, timeout=RESOLVE_SECONDS, check=False
+                words,
+                env=_without_emulator(os.environ),
+                capture_output=True,
+                text=True,
+                timeout=RESOLVE_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PlatformUnavailable(
@@ -324,6 +331,20 @@ def _unresolved(lines: Sequence[str], python: str) -> str | None:
         return None
     said = " ".join(done.stderr.split())
     return (said or f"the resolver ended with {done.returncode}")[:400]
+
+
+def _without_emulator(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` without a proxy on this machine: the emulator knows no package index.
+
+    >>> _without_emulator({"HTTPS_PROXY": "http://127.0.0.1:8", "REQUESTS_CA_BUNDLE": "/ca.pem"})
+    {}
+    >>> _without_emulator({"HTTPS_PROXY": "http://proxy.example:8", "A": "b"})
+    {'HTTPS_PROXY': 'http://proxy.example:8', 'A': 'b'}
+    """
+    if "127.0.0.1" not in environ.get("HTTPS_PROXY", ""):
+        return dict(environ)
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+    return {name: value for name, value in environ.items() if name.upper() not in names}
 
 
 # The payload

@@ -17,7 +17,18 @@ from twinml.errors import PlatformError, UsageError
 if TYPE_CHECKING:
     from twinml_azure.connection import Connection
 
-__all__ = ["CLUSTER", "TAG", "Sizes", "created", "ensure_cluster", "get", "is_ours", "tagged"]
+__all__ = [
+    "CLUSTER",
+    "TAG",
+    "Sizes",
+    "created",
+    "ensure_cluster",
+    "get",
+    "is_ours",
+    "succeeded",
+    "tagged",
+    "word",
+]
 
 TAG = "twinml"
 CLUSTER = "twinml-cpu"
@@ -105,6 +116,21 @@ def is_ours(item: Any) -> bool:
     return TAG in (item.tags or {})
 
 
+def word(value: Any) -> str:
+    """Return a state in the service's own word; the SDK gives text or an enumeration.
+
+    >>> from enum import Enum
+    >>> word(Enum("State", {"SUCCEEDED": "Succeeded"}).SUCCEEDED), word("Failed"), word(None)
+    ('Succeeded', 'Failed', '')
+    """
+    return "" if value is None else str(getattr(value, "value", value))
+
+
+def succeeded(item: Any) -> bool:
+    """Whether a resource was made and is healthy."""
+    return word(item.provisioning_state).lower() == "succeeded"
+
+
 def ensure_cluster(connection: Connection, sizes: Sizes) -> str:
     """Make the training cluster unless it is there; returns its name.
 
@@ -117,7 +143,7 @@ def ensure_cluster(connection: Connection, sizes: Sizes) -> str:
 
     with connection.errors(f"to make the cluster '{CLUSTER}'"):
         found = get(connection.client.compute, CLUSTER)
-        if found is not None and str(found.provisioning_state).lower() == "succeeded":
+        if found is not None and succeeded(found):
             if str(found.type).lower() != "amlcompute":
                 raise PlatformError(
                     f"the compute '{CLUSTER}' is a {found.type}, not a cluster",

@@ -28,7 +28,7 @@ from twinml.errors import PlatformError, TrainingError
 from twinml.experiment import Trained, fingerprint, model_folder
 from twinml.tracking import put
 from twinml_azure.assets import register_job_model, register_table
-from twinml_azure.resources import TAG, Sizes, ensure_cluster, get
+from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, word
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -336,7 +336,7 @@ def _finished(
             if found is None:
                 found = connection.client.jobs.create_or_update(make(chosen))
                 break
-            if _status(found) not in FAILED:
+            if word(found.status) not in FAILED:
                 break
         else:
             raise TrainingError(f"job '{name}' failed {MOST_ATTEMPTS} times")
@@ -345,23 +345,18 @@ def _finished(
 
 def _waited(connection: Connection, job: Any, say: Callable[[str], None]) -> Any:
     pause, started = SHORTEST_PAUSE, time.monotonic()
-    while _status(job) not in DONE:
-        if _status(job) in FAILED:
+    while word(job.status) not in DONE:
+        if word(job.status) in FAILED:
             raise TrainingError(
-                f"job '{job.name}' is {_status(job)}: {_reason(connection, job)}",
+                f"job '{job.name}' is {word(job.status)}: {_reason(connection, job)}",
                 hint=f"See {_studio(job)}.",
             )
-        say(f"job {job.name}: {_status(job)}, {time.monotonic() - started:.0f} s")
+        say(f"job {job.name}: {word(job.status)}, {time.monotonic() - started:.0f} s")
         time.sleep(pause)
         pause = min(1.3 * pause, LONGEST_PAUSE)
         with connection.errors(f"to look at job '{job.name}'"):
             job = connection.client.jobs.get(job.name)
     return job
-
-
-def _status(job: Any) -> str:
-    """Return the state in the service's own word; the SDK gives an enumeration or text."""
-    return str(getattr(job.status, "value", job.status))
 
 
 def _reason(connection: Connection, job: Any) -> str:

@@ -105,8 +105,8 @@ class WorkflowResult:
     asset: DataAsset
     model: ModelVersion
     endpoint: EndpointInfo
-    pipeline: PipelineInfo
-    job: PipelineJob
+    pipeline: PipelineInfo | None
+    job: PipelineJob | None
     report: Path | None
     seconds: float
 
@@ -124,6 +124,8 @@ class Workflow:
         ``local``, or one of the platform's own ways to train.
     endpoint
         Its name; by default made from the model's.
+    pipeline
+        Whether to take the last step.
     """
 
     def __init__(
@@ -137,8 +139,9 @@ class Workflow:
         again: bool = False,
         train: str = TRAIN_HERE,
         endpoint: str | None = None,
+        pipeline: bool = True,
     ) -> None:
-        self._train_on, self._endpoint = train, endpoint
+        self._train_on, self._endpoint, self._with_pipeline = train, endpoint, pipeline
         self._platform, self._tracking = platform, tracking
         self._dataset, self._options = dataset, options
         self._watcher, self._again = watcher or Watcher(), again
@@ -167,7 +170,9 @@ class Workflow:
             self._step(lambda: self._consume(client, done))
             self._step(lambda: self._ab_test(done))
             self._step(lambda: self._probe(client, done))
-        pipeline, job = self._step(lambda: self._pipeline(asset))
+        pipeline, job = None, None
+        if self._with_pipeline:
+            pipeline, job = self._step(lambda: self._pipeline(asset))
         report = self._report(done, version, info)
         return WorkflowResult(
             tuple(self._steps),

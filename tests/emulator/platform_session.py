@@ -35,9 +35,19 @@ def main(folder: Path) -> dict[str, Any]:
     from twinml.data import load as load_data
     from twinml.errors import TwinmlError
     from twinml.platform import load
+    from twinml_azure.platform import AzurePlatform
+    from twinml_azure.resources import Sizes, ensure_cluster
 
     platform = load("azure")
+    assert isinstance(platform, AzurePlatform)
     seen: dict[str, Any] = {}
+
+    def make_endpoint(name: str, tags: dict[str, str]) -> None:
+        from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+        made = ManagedOnlineEndpoint(name=name, auth_mode="key", tags=tags)
+        with platform._connection.errors():
+            platform._connection.client.online_endpoints.begin_create_or_update(made).result()
 
     def refused(action: Callable[[], Any]) -> dict[str, str]:
         try:
@@ -58,9 +68,9 @@ def main(folder: Path) -> dict[str, Any]:
     version = platform.register_model(directory, name="bank")
 
     seen["no_endpoint"] = refused(lambda: platform.endpoint_info("bank-ep"))
-    seen["deploy"] = refused(
-        lambda: platform.deploy(version, endpoint="bank-ep", deployment="blue")
-    )
+    make_endpoint("bank-ep", tags={"twinml": "endpoint"})
+    make_endpoint("mine", tags={"team": "risk"})
+    seen["foreign"] = refused(lambda: platform.deploy(version, endpoint="mine", deployment="blue"))
     seen["info"] = asdict(platform.endpoint_info("bank-ep"))
     seen["endpoints"] = [info.name for info in platform.endpoints()]
     keys = platform.keys("bank-ep")
@@ -69,18 +79,24 @@ def main(folder: Path) -> dict[str, Any]:
         seen["client"] = repr(endpoint) + endpoint.scoring_uri
         seen["key_shown"] = keys.primary in repr(endpoint)
     seen["logs"] = refused(lambda: list(platform.logs("bank-ep")))
-    seen["pipelines"] = [
-        refused(lambda: platform.publish_pipeline("p", {})),
-        refused(lambda: platform.run_pipeline("p", {})),
-        refused(lambda: platform.pipeline_job("p", "1")),
-        refused(lambda: platform.pipeline_client("p")),
-    ]
     seen["stop"] = list(platform.stop())
     renewed = platform.regenerate_key("bank-ep", "secondary")
     seen["renewed"] = [renewed.primary == keys.primary, renewed.secondary != keys.secondary]
     seen["bad_traffic"] = refused(lambda: platform.set_traffic("bank-ep", {"green": 100}))
+    dataset = load_data(table, "y", name="bank")
+    seen["plan"] = [asdict(change) for change in platform.plan(dataset, train="job")]
+    seen["checks"] = [asdict(check) for check in platform.check(directory)]
+    sizes = Sizes(instance_type="Standard_Z9", cluster_size="Standard_NC6s_v3")
+    seen["too_large"] = [asdict(check) for check in AzurePlatform(sizes=sizes).check()]
+    ensure_cluster(platform._connection, Sizes())
+    seen["removable"] = [asdict(change) for change in platform.removable()]
     platform.delete("bank-ep")
     seen["deleted"] = [info.name for info in platform.endpoints()]
+    for change in platform.removable():
+        platform.remove(change)
+    seen["left"] = [asdict(change) for change in platform.removable()]
+    everything = platform._connection.client.online_endpoints.list()
+    seen["foreign_left"] = [item.name for item in everything]
     return seen
 
 

@@ -186,7 +186,7 @@ def test_an_endpoint_is_made_and_described(seen):
     assert seen["endpoints"] == ["bank-ep"]
     info = seen["info"]
     assert info["scoring_uri"] == "https://bank-ep.eastus.inference.ml.azure.com/score"
-    assert info["state"].lower().endswith("succeeded")
+    assert info["state"] == "Succeeded"
     assert (info["traffic"], info["deployments"]) == ({}, {})
     assert seen["keys"] == 2
     assert info["scoring_uri"] in seen["client"]
@@ -195,16 +195,49 @@ def test_an_endpoint_is_made_and_described(seen):
 
 @pytest.mark.e2e
 def test_what_cannot_be_done_is_said_in_a_line(seen):
-    assert seen["deploy"]["kind"] == "PlatformError"
-    assert "does not run deployments" in seen["deploy"]["text"]
     assert seen["logs"]["kind"] == "NotFound"
     assert "no deployment" in seen["logs"]["text"]
-    for pipeline in seen["pipelines"]:
-        assert pipeline["kind"] == "PlatformError"
-        assert "not available in this version" in pipeline["text"]
-    texts = [seen["deploy"], seen["logs"], seen["no_endpoint"], *seen["pipelines"]]
+    assert seen["foreign"]["kind"] == "PlatformError"
+    assert "twinml did not make it" in seen["foreign"]["text"]
+    texts = [seen["logs"], seen["no_endpoint"], seen["foreign"]]
     assert all("\n" not in item["text"] for item in texts)
     assert seen["stop"] == []
+
+
+@pytest.mark.e2e
+def test_a_teardown_removes_what_twinml_made_and_nothing_else(seen):
+    kinds = {change["kind"] for change in seen["removable"]}
+    assert kinds == {"online endpoint", "cluster", "model", "data"}
+    assert all(change["action"] == "delete" for change in seen["removable"])
+    assert "mine" not in {change["name"] for change in seen["removable"]}
+    assert seen["left"] == []
+    assert seen["foreign_left"] == ["mine"]
+
+
+@pytest.mark.e2e
+def test_a_plan_tells_what_is_there(seen):
+    planned = {change["kind"]: change["action"] for change in seen["plan"]}
+    assert planned == {
+        "data": "keep",
+        "cluster": "create",
+        "job": "create",
+        "model": "keep",
+        "online endpoint": "create",
+        "online deployment": "create",
+    }
+
+
+@pytest.mark.e2e
+def test_the_preflight_looks_at_everything(seen):
+    levels = {check["what"]: check["level"] for check in seen["checks"]}
+    assert set(levels.values()) <= {"ok", "note"}
+    assert {"packages", "sign-in", "workspace", "permissions", "payload"} <= levels.keys()
+    assert {"quota for the cluster", "quota for the deployment"} <= levels.keys()
+    found = {check["what"]: check for check in seen["too_large"]}
+    assert found["quota for the cluster"]["level"] == "error"
+    assert "0 free of 0" in found["quota for the cluster"]["found"]
+    assert found["region for the deployment"]["level"] == "error"
+    assert "Standard_Z9" in found["region for the deployment"]["found"]
 
 
 @pytest.mark.e2e

@@ -36,6 +36,13 @@ REHEARSAL, REFERENCE = "rehearsal", "local"
     help="Who trains: local, job or automl, as in twinml run.",
 )
 @click.option(
+    "--pipeline/--no-pipeline",
+    "pipeline",
+    default=True,
+    show_default=True,
+    help="Publish and run the pipeline, as in twinml run.",
+)
+@click.option(
     "--rows",
     default="1000",
     show_default=True,
@@ -63,6 +70,7 @@ def command(
     drop: tuple[str, ...],
     name: str | None,
     train: str,
+    pipeline: bool,
     rows: str,
     faults: tuple[str, ...],
     fresh: bool,
@@ -86,7 +94,15 @@ def command(
         with console.status("starting the emulator"):
             platform.begin(fresh=fresh, faults=faults)
         words = _words(data, target, drop, name, options)
-        ran = _child("run", "--on", platform.rehearsed, "--train", train, *words)
+        ran = _child(
+            "run",
+            "--on",
+            platform.rehearsed,
+            "--train",
+            train,
+            *(() if pipeline else ("--no-pipeline",)),
+            *words,
+        )
         compared = None
         if train != "automl":
             with console.status("serving the same model on this machine"):

@@ -42,6 +42,13 @@ __all__ = ["command"]
 )
 @click.option("--endpoint", metavar="NAME", help="Where [default: made from the model's name].")
 @click.option(
+    "--pipeline/--no-pipeline",
+    "pipeline",
+    default=True,
+    show_default=True,
+    help="Publish and run the pipeline, which trains once more.",
+)
+@click.option(
     "--plan", "plan_only", is_flag=True, help="Only list what would be created, changed and kept."
 )
 @on_option
@@ -55,6 +62,7 @@ def command(
     again: bool,
     train: str,
     endpoint: str | None,
+    pipeline: bool,
     plan_only: bool,
     platform_name: str,
     as_json: bool,
@@ -115,6 +123,7 @@ def command(
             again=again,
             train=train,
             endpoint=endpoint,
+            pipeline=pipeline,
         ).run()
     answers = result.endpoint
     emit(
@@ -126,7 +135,7 @@ def command(
                 f"All {len(result.steps)} steps in {result.seconds:.0f} s.",
                 f"  Endpoint   {answers.scoring_uri}   (keys: twinml status --show-keys)",
                 f"  Swagger    {answers.docs_uri}",
-                f"  Pipeline   {result.pipeline.uri}",
+                *([f"  Pipeline   {result.pipeline.uri}"] if result.pipeline else []),
                 *([f"  Report     {result.report}   (make report)"] if result.report else []),
                 "  Try        twinml score --sample 3      End it   make stop",
             ]
