@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.report.canvas import BLUE, GREY, INK, MUTED, PALETTE, canvas, drawn
+from twinml.report.canvas import BLUE, GREY, INK, PALETTE, canvas, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +61,6 @@ def latencies(sides: Sequence[Side]) -> Figure:
         ylabel="share answered",
         ylim=(0, 1.02),
     )
-    axes.tick_params(axis="x", which="minor", labelsize=8, labelcolor=MUTED)
-    axes.legend(loc="lower right")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.legend(loc="upper left")
     return figure

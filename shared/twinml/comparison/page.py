@@ -163,7 +163,9 @@ def _model(found: Comparison) -> Section:
             [_who(side) for side in found.sides],
         )
     ]
-    text = "No package differs." if all(_known(side) for side in found.sides) else ""
+    text = ""
+    if all(_known(side) for side in found.sides):
+        text = "No package differs among those whose versions are known on both sides."
     if found.packages:
         used = sum(package.used for package in found.packages)
         text = (
