@@ -72,6 +72,13 @@ def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
     help="The most that one AutoML run may take, whatever its limits say.",
 )
 @click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="ADDRESS=FOLDER",
+    help="A folder that stands for an address elsewhere, from which nothing is fetched.",
+)
+@click.option(
     "--lenient",
     is_flag=True,
     help="Fill the gaps of the real service: serve MLflow's /logged-models, and add the "
@@ -94,6 +101,7 @@ def main(
     record: Path | None,
     workers: int,
     automl_seconds: float,
+    mirrors: tuple[str, ...],
     lenient: bool,
     faults: tuple[str, ...],
     routes: bool,
@@ -119,7 +127,13 @@ def main(
             raise click.ClickException(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error
-        emulator = Emulator(directory, record=record, lenient=lenient, faults=rules)
+        emulator = Emulator(
+            directory,
+            record=record,
+            lenient=lenient,
+            mirrors=dict(map(_mirror, mirrors)),
+            faults=rules,
+        )
         begin = partial(emulator.start, workers=workers, automl_seconds=automl_seconds)
         _serve(emulator, begin, directory, port, routes, as_json)
     if "mlflow" in sys.modules:
@@ -127,6 +141,16 @@ def main(
         sys.stdout.flush()
         logging.shutdown()
         os._exit(0)
+
+
+def _mirror(text: str) -> tuple[str, Path]:
+    address, equals, folder = text.rpartition("=")
+    if not equals or "://" not in address or not Path(folder).is_dir():
+        raise click.ClickException(
+            f"--mirror is '{text}', not an address and a folder that exists: "
+            "https://example.com/data=./data"
+        )
+    return address.rstrip("/"), Path(folder)
 
 
 def _serve(

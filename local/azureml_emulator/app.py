@@ -86,6 +86,7 @@ class Emulator:
         record: Path | None = None,
         operation_seconds: float = 0.2,
         lenient: bool = False,
+        mirrors: Mapping[str, Path] | None = None,
         faults: Iterable[Rule] = (),
     ) -> None:
         self.site = Site.of(directory)
@@ -96,7 +97,7 @@ class Emulator:
         workspaces = Workspaces(self.site, management, self._blobs)
         actions = Actions(self.site, management, self._blobs)
         workspaces.make_default()
-        self._plant = JobPlant(management, self._blobs, directory, lenient=lenient)
+        self._plant = JobPlant(management, self._blobs, directory, lenient=lenient, mirrors=mirrors)
         fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
         self._deployments = OnlineDeployments(
             self.site, management, self._plant.places, fleet, self._faults

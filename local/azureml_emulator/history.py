@@ -275,7 +275,8 @@ class History:
     def _root(self, call: Call, workspace: str) -> tuple[Place, str, str]:
         """Return where the artifacts of a request are, their origin and their container."""
         if "run" in call.parameters:
-            self._shown(call["run"], workspace)
+            if not self._records.tracking.has_model(workspace, call["run"]):
+                self._shown(call["run"], workspace)
             return self._artifacts(call["run"], workspace), "ExperimentRun", f"dcid.{call['run']}"
         store = self._records.places.datastore(workspace, ARTIFACT_STORE)
         origin, container = call["origin"], call["container"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -29,6 +29,7 @@ from azureml_emulator.site import Site
 __all__ = ["ARTIFACT_STORE", "Place", "Places", "artifact_prefix", "datastore_uri"]
 
 ARTIFACT_STORE = "workspaceartifactstore"
+MIRRORED = "mirrored"
 _DATASTORE = re.compile(
     r"azureml://(?:subscriptions/[^/]+/resourcegroups/[^/]+/(?:providers/[^/]+/)?"
     r"workspaces/(?P<workspace>[^/]+)/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)",
@@ -84,13 +85,21 @@ class Places:
     ----------
     output_uri
         Returns the address of a job's named output.
+    mirrors
+        Folders of this machine that stand for what is at an address elsewhere.
     """
 
     def __init__(
-        self, site: Site, store: ResourceStore, blobs: BlobStore, output_uri: OutputUri
+        self,
+        site: Site,
+        store: ResourceStore,
+        blobs: BlobStore,
+        output_uri: OutputUri,
+        mirrors: Mapping[str, Path] | None = None,
     ) -> None:
         self._site, self._store, self.blobs = site, store, blobs
         self._output_uri = output_uri
+        self._mirrors = dict(mirrors or {})
 
     # Names
 
@@ -185,6 +194,9 @@ class Places:
         return self.resolve(str(asset.properties[_URI[kind]]), _workspace_of(asset.id, workspace))
 
     def _of_address(self, uri: str) -> Place:
+        for address, folder in self._mirrors.items():
+            if uri == address or uri.startswith(f"{address}/"):
+                return self._of_mirror(uri, folder, unquote(uri[len(address) :]).strip("/"))
         if match := _WASB.fullmatch(uri):
             host, container, path = match["host"], match["container"], match["path"]
         else:
@@ -198,9 +210,20 @@ class Places:
                 400,
                 "UserError",
                 f"'{uri}' is on a host that the emulator does not stand in for, and it fetches "
-                "nothing from elsewhere: make a data asset of a local copy.",
+                "nothing from elsewhere: make a data asset of a local copy, or name a folder that "
+                "stands for it (--mirror).",
             )
         return Place(container, path.strip("/"))
+
+    def _of_mirror(self, uri: str, folder: Path, below: str) -> Place:
+        """Take a file or folder of a mirror into the storage: then it is like any other."""
+        source = (folder / below).resolve()
+        if not source.is_relative_to(folder.resolve()) or not source.exists():
+            raise ArmError(404, "UserError", f"'{uri}' is not in its mirror, '{folder}'.")
+        place = Place(MIRRORED, re.sub(r"^\w+://", "", uri).strip("/"))
+        self.blobs.create_container(place.container)
+        self.store(source, place)
+        return place
 
     # Content
 

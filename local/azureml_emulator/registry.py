@@ -38,6 +38,8 @@ __all__ = ["WorkspaceModels"]
 STAGE = "azureml.stage"
 RUN = "azureml.runid"
 _RUN_ARTIFACT = re.compile(r"azureml://.*/runs/([^/]+)/artifacts(?:/(.*))?$")
+_LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-f]+)$")
+_WHOLE_RUN = re.compile(r"ExperimentRun/dcid\.([^/]+)")
 _UPLOADED = re.compile(r"azureml://artifacts/(.+)$")
 
 
@@ -197,9 +199,15 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
         """Return where ``azureml-mlflow`` finds the files."""
         uri = str(self._version(name, version).properties["modelUri"])
         try:
-            return f"azureml://artifacts/{self._places.resolve(uri, self._workspace).path}"
+            path = self._places.resolve(uri, self._workspace).path
         except ArmError as error:
             raise MlflowException(error.message, RESOURCE_DOES_NOT_EXIST) from error
+        if match := _WHOLE_RUN.fullmatch(path):
+            # As an upload's, an address without a folder in it would be read as '.'.
+            host = self._management.site.api_host
+            below = f"{self._workspace}/experiments/0/runs/{match[1]}/artifacts"
+            return f"azureml://{host}/mlflow/v2.0{below}"
+        return f"azureml://artifacts/{path}"
 
     def search_model_versions(
         self,
@@ -283,6 +291,8 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
         """Return an address of the service's kind for a source of MLflow's kind."""
         if match := _RUN_ARTIFACT.fullmatch(source):
             path = f"{artifact_prefix(match[1])}/{match[2] or ''}".rstrip("/")
+        elif match := _LOGGED_MODEL.fullmatch(source):
+            path = artifact_prefix(match[1])
         elif match := _UPLOADED.fullmatch(source):
             path = match[1]
         else:

@@ -141,7 +141,7 @@ class Tracking:
             return self._stores[key]
 
     def _open_runs(self, workspace: str) -> SqlAlchemyStore:
-        from mlflow.store.tracking.dbmodels.models import SqlExperiment
+        from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlLoggedModel
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         class Store(SqlAlchemyStore):  # type: ignore[misc, unused-ignore]
@@ -149,6 +149,16 @@ class Tracking:
 
             def _get_artifact_location(self, experiment_id: int) -> str:
                 return f"{self.artifact_root_uri}/{experiment_id}/runs"
+
+            def create_logged_model(self, *args: Any, **details: Any) -> Any:
+                """Give a model a place of its own that ``azureml-mlflow`` takes for a run's."""
+                model = super().create_logged_model(*args, **details)
+                place = f"{self._get_artifact_location(int(model.experiment_id))}/{model.model_id}"
+                with self.ManagedSessionMaker(read_only=False) as session:
+                    session.query(SqlLoggedModel).filter_by(model_id=model.model_id).update(
+                        {"artifact_location": f"{place}/artifacts"}
+                    )
+                return self.get_logged_model(model.model_id)
 
         self._directory.mkdir(parents=True, exist_ok=True)
         group, _, name = workspace.partition("/resourceGroups/")[2].partition("/providers/")
@@ -286,9 +296,18 @@ class Tracking:
         except MlflowException:
             return None
 
-    def experiment_of(self, workspace: str, experiment_id: str) -> str:
-        """Return the name of an experiment."""
-        return str(self._of(workspace).runs.get_experiment(experiment_id).name)
+    def has_model(self, workspace: str, model: str) -> bool:
+        """Return whether there is a logged model, which only a lenient emulator has."""
+        if not self._lenient:
+            return False
+        store = self._of(workspace).runs
+        from mlflow.exceptions import MlflowException
+
+        try:
+            store.get_logged_model(model)
+        except MlflowException:
+            return False
+        return True
 
 
 def _mount() -> None:

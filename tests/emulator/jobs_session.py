@@ -296,6 +296,11 @@ def be_refused(session: Session) -> None:
     lost = client.jobs.create_or_update(
         command(command="cat ${{inputs.far}}", inputs={"far": far}, **common)
     )
+    near = Input(type="uri_folder", path="https://example.org/data/near")
+    mirrored = client.jobs.create_or_update(
+        command(command="cat ${{inputs.near}}/a.txt", inputs={"near": near}, **common)
+    )
+    session.seen["mirrored"] = session.streamed(mirrored.name)["text"]
     session.seen["refused"] = {
         "sweep": session.refused(lambda: client.jobs.create_or_update(sweep)),
         "unbound": session.refused(

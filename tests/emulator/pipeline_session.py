@@ -365,7 +365,24 @@ def run_automl_node(session: Session) -> None:
     }
 
 
-STEPS = (prepare, run_yaml, run_dsl, run_automl, run_automl_node)
+def log_model(session: Session) -> None:
+    import mlflow
+    from sklearn.linear_model import LogisticRegression
+
+    mlflow.set_experiment("lenient")
+    with mlflow.start_run():
+        model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+        info = mlflow.sklearn.log_model(
+            model, name="fit", registered_model_name="fit", serialization_format="cloudpickle"
+        )
+    session.seen["lenient"] = {
+        "answer": mlflow.sklearn.load_model(info.model_uri).predict([[1.0]]).tolist(),
+        "registered": mlflow.sklearn.load_model("models:/fit/1").predict([[0.0]]).tolist(),
+        "listed": session.client.models.get("fit", "1").type,
+    }
+
+
+STEPS = (prepare, run_yaml, run_dsl, run_automl, run_automl_node, log_model)
 
 
 def main(folder: Path) -> dict[str, Any]:

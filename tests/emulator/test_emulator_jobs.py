@@ -43,10 +43,16 @@ def venvs(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def session(emulators, tmp_path_factory, venvs) -> tuple[dict[str, Any], Path, str]:
     folder = tmp_path_factory.mktemp("jobs")
+    near = folder / "mirror" / "near"
+    near.mkdir(parents=True)
+    (near / "a.txt").write_text("from the mirror")
     before = os.environ.get("TWINML_VENVS")
     os.environ["TWINML_VENVS"] = str(venvs)
     try:
-        emulator = emulators("--record", str(folder / "record.jsonl"))
+        emulator = emulators(
+            *("--record", str(folder / "record.jsonl")),
+            *("--mirror", f"https://example.org/data={near.parent}"),
+        )
     finally:
         os.environ.pop("TWINML_VENVS")
         if before is not None:
@@ -163,6 +169,10 @@ def test_what_cannot_be_run_is_refused_by_name(seen):
     assert "example.com" in refused["far"]
     assert "fetches nothing from elsewhere" in refused["far"]
     assert refused["missing"].startswith("404")
+
+
+def test_a_folder_stands_for_an_address_elsewhere(seen):
+    assert "from the mirror" in seen["mirrored"]
 
 
 def test_every_body_keeps_to_the_types_of_its_api_version(session, arm_types):

@@ -37,15 +37,23 @@ class JobPlant:
         The emulator's state folder.
     lenient
         Whether MLflow's newer routes are served, which the real service does not have.
+    mirrors
+        Folders that stand for addresses elsewhere.
     """
 
     def __init__(
-        self, management: Management, blobs: BlobStore, directory: Path, *, lenient: bool = False
+        self,
+        management: Management,
+        blobs: BlobStore,
+        directory: Path,
+        *,
+        lenient: bool = False,
+        mirrors: Mapping[str, Path] | None = None,
     ) -> None:
         site = management.site
         self._management, self._directory = management, directory
         self._runs = RunStore(directory / "runs.sqlite")
-        self.places = Places(site, management.store, blobs, self._output_uri)
+        self.places = Places(site, management.store, blobs, self._output_uri, mirrors)
         self.tracking = Tracking(
             site, management, directory / "tracking", self._registry, lenient=lenient
         )
