@@ -43,7 +43,15 @@ def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
     }
 
 
-@click.command(name="azureml_emulator")
+EPILOG = """\b
+In a shell of your own:
+  python -m azureml_emulator > azureml.env &
+  source azureml.env
+  python your_azure_ml_code.py
+"""
+
+
+@click.command(name="azureml_emulator", epilog=EPILOG)
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),

@@ -167,10 +167,14 @@ class OnlineDeployments:
         except Exception:
             _log.exception("failed: deployment %s", resource.name)
             error = {"code": "InternalServerError", "message": "The emulator's log says why."}
-        store = self._management.store
-        there = store.finish(operation.id, error)
-        endpoint = store.get(_endpoint_of(resource.id))
-        if not there or endpoint is None or _is_going(endpoint):
+        self._management.store.finish(operation.id, error)
+        self._stop_if_gone(resource)
+
+    def _stop_if_gone(self, resource: Resource) -> None:
+        """End a deployment that was deleted, itself or with its endpoint, while it was made."""
+        above = (resource.id, _endpoint_of(resource.id))
+        found = [self._management.store.get(each) for each in above]
+        if any(item is None or _is_going(item) for item in found):
             self._fleet.stop(resource.id)
 
     def _rehearse_failure(self, resource: Resource) -> None:
@@ -185,9 +189,12 @@ class OnlineDeployments:
             self._fleet.deploy(resource.id, partial(self._fetch, resource))
         except (DeploymentFailed, ArmError) as failure:
             _log.warning("deployment %s does not come back: %s", resource.name, failure)
+        self._stop_if_gone(resource)
 
     def _fetch(self, resource: Resource, folder: Path, log: Callable[[str], None]) -> Order:
         """Do what Azure's storage initializer does: put model and code into place."""
+        # As it is now: it may have been changed since this was asked for.
+        resource = self._management.store.get(resource.id) or resource
         properties, workspace = resource.properties, _workspace_of(resource.id)
         model, name, version = None, "", ""
         if properties.get("model"):
@@ -351,8 +358,8 @@ def _limits(deployment: Resource) -> Deployment:
     )
 
 
-def _is_going(endpoint: Resource) -> bool:
-    return endpoint.properties.get("provisioningState") == "Deleting"
+def _is_going(resource: Resource) -> bool:
+    return resource.properties.get("provisioningState") == "Deleting"
 
 
 def _workspace_of(resource_id: str) -> str:

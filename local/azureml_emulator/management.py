@@ -12,21 +12,17 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator import listing
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.faults.plan import OPERATION_SECONDS
 from azureml_emulator.kinds import KINDS, WORKSPACE, Draft, Kind
-from azureml_emulator.resources import Effect, Operation, Resource, ResourceStore, timestamp
+from azureml_emulator.operations import Operations, extra_seconds
+from azureml_emulator.resources import Effect, Operation, Resource, ResourceStore
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 
-__all__ = ["GROUP_PATH", "POLL_MILLISECONDS", "WORKSPACE_PATH", "Management"]
+__all__ = ["GROUP_PATH", "WORKSPACE_PATH", "Management"]
 
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 WORKSPACES_PATH = f"{GROUP_PATH}/providers/{PROVIDER}/workspaces"
 WORKSPACE_PATH = f"{WORKSPACES_PATH}/{{workspace}}"
-OPERATION_PATH = f"/subscriptions/{{subscription}}/providers/{PROVIDER}/locations/{{location}}"
-# The SDK takes ``Retry-After: 0`` for "no header" and then waits 30 seconds.
-POLL_MILLISECONDS = 50
-WORK_POLL_MILLISECONDS = 250
 # Parts of a body that are stored beside the properties.
 ENVELOPE = ("location", "tags", "sku", "kind", "identity")
 # What the SDK asks for where a component is named without a version.
@@ -54,7 +50,7 @@ class Management:
 
     def __init__(self, site: Site, store: ResourceStore, *, operation_seconds: float = 0.2) -> None:
         self.site, self.store = site, store
-        self._operation_seconds = operation_seconds
+        self._operations = Operations(site, store, self.answer, seconds=operation_seconds)
         self._checks: dict[str, CheckHook] = {}
         self._finders: dict[str, FindHook] = {}
         self._written: dict[str, ResourceHook] = {}
@@ -104,8 +100,7 @@ class Management:
                 f"/subscriptions/{{subscription}}/providers/{PROVIDER}/workspaces",
                 self._list_workspaces,
             ),
-            self._route("GET", f"{OPERATION_PATH}/mfeOperationsStatus/{{id}}", self._status),
-            self._route("GET", f"{OPERATION_PATH}/mfeOperationsResults/{{id}}", self._result),
+            *self._operations.routes(),
             *self._item_routes(WORKSPACE, WORKSPACE_PATH),
         ]
         for kind in KINDS:
@@ -255,7 +250,7 @@ class Management:
             written(begun[0])
         worker = self._workers.get(kind.key)
         if worker is not None and begun is not None:
-            timer = threading.Timer(_extra_seconds(call), worker, begun)
+            timer = threading.Timer(extra_seconds(call), worker, begun)
             timer.daemon = True
             timer.start()
 
@@ -292,8 +287,8 @@ class Management:
         status = kind.created_status if new else 200
         if not long_running:
             return self.answer(stored, status), None
-        operation = self._begin(call, stored, "work" if kind.works else "succeed")
-        return self._polled(call, stored, operation, status), (stored, operation)
+        operation = self._operations.begin(call, stored, "work" if kind.works else "succeed")
+        return self._operations.polled(call, stored, operation, status), (stored, operation)
 
     def register(
         self,
@@ -445,65 +440,10 @@ class Management:
                 self._number_versions(_asset_of(resource.id), kind)
         return Response(status=200)
 
-    # Operations
-
     def accepted(self, call: Call, resource: Resource, effect: Effect, status: int) -> Response:
         """Begin an operation on a resource and return the answer that tells where to poll."""
-        return self._polled(call, resource, self._begin(call, resource, effect), status)
-
-    def _begin(self, call: Call, resource: Resource, effect: Effect) -> Operation:
-        seconds = self._operation_seconds + _extra_seconds(call)
-        return self.store.begin(resource.id, effect, seconds)
-
-    def _polled(
-        self, call: Call, resource: Resource, operation: Operation, status: int
-    ) -> Response:
-        version = call.query.get("api-version", "2023-04-01-preview")
-        place = OPERATION_PATH.format(
-            subscription=self.site.subscription_id, location=self.site.location
-        )
-        base = f"https://{ARM_HOST}{place}"
-        response = Response(status=status) if status == 202 else self.answer(resource, status)
-        response.headers["Azure-AsyncOperation"] = (
-            f"{base}/mfeOperationsStatus/{operation.id}?api-version={version}"
-        )
-        if status == 202:
-            response.headers["Location"] = (
-                f"{base}/mfeOperationsResults/{operation.id}?api-version={version}"
-            )
-        response.headers["x-ms-async-operation-timeout"] = "PT1H"
-        response.headers["x-ms-retry-after-ms"] = _pause(operation)
-        return response
-
-    def _status(self, call: Call) -> Response:
-        operation = self.store.operation(call["id"])
-        if operation is None:
-            raise not_found(call.path)
-        body: dict[str, Any] = {
-            "id": call.path,
-            "name": operation.id,
-            "startTime": timestamp(operation.started),
-            "status": _status_of(operation),
-            "percentComplete": 100.0 if operation.done else 0.0,
-        }
-        if operation.done:
-            body["endTime"] = timestamp(operation.ends)
-        if operation.error:
-            body["error"] = dict(operation.error)
-        return json_response(body, headers={"x-ms-retry-after-ms": _pause(operation)})
-
-    def _result(self, call: Call) -> Response:
-        operation = self.store.operation(call["id"])
-        if operation is None:
-            raise not_found(call.path)
-        if not operation.done:
-            headers = {
-                "Location": f"https://{ARM_HOST}{call.path}?{urlencode(call.query)}",
-                "x-ms-retry-after-ms": _pause(operation),
-            }
-            return Response(status=202, headers=headers)
-        resource = self.store.get(operation.resource)
-        return Response(status=204) if resource is None else self.answer(resource)
+        operation = self._operations.begin(call, resource, effect)
+        return self._operations.polled(call, resource, operation, status)
 
     # Answers
 
@@ -528,21 +468,6 @@ class Management:
                 "lastModifiedByType": "User",
             },
         }
-
-
-def _extra_seconds(call: Call) -> float:
-    """Return how much longer a fault rule makes the operation of a request."""
-    return float(call.request.environ.get(OPERATION_SECONDS, 0.0))
-
-
-def _pause(operation: Operation) -> str:
-    return str(WORK_POLL_MILLISECONDS if operation.effect == "work" else POLL_MILLISECONDS)
-
-
-def _status_of(operation: Operation) -> str:
-    if not operation.done:
-        return "InProgress"
-    return "Failed" if operation.error else "Succeeded"
 
 
 def _asset_of(version_id: str) -> str:

@@ -257,6 +257,12 @@ def test_servers_die_with_the_emulator_and_come_back_with_it(served, score: Scor
     emulator = served[0]
     before = servers_of(emulator)
     assert len(before) >= 4
+    with emulator.signed_in() as http:
+        address = f"{ARM}{emulator.workspace}/onlineEndpoints/bank-ep/deployments/green"
+        body = http.get(address, params=VERSION, timeout=10).json()
+        asked = {name: body[name] for name in ("location", "sku", "properties")}
+        put = http.put(address, json=asked, params=VERSION, timeout=10)
+        assert put.json()["properties"]["provisioningState"] == "Updating"
     emulator.kill()
     wait_until(lambda: not servers_of(emulator))
     emulator.start()
@@ -270,6 +276,8 @@ def test_servers_die_with_the_emulator_and_come_back_with_it(served, score: Scor
             return reply.status_code == 200 and reply.json() == ["yes"]
 
         wait_until(answered)
+        # What was being made is made by the next process, and its operation ends.
+        wait_for_operation(http, put)
         wait_for_operation(http, http.delete(endpoint, params=VERSION, timeout=10))
         wait_until(lambda: not servers_of(emulator))
         assert http.get(endpoint, params=VERSION, timeout=10).status_code == 404

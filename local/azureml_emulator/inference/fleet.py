@@ -65,12 +65,14 @@ class Fleet:
         self._directory, self._venvs, self._lenient = directory, venvs, lenient
         self._running: dict[str, _Running] = {}
         self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
         self._closed = False
 
     def deploy(self, deployment_id: str, fetch: Fetch) -> None:
         """Make a deployment run as ordered; returns when it is healthy.
 
-        What ran before serves until then, and goes on if the new one fails.
+        What ran before serves until then, and goes on if the new one fails. Two orders for
+        one deployment are carried out one after the other.
 
         Parameters
         ----------
@@ -84,6 +86,12 @@ class Fleet:
         DeploymentFailed
             The environment cannot be built, or the server does not become healthy.
         """
+        with self._lock:
+            turn = self._turns.setdefault(_key(deployment_id), threading.Lock())
+        with turn:
+            self._deploy(deployment_id, fetch)
+
+    def _deploy(self, deployment_id: str, fetch: Fetch) -> None:
         folder = self.folder(deployment_id)
         generation = folder / f"{time.time_ns():x}"
         generation.mkdir(parents=True)
