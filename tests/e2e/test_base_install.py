@@ -24,6 +24,9 @@ from twinml.errors import PlatformUnavailable
 from twinml.platform import available, load
 assert {"azure", "local"} <= set(available())
 load("local")
+from twinml.pipeline import DEFINITION
+for part in ("pipeline.yml", "components/train.yml", "environment/conda.yml"):
+    assert (DEFINITION.parent / part).is_file(), part
 try:
     load("azure")
 except PlatformUnavailable as error:
