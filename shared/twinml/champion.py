@@ -64,6 +64,9 @@ def compare(
 ) -> Judgement:
     """Judge a model directory against the champion of ``name`` on labelled rows.
 
+    The first model of a name is better than none. One that cannot be compared, because the
+    champion cannot score the rows, is not shown to be better.
+
     Parameters
     ----------
     rows
@@ -99,11 +102,11 @@ def compare(
         _check_digest(directory, champion.digest)
         old_labels, old_probabilities, old = _measure(directory, rows)
     except TwinmlError as error:
-        reason = f"the champion {held} cannot score these rows: {error.message}"
-        return Judgement(True, reason, metric, figures, None, champion.version, n_rows)
+        reason = f"not comparable: the champion {held} cannot score these rows: {error.message}"
+        return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
     if old_probabilities.shape != probabilities.shape or (old_labels != labels).any():
-        reason = f"the champion {held} knows other classes"
-        return Judgement(True, reason, metric, figures, None, champion.version, n_rows)
+        reason = f"not comparable: the champion {held} knows other classes"
+        return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
     gain = figures[metric] - old[metric]
     if not HIGHER_IS_BETTER[metric]:
         gain = -gain

@@ -94,7 +94,7 @@ def test_a_better_model_is_proposed_and_a_person_promotes_it(
     # The weak model does not come back by itself; what it needs is not computed again.
     again, held, deployed = machine.retrain(tmp_path, drop="age,income", endpoint="customers")
     assert (held["registered"], held["version"]) == (False, None)
-    assert "does not beat" in held["reason"]
+    assert "does not beat" in held["reason"], held["reason"]
     assert deployed["reason"] == "nothing was registered"
     reused = {step["name"]: step["reused"] for step in again["steps"]}
     assert reused == {

@@ -74,7 +74,17 @@ def test_the_better_model_is_better_and_both_are_measured(table: Path) -> None:
     )
     assert "may have seen some of the rows" in other_data.reason
 
-    # A champion that cannot score the rows is no champion for them.
+    # Rows that one of them cannot score show nothing.
+    tracking.client.set_registered_model_alias(
+        "customers",
+        "champion",
+        tracking.register("customers", run_id=strong.logged.run_id, digest=strong.digest).version,
+    )
+    no_age = rows.drop(columns=["age"])
+    unknown = compare(tracking, weak.directory, no_age, name="customers", metric="roc_auc")
+    assert not unknown.better
+    assert "not comparable" in unknown.reason
+    assert "lack its column 'age'" in unknown.reason
     fewer = rows.drop(columns=["job"])
     with pytest.raises(ModelError, match="lack its column 'job'"):
         compare(tracking, strong.directory, fewer, name="customers", metric="roc_auc")

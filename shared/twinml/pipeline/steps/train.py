@@ -76,7 +76,9 @@ def command(
     model.mkdir(parents=True, exist_ok=True)
     shutil.copytree(done.directory, model, dirs_exist_ok=True)
     holdout.parent.mkdir(parents=True, exist_ok=True)
-    dataset.frame.iloc[result.test.rows].to_parquet(holdout, index=False)
+    # With the columns that were left out, too: the champion may need them.
+    everything = load(prepared / "data", described["target"], name=described["name"])
+    everything.frame.iloc[result.test.rows].to_parquet(holdout, index=False)
     measured = {name: held.value for name, held in result.test.metrics.items()}
     write_json(
         training,
