@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.test_emulator_jobs import DEVIATIONS, deviations_of, run_session
+from tests.emulator.contract import held
+from tests.emulator.test_emulator_jobs import run_session
 
 pytestmark = pytest.mark.e2e
 
@@ -139,7 +140,11 @@ def test_a_lenient_emulator_keeps_models_that_mlflow_logs(seen):
 
 
 def test_every_body_keeps_to_the_types_of_its_api_version(session, arm_types):
-    assert deviations_of(session[1], arm_types) == DEVIATIONS
+    found = held(session[1], arm_types)
+    assert found.unknown == set()
+    assert found.known == {
+        ("request", "workspaces/codes/versions", "/properties/properties/hash_version")
+    }
 
 
 def test_nothing_failed_inside_the_emulator(session):
