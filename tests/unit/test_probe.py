@@ -437,7 +437,7 @@ def test_the_benchmark_command_sends_the_example_of_the_endpoint(
     deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TWINML_KEY", "the-key")
-    picture = tmp_path / "latency.png"
+    page = tmp_path / "benchmark.html"
     arguments = [
         "benchmark",
         "--url",
@@ -451,19 +451,20 @@ def test_the_benchmark_command_sends_the_example_of_the_endpoint(
     ]
     result = CliRunner().invoke(
         main,
-        [*arguments, "--rows", "3", "--warmup", "2", "--json", "--out", str(picture)],
+        [*arguments, "--rows", "3", "--warmup", "2", "--json", "--report", str(page)],
         catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
     shape = json.loads(result.stdout)
-    assert (shape["good"], shape["failed"], shape["rows"]) == (12, 0, 3)
-    assert shape["latency_ms"]["p50"] > 0
-    assert picture.is_file()
+    found = shape["runs"][0]
+    assert (found["good"], found["failed"], found["rows"]) == (12, 0, 3)
+    assert found["latency_ms"]["p50"] > 0
+    assert page.is_file()
     # With the wrong key every request fails, and so does the command.
     monkeypatch.setenv("TWINML_KEY", "another-key")
     result = CliRunner().invoke(main, [*arguments, "--warmup", "0"], catch_exceptions=False)
     assert result.exit_code == 1
-    assert "(HTTP 401: 12)" in result.stdout
+    assert "401" in result.stdout
     assert "another-key" not in result.output
 
 
@@ -529,8 +530,8 @@ def test_the_score_command_reads_a_file_as_training_does(
     assert json.loads(result.stdout)["predictions"] == ["yes" if p else "no" for p in likely]
     for content, message in (
         ("", "'rows.csv' is empty"),
-        ("age\n41\n", "columns 'visits', 'income', 'debt', 'job', 'member' are missing"),
-        ("age,job\n41\n", "'rows.csv', line 2: 1 field, the header has 2"),
+        ("age\n41\n", "lacks 5 of 6 columns: 'visits', 'income', 'debt', 'job', 'member'"),
+        (",".join(rows[0]) + "\n41,2\n", "Expected 6 columns, got 2"),
     ):
         file.write_text(content)
         result = CliRunner().invoke(main, [*arguments, str(file)])
@@ -547,9 +548,11 @@ def test_the_score_command_keeps_the_columns_of_the_rows(
     mine = {"prediction": "mine", "prediction_1": "too", "probability_yes": 7}
     pd.DataFrame(rows[:3]).assign(**mine).to_csv(file, index=False)
     arguments = ["score", "--url", deployed, "--key-env", "THE_KEY", "--data", str(file)]
+    # Labels and probabilities are two requests.
+    twice = ["request_id", "request_id_proba"]
     for options, added in (
-        ([], ["prediction_2"]),
-        (["--proba"], ["probability_no", "probability_yes_1"]),
+        ([], ["prediction_2", "request_id"]),
+        (["--proba"], ["prediction_2", "probability_no", "probability_yes_1", *twice]),
     ):
         result = CliRunner().invoke(main, [*arguments, *options, "--out", str(out)])
         assert result.exit_code == 0, result.output
@@ -559,6 +562,6 @@ def test_the_score_command_keeps_the_columns_of_the_rows(
     nowhere = tmp_path / "new" / "scored.csv"
     result = CliRunner().invoke(main, [*arguments, "--json", "--out", str(nowhere)])
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["hint"] == (
-        f"There is no folder '{nowhere.parent}': make it first."
-    )
+    refusal = json.loads(result.stdout)
+    assert str(nowhere.parent) in refusal["message"]
+    assert refusal["hint"] == "Make it first."
