@@ -33,5 +33,5 @@ compile_lock("bootstrap", "requirements/bootstrap.in", "-c", "requirements/dev.l
 compile_lock(
     "inference-server",
     "requirements/inference-server.in",
-    output="local/azureml_emulator/inference/image/server.lock",
+    output="local/azureml_emulator/inference/inside/server.lock",
 )

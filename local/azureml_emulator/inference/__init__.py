@@ -6,7 +6,7 @@
     (what)    image.py  (venvs)         container.py   front.py
               └──────────── fleet.py ─────────────┘
 
-``image/`` has what is put into a container: the launcher, the score script for MLflow models,
+``inside/`` has what is put into a container: the launcher, the score script for MLflow models,
 and the versions of the server's own packages. Nothing in this room knows of HTTP routes of the
 management plane or of SQLite: an ``Order`` comes in, a ``Container`` on loopback comes out.
 """

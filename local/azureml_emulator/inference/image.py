@@ -12,7 +12,7 @@ from azureml_emulator.venvs import BuildError, Requirements
 
 __all__ = ["IMAGE", "SERVER", "Image", "Order", "plan", "seconds"]
 
-IMAGE = Path(__file__).with_name("image")
+IMAGE = Path(__file__).with_name("inside")
 SERVER = "azureml-inference-server-http==1.5.1"
 MONITORING = "azureml-ai-monitoring==1.0.0"
 # What stands for an environment that is an image and no more.
