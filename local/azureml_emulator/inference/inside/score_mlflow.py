@@ -34,7 +34,7 @@ from inference_schema.parameter_types.standard_py_parameter_type import (
 )
 from inference_schema.schema_decorators import input_schema, output_schema
 from mlflow.models import Model
-from mlflow.pyfunc.scoring_server import _get_jsonable_obj
+from mlflow.pyfunc.scoring_server import _get_jsonable_obj  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,10 @@ def example_of(model: Model, directory: Path) -> Any:
         return None
     content = json.loads((directory / info["artifact_path"]).read_text(encoding="utf-8"))
     if info["type"] == "dataframe":
-        orient = "split" if "columns" in content else "values"
-        return pd.read_json(StringIO(json.dumps(content)), orient=orient, dtype=False)
+        text = StringIO(json.dumps(content))
+        if "columns" in content:
+            return pd.read_json(text, orient="split", dtype=False)
+        return pd.read_json(text, orient="values", dtype=False)
     if info["type"] == "ndarray":
         inputs = content["inputs"]
         if isinstance(inputs, dict):
@@ -157,4 +159,5 @@ def run(input_data: Any, params: dict[str, Any] | None = None) -> Any:
     )
     if not arrays and not isinstance(input_data, pd.DataFrame | np.ndarray):
         input_data = table_of(input_data)
-    return _get_jsonable_obj(model.predict(input_data, params=params), pandas_orient="records")
+    answer = model.predict(input_data, params=params)
+    return _get_jsonable_obj(answer, pandas_orient="records")  # type: ignore[no-untyped-call]
