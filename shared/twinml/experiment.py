@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinml import model, settings
+from twinml import __version__, model, settings
 from twinml.data import Dataset
 from twinml.errors import ModelError
 from twinml.tracking import LoggedRun, Tracking, put
@@ -34,7 +34,6 @@ __all__ = ["Experiment", "Trained", "adopt", "fingerprint", "model_folder", "run
 # Raised when a model directory gains a file, so that what was trained before is not reused.
 MODEL_FORMAT = 2
 _COMPUTING = (
-    "twinml",
     "catboost",
     "flaml",
     "lightgbm",
@@ -103,7 +102,13 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
             if k not in ("jobs", "engine")
         },
         "versions": {
-            name: version(name) for name in _COMPUTING if importlib.util.find_spec(_module(name))
+            # A job on another machine has this code, but not as an installed package.
+            "twinml": __version__,
+            **{
+                name: version(name)
+                for name in _COMPUTING
+                if importlib.util.find_spec(_module(name))
+            },
         },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
