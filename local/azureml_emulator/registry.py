@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import (
 )
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
-    FEATURE_DISABLED,
+    ENDPOINT_NOT_FOUND,
     INVALID_PARAMETER_VALUE,
     RESOURCE_ALREADY_EXISTS,
     RESOURCE_DOES_NOT_EXIST,
@@ -95,7 +95,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
 
     def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
         """Refuse, as the service does."""
-        raise MlflowException("Azure ML cannot rename models.", FEATURE_DISABLED)
+        raise MlflowException("Azure ML cannot rename models.", ENDPOINT_NOT_FOUND)
 
     def delete_registered_model(self, name: str) -> None:
         """Remove a model and its versions."""
@@ -346,4 +346,5 @@ def _milliseconds(stamp: str) -> int:
 
 
 def _no_aliases() -> MlflowException:
-    return MlflowException("Azure ML's registry has no aliases.", FEATURE_DISABLED)
+    # 404: any code that MLflow does not know becomes a 500, which its client repeats for minutes.
+    return MlflowException("Azure ML's registry has no aliases.", ENDPOINT_NOT_FOUND)

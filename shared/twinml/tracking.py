@@ -253,12 +253,12 @@ class Tracking:
         )
         champion = self._aliased(name, CHAMPION)
         if champion is None:
-            self.client.set_registered_model_alias(name, CHAMPION, made.version)
+            self._alias(name, CHAMPION, made.version)
         elif metric is not None and self._beats(run_id, champion.run_id, metric):
-            self.client.set_registered_model_alias(name, CHALLENGER, champion.version)
-            self.client.set_registered_model_alias(name, CHAMPION, made.version)
+            self._alias(name, CHALLENGER, champion.version)
+            self._alias(name, CHAMPION, made.version)
         else:
-            self.client.set_registered_model_alias(name, CHALLENGER, made.version)
+            self._alias(name, CHALLENGER, made.version)
         return self.resolve(f"{name}/{made.version}")
 
     def resolve(self, reference: str) -> ModelVersion:
@@ -428,6 +428,16 @@ class Tracking:
     def _versions(self, name: str) -> Sequence[Registered]:
         quoted = name.replace("'", "''")
         return list(self.client.search_model_versions(f"name = '{quoted}'"))
+
+    def _alias(self, name: str, alias: str, version: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.set_registered_model_alias(name, alias, version)
+        except MlflowException as error:
+            # Azure ML's registry has no aliases; its versions are told apart by their tags.
+            if error.error_code != "ENDPOINT_NOT_FOUND":
+                raise
 
     def _aliased(self, name: str, alias: str) -> Registered | None:
         from mlflow.exceptions import MlflowException
