@@ -28,6 +28,7 @@ import numpy as np
 from twinml.combination import impossible
 from twinml.contract import Column, Contract
 from twinml.errors import DataError
+from twinml.records import native
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,12 +104,6 @@ def choose(contract: Contract, rows: Sequence[Row], n: int, seed: int) -> list[d
             )
         chosen.append({name: native(rows[place][name]) for name in contract.column_names})
     return chosen
-
-
-def native(value: Any) -> Any:
-    """Return a numpy scalar as a Python one, and NaN as ``None``."""
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def plan(

@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
-
 from twinml import experiment, settings
 from twinml.errors import EndpointError, PlatformError
 from twinml.platform import (
@@ -37,6 +35,7 @@ from twinml.platform import (
     Platform,
 )
 from twinml.provision import TRAIN_HERE, Trains, able
+from twinml.records import native, records
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -292,7 +291,7 @@ class Workflow:
         """Return rows of the data set as a client would send them."""
         features = self._dataset.features
         step = max(1, len(features) // n)
-        return _records(features.iloc[::step].head(n))
+        return records(features.iloc[::step].head(n))
 
     def _benchmark(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
@@ -302,7 +301,7 @@ class Workflow:
         if isinstance(done, experiment.Trained):
             expected = [client.score([row]) for row in rows]
         else:
-            expected = [[_plain(label)] for label in self._expected(done, rows)]
+            expected = [[native(label)] for label in self._expected(done, rows)]
         result = benchmark.run(
             client,
             bodies,
@@ -354,7 +353,7 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         """Score with a model that is not at hand here: every label must be one of the data's."""
         answered = client.score(rows)
-        known = {_plain(label) for label in self._dataset.labels.unique()}
+        known = {native(label) for label in self._dataset.labels.unique()}
         strange = sorted({str(label) for label in answered if label not in known})
         if strange:
             raise EndpointError(
@@ -363,7 +362,7 @@ class Workflow:
                 status=500,
             )
         step = max(1, len(self._dataset.features) // 1000)
-        truth = [_plain(label) for label in self._dataset.labels.iloc[::step].head(1000)]
+        truth = [native(label) for label in self._dataset.labels.iloc[::step].head(1000)]
         right = sum(one == other for one, other in zip(answered, truth, strict=True))
         summary = (
             f"{len(rows):,} rows scored over REST, all of them with labels of the data; "
@@ -507,20 +506,6 @@ def _settings(options: TrainingOptions) -> dict[str, Any]:
         "threshold": str(options.threshold),
         "learners": ",".join(options.learners) or "all",
     }
-
-
-def _records(frame: Any) -> list[dict[str, Any]]:
-    """Return rows as JSON objects; a null of any kind is ``None``."""
-    return [
-        {key: _plain(value) for key, value in row.items()}
-        for row in frame.to_dict(orient="records")
-    ]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and value != value else value
 
 
 def _body(rows: list[dict[str, Any]]) -> bytes:

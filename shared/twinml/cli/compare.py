@@ -254,7 +254,7 @@ def _packages(sides: Sequence[Found], directory: Path) -> Any:
 def _rows(contract: Contract, data: Path | None, wanted: int | None) -> list[dict[str, Any]]:
     """Return rows of a file, or the contract's samples, features only, null as ``None``."""
     from twinml.data import bundled, read_rows
-    from twinml.distortion import native
+    from twinml.records import records
 
     names = contract.column_names
     text = {column.name for column in contract.columns if column.type == "string"}
@@ -269,10 +269,7 @@ def _rows(contract: Contract, data: Path | None, wanted: int | None) -> list[dic
         return [dict(sample) for sample in contract.samples][:wanted]
     step = max(1, len(frame) // wanted) if wanted else 1
     chosen = frame[list(names)].iloc[::step].head(wanted or len(frame))
-    return [
-        {str(name): native(value) for name, value in row.items()}
-        for row in chosen.to_dict(orient="records")
-    ]
+    return records(chosen)
 
 
 # Words
