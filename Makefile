@@ -20,7 +20,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train report ui status stop test check format lock bench-automl bench-batch bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check format lock bench-automl bench-batch bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ data: $(BASE) ## Check the data and say what is odd (DATA=, TARGET=)
 
 train: $(BASE) ## Search for a model and register it, no more
 	@$(TWINML) train $(WHAT)
+
+replay: $(BASE) ## Show the loop: drift, training, promotion, month by month (ARGS=)
+	@$(TWINML) replay $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") $(ARGS)
 
 report: $(BASE) ## Open the report of the last run
 	@$(TWINML) report

@@ -41,6 +41,7 @@ VERBS: dict[str, str] = {
     "probe": "Send out-of-distribution rows and see how predictions move.",
     "compare": "Check that two endpoints predict alike.",
     "pipeline": "Publish, run, watch and schedule pipelines.",
+    "replay": "Show the loop of drift, training and promotion on data in time order.",
     "ui": "Open MLflow's pages on runs and models.",
     "report": "Show the HTML report of the last run.",
     "status": "Show what is deployed and running.",

@@ -1,0 +1,194 @@
+"""``twinml replay``: the loop of drift, training and promotion on data in time order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+
+from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.cli._training import data_options, dataset_from
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.replay import Entry, Period
+
+__all__ = ["command"]
+
+BUNDLED_PERIOD = "month"
+# The day of a call is a date like its month: it moves on whatever the clients do.
+BUNDLED_IGNORED = ("day",)
+# Two learners of different kinds that train and compile in a second or two.
+LEARNERS = "LightGBM,LogisticRegression"
+
+
+@click.command(short_help="Show the loop at work on data in time order.")
+@data_options
+@click.option(
+    "--period",
+    metavar="COLUMN|ROWS",
+    help="A new value of this column begins a period, or so many rows make one "
+    f"[default: {BUNDLED_PERIOD}, for the bundled data].",
+)
+@click.option(
+    "--min-rows",
+    type=click.IntRange(20),
+    default=200,
+    show_default=True,
+    help="Shorter periods are joined.",
+)
+@click.option(
+    "--start",
+    type=int,
+    default=3,
+    show_default=True,
+    help="Periods that the first model learns from.",
+)
+@click.option(
+    "--window",
+    type=int,
+    default=5000,
+    show_default=True,
+    help="Rows, the newest, that a challenger learns from; 0 for all.",
+)
+@click.option(
+    "--share",
+    type=int,
+    default=10,
+    show_default=True,
+    help="Per cent of the traffic that a challenger gets.",
+)
+@click.option("--last", type=click.IntRange(1), help="Stop after this many periods.")
+@click.option("--budget", default="5s", show_default=True, help="Time for each training.")
+@click.option("--trials", type=int, help="Try this many configurations each time instead.")
+@click.option(
+    "--learners", metavar="A,B,…", default=LEARNERS, show_default=True, help="Search these only."
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="COLUMN",
+    help="Leave a column out of the drift report; may be repeated.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@json_option
+@errors_in_one_line
+def command(
+    data: str | None,
+    target: str | None,
+    drop: tuple[str, ...],
+    name: str | None,
+    period: str | None,
+    min_rows: int,
+    start: int,
+    window: int,
+    share: int,
+    last: int | None,
+    budget: str,
+    trials: int | None,
+    learners: str,
+    ignore: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Feed the data to an endpoint in their order, period by period, labels arriving later.
+
+    Drift is detected, the published pipeline trains a challenger, which takes traffic and is
+    promoted or not. The report draws what that was worth against a model that never learns
+    again. Works on an endpoint, a pipeline and a model of its own, NAME-replay.
+    """
+    dataset = dataset_from(data, target, drop, name)
+
+    from twinml import settings
+    from twinml.platform import load
+    from twinml.replay.loop import Replay, ReplayOptions, ReplayWatcher
+    from twinml.replay.page import sheet
+    from twinml.report.sheet import write
+    from twinml.tracking import Tracking
+    from twinml.training import TrainingOptions, parse_seconds
+
+    training = TrainingOptions(
+        budget=parse_seconds(budget),
+        trials=trials,
+        seed=seed,
+        # Probabilities are what goes wrong in time: search and loop follow one measure.
+        metric="log_loss",
+        learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
+    )
+    periods, column = _periods(dataset, period, min_rows, bundled=data is None)
+    loop = ReplayOptions(
+        start=start,
+        window=window,
+        share=share,
+        ignored=(*((column,) if column else ()), *(ignore or _own_dates(data is None))),
+    )
+    if last is not None:
+        periods = periods[: start + last]
+
+    class Printed(ReplayWatcher):
+        """Prints a line for each period when it ends, and what takes long."""
+
+        def says(self, text: str) -> None:
+            console.print(f"        [dim]{escape(text)} …[/]", soft_wrap=True)
+
+        def ended(self, entry: Entry) -> None:
+            console.print(_line(entry, len(periods)), soft_wrap=True)
+
+    history = Replay(
+        load("local"), Tracking(), dataset, periods, loop, training, watcher=Printed()
+    ).run()
+    folder = settings.home() / "reports" / dataset.name
+    page = write(sheet(history), folder / "replay.html")
+    emit(
+        {**history.to_dict(), "report": str(page)},
+        as_json=as_json,
+        text="\n".join(
+            [
+                "",
+                history.verdict,
+                f"{history.retrainings} trainings, {history.promotions} promotions, "
+                f"{history.seconds:.0f} s.",
+                f"  Report     {page}",
+                f"  Who was promoted, when and why: twinml promotions {dataset.name}-replay",
+            ]
+        ),
+    )
+
+
+def _periods(
+    dataset: Dataset, period: str | None, min_rows: int, *, bundled: bool
+) -> tuple[tuple[Period, ...], str | None]:
+    """Return the periods, and the column that makes them."""
+    from twinml.errors import UsageError
+    from twinml.replay import by_column, by_count
+
+    if period is None and bundled:
+        period = BUNDLED_PERIOD
+    if period is None:
+        raise UsageError(
+            "nothing says what a period is",
+            hint="Name a column that changes with time, or a number of rows: --period 5000.",
+        )
+    if period.isdecimal():
+        return by_count(dataset.n_rows, int(period)), None
+    return by_column(dataset.frame, period, min_rows=min_rows), period
+
+
+def _own_dates(bundled: bool) -> tuple[str, ...]:
+    return BUNDLED_IGNORED if bundled else ()
+
+
+def _line(entry: Entry, total: int) -> str:
+    happened = ""
+    if entry.decision == "promoted":
+        happened = f" [green]{entry.challenger} promoted[/]"
+    elif entry.challenger is not None:
+        happened = f" [dim]{entry.challenger} waits[/]"
+    if entry.proposed is not None:
+        happened += f" [yellow]{entry.proposed} proposed[/]"
+    return (
+        f"[bold]{entry.number:>2}/{total}[/] {escape(entry.label):<9} {entry.n_rows:>6,} rows  "
+        f"log loss {entry.kept.log_loss:.3f}, never again {entry.first.log_loss:.3f}{happened} "
+        f"[dim]({entry.seconds:.1f} s)[/]"
+    )

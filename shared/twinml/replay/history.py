@@ -1,0 +1,171 @@
+"""What a replay found, period by period, and what it comes to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.errors import DataError
+
+__all__ = ["Entry", "History", "Scores", "scores"]
+
+Floats = NDArray[np.float64]
+Decision = Literal["kept", "promoted", "no challenger"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """ROC AUC and log loss (nats) on the rows of a period.
+
+    ``roc_auc`` is ``None`` where the rows have one class only; with more than two classes it
+    is the mean of each class against the rest, weighted by its rows.
+    """
+
+    roc_auc: float | None
+    log_loss: float
+
+
+def scores(truth: NDArray[np.int64], probabilities: Floats) -> Scores:
+    """Return the scores of ``probabilities``, shape (n, k), against class numbers, shape (n,).
+
+    Probabilities of 0 and 1 are drawn in by the machine's smallest step, as scikit-learn does.
+
+    Raises
+    ------
+    DataError
+        There are no rows.
+
+    Examples
+    --------
+    >>> scores(np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])).roc_auc
+    1.0
+    """
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    if not len(truth):
+        raise DataError("no rows to measure")
+    classes = np.arange(probabilities.shape[1])
+    loss = float(log_loss(truth, probabilities, labels=classes))
+    seen = np.unique(truth)
+    if len(seen) < 2:
+        return Scores(None, loss)
+    if len(classes) == 2:
+        return Scores(float(roc_auc_score(truth, probabilities[:, 1])), loss)
+    areas = [float(roc_auc_score(truth == each, probabilities[:, each])) for each in seen]
+    weights = [int(np.sum(truth == each)) for each in seen]
+    return Scores(float(np.average(areas, weights=weights)), loss)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One period.
+
+    Attributes
+    ----------
+    number, label, n_rows
+        The period.
+    shares
+        Share of each class among its labels.
+    first, kept
+        Scores of the model that never learns again, and of what the endpoint answered.
+    champion
+        The version that had most of the traffic.
+    challenger
+        The version that had the rest, if any.
+    drifted
+        Features whose distribution changed against the rows that the champion learned from.
+    why
+        Why the pipeline was run after this period; empty if it was not.
+    decision, reason
+        What became of the challenger once the labels were there, and why.
+    proposed
+        The version that the pipeline registered after this period, if any.
+    seconds
+        How long the period took in all.
+    """
+
+    number: int
+    label: str
+    n_rows: int
+    shares: dict[str, float]
+    first: Scores
+    kept: Scores
+    champion: str
+    challenger: str | None
+    drifted: tuple[str, ...]
+    why: str
+    decision: Decision
+    reason: str
+    proposed: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """A whole replay.
+
+    ``random_split`` holds the figures of a model that was trained and measured on rows drawn
+    at random from the whole table: what one would have expected.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    learned_from: str
+    window: int
+    random_split: Scores
+    entries: tuple[Entry, ...]
+    seconds: float
+
+    @property
+    def promotions(self) -> int:
+        """How often a challenger became champion."""
+        return sum(entry.decision == "promoted" for entry in self.entries)
+
+    @property
+    def retrainings(self) -> int:
+        """How often the pipeline was run."""
+        return sum(bool(entry.why) for entry in self.entries)
+
+    def overall(self, which: Literal["first", "kept"]) -> Scores:
+        """Return the scores over all periods, weighted by rows."""
+        found: Sequence[Scores] = [getattr(entry, which) for entry in self.entries]
+        rows = [entry.n_rows for entry in self.entries]
+        ranked = [
+            (one.roc_auc, n) for one, n in zip(found, rows, strict=True) if one.roc_auc is not None
+        ]
+        area = (
+            float(np.average([a for a, _ in ranked], weights=[n for _, n in ranked]))
+            if ranked
+            else None
+        )
+        return Scores(area, float(np.average([one.log_loss for one in found], weights=rows)))
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one sentence."""
+        first, kept = self.overall("first").log_loss, self.overall("kept").log_loss
+        if math.isclose(first, kept, rel_tol=0.01):
+            return f"Learning again changed little: log loss {kept:.3f} against {first:.3f}."
+        better = "lower" if kept < first else "higher"
+        return (
+            f"With the loop the log loss is {kept:.3f}, without it {first:.3f}: "
+            f"{abs(kept / first - 1):.0%} {better}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            **asdict(self),
+            "verdict": self.verdict,
+            "overall": {
+                "first": asdict(self.overall("first")),
+                "kept": asdict(self.overall("kept")),
+            },
+            "promotions": self.promotions,
+            "retrainings": self.retrainings,
+        }

@@ -1,0 +1,168 @@
+"""The page of a replay: what happens to a model that never learns again, and to one that does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from twinml.replay.history import History, Scores
+from twinml.report.canvas import BLUE, GREY, INK, MUTED, ORANGE, canvas, drawn
+from twinml.report.picture import Picture
+from twinml.report.sheet import Section, Sheet, Tile, rows
+from twinml.report.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["sheet"]
+
+Metric = Literal["roc_auc", "log_loss"]
+TITLES: dict[Metric, str] = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
+
+
+def sheet(history: History) -> Sheet:
+    """Return the page that shows ``history``."""
+    kept, first = history.overall("kept"), history.overall("first")
+    return Sheet(
+        f"{history.name}, replayed in time order",
+        kind="Replay",
+        verdict=history.verdict,
+        reason=(
+            f"The first model learned from {history.learned_from}. From then on labels came one "
+            "period late; when the rows drifted or the predictions got worse, the published "
+            "pipeline trained a challenger, which got a part of the traffic and was promoted if "
+            "it was better on the rows whose labels had come."
+        ),
+        good=kept.log_loss <= first.log_loss,
+        tiles=(
+            Tile("log loss, with the loop", _number(kept.log_loss), "all periods, by rows"),
+            Tile("log loss, never again", _number(first.log_loss), "the same rows"),
+            Tile("ROC AUC, with the loop", _number(kept.roc_auc), "mean of the periods, by rows"),
+            Tile("ROC AUC, never again", _number(first.roc_auc), "the same rows"),
+            Tile("trainings", str(history.retrainings), f"{history.promotions} were promoted"),
+        ),
+        sections=(
+            Section(
+                "Period by period",
+                (
+                    "Dots on the line of the loop are periods after which a challenger was "
+                    "promoted. The dashed line is the figure of a random split over the whole "
+                    "table: what a report would have promised.",
+                ),
+                (_picture(history, "log_loss"), _picture(history, "roc_auc")),
+            ),
+            Section("What changed", (), (_shares(history),)),
+            Section("The log", (), (), (_log(history),)),
+        ),
+    )
+
+
+def _picture(history: History, metric: Metric) -> Picture:
+    kept, first = history.overall("kept"), history.overall("first")
+    return Picture(
+        _curves(history, metric),
+        f"{TITLES[metric]} by period. With the loop {_number(getattr(kept, metric))} overall, "
+        f"without it {_number(getattr(first, metric))}.",
+        f"{TITLES[metric]} by period; "
+        + ("less is better." if metric == "log_loss" else "more is better."),
+    )
+
+
+@drawn
+def _curves(history: History, metric: Metric) -> Figure:
+    """Draw the metric of both models by period."""
+    figure, axes = canvas(3.6)
+    place = np.arange(len(history.entries))
+    first = _values([entry.first for entry in history.entries], metric)
+    kept = _values([entry.kept for entry in history.entries], metric)
+    axes.plot(place, first, color=ORANGE, linewidth=1.8, label="never learns again")
+    axes.plot(place, kept, color=BLUE, linewidth=2.0, label="kept by the loop")
+    promoted = [n for n, entry in enumerate(history.entries) if entry.decision == "promoted"]
+    axes.plot(place[promoted], kept[promoted], "o", color=BLUE, markersize=5)
+    expected = getattr(history.random_split, metric)
+    if expected is not None:
+        axes.axhline(
+            expected, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label="random split"
+        )
+    _name_periods(axes, history)
+    axes.set_ylabel(TITLES[metric])
+    if metric == "log_loss":
+        axes.set_ylim(bottom=0)
+    axes.legend(loc="best")
+    return figure
+
+
+def _shares(history: History) -> Picture:
+    last = history.classes[-1]
+    low = min(entry.shares[last] for entry in history.entries)
+    high = max(entry.shares[last] for entry in history.entries)
+    return Picture(
+        _world(history),
+        f"Share of '{last}' by period, from {low:.0%} to {high:.0%}, and rows by period.",
+        f"The share of '{last}' among the labels (line) and the number of rows (bars).",
+    )
+
+
+@drawn
+def _world(history: History) -> Figure:
+    """Draw the share of the last class and the number of rows by period."""
+    figure, axes = canvas(3.2)
+    place = np.arange(len(history.entries))
+    rows_axes = axes.twinx()
+    rows_axes.bar(place, [entry.n_rows for entry in history.entries], color=GREY, alpha=0.5)
+    rows_axes.set_ylabel("rows")
+    rows_axes.grid(visible=False)
+    last = history.classes[-1]
+    axes.plot(place, [entry.shares[last] for entry in history.entries], color=INK, linewidth=1.8)
+    axes.set_zorder(rows_axes.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    axes.set_ylabel(f"share of '{last}'")
+    _name_periods(axes, history)
+    return figure
+
+
+def _name_periods(axes: Axes, history: History) -> None:
+    labels = [entry.label for entry in history.entries]
+    # More than some twenty names cannot be read: every second, third, … is written.
+    step = 1 + (len(labels) - 1) // 24
+    axes.set_xticks(range(0, len(labels), step), labels[::step], rotation=60, ha="right")
+    axes.grid(visible=False, axis="x")
+
+
+def _log(history: History) -> Table:
+    body = [
+        (
+            f"{entry.number} {entry.label}",
+            entry.n_rows,
+            _number(entry.first.log_loss),
+            _number(entry.kept.log_loss),
+            entry.champion,
+            _happened(entry.decision, entry.reason, entry.challenger),
+            (entry.why + (f" Proposed: {entry.proposed}." if entry.proposed else "")) or "–",
+        )
+        for entry in history.entries
+    ]
+    heads = (
+        "period", "rows", "log loss, never again", "log loss, loop", "champion", "challenger",
+        "trained again, because",
+    )  # fmt: skip
+    return rows("What the loop did after each period", heads, body)
+
+
+def _happened(decision: str, reason: str, challenger: str | None) -> str:
+    return "–" if challenger is None else f"{challenger} {decision}: {reason}"
+
+
+def _values(found: Sequence[Scores], metric: Metric) -> np.ndarray:
+    return np.array(
+        [np.nan if getattr(one, metric) is None else getattr(one, metric) for one in found]
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
