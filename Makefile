@@ -20,7 +20,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check format lock bench-automl bench-batch bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check format lock notebook bench-automl bench-batch bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,14 @@ bench-batch: $(DEV) ## Measure batch scoring against the kernel alone (a minute)
 
 bench-serving: $(DEV) ## Measure the scoring server against others (takes some minutes)
 	@$(BIN)/python tests/benchmarks/serving.py $(ARGS)
+
+notebook: $(DEV) ## Open the walkthrough in Jupyter, or execute it into a page where there is none
+	@export TWINML_HOME="$${TWINML_HOME:-$(CURDIR)/.twinml}"; \
+	if [ -x $(BIN)/jupyter-lab ]; then exec $(BIN)/jupyter lab docs/walkthrough.ipynb; fi; \
+	if [ -x $(BIN)/jupyter-notebook ]; then exec $(BIN)/jupyter notebook docs/walkthrough.ipynb; fi; \
+	echo "To open it: $(BIN)/pip install jupyterlab, then make notebook. Executing it into $$TWINML_HOME/walkthrough.html …" >&2; \
+	$(BIN)/jupyter nbconvert --to html --execute --log-level WARN --ExecutePreprocessor.timeout=-1 \
+		--HTMLExporter.mathjax_url= --HTMLExporter.require_js_url= --output-dir "$$TWINML_HOME" docs/walkthrough.ipynb
 
 clients: $(DEV) ## Make docs/clients anew from the bundled data
 	@$(TWINML) swagger --data data/bank-full.csv.gz --target y --clients docs/clients

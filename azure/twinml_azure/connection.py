@@ -198,6 +198,13 @@ class Connection:
             enable_telemetry=False,
         )
 
+    @cached_property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI of the workspace."""
+        with self.errors("to look at the workspace"):
+            workspace = self.client.workspaces.get(self.address.workspace_name)
+        return str(workspace.mlflow_tracking_uri)
+
     @contextlib.contextmanager
     def errors(self, what: str = "the request") -> Iterator[None]:
         """Turn the SDK's exceptions into twinml's, one line each, and keep it off the terminal.

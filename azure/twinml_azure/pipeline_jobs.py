@@ -71,6 +71,12 @@ class AzurePipelineClient:
                 found[key]["path"] = self.paths[key]
         return found
 
+    def authentication_header(self) -> dict[str, str]:
+        """Return the header that opens the endpoint: a token, good for about an hour."""
+        with self._connection.errors("a token for the pipeline"):
+            token = self._connection.credential.get_token(DATA_SCOPE).token
+        return {"Authorization": f"Bearer {token}"}
+
     def submit(self, inputs: Mapping[str, Any] | None = None) -> PipelineJob:
         """Start a job over REST; it is sent once only, a second try could start a second job.
 
@@ -91,13 +97,12 @@ class AzurePipelineClient:
             )
         data = {key: self._input(known[key]["type"], value) for key, value in given.items()}
         body = {"properties": {"InputData": data, "Tags": {TAG: "pipeline job"}}}
-        with self._connection.errors("a token for the pipeline"):
-            token = self._connection.credential.get_token(DATA_SCOPE).token
+        headers = self.authentication_header()
         try:
             answer = requests.post(
                 str(self._endpoint.scoring_uri),
                 json=body,
-                headers={"Authorization": f"Bearer {token}"},
+                headers=headers,
                 timeout=120,
             )
         except requests.RequestException as error:

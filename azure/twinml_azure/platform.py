@@ -59,6 +59,11 @@ class AzurePlatform:
     def _client(self) -> MLClient:
         return self._connection.client
 
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI of the workspace; azureml-mlflow reads it."""
+        return self._connection.tracking_uri
+
     # Data and models
 
     def register_data(self, dataset: Dataset) -> DataAsset:

@@ -286,9 +286,7 @@ def _best_child(connection: Connection, job: Any) -> str:
         import mlflow
         from mlflow.tracking import MlflowClient
 
-        with connection.errors(f"to ask for the best run of '{job.name}'"):
-            workspace = connection.client.workspaces.get(connection.address.workspace_name)
-        uri = str(workspace.mlflow_tracking_uri)
+        uri = connection.tracking_uri
         try:
             best = MlflowClient(tracking_uri=uri).get_run(job.name).data.tags.get(BEST_CHILD)
         except mlflow.exceptions.MlflowException as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.experiment import model_folder
-from twinml.settings import home
+from twinml.settings import home, tracking_uri
 from twinml_local import assets, endpoints
 from twinml_local.jobs import lifecycle as jobs
 
@@ -45,6 +45,11 @@ class LocalPlatform:
         from twinml.tracking import Tracking
 
         return Tracking()
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder."""
+        return tracking_uri()
 
     def scorer(self, model_directory: Path) -> TableScorer:
         """Return what scores tables with a model in this process, compiled where it can be."""

@@ -165,6 +165,12 @@ class PipelineJob:
     steps: tuple[Mapping[str, Any], ...] = ()
     schedule: str | None = None
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from twinml.pipeline.card import html
+
+        return html(self)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -207,6 +213,10 @@ class PipelineClient(Protocol):
         """Start a job; returns as soon as it is accepted."""
         ...
 
+    def authentication_header(self) -> dict[str, str]:
+        """Return the header that opens the endpoint, for clients of one's own. A secret."""
+        ...
+
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
         """Return ``type`` and, where there is one, ``default`` or ``path`` of each input."""
         ...
@@ -244,6 +254,11 @@ class Platform(Protocol):
     """What a side can do. Every verb is idempotent and raises ``PlatformError``."""
 
     name: str
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking URI: where the runs of this side's jobs are."""
+        ...
 
     def register_data(self, dataset: Dataset) -> DataAsset:
         """Store ``dataset`` as a version of its name; an unchanged file keeps its version."""

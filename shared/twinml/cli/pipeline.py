@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ __all__ = ["command"]
 
 URI_VARIABLE = "TWINML_PIPELINE_URI"
 KEY_VARIABLE = "TWINML_PIPELINE_KEY"
-ENDED = ("Completed", "Failed", "Canceled")
-WATCH_SECONDS = 0.3
 
 input_option = click.option(
     "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input."
@@ -338,17 +335,16 @@ def _client(name: str, platform_name: str) -> PipelineClient:
 
 def _watch(client: PipelineClient, job_id: str) -> PipelineJob:
     """Follow a job to its end and say on stderr what its steps do; Ctrl-C leaves it running."""
+    from twinml.pipeline.client import follow
+
     told: dict[str, str] = {}
-    while True:
-        job = client.job(job_id)
+    for job in follow(client, job_id):
         for step in job.steps:
             state = f"{step['status']}{', reused' if step.get('reused') else ''}"
             if state != told.get(step["name"], "NotStarted"):
                 told[step["name"]] = state
                 console.print(f"  {step['name']}: {state}")
-        if job.status in ENDED:
-            return job
-        time.sleep(WATCH_SECONDS)
+    return job
 
 
 def _line(job: PipelineJob) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,12 +21,27 @@ from twinml.errors import (
     PlatformError,
     PlatformUnavailable,
 )
-from twinml.platform import PipelineJob
+from twinml.platform import PipelineClient, PipelineJob
 
-__all__ = ["ENDED", "RestPipelineClient"]
+__all__ = ["ENDED", "RestPipelineClient", "follow"]
 
 ENDED = ("Completed", "Failed", "Canceled")
 POLL_SECONDS = 0.2
+
+
+def follow(client: PipelineClient, job_id: str) -> Iterator[PipelineJob]:
+    """Yield a job now and whenever it or one of its steps has changed, until it has ended.
+
+    To stop looking leaves it running.
+    """
+    seen: PipelineJob | None = None
+    while seen is None or seen.status not in ENDED:
+        if seen is not None:
+            time.sleep(POLL_SECONDS)
+        job = client.job(job_id)
+        if job != seen:
+            yield job
+        seen = job
 
 
 class _Bearer(AuthBase):
@@ -73,6 +88,7 @@ class RestPipelineClient:
         self.uri = uri.rstrip("/")
         self._timeout = timeout
         self._session = requests.Session()
+        self._key = key
         self._session.auth = _Bearer(key)
         # A proxy that the environment names does not lead to this machine.
         self._session.trust_env = urlsplit(uri).hostname not in ("127.0.0.1", "localhost", "::1")
@@ -94,6 +110,10 @@ class RestPipelineClient:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+    def authentication_header(self) -> dict[str, str]:
+        """Return the header that opens the endpoint, for clients of one's own. A secret."""
+        return {"Authorization": f"Bearer {self._key}"}
 
     def submit(self, inputs: Mapping[str, Any] | None = None) -> PipelineJob:
         """Start a job; it is sent once only, because a second try could start a second job."""
