@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import requests
 
+# Programs that tests start: written as a user would, not to be imported.
+collect_ignore_glob = ["*_session.py", "small_model.py"]
+
 TYPES = Path(__file__).resolve().parents[3] / "shared" / "azure-wire" / "bicep-types"
 REQUIRED, READ_ONLY, WRITE_ONLY = 1, 2, 4
 
