@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from twinml.errors import ModelError
 from twinml.experiment import model_folder
 from twinml.platform import DataAsset, ModelVersion
-from twinml.tracking import put
+from twinml.titles import champion_tag
+from twinml.tracking import DIGEST, put
 from twinml_azure.resources import TAG, created, tagged
 
 if TYPE_CHECKING:
@@ -123,9 +124,12 @@ def register_model(
 
     digest, models = model.digest(directory), connection.client.models
     with connection.errors(f"to register model '{name}'"):
-        found = tagged(models, name, digest=digest)
+        found = tagged(models, name, **{DIGEST: digest})
         if found is None:
-            tags = {TAG: "model", "digest": digest}
+            tags = {TAG: "model", DIGEST: digest}
+            if tagged(models, name) is None:
+                # The first one of a name, here as in MLflow's registry; jobs judge against it.
+                tags |= champion_tag()
             if run_id is not None:
                 tags["run_id"] = run_id
             found = models.create_or_update(
@@ -155,7 +159,7 @@ def described(found: Any, digest: str) -> ModelVersion:
         name=str(found.name),
         version=str(found.version),
         uri=f"azureml:{found.name}:{found.version}",
-        digest=digest or str(tags.get("digest") or tags.get("job", "")),
+        digest=digest or str(tags.get(DIGEST) or tags.get("job", "")),
         run_id=tags.get("run_id"),
     )
 
@@ -173,7 +177,7 @@ def fetch_model(connection: Connection, reference: str) -> Path:
     name, _, version = reference.partition(":")
     with connection.errors(f"to download model '{reference}'"):
         found = connection.client.models.get(name, version)
-        digest = str((found.tags or {}).get("digest", ""))
+        digest = str((found.tags or {}).get(DIGEST, ""))
         folder = model_folder(digest or f"{name}-{version}")
         if not (folder / "MLmodel").is_file():
             shutil.rmtree(folder, ignore_errors=True)

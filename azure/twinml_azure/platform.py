@@ -145,7 +145,8 @@ class AzurePlatform:
                     ManagedOnlineDeployment(
                         name=deployment,
                         endpoint_name=endpoint,
-                        model=model.uri,
+                        # Not its address: MLflow's, in a job, is none of a registered model.
+                        model=f"azureml:{model.name}:{model.version}",
                         instance_type=self._sizes.instance_type,
                         instance_count=1,
                         app_insights_enabled=True,

@@ -6,7 +6,8 @@
     both models on       10 % of the           the challenger is champion; who, when,
     the same rows        traffic               why and the figures are on record
 
-A model version is champion or challenger by an alias in MLflow's registry.
+A model version is champion or challenger by an alias in MLflow's registry, or by a tag where
+the registry has none: see ``titles``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from twinml.endpoint import Endpoint
 
 __all__ = [
+    "PLATFORMS",
     "DataAsset",
     "Deployed",
     "EndpointInfo",
@@ -33,6 +34,9 @@ __all__ = [
     "busiest",
     "load",
 ]
+
+# The group of entry points.
+PLATFORMS = "twinml.platforms"
 
 
 @dataclass(frozen=True)
@@ -391,7 +395,7 @@ def busiest(info: EndpointInfo) -> str:
 
 def available() -> tuple[str, ...]:
     """Return the names of the installed platforms, sorted."""
-    return tuple(sorted(point.name for point in entry_points(group="twinml.platforms")))
+    return tuple(sorted(point.name for point in entry_points(group=PLATFORMS)))
 
 
 def load(name: str) -> Platform:
@@ -404,7 +408,7 @@ def load(name: str) -> Platform:
     PlatformUnavailable
         It is installed but cannot be used; the message says what is missing.
     """
-    for point in entry_points(group="twinml.platforms"):
+    for point in entry_points(group=PLATFORMS):
         if point.name == name:
             try:
                 factory = point.load()

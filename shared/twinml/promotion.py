@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, UsageError
-from twinml.tracking import CHALLENGER, CHAMPION
+from twinml.titles import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -204,7 +204,7 @@ def promote(
     )
     run_id = _record(tracking, entry)
     try:
-        # The alias moves last: until then the same call finds the same challenger again.
+        # The title moves last: until then the same call finds the same challenger again.
         if platform is not None and endpoint is not None:
             _serve_alone(platform, chosen, endpoint)
         _crown(tracking, chosen)
@@ -216,9 +216,8 @@ def promote(
 
 
 def _crown(tracking: Tracking, version: ModelVersion) -> None:
-    tracking.client.set_registered_model_alias(version.name, CHAMPION, version.version)
-    if CHALLENGER in version.aliases:
-        tracking.client.delete_registered_model_alias(version.name, CHALLENGER)
+    held = tracking.client.get_model_version(version.name, version.version)
+    tracking.titles.give(held, CHAMPION)
 
 
 def _serve_alone(platform: Platform, version: ModelVersion, endpoint: str) -> None:

@@ -15,8 +15,8 @@ import json
 import pickle
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from twinml import settings
 from twinml.errors import ModelError, NotFound, UsageError
 from twinml.platform import ModelVersion
+from twinml.titles import CHALLENGER, CHAMPION, Titles, registered
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,18 +33,12 @@ if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.training import TrainingResult
 
-__all__ = [
-    "CHALLENGER",
-    "CHAMPION",
-    "LoggedRun",
-    "Tracking",
-    "put",
-]
+__all__ = ["DIGEST", "LoggedRun", "Tracking", "put"]
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
+DIGEST = "twinml.digest"
 _FINGERPRINT = "twinml.fingerprint"
-_DIGEST = "twinml.digest"
+# What carries it may be removed by ``twinml teardown`` where models are in a cloud.
+_MADE = {"twinml": "model"}
 _STATE = "twinml.state"
 _JUDGED = "twinml.judged"
 
@@ -86,6 +81,7 @@ class Tracking:
             if self.local:
                 self.client.search_experiments(max_results=1)
                 self.client.search_registered_models(max_results=1)
+        self.titles = Titles(self.client, self.uri)
 
     @property
     def local(self) -> bool:
@@ -122,7 +118,7 @@ class Tracking:
             f"{result.best.name} on {dataset.name}",
             {
                 _FINGERPRINT: fingerprint,
-                _DIGEST: digest,
+                DIGEST: digest,
                 _JUDGED: _judged(result, dataset),
                 "twinml.data": dataset.digest,
             },
@@ -223,7 +219,7 @@ class Tracking:
 
     def upload(self, experiment: str, model_directory: Path, *, digest: str) -> str:
         """Log a model that was made elsewhere as a run of its own; return the run's id."""
-        run = self._start(experiment, "uploaded model", {_DIGEST: digest})
+        run = self._start(experiment, "uploaded model", {DIGEST: digest})
         self._upload(run.info.run_id, model_directory)
         self.client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
@@ -240,8 +236,8 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         run = self.client.get_run(run_id)
-        for version in self._versions(name):
-            if version.tags.get(_DIGEST) == digest:
+        for version in registered(self.client, name):
+            if version.tags.get(DIGEST) == digest:
                 return self._described(version)
         try:
             self.client.create_registered_model(name)
@@ -249,16 +245,16 @@ class Tracking:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         made = self.client.create_model_version(
-            name, source=self._model_uri(run), run_id=run_id, tags={_DIGEST: digest}
+            name, source=self._model_uri(run), run_id=run_id, tags={**_MADE, DIGEST: digest}
         )
-        champion = self._aliased(name, CHAMPION)
+        champion = self.titles.holder(name, CHAMPION)
         if champion is None:
-            self._alias(name, CHAMPION, made.version)
+            self.titles.give(made, CHAMPION)
         elif metric is not None and self._beats(run_id, champion.run_id, metric):
-            self._alias(name, CHALLENGER, champion.version)
-            self._alias(name, CHAMPION, made.version)
+            self.titles.give(made, CHAMPION)
+            self.titles.give(champion, CHALLENGER)
         else:
-            self._alias(name, CHALLENGER, made.version)
+            self.titles.give(made, CHALLENGER)
         return self.resolve(f"{name}/{made.version}")
 
     def resolve(self, reference: str) -> ModelVersion:
@@ -274,16 +270,17 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         name, version, alias = _parts(reference)
-        try:
-            if version is not None:
+        found: Registered | None = None
+        if version is None:
+            found = self.titles.holder(name, alias or CHAMPION)
+        else:
+            with suppress(MlflowException):
                 found = self.client.get_model_version(name, version)
-            else:
-                found = self.client.get_model_version_by_alias(name, alias or CHAMPION)
-        except MlflowException as error:
+        if found is None:
             raise NotFound(
                 f"there is no registered model {reference!r}",
                 hint=f"Registered: {', '.join(self.names()) or 'none'}.",
-            ) from error
+            )
         return self._described(found)
 
     def names(self) -> list[str]:
@@ -304,7 +301,7 @@ class Tracking:
             self._described(version)
             for each in names
             for version in sorted(
-                self._versions(each), key=lambda one: int(one.version), reverse=True
+                registered(self.client, each), key=lambda one: int(one.version), reverse=True
             )
         )
 
@@ -335,7 +332,7 @@ class Tracking:
 
     def digest_of(self, run_id: str) -> str:
         """Return the digest of the model that a run made."""
-        return str(self.client.get_run(run_id).data.tags[_DIGEST])
+        return str(self.client.get_run(run_id).data.tags[DIGEST])
 
     def metrics(self, run_id: str) -> Mapping[str, float]:
         """Return what a run logged, by name."""
@@ -425,28 +422,6 @@ class Tracking:
     def _model_uri(run: Run) -> str:
         return f"{str(run.info.artifact_uri).rstrip('/')}/model"
 
-    def _versions(self, name: str) -> Sequence[Registered]:
-        quoted = name.replace("'", "''")
-        return list(self.client.search_model_versions(f"name = '{quoted}'"))
-
-    def _alias(self, name: str, alias: str, version: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.set_registered_model_alias(name, alias, version)
-        except MlflowException as error:
-            # Azure ML's registry has no aliases; its versions are told apart by their tags.
-            if error.error_code != "ENDPOINT_NOT_FOUND":
-                raise
-
-    def _aliased(self, name: str, alias: str) -> Registered | None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.client.get_model_version_by_alias(name, alias)
-        except MlflowException:
-            return None
-
     def _beats(self, run_id: str, champion_run: str | None, metric: str) -> bool:
         if not champion_run:
             return False
@@ -462,18 +437,13 @@ class Tracking:
         return bool(new > old if HIGHER_IS_BETTER[metric] else new < old)
 
     def _described(self, version: Registered) -> ModelVersion:
-        aliases = self.client.get_registered_model(version.name).aliases
         return ModelVersion(
             name=version.name,
             version=str(version.version),
             uri=version.source or "",
-            digest=version.tags.get(_DIGEST, ""),
+            digest=version.tags.get(DIGEST, ""),
             run_id=version.run_id,
-            aliases=tuple(
-                sorted(
-                    alias for alias, held in aliases.items() if str(held) == str(version.version)
-                )
-            ),
+            aliases=self.titles.of(version),
         )
 
 

@@ -443,7 +443,7 @@ class Workflow:
             if found["registered"]
             else "kept the champion"
         )
-        summary = f"{info.uri}: job {job.id[:8]} {made}: {found['reason']}"
+        summary = f"{info.uri}: job {job.id} {made}: {found['reason']}"
         details = {"uri": info.uri, "job": job.id, "registration": found}
         return (info, job), summary, details
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import yaml
 
+from twinml import __version__
 from twinml.errors import UsageError
+from twinml.platform import PLATFORMS
 
 __all__ = ["DEFINITION", "stage"]
 
@@ -51,6 +54,7 @@ def stage(
         _replace(DEFINITION.parent / part, folder / part)
     for package in packages:
         _replace(_location(package), folder / "code" / package)
+    _announce_platforms(folder / "code", packages)
     for path in sorted((folder / "components").glob("*.yml")):
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         content["code"] = "../code"
@@ -58,6 +62,27 @@ def stage(
             content["environment_variables"] = dict(variables)
         path.write_text(yaml.safe_dump(content, sort_keys=False, width=96), encoding="utf-8")
     return folder / DEFINITION.name
+
+
+def _announce_platforms(code: Path, packages: Sequence[str]) -> None:
+    """Write the metadata by which ``twinml.platform.load`` finds the platforms among packages.
+
+    They are not installed where the code runs; the import system reads such a folder as well.
+    """
+    points = {
+        point.name: point.value
+        for point in entry_points(group=PLATFORMS)
+        if point.module.partition(".")[0] in packages
+    }
+    information = code / "twinml_code.dist-info"
+    shutil.rmtree(information, ignore_errors=True)
+    if points:
+        # A name of its own: the installed package, where there is one, stays visible.
+        information.mkdir()
+        facts = f"Metadata-Version: 2.1\nName: twinml-code\nVersion: {__version__}\n"
+        (information / "METADATA").write_text(facts, encoding="utf-8")
+        lines = [f"[{PLATFORMS}]", *(f"{name} = {value}" for name, value in sorted(points.items()))]
+        (information / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _location(package: str) -> Path:

@@ -1,0 +1,109 @@
+"""Which versions of a registered model are its champion and its challenger.
+
+In MLflow's registry these are aliases. Azure ML's has none; there a version gets a tag for each
+title, ``twinml.title.champion``, whose value is the time. The youngest tag counts, so a title
+passes on in one write, and a process that dies on its way leaves no model without a champion.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as Registered
+
+__all__ = ["CHALLENGER", "CHAMPION", "Titles", "champion_tag", "registered"]
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_TAG = "twinml.title."
+# Schemes of registries that know no aliases.
+_WITHOUT_ALIASES = ("azureml:",)
+
+
+class Titles:
+    """The titles in one registry.
+
+    Parameters
+    ----------
+    client, uri
+        Of the registry.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str) -> None:
+        self._client = client
+        self._aliases = not uri.startswith(_WITHOUT_ALIASES)
+
+    def holder(self, name: str, title: str) -> Registered | None:
+        """Return the version of a model that has a title, or ``None``."""
+        if not self._aliases:
+            return _youngest(registered(self._client, name), title)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_model_version_by_alias(name, title)
+        except MlflowException:
+            return None
+
+    def give(self, version: Registered, title: str) -> None:
+        """Give a version a title, which its holder loses; a champion is no challenger."""
+        name, number = version.name, str(version.version)
+        if not self._aliases:
+            self._client.set_model_version_tag(name, number, _TAG + title, _now())
+            return
+        self._client.set_registered_model_alias(name, title, number)
+        if title == CHAMPION:
+            challenger = self.holder(name, CHALLENGER)
+            if challenger is not None and str(challenger.version) == number:
+                self._client.delete_registered_model_alias(name, CHALLENGER)
+
+    def of(self, version: Registered) -> tuple[str, ...]:
+        """Return the titles of a version, sorted."""
+        number = str(version.version)
+        if self._aliases:
+            held = self._client.get_registered_model(version.name).aliases
+            return tuple(sorted(title for title, of in held.items() if str(of) == number))
+        if not any(key.startswith(_TAG) for key in version.tags):
+            return ()
+        versions = registered(self._client, version.name)
+        holders = {title: _youngest(versions, title) for title in (CHALLENGER, CHAMPION)}
+        return tuple(
+            title
+            for title, holder in holders.items()
+            if holder is not None and str(holder.version) == number
+        )
+
+
+def registered(client: MlflowClient, name: str) -> list[Registered]:
+    """Return all versions of a model."""
+    quoted = name.replace("'", "''")
+    found: list[Registered] = []
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{quoted}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def champion_tag() -> dict[str, str]:
+    """Return the tag that makes a version champion where there are no aliases."""
+    return {_TAG + CHAMPION: _now()}
+
+
+def _youngest(versions: list[Registered], title: str) -> Registered | None:
+    """Return the version that got a title last; who became champion since is no challenger."""
+    holder = max(versions, key=lambda one: one.tags.get(_TAG + title, ""), default=None)
+    if holder is None or _TAG + title not in holder.tags:
+        return None
+    if title == CHALLENGER and holder.tags.get(_TAG + CHAMPION, "") > holder.tags[_TAG + title]:
+        return None
+    return holder
+
+
+def _now() -> str:
+    """Return the time in UTC; such texts sort as the times do."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
