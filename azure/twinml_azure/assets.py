@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from twinml.errors import ModelError
 from twinml.experiment import model_folder
 from twinml.platform import DataAsset, ModelVersion
-from twinml.titles import champion_tag
 from twinml.tracking import DIGEST, put
 from twinml_azure.resources import TAG, created, tagged
 
@@ -127,9 +126,6 @@ def register_model(
         found = tagged(models, name, **{DIGEST: digest})
         if found is None:
             tags = {TAG: "model", DIGEST: digest}
-            if tagged(models, name) is None:
-                # The first one of a name, here as in MLflow's registry; jobs judge against it.
-                tags |= champion_tag()
             if run_id is not None:
                 tags["run_id"] = run_id
             found = models.create_or_update(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Registered
 
-__all__ = ["CHALLENGER", "CHAMPION", "Titles", "champion_tag", "registered"]
+__all__ = ["CHALLENGER", "CHAMPION", "Titles", "registered"]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -87,11 +87,6 @@ def registered(client: MlflowClient, name: str) -> list[Registered]:
         token = page.token
         if not token:
             return found
-
-
-def champion_tag() -> dict[str, str]:
-    """Return the tag that makes a version champion where there are no aliases."""
-    return {_TAG + CHAMPION: _now()}
 
 
 def _youngest(versions: list[Registered], title: str) -> Registered | None:

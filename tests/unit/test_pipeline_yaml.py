@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,12 +238,23 @@ def test_azures_own_loader_accepts_the_training_pipeline(tmp_path):
         for part in sorted((file.parent / "components").glob("*.yml")):
             component = load_component(part)
             assert component._validate().passed
-            assert component.command.startswith("python -m twinml.pipeline.steps.")
+            start = "" if file == DEFINITION else "TWINML_PLATFORM=azure "
+            assert component.command.startswith(f"{start}python -m twinml.pipeline.steps.")
     assert (tmp_path / "staged" / "code" / "twinml" / "pipeline" / "steps" / "train.py").is_file()
-    job = load_job(staged)
-    assert job.jobs["deploy"].component.environment_variables == {"TWINML_PLATFORM": "azure"}
     with pytest.raises(UsageError, match="is not empty"):
         stage(Path(__file__).parent)
+
+
+def test_platforms_are_found_in_code_that_is_not_installed(tmp_path):
+    code = stage(tmp_path / "staged", packages=("twinml", "twinml_azure")).parent / "code"
+    shown = "import twinml.platform as p; print(p.__file__, *p.available())"
+    # Without site-packages, as on a machine that has the code only.
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", shown], cwd=code, capture_output=True, text=True, check=True
+    )
+    file, *names = done.stdout.split()
+    assert Path(file).is_relative_to(code)
+    assert names == ["azure", "rehearsal"]
 
 
 def test_the_training_pipeline_runs_here_too(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -39,7 +40,8 @@ def stage(
     packages
         Copied into ``code``; the deploy step needs that of its platform as well.
     variables
-        Environment variables of every component, such as ``TWINML_PLATFORM``.
+        Environment variables of every component, such as ``TWINML_PLATFORM``, set by the
+        shell that runs its command.
 
     Raises
     ------
@@ -59,7 +61,9 @@ def stage(
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         content["code"] = "../code"
         if variables:
-            content["environment_variables"] = dict(variables)
+            # Azure ML keeps no environment variables of a component.
+            given = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+            content["command"] = " ".join([*given, content["command"]])
         path.write_text(yaml.safe_dump(content, sort_keys=False, width=96), encoding="utf-8")
     return folder / DEFINITION.name
 
