@@ -437,10 +437,14 @@ class Tracking:
         return bool(new > old if HIGHER_IS_BETTER[metric] else new < old)
 
     def _described(self, version: Registered) -> ModelVersion:
+        uri = version.source or ""
+        if uri.startswith("azureml:") and version.run_id:
+            # Azure's own address of it is none that MLflow's client can fetch from.
+            uri = f"runs:/{version.run_id}/model"
         return ModelVersion(
             name=version.name,
             version=str(version.version),
-            uri=version.source or "",
+            uri=uri,
             digest=version.tags.get(DIGEST, ""),
             run_id=version.run_id,
             aliases=self.titles.of(version),
