@@ -37,7 +37,8 @@ print(json.dumps({
     "holdout": len(holdout),
     "counts": counts.tolist(),
     "rates": [float(probability[truth == label].mean()) for label in ("no", "yes")],
-    "answered": [response.status_code, len(labels)],
+    "started": response.status_code,
+    "scored": len(labels),
     "same_labels": same_labels,
     "largest_difference": largest_difference,
 }))
@@ -130,7 +131,7 @@ def check(found: dict[str, Any]) -> None:
     assert found["holdout"] == pytest.approx(45_211 / 5, abs=1)
     assert sum(map(sum, found["counts"])) == found["holdout"]
     assert found["rates"][0] < found["rates"][1]
-    assert found["answered"] == [200, 300]
+    assert found["scored"] == 300
     assert found["same_labels"] is True
     assert found["largest_difference"] < 1e-12
 
@@ -140,6 +141,7 @@ def check(found: dict[str, Any]) -> None:
 def test_the_notebook_runs_from_the_first_cell_to_the_last(found: dict[str, Any]) -> None:
     assert found["platform"] == "local"
     check(found)
+    assert found["started"] == 200
     assert found["largest_difference"] == 0
     # The first model of its name is registered; the same one again does not beat itself.
     assert found["decision"]["registered"] is False
@@ -152,6 +154,7 @@ def test_what_a_reader_sees_is_what_the_prose_says(here: Reading, found: dict[st
     assert "train     ./components/train.yml      needs prepare" in here.said("show-pipeline")
     assert here.said("watch").count("✓ Completed") == 6  # The job and its five steps.
     assert "Completed, reused" in here.said("watch-again-cell")
+    assert "(200, [" in here.said("score-cell")
     assert here.said("refused").strip() == "401"
     assert "the months to come" in here.said("metrics-cell")
     for name in ("confusion-cell", "probabilities-cell"):
@@ -195,6 +198,8 @@ def test_one_variable_runs_it_with_azures_sdk(tmp_path: Path) -> None:
         found = json.loads(reading.said("probe"))
         assert found["platform"] == "rehearsal"
         check(found)
+        assert found["started"] == 201
+        assert "(200, [" in reading.said("score-cell")
         # Azure ML's registry has no aliases: nobody is champion there.
         assert "no champion yet" in found["decision"]["reason"]
     finally:
