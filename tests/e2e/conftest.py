@@ -105,16 +105,18 @@ def running_home(model_directory: Path, tmp_path_factory: pytest.TempPathFactory
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
         patch.setenv("TWINML_HOME", str(home))
-        patch.setenv("TWINML_SERVER_MAX_ROWS", "100")
-        patch.setenv("TWINML_SERVER_MAX_BODY_BYTES", "20000")
-        endpoints.deploy(
-            "bank-test",
-            "blue",
-            directory=model_directory,
-            model="bank-test",
-            version="1",
-            digest="0" * 64,
-        )
+        with pytest.MonkeyPatch.context() as limits:
+            # For this server only: what other tests start has limits of its own.
+            limits.setenv("TWINML_SERVER_MAX_ROWS", "100")
+            limits.setenv("TWINML_SERVER_MAX_BODY_BYTES", "20000")
+            endpoints.deploy(
+                "bank-test",
+                "blue",
+                directory=model_directory,
+                model="bank-test",
+                version="1",
+                digest="0" * 64,
+            )
         yield home
         endpoints.stop()
 

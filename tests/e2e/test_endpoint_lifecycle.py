@@ -198,6 +198,10 @@ def test_two_deployments(home: Path, model_directory: Path) -> None:
         endpoints.client(NAME, deployment="red")
     result = twinml("score", "--sample", "1", "--deployment", "green")
     assert result.stdout.strip() in ("yes", "no")
+    # The request log is written in batches, now and then.
+    deadline = time.monotonic() + 30
+    while not list(endpoints.logs(NAME, deployment="green")) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert list(endpoints.logs(NAME, deployment="green"))
 
 

@@ -91,7 +91,7 @@ def _curves(history: History, metric: Metric) -> Figure:
     axes.set_ylabel(TITLES[metric])
     if metric == "log_loss":
         axes.set_ylim(bottom=0)
-    axes.legend(loc="best")
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3)
     return figure
 
 
