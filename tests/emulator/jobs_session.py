@@ -240,9 +240,10 @@ def build_environments(session: Session) -> None:
     from azure.ai.ml import command
 
     client, common = session.client, {"compute": "cpu-cluster", "code": str(session.folder / "src")}
-    good = client.jobs.create_or_update(
-        command(command="python package.py", environment="small@latest", **common)
-    )
+    # Long enough to be seen at work: the SDK shows no log of what has ended before it looks.
+    slow = "sleep 4; python package.py; sleep 2"
+    good = client.jobs.create_or_update(command(command=slow, environment="small@latest", **common))
+    streamed = session.streamed(good.name)
     bad = client.jobs.create_or_update(
         command(command="python package.py", environment="broken@latest", **common)
     )
@@ -250,7 +251,7 @@ def build_environments(session: Session) -> None:
         command(command="python train.py", environment="small@latest", **common)
     )
     session.seen["environments"] = {
-        "good": session.streamed(good.name),
+        "good": streamed,
         "bad": session.streamed(bad.name),
         "plain": session.streamed(plain.name),
         "statuses": [session.ended(job.name).status for job in (good, bad, plain)],
