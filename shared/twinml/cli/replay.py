@@ -121,7 +121,10 @@ def command(
         start=start,
         window=window,
         share=share,
-        ignored=(*((column,) if column else ()), *(ignore or _own_dates(data is None))),
+        ignored=(
+            *((column,) if column else ()),
+            *(ignore or (BUNDLED_IGNORED if data is None else ())),
+        ),
     )
     if last is not None:
         periods = periods[: start + last]
@@ -173,10 +176,6 @@ def _periods(
     if period.isdecimal():
         return by_count(dataset.n_rows, int(period)), None
     return by_column(dataset.frame, period, min_rows=min_rows), period
-
-
-def _own_dates(bundled: bool) -> tuple[str, ...]:
-    return BUNDLED_IGNORED if bundled else ()
 
 
 def _line(entry: Entry, total: int) -> str:

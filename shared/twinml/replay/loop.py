@@ -318,6 +318,5 @@ class Replay:
 
 def _standard_error(truth: Labels, probabilities: Floats) -> float:
     """Return the standard error of the mean log loss."""
-    given = probabilities[np.arange(len(truth)), truth]
-    losses = -np.log(np.clip(given, np.finfo(np.float64).eps, 1))
+    losses = abtest.row_losses(truth, probabilities)
     return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0
