@@ -11,6 +11,7 @@ DATA    ?=
 TARGET  ?=
 BUDGET  ?= 60s
 ARGS    ?=
+AT_ONCE ?= 2
 WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") --budget $(BUDGET) $(ARGS)
 
 # Installing again is needed when a lock changes, not when the code does.
@@ -64,8 +65,8 @@ status: $(BASE) ## Show what is deployed and running
 stop: ## End what was left running
 	@if [ -x $(TWINML) ]; then $(TWINML) stop; fi
 
-test: $(DEV) ## Run all tests
-	@$(BIN)/python -m pytest
+test: $(DEV) ## Run all tests, two files at a time (AT_ONCE=2)
+	@$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV) ## Lint, types, import arrows
 	@$(BIN)/ruff check .

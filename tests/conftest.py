@@ -14,6 +14,21 @@ from twinml import settings
 settings.quiet_libraries()
 
 
+# Folders whose files take minutes, the longest first: a run on several cores that kept such a
+# file for the end would wait for it alone.
+LONG = ("docs", "emulator", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files that take longest first; everything else keeps its order."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep every test away from the state of this checkout and of other tests."""
