@@ -103,6 +103,7 @@ def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
         scheduler.stop()
         runner.shutdown()
         queue.stop()
+        runner.close()
         log.info("the service has ended")
 
 

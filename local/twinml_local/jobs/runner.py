@@ -19,6 +19,7 @@ from twinml_local.jobs.record import JobRecord
 from twinml_local.jobs.recording import Recording
 from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.surroundings import JobHost
+from twinml_local.jobs.warm import WarmSteps
 
 __all__ = ["Runner"]
 
@@ -43,6 +44,7 @@ class Runner:
         self._directory = directory.resolve()
         self._concurrency = concurrency
         self._reuse = ReuseStore(self._directory / "reuse")
+        self._warm = WarmSteps(self._directory / "warm")
         self._active: dict[str, Control] = {}
         self._lock = threading.Lock()
         self._stopping = False
@@ -64,6 +66,10 @@ class Runner:
             self._stopping = True
             for control in self._active.values():
                 control.interrupt()
+
+    def close(self) -> None:
+        """End what was kept ready for steps; to be called when none runs."""
+        self._warm.close()
 
     def end_interrupted(self, job_id: str) -> None:
         """Kill what is left of a job whose service died."""
@@ -107,6 +113,7 @@ class Runner:
             home=self._directory.parent,
             recording=recording,
             changed=lambda event: self._store.step_changed(job, event),
+            warm=self._warm,
         )
         options = RunOptions(
             concurrency=self._concurrency,

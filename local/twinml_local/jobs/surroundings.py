@@ -13,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 from twinml.errors import UsageError
 from twinml_local.jobs.engine import Asset, Host, Step, StepEvent
+from twinml_local.jobs.engine.graph import CommandNode
 from twinml_local.jobs.engine.reuse import digest_of, step_key
 from twinml_local.jobs.record import JobRecord
 from twinml_local.jobs.recording import Recording
+from twinml_local.jobs.warm import WarmSteps
 
 __all__ = ["JOB_MARK", "JobHost", "resolve"]
 
@@ -34,6 +36,8 @@ class JobHost(Host):
         The job's MLflow runs.
     changed
         Is told of every change, after MLflow.
+    warm
+        Forks twinml's own steps; by default every step is a process that begins anew.
     """
 
     def __init__(
@@ -43,8 +47,9 @@ class JobHost(Host):
         home: Path,
         recording: Recording,
         changed: Callable[[StepEvent], None],
+        warm: WarmSteps | None = None,
     ) -> None:
-        self._job, self._home = job, home
+        self._job, self._home, self._warm = job, home, warm
         self._recording, self._changed = recording, changed
         self._lock = threading.Lock()
 
@@ -54,14 +59,25 @@ class JobHost(Host):
 
     def environment(self, step: Step) -> Mapping[str, str]:
         """Return this process's environment, with the job, the step and its MLflow run."""
+        usual = super().environment(step)
         return {
-            **super().environment(step),
+            **usual,
+            **self._warmth(step, usual["PATH"]),
             "TWINML_HOME": str(self._home),
             JOB_MARK: self._job.id,
             "TWINML_PIPELINE": self._job.pipeline,
             "TWINML_STEP_NAME": step.name,
             **self._recording.variables(step.name),
         }
+
+    def _warmth(self, step: Step, path: str) -> Mapping[str, str]:
+        node = step.node
+        # Code of its own may hide ours; a variable may count only when it is there at the start.
+        if self._warm is None or not isinstance(node, CommandNode):
+            return {}
+        if node.environment_variables or self.code(step) is not None:
+            return {}
+        return self._warm.environment(node.command, path, software=self._software)
 
     def identity(self, step: Step) -> str:
         """Return a digest of this Python, its packages, and twinml's own code."""
