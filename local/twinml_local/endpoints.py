@@ -91,8 +91,8 @@ def deploy(
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for what the
         environment says (``twinml_local.server.environment``). Workers, threads, drain time and
-        what is collected are the process's: changing those restarts it, and so does another
-        version of twinml than the server runs.
+        retention are the process's: changing those restarts it, and so does another version of
+        twinml than the server runs.
 
     Raises
     ------
@@ -214,8 +214,8 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
     ----------
     changes
         Fields of ``ServerSettings``. What belongs to the process (workers, threads, drain time,
-        what is collected and for how long) needs a restart: requests in flight are answered,
-        those that come in the second or two until it is back are not.
+        retention) needs a restart: requests in flight are answered, those that come in the
+        second or two until it is back are not.
 
     Raises
     ------

@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import requests
@@ -11,9 +13,11 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import make_table
 from twinml.cli import main
+from twinml.collected import read
 from twinml_local import endpoints
 from twinml_local.processes import running
 from twinml_local.server.control import PID_FILE
+from twinml_local.telemetry.collector import FOLDER
 
 pytestmark = pytest.mark.e2e
 
@@ -74,3 +78,51 @@ def test_traffic_is_kept_labelled_and_compared(home: Path, described_model: Path
     assert run("collect", "--ood-scores").exit_code == 0
     assert ask(rows[0] | {"age": 999}, "odd").headers["x-twinml-ood-score"] == "1.0000"
     assert running(endpoints._folder(NAME) / PID_FILE) == process
+
+
+def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described_model: Path):
+    """Four clients never pause while the rate goes up and down: same process, all answered."""
+    endpoints.deploy(
+        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+    )
+    process = running(endpoints._folder(NAME) / PID_FILE)
+    info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
+    row = make_table(5, seed=10).dropna().drop(columns="y").to_dict("records")[0]
+    done = Event()
+
+    def client(number: int) -> list[tuple[str, int]]:
+        answers = []
+        with requests.Session() as session:
+            session.trust_env = False
+            while not done.is_set():
+                name = f"c{number}-{len(answers)}"
+                reply = session.post(
+                    info.scoring_uri,
+                    json={"input_data": [row]},
+                    headers={"Authorization": f"Bearer {key}", "x-request-id": name},
+                    timeout=60,
+                )
+                answers.append((name, reply.status_code))
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(client, number) for number in range(4)]
+        try:
+            for rate in ("1", "0.5", "0", "1", "0"):
+                assert run("collect", "--rate", rate).exit_code == 0
+        finally:
+            done.set()
+        answers = [answer for each in clients for answer in each.result()]
+    assert len(answers) > 20
+    assert {status for _, status in answers} == {200}
+    ask(row, "while-off")
+    assert run("collect", "--rate", "1").exit_code == 0
+    ask(row, "while-on")
+    assert running(endpoints._folder(NAME) / PID_FILE) == process
+    folder = home / "endpoints" / NAME / FOLDER
+    deadline = time.monotonic() + 30
+    while "while-on" not in (kept := {request.id for request in read(folder).requests}):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "while-off" not in kept
+    assert kept - {"while-on"} <= {name for name, _ in answers}

@@ -93,7 +93,6 @@ class ServerSettings:
             self.workers,
             self.threads,
             self.drain_seconds,
-            self.collect_rate,
             self.retention_days,
         )
 

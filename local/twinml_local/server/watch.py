@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,8 @@ class Watcher:
     ----------
     serving
         Replaced whole, by one assignment.
+    on_change
+        Called with ``serving`` after it was replaced and before that is reported.
     """
 
     serving: Serving
@@ -146,6 +148,7 @@ class Watcher:
     def __init__(self, directory: Path, log: RequestLog) -> None:
         self._directory = directory
         self._log = log
+        self.on_change: Callable[[Serving], None] | None = None
         self._models: dict[DeploymentState, tuple[Deployment, str]] = {}
         self._report = WorkerReport(
             os.getpid(), process_identity(os.getpid()) or "", "", "", code=installed_code()
@@ -206,6 +209,8 @@ class Watcher:
             settings=state.settings,
             failed=tuple(failures),
         )
+        if self.on_change is not None:
+            self.on_change(self.serving)
         self._note(state)
         _, staged = self._load(state.staged)
         needed = {*state.deployments.values(), *state.staged.values()}

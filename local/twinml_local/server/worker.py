@@ -58,6 +58,7 @@ def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
     for remark in remarks:
         recorder.record_trace(remark)
     log.on_note = recorder.record_trace
+    watcher.on_change = lambda now: recorder.set_collect_rate(now.settings.collect_rate)
     service = ScoringService(
         watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
     )

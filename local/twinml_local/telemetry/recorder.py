@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.util import Finalize
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -73,6 +74,7 @@ class Recorder:
         endpoint: str | None = None,
     ) -> None:
         self._settings = settings or TelemetrySettings()
+        self._collect_rate = self._settings.collect_rate
         name = endpoint or directory.name
         origin = Origin(name, f"{socket.gethostname()}:{os.getpid()}", f"twinml:{__version__}")
         self._queue: deque[tuple[Any, ...]] = deque()
@@ -258,7 +260,11 @@ class Recorder:
     @property
     def collects(self) -> bool:
         """Whether inputs and outputs are written to files."""
-        return self._settings.collect_rate > 0
+        return self._collect_rate > 0
+
+    def set_collect_rate(self, rate: float) -> None:
+        """Keep another share of the requests, 0 to 1, from now on; ``UsageError`` beyond."""
+        self._collect_rate = replace(self._settings, collect_rate=rate).collect_rate
 
     def collect(
         self,
@@ -288,7 +294,7 @@ class Recorder:
         deployment, model
             Who answered, and with which ``name:version``.
         """
-        rate = self._settings.collect_rate
+        rate = self._collect_rate
         if rate == 0 or (rate < 1 and random.random() >= rate):  # noqa: S311 - a sample
             return
         n_rows = len(next(iter(columns.values()), ()))

@@ -36,7 +36,8 @@ def command(
 ) -> None:
     """Keep inputs and outputs of requests, in Azure ML's layout, readable by you alone.
 
-    A change of the rate restarts the endpoint's server: requests in flight are answered.
+    The endpoint's server goes on as it is: no request is lost, and once this returns the new rate
+    holds for all that come.
 
     For example: twinml collect --rate 1
     """
