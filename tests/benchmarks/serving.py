@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
-import selectors
 import shutil
 import signal
 import socket
@@ -28,15 +28,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
+from http_load import Served, ask, drive, drive_with_wrk
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0
+# What is aimed at, in the order of the plan and then memory: times the peers, share of the
+# handler that does nothing.
+AIMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "twinml, lane": {
+        "peer": ("100", "400", "5", "5", "< 0.5"),
+        "null handler, no Flask": ("0.85", "0.85"),
+    },
+    "twinml, Flask route": {
+        "peer": ("40", "80", "5", "5", "< 0.5"),
+        "null handler, Flask": ("0.85", "0.85"),
+    },
+}
 AZURE_SERVER = "azureml-inference-server-http==1.5.1"
 # Of an MLflow model's no-code deployment: what it takes and gives, and no step that it could
 # do without.
@@ -50,35 +61,6 @@ def run(raw_data):
     frame = pd.DataFrame(split["data"], columns=split["columns"])
     return model.predict(frame).tolist()
 """
-
-
-@dataclass
-class Served:
-    """A server that answers: where, with which body, and what it took to start it."""
-
-    port: int
-    pid: int
-    route: str
-    body: Callable[[list[dict[str, Any]]], dict[str, Any]]
-    key: str = ""
-    start_seconds: float = 0.0
-
-
-@dataclass
-class Load:
-    """What one measurement gave: good replies, and percentiles of the latency in ms."""
-
-    seconds: float
-    good: int
-    errors: int
-    percentiles: dict[int, float]
-
-    @property
-    def rate(self) -> float:
-        return self.good / self.seconds if self.seconds else float("nan")
-
-    def at(self, per_cent: int) -> float:
-        return self.percentiles.get(per_cent, float("nan"))
 
 
 def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
@@ -259,142 +241,7 @@ def azure_program(model: Path) -> Path:
     return program
 
 
-# Load
-
-
-class Connection:
-    """A connection that sends one request again and again."""
-
-    def __init__(self, served: Served, request: bytes) -> None:
-        self.port = served.port
-        self.request = request
-        self.received = bytearray()
-        self.sent = 0.0
-        self.open()
-
-    def open(self) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def send(self) -> None:
-        self.received.clear()
-        self.sent = time.perf_counter()
-        self.socket.settimeout(60)
-        self.socket.sendall(self.request)
-
-    def reply(self) -> tuple[int, bytes] | None:
-        """Read what is there; return status and body once the reply is whole."""
-        piece = self.socket.recv(1 << 18)
-        if not piece:
-            raise ConnectionError("the server closed the connection")
-        self.received += piece
-        end = self.received.find(b"\r\n\r\n")
-        if end < 0:
-            return None
-        head = bytes(self.received[:end]).lower()
-        status, body = int(head.split(b" ", 2)[1]), self.received[end + 4 :]
-        if b"content-length:" in head:
-            length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-            return (status, bytes(body)) if len(body) >= length else None
-        return (status, bytes(body)) if body.endswith(b"0\r\n\r\n") else None
-
-
-def request_of(served: Served, rows: list[dict[str, Any]]) -> bytes:
-    body = json.dumps(served.body(rows)).encode()
-    head = (
-        f"POST {served.route} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {served.key}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def ask(served: Served, rows: list[dict[str, Any]]) -> tuple[int, bytes]:
-    connection = Connection(served, request_of(served, rows))
-    with connection.socket:
-        connection.send()
-        while (reply := connection.reply()) is None:
-            pass
-        return reply
-
-
-def drive(
-    served: Served, rows: list[dict[str, Any]], expected: bytes, *, connections: int, seconds: float
-) -> Load:
-    """Load a server; ``expected`` is the body of a good reply, byte for byte."""
-    request = request_of(served, rows)
-    latencies: list[float] = []
-    errors = 0
-    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
-        for _ in range(connections):
-            connection = Connection(served, request)
-            stack.enter_context(connection.socket)
-            selector.register(connection.socket, selectors.EVENT_READ, connection)
-            connection.send()
-        began = time.perf_counter()
-        while (now := time.perf_counter()) - began < seconds:
-            for key, _ in selector.select(timeout=1):
-                try:
-                    reply = key.data.reply()
-                except ConnectionError:  # a server that keeps no connections
-                    selector.unregister(key.fileobj)
-                    key.data.socket.close()
-                    key.data.open()
-                    stack.enter_context(key.data.socket)
-                    selector.register(key.data.socket, selectors.EVENT_READ, key.data)
-                    key.data.send()
-                    continue
-                if reply is None:
-                    continue
-                if reply == (200, expected):
-                    latencies.append((time.perf_counter() - key.data.sent) * 1e3)
-                else:
-                    errors += 1
-                key.data.send()
-    shown = {at: float(np.percentile(latencies or [float("nan")], at)) for at in (50, 95, 99)}
-    return Load(now - began, len(latencies), errors, shown)
-
-
-WRK_SCRIPT = """
-wrk.method = "POST"
-wrk.path = "ROUTE"
-wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer KEY"
-local file = io.open("BODY", "rb")
-wrk.body = file:read("*a")
-file:close()
-function done(summary, latency, requests)
-  local e = summary.errors
-  print(string.format("RESULT %d %d %d %f %f %f", summary.requests, summary.duration,
-    e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50),
-    latency:percentile(95), latency:percentile(99)))
-end
-"""
-
-
-def drive_with_wrk(
-    served: Served, rows: list[dict[str, Any]], *, connections: int, seconds: float
-) -> Load:
-    """Load a server with wrk, which counts what is not status 2xx or 3xx as an error."""
-    with tempfile.TemporaryDirectory() as folder:
-        body, script = Path(folder) / "body.json", Path(folder) / "wrk.lua"
-        body.write_text(json.dumps(served.body(rows)))
-        text = WRK_SCRIPT.replace("ROUTE", served.route).replace("BODY", str(body))
-        script.touch(mode=0o600)
-        script.write_text(text.replace("KEY", served.key))
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(seconds, 1):.0f}s",
-            "--timeout",
-            "60s",
-        ]
-        command += ["-s", str(script), f"http://127.0.0.1:{served.port}"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = [float(word) for word in said.split("RESULT ")[1].split()]
-    good = int(found[0] - found[2])
-    p50, p95, p99 = (value / 1e3 for value in found[3:])
-    return Load(found[1] / 1e6, good, int(found[2]), {50: p50, 95: p95, 99: p99})
+# The measurement
 
 
 def memory_of(pid: int) -> float:
@@ -413,9 +260,6 @@ def memory_of(pid: int) -> float:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
     return total / 1024
-
-
-# The measurement
 
 
 def labels_of(reply: bytes) -> list[Any]:
@@ -448,6 +292,8 @@ def measure(
             print(f"  {name}: other predictions than the first server's", flush=True)
         quick = options.seconds / 5 if options.wrk else options.seconds
         checked = drive(served, rows, expected, connections=connections, seconds=quick)
+        if checked.reconnects:
+            print(f"  {name}: the server closed {checked.reconnects} connections", flush=True)
         if options.wrk:
             if checked.errors:
                 print(f"  {name}: {checked.errors} replies were not the expected one", flush=True)
@@ -471,16 +317,32 @@ def print_tables(results: dict[str, dict[str, Any]], plan: list[tuple[str, int, 
     print(f"\n{'':{width}}{'start s':>10}{'MB':>10}")
     for server, found in results.items():
         print(f"{server:{width}}{found['start']:10.1f}{found['memory']:10.0f}")
-    ours = [server for server in results if server.startswith("twinml")][:2]
-    for first in ours:
-        print(f"\n{first}: requests a second, how many times those of the others")
-        print(f"{'':{width}}" + "".join(f"{name:>23}" for name, _, _ in plan) + f"{'memory':>10}")
+    print_ratios(results, [name for name, _, _ in plan])
+
+
+def print_ratios(results: dict[str, dict[str, Any]], names: list[str]) -> None:
+    """Print how many times as fast ours is, with what is aimed at beside it, as (aim)."""
+    width = max(map(len, results)) + 2
+    columns = [*names, "memory"]
+    for first in [server for server in results if server in AIMS]:
+        print(f"\n{first}: how many times what the others do, and (the aim)")
+        print(f"{'':{width}}" + "".join(f"{name:>24}" for name in columns))
         for server, found in results.items():
-            if server in ours:
+            if server.startswith("twinml"):
                 continue
-            ratios = [results[first][name].rate / found[name].rate for name, _, _ in plan]
-            memory = results[first]["memory"] / found["memory"]
-            print(f"{server:{width}}" + "".join(f"{r:23.2f}" for r in ratios) + f"{memory:10.2f}")
+            ratios = [results[first][name].rate / found[name].rate for name in names]
+            ratios.append(results[first]["memory"] / found["memory"])
+            aims = AIMS[first].get(server if server.startswith("null") else "peer", ())
+            cells = [
+                f"{ratio:.2f}" + (f" ({aim})" if aim else "")
+                for ratio, aim in itertools.zip_longest(ratios, aims)
+            ]
+            print(f"{server:{width}}" + "".join(f"{cell:>24}" for cell in cells))
+        spread = [results[first][name].at(99) / results[first][name].at(50) for name in names[:2]]
+        print(
+            f"p99 over p50: {spread[0]:.1f} and {spread[1]:.1f} (< 5); "
+            f"start {results[first]['start']:.1f} s (< 2)"
+        )
 
 
 def rows_for(model: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ import llvmlite.binding as llvm
 
 from twinml.errors import ModelError
 
-__all__ = ["Kernel", "built", "key", "loaded", "sealed"]
+__all__ = ["Functions", "Kernel", "built", "key", "loaded", "sealed"]
 
 _SOURCES = ("_source_trees.py", "_source_joins.py", "_source_types.py", "_layout.py")
 _SEAL = hashlib.sha256().digest_size
@@ -41,16 +42,12 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-class Kernel:
+@dataclass(frozen=True)
+class Functions:
     """Functions of the kernel; arguments are addresses and numbers.
 
     Each takes what its namesake in ``_source_trees`` or ``_source_joins`` takes and returns
-    nothing. They hold no state, do not check anything and release the interpreter's lock.
-
-    Attributes
-    ----------
-    code
-        The object file.
+    nothing. They hold no state and do not check anything.
     """
 
     trees: Callable[..., None]
@@ -59,18 +56,39 @@ class Kernel:
     log_odds: Callable[..., None]
     sigmoid: Callable[..., None]
 
+
+class Kernel:
+    """The kernel in this process.
+
+    Attributes
+    ----------
+    code
+        The object file.
+    releasing
+        Functions that release the interpreter's lock while they run.
+    holding
+        The same, holding it. A thread that releases the lock has to wait for it afterwards, and
+        under load to be woken for it: that takes longer than a row does.
+    """
+
     def __init__(self, code: bytes) -> None:
         self.code = code
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._result = ctypes.create_string_buffer(16)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
+        self.releasing = self._functions(ctypes.CFUNCTYPE)
+        self.holding = self._functions(ctypes.PYFUNCTYPE)
+
+    def _functions(self, prototype: Callable[..., Any]) -> Functions:
+        found: dict[str, Callable[..., None]] = {}
         for name, arguments in _ARGUMENTS.items():
             address = self._engine.get_function_address(f"twinml_{name}")
             # numba's functions write their result and their exception, of which these have
             # neither, to the first two addresses.
-            function = ctypes.CFUNCTYPE(ctypes.c_int32, _P, _P, *arguments)(address)
-            setattr(self, name, partial(function, self._result, self._result))
+            function = prototype(ctypes.c_int32, _P, _P, *arguments)(address)
+            found[name] = partial(function, self._result, self._result)
+        return Functions(**found)
 
 
 def _machine() -> Any:

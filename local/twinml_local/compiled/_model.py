@@ -33,6 +33,9 @@ ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
 # their columns stay in the cache.
 _BLOCK = 16384
 
+# Rows that are scored without letting other threads run: less than they would take to come back.
+_SHORT = 8
+
 Label = str | int | bool | float
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -179,11 +182,11 @@ class CompiledModel:
         X
             The encoded matrix by columns, shape (n_features, n_rows), C-contiguous.
         """
-        n_classes = len(self.classes)
+        n_classes, kernel = len(self.classes), self._functions(n_rows)
         room = self._scored_members(X, n_rows)
         probabilities = np.empty((n_rows, n_classes))
         if isinstance(self.join, Voted):
-            self._kernel.vote(
+            kernel.vote(
                 room.address,
                 len(self.members.table),
                 n_rows,
@@ -210,10 +213,10 @@ class CompiledModel:
         return self._scored_members(X, n_rows).members.copy()
 
     def _scored_members(self, X: F8, n_rows: int) -> _Room:
-        n_classes = len(self.classes)
+        n_classes, kernel = len(self.classes), self._functions(n_rows)
         room = self._room(n_rows)
         if len(self.members.forest.roots):
-            self._kernel.trees(
+            kernel.trees(
                 *self._trees,
                 X.ctypes.data,
                 n_rows,
@@ -228,11 +231,9 @@ class CompiledModel:
             # By columns, as scikit-learn holds the raw predictions.
             members[place] = softmax(np.array(members[place], order="F"))
         for place, linear in self.members.linear.items():
-            scores = linear.scores(
-                self._kernel.linear, X, n_rows, self.encoding.low, self.encoding.high
-            )
+            scores = linear.scores(kernel.linear, X, n_rows, self.encoding.low, self.encoding.high)
             if n_classes == 2:
-                self._kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
+                kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
             else:
                 members[place] = softmax(scores)
         return room
@@ -240,10 +241,10 @@ class CompiledModel:
     def _stacked(
         self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
     ) -> tuple[NDArray[Any], F8]:
-        n_classes = len(self.classes)
+        n_classes, kernel = len(self.classes), self._functions(n_rows)
         n_columns = join.coefficients.shape[1]
         odds = np.empty((n_rows, n_columns), order="F" if join.by_column else "C")
-        self._kernel.log_odds(
+        kernel.log_odds(
             room.address,
             len(self.members.table),
             n_rows,
@@ -256,10 +257,13 @@ class CompiledModel:
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
         scores = odds @ join.coefficients.T + join.intercept
         if n_classes == 2:
-            self._kernel.sigmoid(scores.ctypes.data, n_rows, probabilities.ctypes.data)
+            kernel.sigmoid(scores.ctypes.data, n_rows, probabilities.ctypes.data)
             return scores.ravel() > 0, probabilities
         chosen = scores.argmax(axis=1)
         return chosen, softmax(scores)
+
+    def _functions(self, n_rows: int) -> _kernel.Functions:
+        return self._kernel.holding if n_rows <= _SHORT else self._kernel.releasing
 
     def _room(self, n_rows: int) -> _Room:
         """Return working memory; a thread keeps that of one row, which comes most often."""
