@@ -33,7 +33,7 @@ def matrix(compiled: CompiledModel, table: pa.Table) -> NDArray[np.float64]:
     X = np.empty((encoding.n_features, table.num_rows))
     for place, (name, codes) in enumerate(encoding.codes.items()):
         encoded = table.column(name).combine_chunks().dictionary_encode()
-        known = np.frombuffer(codes.many([*encoded.dictionary.to_pylist(), None]))
+        known = codes.many([*encoded.dictionary.to_pylist(), None])
         # Null has no index; it gets that of the last entry.
         indices = encoded.indices.fill_null(len(known) - 1)
         X[place] = known[indices.to_numpy(zero_copy_only=False)]

@@ -57,6 +57,21 @@ def made(n_classes: int, join: str) -> tuple[CompiledModel, dict[str, list[Any]]
     return compile_model(pipeline, contract, digest=DIGEST), columns, n
 
 
+@pytest.mark.parametrize("join", ["vote", "stack"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_threads_share_the_rows_and_give_the_same_bits(n_classes: int, join: str) -> None:
+    compiled, columns, n = made(n_classes, join)
+    many = {name: values * 4 for name, values in columns.items()}
+    # More threads than there are parts worth one, and rows that do not divide evenly.
+    for threads, left_out in ((2, 0), (3, 1), (64, 7)):
+        compiled.threads = threads
+        some = {name: values[left_out:] for name, values in many.items()}
+        found, bits = compiled.predict_columns(some, 4 * n - left_out)
+        compiled.threads = 1
+        expected, wanted = compiled.predict_columns(some, 4 * n - left_out)
+        assert (found, bits.tobytes()) == (expected, wanted.tobytes()), threads
+
+
 SCORE = """
 import json, sys, time
 started = time.perf_counter()

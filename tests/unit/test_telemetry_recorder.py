@@ -244,6 +244,15 @@ def test_long_requests_are_observed_by_a_sample(directory: Path) -> None:
     )
 
 
+def test_no_more_rows_are_observed_than_may_be(directory: Path) -> None:
+    settings = TelemetrySettings(flush_seconds=3600, observed_rows_per_second=1)
+    with Recorder(directory, settings=settings) as recorder:
+        for _ in range(50):
+            recorder.observe_rows(CONTRACT, {"age": [99] * 150}, deployment="blue")
+    observed = counters(directory)["twinml_rows_observed_total", '{"deployment":"blue"}']
+    assert 3600 <= observed < 3600 + 150
+
+
 def test_a_record_that_makes_no_sense_harms_no_other(
     directory: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,7 +31,7 @@ _SEAL = hashlib.sha256().digest_size
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "trees": (*[_P] * 9, _I, _P, _I, _I, _I, _D, _D, _I, *[_P] * 5),
+    "trees": (*[_P] * 9, _I, _P, *[_I] * 5, _D, _D, _I, *[_P] * 5),
     "linear": (
         *(_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I),
         *(_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),

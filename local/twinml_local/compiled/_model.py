@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
 _BLOCK = 16384
+
+# Rows from which on another thread is worth to be begun.
+_PART = 500
 
 # Rows that are scored without letting other threads run: less than they would take to come back.
 _SHORT = 8
@@ -98,6 +102,8 @@ class CompiledModel:
     threshold
         From which probability of the second class on a row belongs to it, where it is not the
         larger one that decides.
+    threads
+        How many share the rows of one call, where there are enough of them; 1 unless changed.
     """
 
     def __init__(
@@ -117,6 +123,7 @@ class CompiledModel:
         self.classes = tuple(classes)
         self.threshold = threshold
         self.digest = digest
+        self.threads = 1
         self._kernel = kernel
         self._own = threading.local()
         forest = members.forest
@@ -133,6 +140,7 @@ class CompiledModel:
             members.bases.ctypes.data,
             len(members.table),
         )
+        self._weights = join.weights.ctypes.data if isinstance(join, Voted) else 0
         self._softmax = [
             place for place, row in enumerate(members.table) if row[0] == HISTOGRAM and row[3] > 1
         ]
@@ -191,7 +199,7 @@ class CompiledModel:
                 len(self.members.table),
                 n_rows,
                 n_classes,
-                self.join.weights.ctypes.data,
+                self._weights,
                 self.join.scale,
                 probabilities.ctypes.data,
             )
@@ -216,16 +224,7 @@ class CompiledModel:
         n_classes, kernel = len(self.classes), self._functions(n_rows)
         room = self._room(n_rows)
         if len(self.members.forest.roots):
-            kernel.trees(
-                *self._trees,
-                X.ctypes.data,
-                n_rows,
-                self.encoding.n_features,
-                n_classes,
-                self.encoding.low,
-                self.encoding.high,
-                *room.addresses,
-            )
+            self._walk(room, X.ctypes.data, n_rows)
         members = room.members
         for place in self._softmax:
             # By columns, as scikit-learn holds the raw predictions.
@@ -237,6 +236,33 @@ class CompiledModel:
             else:
                 members[place] = softmax(scores)
         return room
+
+    def _walk(self, room: _Room, columns: int, n_rows: int) -> None:
+        """Score the members made of trees; many rows in parts, side by side."""
+        kernel, encoding, n_classes = self._functions(n_rows), self.encoding, len(self.classes)
+        limits = (encoding.n_features, n_classes, encoding.low, encoding.high)
+        parts = min(self.threads, n_rows // _PART)
+        if parts < 2:
+            kernel.trees(*self._trees, columns, n_rows, 0, n_rows, *limits, *room.addresses)
+            return
+        cuts = list(pairwise(n_rows * part // parts for part in range(parts + 1)))
+        # Own working memory for each, and the rows' own places in the members' probabilities.
+        # All that could raise comes before the threads: the kernel does not.
+        work = [_Work(end - begin, encoding.n_features, n_classes) for begin, end in cuts]
+
+        def walk(part: int) -> None:
+            rest = (*cuts[part], *limits, *work[part].addresses, room.address)
+            kernel.trees(*self._trees, columns, n_rows, *rest)
+
+        others = [
+            threading.Thread(target=walk, args=(part,), name="walk-trees")
+            for part in range(1, parts)
+        ]
+        for other in others:
+            other.start()
+        walk(0)
+        for other in others:
+            other.join()
 
     def _stacked(
         self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
@@ -326,26 +352,41 @@ class CompiledModel:
         write_atomic(directory / DESCRIPTION, json.dumps(description))
 
 
-class _Room:
-    """Working memory for a number of rows; ``members`` holds each one's probabilities."""
+class _Work:
+    """Working memory of one walk; ``addresses`` is as the kernel takes it."""
 
-    def __init__(self, model: CompiledModel, n_rows: int) -> None:
-        n_classes, n_features = len(model.classes), model.encoding.n_features
+    def __init__(self, n_rows: int, n_features: int, n_classes: int) -> None:
         block = min(n_rows, _BLOCK)
-        self.members = np.empty((len(model.members.table), n_rows, n_classes))
         self._rows = np.empty((3, block, n_features))
         self._sums = np.empty((block, n_classes))
         self._stack = np.empty(4 * 64, dtype=np.int64)
         self._order = np.empty((2, block), dtype=np.uint16)
-        self.address = self.members.ctypes.data
         self.addresses = (
             block,
             self._rows.ctypes.data,
             self._sums.ctypes.data,
             self._stack.ctypes.data,
             self._order.ctypes.data,
-            self.address,
         )
+
+
+class _Room:
+    """Memory for a number of rows.
+
+    Attributes
+    ----------
+    members
+        Each one's probabilities, shape (n_members, n_rows, n_classes), and their ``address``.
+    addresses
+        As the kernel takes them.
+    """
+
+    def __init__(self, model: CompiledModel, n_rows: int) -> None:
+        n_classes = len(model.classes)
+        self.members = np.empty((len(model.members.table), n_rows, n_classes))
+        self.address = self.members.ctypes.data
+        self._work = _Work(n_rows, model.encoding.n_features, n_classes)
+        self.addresses = (*self._work.addresses, self.address)
 
 
 def _versions() -> dict[str, str | None]:

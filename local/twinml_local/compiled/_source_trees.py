@@ -368,16 +368,17 @@ def _few(
 
 def _trees(
     thresholds, lefts, features, values, roots, starts, groups, members, bases, n_members,
-    columns, n, n_features, n_classes, low, high, block, rows, sums, stack, order, out,
+    columns, n, begin_row, end_row, n_features, n_classes, low, high, block, rows, sums, stack,
+    order, out,
 ):  # fmt: skip
-    """Score every member that is made of trees, for all rows, block by block.
+    """Score every member that is made of trees, for a part of the ``n`` rows, block by block.
 
     ``rows`` holds 3 * block * n_features numbers, ``sums`` block * n_classes, ``stack`` 4 * 64,
     ``order`` 2 * block. ``out`` is (n_members, n, n_classes).
     """
-    first = 0
-    while first < n:
-        count = min(block, n - first)
+    first = begin_row
+    while first < end_row:
+        count = min(block, end_row - first)
         size = count * n_features
         many = count >= MANY
         nulls = _views(
@@ -434,6 +435,6 @@ KERNELS: dict[str, Callable[[], Any]] = {
     "trees": lambda: kernel(
         _trees,
         *(F8, U4, U2, F8, I8, I8, I8, I8, F8, WHOLE),
-        *(F8, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, F8),
+        *(F8, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, F8),
     )
 }

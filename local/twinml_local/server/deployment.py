@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -203,11 +204,18 @@ def load(
     form = batches = None
     if compiled:
         form = load_compiled(Path(compiled), digest=form_key(directory))
+        form.threads = _kernel_threads()
         _warm(form, contract)
     else:
         _ = pipeline.loaded
         batches = Batches(pipeline) if batched else None
     return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
+
+
+def _kernel_threads() -> int:
+    """Return how many threads share a long request: one a core, or as many as OpenMP is told."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(int(told), 1) if told.isdecimal() else os.cpu_count() or 1
 
 
 def _warm(form: CompiledModel, contract: Contract) -> None:

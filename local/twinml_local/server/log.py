@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -202,14 +203,22 @@ def _line(moment: float, kind: str, values: tuple[Any, ...]) -> str:
         method, path, status, milliseconds, n_bytes = values
         level = "E" if status >= 500 else "I"
         size = "N/A" if n_bytes is None else n_bytes
-        shown = quote(path, safe="/")[:LONGEST_PATH]
-        text = f"{quote(method[:20], safe='')} {shown} {status} {milliseconds:.1f}ms {size}"
+        text = f"{_shown(method, path)} {status} {milliseconds:.1f}ms {size}"
     else:
         level, (text,) = kind, values
     seconds = int(moment)
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-    began += f",{int((moment - seconds) * 1000):03d}"
+    began = f"{_second(seconds)},{int((moment - seconds) * 1000):03d}"
     return f"{began} {level} [{os.getpid()}] azmlinfsrv - {text}\n"
+
+
+@lru_cache(maxsize=64)
+def _shown(method: str, path: str) -> str:
+    return f"{quote(method[:20], safe='')} {quote(path, safe='/')[:LONGEST_PATH]}"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 def trace(error: BaseException) -> Iterator[str]:

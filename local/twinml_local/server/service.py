@@ -229,9 +229,10 @@ class ScoringService:
             exchange.copy = Copy(
                 exchange.mirrored, body, content_type, route, exchange.request_id, most
             )
-        # Requests of a deployment that gathers them must all come to where they are gathered.
-        short = deployment.compiled is not None and len(body) <= SHORT_BODY
-        with NO_TURN if short or deployment.gathers else self._turns:
+        # Short requests that are gathered must all come to where that is done; long ones are not
+        # gathered, and what it takes to read them is limited as for any deployment.
+        quick = deployment.compiled is not None or deployment.gathers
+        with NO_TURN if quick and len(body) <= SHORT_BODY else self._turns:
             started = time.perf_counter()
             try:
                 scoring = parse(

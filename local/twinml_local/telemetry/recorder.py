@@ -81,6 +81,7 @@ class Recorder:
         self._limit = self._settings.queue_limit
         self._payloads: deque[Payload] = deque()
         self._payload_rows = 0
+        self._observable = self._settings.observed_rows_per_flush
         self._dropped = 0
         self._counting = threading.Lock()
         self._writer = Writer(
@@ -251,10 +252,14 @@ class Recorder:
         deployment
             Which one scored them.
         """
+        # More than are looked at are not kept either. A bound needs no lock.
+        if self._observable <= 0:
+            return
         if len(self._queue) >= self._limit:
             self._drop()
             return
         chosen, n_rows = sample(columns, self._settings.observed_rows_per_request)
+        self._observable -= n_rows
         self._put((OBSERVED, contract, chosen, n_rows, deployment))
 
     @property
@@ -371,6 +376,7 @@ class Recorder:
         # While the database cannot be written the queue holds what comes, up to its limit.
         if self._writer.ready():
             records = [self._queue.popleft() for _ in range(len(self._queue))]
+            self._observable = self._settings.observed_rows_per_flush
             with self._counting:
                 dropped, self._dropped = self._dropped, 0
             self._writer.write(records, dropped=dropped, at_leisure=at_leisure)

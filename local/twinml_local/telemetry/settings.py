@@ -48,10 +48,10 @@ class TelemetrySettings:
 
     flush_seconds: float = 0.5
     queue_limit: int = 50_000
-    max_requests_per_second: int | None = 1_000
+    max_requests_per_second: int | None = 200
     max_bytes: int = 256 * MEBIBYTE
     observed_rows_per_request: int = 200
-    observed_rows_per_second: int = 5_000
+    observed_rows_per_second: int = 1_000
     collect_rate: float = 0.0
     collect_queue_rows: int = 100_000
     collect_file_bytes: int = 64 * MEBIBYTE
@@ -70,6 +70,11 @@ class TelemetrySettings:
                 raise UsageError(
                     f"telemetry setting {field.name} is {value}", hint="It must be above 0."
                 )
+
+    @property
+    def observed_rows_per_flush(self) -> int:
+        """How many rows are compared with the contract between two writes."""
+        return max(int(self.observed_rows_per_second * self.flush_seconds), 1)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> TelemetrySettings:

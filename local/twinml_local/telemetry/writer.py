@@ -160,7 +160,6 @@ class Writer:
         at_leisure: bool,
     ) -> None:
         requests: list[RequestRecord] = []
-        to_observe = int(self._settings.observed_rows_per_second * elapsed)
         for number, record in enumerate(records):
             try:
                 if record[0] is REQUESTED:
@@ -168,8 +167,7 @@ class Writer:
                     batch.count_request(request)
                     requests.append(request)
                 elif record[0] is OBSERVED:
-                    if to_observe > 0:
-                        to_observe -= self._observe(batch, record)
+                    self._observe(batch, record)
                 else:
                     self._add(batch, record)
             except Exception as error:
@@ -203,13 +201,12 @@ class Writer:
             _, moment, name, value, dimensions = record
             batch.add_metric(moment, name, value, dimensions)
 
-    def _observe(self, batch: Batch, record: tuple[Any, ...]) -> int:
+    def _observe(self, batch: Batch, record: tuple[Any, ...]) -> None:
         _, contract, columns, n_rows, deployment = record
         if contract.digest not in self._checks:
             self._checks[contract.digest] = FeatureChecks(contract)
         counts = self._checks[contract.digest].count(columns)
         batch.count_features(deployment, n_rows, counts)
-        return int(n_rows)
 
     def _warn(self, what: str, error: Exception) -> None:
         """Log a problem once; of most errors the type alone: a message may quote a record."""

@@ -69,6 +69,17 @@ def from_matrix(
     width = len(header)
     if not rows:
         return {name: [] for name in contract.column_names}
+    if set(map(type, rows)) != {list} or set(map(len, rows)) != {width}:
+        _refuse_rows(rows, width, key)
+    columns = list(zip(*rows, strict=True))
+    return {
+        name: list(columns[position])
+        for name, position in zip(contract.column_names, positions, strict=True)
+    }
+
+
+def _refuse_rows(rows: list[Any], width: int, key: str) -> NoReturn:
+    """Raise for the first row that is no array of ``width`` values."""
     for number, row in enumerate(rows):
         if type(row) is not list:
             raise PayloadError(
@@ -78,11 +89,7 @@ def from_matrix(
             )
         if len(row) != width:
             refuse_ragged(number, len(row), width)
-    columns = list(zip(*rows, strict=True))
-    return {
-        name: list(columns[position])
-        for name, position in zip(contract.column_names, positions, strict=True)
-    }
+    raise AssertionError(f"every row of '{key}' has {width} values")
 
 
 def from_columns(contract: Contract, value: dict[str, Any], key: str) -> dict[str, list[Any]]:
