@@ -10,22 +10,30 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from twinml.endpoint import Endpoint
-from twinml.errors import NotFound, PlatformError, UsageError
+from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
-from twinml.settings import home
 from twinml_local import logs as log_files
-from twinml_local.processes import generate_keys, locked, read_keys, running, write_atomic
+from twinml_local.endpoint_folders import (
+    check_deployment,
+    check_name,
+    described,
+    folder_of,
+    lock,
+    names,
+    state_of,
+    taken_ports,
+    uri,
+)
+from twinml_local.processes import generate_keys, read_keys, running, write_atomic
 from twinml_local.server import control
 from twinml_local.server.compiling import compiled_form
 from twinml_local.server.environment import with_environment
@@ -38,7 +46,7 @@ from twinml_local.server.state import (
     read_state,
     write_state,
 )
-from twinml_local.server.watch import KEYS_FILE, WorkerReport, reports
+from twinml_local.server.watch import KEYS_FILE
 
 __all__ = [
     "client",
@@ -56,9 +64,6 @@ __all__ = [
 ]
 
 HOST = "127.0.0.1"
-LOCK_SECONDS = 180.0
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
-RESERVED = {"server", "console"}  # their log files would be those of a deployment
 
 
 def deploy(
@@ -101,22 +106,24 @@ def deploy(
     UsageError
         A name cannot be used.
     """
-    _check_name(name, "endpoint")
-    _check_name(deployment, "deployment")
-    folder = _folder(name)
+    check_name(name, "endpoint")
+    check_name(deployment, "deployment")
+    folder = folder_of(name)
     directory = directory.resolve()
     # Before the lock: it takes seconds, once a model.
     form = compiled_form(directory)
     item = DeploymentState(
         model, version, digest, str(directory), form.directory, form.refusal, form.batches
     )
-    with _lock():
+    with lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
-        known = before or _new(name)
+        known = _new(name) if before is None else before
+        if not control.runs_installed_code(folder):
+            known = _compiled_anew(known)  # its server is about to be started again
         settings = with_environment(settings or known.settings, os.environ)
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
-            return _info(folder, after)
+            return described(folder, after)
         folder.mkdir(parents=True, exist_ok=True)
         generate_keys(folder / KEYS_FILE)
         was_running = running(folder / control.PID_FILE) is not None
@@ -128,7 +135,7 @@ def deploy(
         except BaseException:
             _go_back(folder, before, was_running=was_running)
             raise
-        return _info(folder, after)
+        return described(folder, after)
 
 
 def _stage(
@@ -145,7 +152,7 @@ def _stage(
         found = control.change(folder, state)
     else:
         control.end(folder)
-        found = control.start(folder, state, taken=_ports(but=folder.name))
+        found = control.start(folder, state, taken=taken_ports(but=folder.name))
     for report in found:
         for deployment in staged:
             if failure := report.staged[deployment].failure:
@@ -165,7 +172,7 @@ def _go_back(folder: Path, before: EndpointState | None, *, was_running: bool) -
     if not was_running:
         control.end(folder)
     elif running(folder / control.PID_FILE) is None:
-        control.start(folder, before, taken=_ports(but=folder.name))
+        control.start(folder, before, taken=taken_ports(but=folder.name))
     elif read_state(folder).port == before.port:
         control.reload(folder)
 
@@ -193,18 +200,18 @@ def set_traffic(
     UsageError
         The percentages are not as they must be.
     """
-    with _lock():
-        state = _state(name)
+    with lock():
+        state = state_of(name)
         shares = state.traffic if traffic is None else traffic
         copies = state.mirror if mirror is None else {k: v for k, v in mirror.items() if v}
         for deployment in (*(traffic or {}), *(mirror or {})):
-            _check_deployment(state, deployment)
+            check_deployment(state, deployment)
         check_shares(shares, copies)
         shares = {deployment: shares.get(deployment, 0) for deployment in state.deployments}
         after = replace(state, traffic=shares, mirror=dict(copies))
         if after != state:
-            control.change(_folder(name), after)
-        return _info(_folder(name), after)
+            control.change(folder_of(name), after)
+        return described(folder_of(name), after)
 
 
 def configure(name: str, **changes: Any) -> EndpointInfo:
@@ -224,21 +231,23 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
     UsageError
         A value is out of range.
     """
-    with _lock():
-        state, folder = _state(name), _folder(name)
+    with lock():
+        state, folder = state_of(name), folder_of(name)
         after = replace(state, settings=replace(state.settings, **changes))
         if after.settings.of_process == state.settings.of_process:
             if after != state:
                 control.change(folder, after)
         elif control.end(folder):
-            control.start(folder, after, taken=_ports(but=name))
+            control.start(folder, after, taken=taken_ports(but=name))
         else:
             write_state(folder, after)
-        return _info(folder, read_state(folder))
+        return described(folder, read_state(folder))
 
 
 def start(name: str) -> EndpointInfo:
     """Start the server of an endpoint that is not running; wait until ready.
+
+    Models that an earlier version of twinml has compiled are compiled again.
 
     Raises
     ------
@@ -247,13 +256,15 @@ def start(name: str) -> EndpointInfo:
     PlatformError
         The server did not start.
     """
-    with _lock():
-        state, folder = _state(name), _folder(name)
+    # Before the lock, as for a deployment.
+    _compiled_anew(state_of(name))
+    with lock():
+        state, folder = _compiled_anew(state_of(name)), folder_of(name)
         if not control.serves(folder, state):
             state = replace(state, staged={}, settings=with_environment(state.settings, os.environ))
             control.end(folder)
-            control.start(folder, state, taken=_ports(but=name))
-        return _info(folder, read_state(folder))
+            control.start(folder, state, taken=taken_ports(but=name))
+        return described(folder, read_state(folder))
 
 
 def delete(name: str, deployment: str | None = None) -> None:
@@ -266,13 +277,13 @@ def delete(name: str, deployment: str | None = None) -> None:
     UsageError
         The deployment has traffic, or requests are mirrored to it.
     """
-    with _lock():
-        state, folder = _state(name), _folder(name)
+    with lock():
+        state, folder = state_of(name), folder_of(name)
         if deployment is None:
             control.end(folder)
             shutil.rmtree(folder)
             return
-        _check_deployment(state, deployment)
+        check_deployment(state, deployment)
         for share, what in ((state.traffic, "traffic"), (state.mirror, "mirror traffic")):
             if share.get(deployment, 0):
                 raise UsageError(
@@ -295,12 +306,12 @@ def info(name: str) -> EndpointInfo:
     NotFound
         There is no endpoint of that name; the hint names those that there are.
     """
-    return _info(_folder(name), _state(name))
+    return described(folder_of(name), state_of(name))
 
 
 def list_endpoints() -> tuple[EndpointInfo, ...]:
     """Describe all endpoints, sorted by name."""
-    return tuple(info(name) for name in _names())
+    return tuple(info(name) for name in names())
 
 
 def keys(name: str) -> Keys:
@@ -311,8 +322,8 @@ def keys(name: str) -> Keys:
     NotFound
         There is no endpoint of that name.
     """
-    _state(name)
-    return read_keys(_folder(name) / "keys.json")
+    state_of(name)
+    return read_keys(folder_of(name) / "keys.json")
 
 
 def regenerate_key(name: str, which: Literal["primary", "secondary"]) -> Keys:
@@ -329,12 +340,12 @@ def regenerate_key(name: str, which: Literal["primary", "secondary"]) -> Keys:
     """
     if which not in ("primary", "secondary"):
         raise UsageError(f"there is no key '{which}'", hint="Choose primary or secondary.")
-    with _lock():
-        _state(name)
-        path = _folder(name) / KEYS_FILE
+    with lock():
+        state_of(name)
+        path = folder_of(name) / KEYS_FILE
         renewed = replace(read_keys(path), **{which: secrets.token_urlsafe(32)})
         write_atomic(path, json.dumps(asdict(renewed)), mode=0o600)
-        control.reload(_folder(name))
+        control.reload(folder_of(name))
         return renewed
 
 
@@ -346,9 +357,9 @@ def client(name: str, *, deployment: str | None = None) -> Endpoint:
     NotFound
         There is no endpoint or no deployment of that name.
     """
-    state = _state(name)
-    _check_deployment(state, deployment)
-    return Endpoint(_uri(state, "score"), keys(name).primary, deployment=deployment)
+    state = state_of(name)
+    check_deployment(state, deployment)
+    return Endpoint(uri(state, "score"), keys(name).primary, deployment=deployment)
 
 
 def logs(name: str, *, deployment: str | None = None, lines: int = 100) -> Iterator[str]:
@@ -368,12 +379,12 @@ def logs(name: str, *, deployment: str | None = None, lines: int = 100) -> Itera
     NotFound
         There is no endpoint or no deployment of that name.
     """
-    state = _state(name)
-    _check_deployment(state, deployment)
+    state = state_of(name)
+    check_deployment(state, deployment)
     if lines < 1:
         raise UsageError(f"{lines} log lines", hint="Ask for at least one.")
     sources = [deployment] if deployment else [*state.deployments, "server"]
-    return iter(log_files.merged(_folder(name) / "logs", sources, lines))
+    return iter(log_files.merged(folder_of(name) / "logs", sources, lines))
 
 
 def stop(name: str | None = None) -> tuple[str, ...]:
@@ -390,53 +401,22 @@ def stop(name: str | None = None) -> tuple[str, ...]:
         There is no endpoint called ``name``.
     """
     if name is not None:
-        _state(name)
-    with _lock():
-        chosen = _names() if name is None else (name,)
-        return tuple(each for each in chosen if control.end(_folder(each)))
+        state_of(name)
+    with lock():
+        chosen = names() if name is None else (name,)
+        return tuple(each for each in chosen if control.end(folder_of(each)))
 
 
-# State
-
-
-def _folder(name: str) -> Path:
-    return home() / "endpoints" / name
-
-
-def _lock() -> AbstractContextManager[None]:
-    return locked(home() / "endpoints" / ".lock", timeout=LOCK_SECONDS)
-
-
-def _names() -> tuple[str, ...]:
-    return tuple(sorted(path.parent.name for path in home().glob(f"endpoints/*/{STATE_FILE}")))
-
-
-def _state(name: str) -> EndpointState:
-    if name not in _names():
-        known = ", ".join(_names())
-        raise NotFound(
-            f"there is no endpoint '{name}'",
-            hint=f"There are: {known}." if known else "Deploy a model first: twinml deploy.",
-        )
-    return read_state(_folder(name))
-
-
-def _check_name(name: str, kind: str) -> None:
-    if not NAME.fullmatch(name) or name in RESERVED:
-        raise UsageError(
-            f"'{name}' cannot be the name of a {kind}"
-            if kind == "deployment"
-            else f"'{name}' cannot be the name of an {kind}",
-            hint="Take 3 to 32 letters, digits and hyphens, a letter first.",
-        )
-
-
-def _check_deployment(state: EndpointState, deployment: str | None) -> None:
-    if deployment is not None and deployment not in state.deployments:
-        raise NotFound(
-            f"endpoint '{state.name}' has no deployment '{deployment}'",
-            hint=f"It has: {', '.join(sorted(state.deployments))}.",
-        )
+def _compiled_anew(state: EndpointState) -> EndpointState:
+    """Return the state with compiled forms of this version; takes seconds where there are none."""
+    deployments = dict(state.deployments)
+    for name, item in deployments.items():
+        if item.compiled:
+            form = compiled_form(Path(item.directory))
+            deployments[name] = replace(
+                item, compiled=form.directory, refusal=form.refusal, batches=form.batches
+            )
+    return replace(state, deployments=deployments)
 
 
 def _new(name: str) -> EndpointState:
@@ -452,50 +432,3 @@ def _with_deployment(state: EndpointState, deployment: str, item: DeploymentStat
     traffic = dict(state.traffic)
     traffic.setdefault(deployment, 0 if state.deployments else 100)
     return replace(state, deployments={**state.deployments, deployment: item}, traffic=traffic)
-
-
-def _ports(*, but: str) -> set[int]:
-    """Return the ports of the endpoints, those of stopped ones too: they are left to them."""
-    return {read_state(_folder(name)).port for name in _names() if name != but}
-
-
-def _uri(state: EndpointState, route: str) -> str:
-    return f"http://{state.host}:{state.port}/{route}"
-
-
-def _info(folder: Path, state: EndpointState) -> EndpointInfo:
-    found: tuple[WorkerReport, ...] = ()
-    if running(folder / control.PID_FILE) is None:
-        condition = "stopped"
-    else:
-        condition = "running" if control.answer(state) is not None else "not answering"
-        found = reports(folder)
-    return EndpointInfo(
-        name=state.name,
-        scoring_uri=_uri(state, "score"),
-        swagger_uri=_uri(state, "swagger.json"),
-        docs_uri=_uri(state, "docs/"),
-        state=condition,
-        traffic=state.traffic,
-        mirror=state.mirror,
-        deployments={
-            name: f"{item.model}:{item.version}" for name, item in state.deployments.items()
-        },
-        notes=_notes(found),
-    )
-
-
-def _notes(found: tuple[WorkerReport, ...]) -> dict[str, str]:
-    """Return how deployments score or why they do not; of several workers the worst counts."""
-    ranked: dict[str, tuple[int, str]] = {}
-    for report in found:
-        for name, item in report.deployments.items():
-            if item.failure:
-                note = (2, f"did not load: {item.failure}")
-            elif item.scoring == "pipeline":
-                why = item.remark or "there is no compiled form"
-                note = (1, f"scores with its pipeline: {why}")
-            else:
-                note = (0, "scores compiled")
-            ranked[name] = max(ranked.get(name, note), note)
-    return {name: note for name, (_, note) in ranked.items()}

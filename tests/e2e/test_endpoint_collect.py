@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import make_table
 from twinml.cli import main
 from twinml.collected import read
-from twinml_local import endpoints
+from twinml_local import endpoint_folders, endpoints
 from twinml_local.processes import running
 from twinml_local.server.control import PID_FILE
 from twinml_local.telemetry.collector import FOLDER
@@ -74,10 +74,10 @@ def test_traffic_is_kept_labelled_and_compared(home: Path, described_model: Path
     assert {"age", "(prediction)"} <= {one["feature"] for one in report["features"]}
 
     # Following a setting of the server's own needs no restart.
-    process = running(endpoints._folder(NAME) / PID_FILE)
+    process = running(endpoint_folders.folder_of(NAME) / PID_FILE)
     assert run("collect", "--ood-scores").exit_code == 0
     assert ask(rows[0] | {"age": 999}, "odd").headers["x-twinml-ood-score"] == "1.0000"
-    assert running(endpoints._folder(NAME) / PID_FILE) == process
+    assert running(endpoint_folders.folder_of(NAME) / PID_FILE) == process
 
 
 def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described_model: Path):
@@ -85,7 +85,7 @@ def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described
     endpoints.deploy(
         NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
     )
-    process = running(endpoints._folder(NAME) / PID_FILE)
+    process = running(endpoint_folders.folder_of(NAME) / PID_FILE)
     info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
     row = make_table(5, seed=10).dropna().drop(columns="y").to_dict("records")[0]
     done = Event()
@@ -118,7 +118,7 @@ def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described
     ask(row, "while-off")
     assert run("collect", "--rate", "1").exit_code == 0
     ask(row, "while-on")
-    assert running(endpoints._folder(NAME) / PID_FILE) == process
+    assert running(endpoint_folders.folder_of(NAME) / PID_FILE) == process
     folder = home / "endpoints" / NAME / FOLDER
     deadline = time.monotonic() + 30
     while "while-on" not in (kept := {request.id for request in read(folder).requests}):

@@ -231,6 +231,27 @@ def test_a_damaged_compiled_form_leaves_the_pipeline(
         endpoints.stop()
 
 
+def test_a_form_of_an_earlier_version_is_made_anew_at_the_start(
+    own_home: Path, compiled_forms: Path, ensemble_directory: Path
+) -> None:
+    own_home.mkdir()
+    shutil.copytree(compiled_forms, own_home / "compiled")
+    try:
+        deploy(ensemble_directory, "blue")
+        endpoints.stop()
+        form = Path(compiled_form(ensemble_directory).directory)
+        for name, now, then in (
+            ("outcome.json", '"version": "', '"version": "old-'),
+            ("compiled.json", '"format_version": ', '"format_version": 9'),
+        ):
+            text = (form / name).read_text()
+            assert now in text
+            (form / name).write_text(text.replace(now, then))
+        assert endpoints.start(NAME).notes["blue"] == "scores compiled"
+    finally:
+        endpoints.stop()
+
+
 def test_a_form_is_made_once_and_never_another_models(
     own_home: Path, compiled_forms: Path, ensemble_directory: Path, tmp_path: Path
 ) -> None:

@@ -103,3 +103,16 @@ def test_the_lane_gives_it_too(deployment: Deployment):
     reply = Client(lane).post("/score", json={"Inputs": {"data": [ODD]}}, headers=ASK)
     assert reply.headers["x-twinml-ood-score"] == "1.0000"
     assert json.loads(reply.data)["ood_scores"] == [1.0]
+
+
+@pytest.mark.parametrize("version", ["2", "3", "3.1"])
+def test_the_document_tells_the_header_in_both_directions(client, version):
+    paths = client().get(f"/swagger.json?version={version}").json["paths"]
+    for operation in (
+        paths["/score"]["post"],
+        paths["/score"]["get"],
+        paths["/invocations"]["post"],
+    ):
+        (asked,) = (p for p in operation["parameters"] if p["name"] == "x-twinml-ood-score")
+        assert (asked["in"], asked["required"]) == ("header", False)
+        assert "x-twinml-ood-score" in operation["responses"]["200"]["headers"]

@@ -174,6 +174,7 @@ def load(
     digest: str,
     compiled: str = "",
     batched: bool = False,
+    threads: int = 1,
 ) -> Deployment:
     """Load the model in ``directory`` as deployment ``name``.
 
@@ -189,6 +190,8 @@ def load(
         Where its compiled form is; without one the pipeline is loaded at once.
     batched
         Whether the pipeline gives the same bits in batches.
+    threads
+        How many may share the rows of a long request, where a compiled form scores it.
 
     Raises
     ------
@@ -204,18 +207,12 @@ def load(
     form = batches = None
     if compiled:
         form = load_compiled(Path(compiled), digest=form_key(directory))
-        form.threads = _kernel_threads()
+        form.threads = min(threads, os.cpu_count() or 1)
         _warm(form, contract)
     else:
         _ = pipeline.loaded
         batches = Batches(pipeline) if batched else None
     return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
-
-
-def _kernel_threads() -> int:
-    """Return how many threads share a long request: one a core, or as many as OpenMP is told."""
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return max(int(told), 1) if told.isdecimal() else os.cpu_count() or 1
 
 
 def _warm(form: CompiledModel, contract: Contract) -> None:

@@ -1,8 +1,9 @@
 """The endpoint's OpenAPI documents: the contract's, and what this server has besides.
 
 The contract's document also goes to Azure ML with the model, so it holds what every server of
-the model has. Here are added ``GET /score``, ``/ready``, the reply to CSV on ``/score``, and
-the media types in which MLflow's server answers on its service routes.
+the model has. Here are added ``GET /score``, ``/ready``, the reply to CSV on ``/score``, the header
+``x-twinml-ood-score``, and the media types in which MLflow's server answers on its service
+routes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract import Column, Contract, column_schema, openapi
+from twinml_local.server.oddness import HEADER
 
 __all__ = ["document"]
 
 Version: TypeAlias = Literal["2", "3", "3.1"]
 Shape: TypeAlias = dict[str, Any]
 
+SCORING = ("/score", "/invocations")
 MEDIA_TYPES = {"/health": "application/json", "/ping": "application/json", "/version": "text/html"}
 
 
@@ -37,6 +40,8 @@ def document(contract: Contract, version: Version, *, title: str) -> bytes:
     paths = shape["paths"]
     for path, media_type in MEDIA_TYPES.items():
         _answers_in(paths[path]["get"], media_type, version)
+    for path in SCORING:
+        _tells_oddness(paths[path]["post"], version)
     score = paths["/score"]
     if version != "2":
         replies = score["post"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -45,6 +50,26 @@ def document(contract: Contract, version: Version, *, title: str) -> bytes:
     score["get"] = _score_by_query(contract, score["post"], version)
     paths["/ready"] = {"get": _ready(version)}
     return json.dumps(shape).encode()
+
+
+def _tells_oddness(operation: Shape, version: Version) -> None:
+    """Describe the out-of-distribution score of who asks for it."""
+    text: Shape = {"type": "string"}
+    kind = text if version == "2" else {"schema": text}
+    asked = {
+        "name": HEADER,
+        "in": "header",
+        "required": False,
+        "description": "Any value asks for an out-of-distribution score of the rows.",
+    }
+    operation["parameters"] = [*operation["parameters"], asked | kind]
+    operation["responses"]["200"]["headers"] = {
+        HEADER: {
+            "description": "The largest score of the rows, 0 to 1, where it was asked for; "
+            "unavailable for a model without a scorer.",
+            **kind,
+        }
+    }
 
 
 def _answers_in(operation: Shape, media_type: str, version: Version) -> None:

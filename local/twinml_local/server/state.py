@@ -52,7 +52,8 @@ class ServerSettings:
         Processes that score.
     threads
         Requests that each of them scores at a time. Others wait, but for those that do not
-        score and those so short that a compiled form answers them at once.
+        score and those so short that a compiled form answers them at once. Where a compiled
+        form scores a long request, so many threads share its rows, up to one a core.
     documents_need_key
         Ask for the key on ``/swagger.json`` and ``/docs/`` too.
     drain_seconds

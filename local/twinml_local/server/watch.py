@@ -198,7 +198,7 @@ class Watcher:
         """Load and serve what the files say; return the failures by deployment name."""
         state = read_state(self._directory)
         keys = read_key_values(self._directory / KEYS_FILE)
-        deployments, told = self._load(state.deployments)
+        deployments, told = self._load(state.deployments, state.settings.threads)
         failures = {name: item.failure for name, item in told.items() if item.failure}
         self.serving = Serving(
             endpoint=state.name,
@@ -212,7 +212,7 @@ class Watcher:
         if self.on_change is not None:
             self.on_change(self.serving)
         self._note(state)
-        _, staged = self._load(state.staged)
+        _, staged = self._load(state.staged, state.settings.threads)
         needed = {*state.deployments.values(), *state.staged.values()}
         self._models = {item: model for item, model in self._models.items() if item in needed}
         state_stamp, keys_stamp = self._seen
@@ -226,13 +226,13 @@ class Watcher:
         return failures
 
     def _load(
-        self, items: Mapping[str, DeploymentState]
+        self, items: Mapping[str, DeploymentState], threads: int
     ) -> tuple[dict[str, Deployment], dict[str, Loaded]]:
         deployments, told = {}, {}
         for name, item in items.items():
             title = f"{item.model}:{item.version}"
             try:
-                known, remark = self._models.get(item) or self._load_one(name, item, title)
+                known, remark = self._models.get(item) or self._load_one(name, item, title, threads)
             except TwinmlError as error:
                 told[name] = Loaded(item.digest, title, failure=str(error))
             except Exception as error:  # whatever unpickling a model may raise
@@ -248,13 +248,20 @@ class Watcher:
                 self._log.note(f"{name} ({title}) cannot be loaded: {told[name].failure}")
         return deployments, told
 
-    def _load_one(self, name: str, item: DeploymentState, title: str) -> tuple[Deployment, str]:
+    def _load_one(
+        self, name: str, item: DeploymentState, title: str, threads: int
+    ) -> tuple[Deployment, str]:
         """Load a model in its compiled form if that can be, and say why if not."""
         directory, remark = Path(item.directory), item.refusal
         if item.compiled:
             try:
                 compiled = load(
-                    name, directory, model=title, digest=item.digest, compiled=item.compiled
+                    name,
+                    directory,
+                    model=title,
+                    digest=item.digest,
+                    compiled=item.compiled,
+                    threads=threads,
                 )
             except ModelError as error:
                 remark = error.message
