@@ -223,6 +223,11 @@ class Pipelines:
 
     def schedule(self, wanted: Schedule) -> Schedule:
         """Make a schedule, or replace the one of that name."""
+        if wanted.on_drift is not None:
+            raise UsageError(
+                f"schedule '{wanted.name}': on Azure nothing here watches '{wanted.on_drift}'",
+                hint="Let a model monitor look, or schedule by --cron or --every.",
+            )
         from azure.ai.ml import Input, dsl
         from azure.ai.ml.entities import CronTrigger, JobSchedule, RecurrenceTrigger
 

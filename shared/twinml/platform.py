@@ -155,6 +155,8 @@ class PipelineJob:
         ``name``, ``status``, ``reused`` and more of each step, in order.
     schedule
         The schedule that started it.
+    reason
+        Why a schedule that looks for drift started it.
     """
 
     id: str
@@ -168,6 +170,7 @@ class PipelineJob:
     ended: str | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
     schedule: str | None = None
+    reason: str | None = None
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -190,8 +193,16 @@ class Schedule:
         A number and a unit, ``s``, ``m``, ``h``, ``d`` or ``w``: ``30m``.
     inputs
         Of the jobs that it starts.
-    next, last
-        Times, UTC, ISO 8601; where the platform tells them.
+    on_drift
+        An endpoint: at each time its traffic is looked at, and a job starts only if that
+        drifted from what the champion learned from.
+    cooldown
+        With ``on_drift``: so long after a job nothing is looked at; written like ``every``.
+    next, last, checked
+        When it is due, started a job, and looked for drift; UTC, ISO 8601, where the platform
+        tells it.
+    finding
+        What the last look saw.
     """
 
     name: str
@@ -201,8 +212,12 @@ class Schedule:
     timezone: str = "UTC"
     inputs: Mapping[str, Any] = field(default_factory=dict)
     enabled: bool = True
+    on_drift: str | None = None
+    cooldown: str | None = None
     next: str | None = None
     last: str | None = None
+    checked: str | None = None
+    finding: str | None = None
     error: str | None = None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from twinml.errors import UsageError
+from twinml.errors import NotFound, UsageError
 from twinml.platform import Schedule
 from twinml_local.jobs.definition import PipelineDefinition
 from twinml_local.jobs.queue import JobQueue
@@ -61,11 +64,17 @@ def test_an_interval_keeps_its_beat():
         (Schedule("s", "p", cron="0 6 * * *", timezone="../etc"), "expected a name such as"),
         (Schedule("s", "p", every="0h"), "expected a number and s, m, h, d or w"),
         (Schedule("s p", "p", every="1h"), "is not valid"),
+        (Schedule("s", "p", every="1h", cooldown="1d"), "nothing to look for"),
+        (Schedule("s", "p", every="1h", on_drift="e", cooldown="x"), "cooldown: found 'x'"),
     ],
 )
 def test_what_can_never_be_kept_is_refused(schedule, message):
     with pytest.raises(UsageError, match=message):
         check_schedule(schedule)
+
+
+def no_look(endpoint: str, since: str | None) -> tuple[bool, str]:
+    raise AssertionError("nothing was to be looked at")
 
 
 @pytest.fixture
@@ -76,7 +85,7 @@ def held(tmp_path: Path):
     job = {"command": "true", "inputs": {"n": "${{parent.inputs.n}}"}}
     content = {"type": "pipeline", "inputs": {"n": 1}, "jobs": {"s": job}}
     store.publish(PipelineDefinition("p", content))
-    yield store, Scheduler(store, queue)
+    yield store, Scheduler(store, queue, no_look)
     queue.close()
     store.close()
 
@@ -116,3 +125,67 @@ def test_a_schedule_that_cannot_start_says_why_and_goes_on(held):
     store.put_schedule(Schedule("s", "p", every="1h"), 3000.0)
     assert scheduler.fire(3000.0) == 1
     assert store.schedules()[1][0].error is None
+
+
+def test_a_look_decides_and_its_reason_is_on_record(held):
+    store, scheduler = held
+    answers = iter([(False, "no drift"), (True, "age drifted"), (True, "age drifted still")])
+    asked: list[tuple[str, str | None]] = []
+
+    def look(endpoint: str, since: str | None) -> tuple[bool, str]:
+        asked.append((endpoint, since))
+        return next(answers)
+
+    scheduler._look = look
+    begin = time.time()
+    wanted = Schedule("s", "p", every="1h", on_drift="bank", cooldown="5h")
+    store.put_schedule(wanted, begin)
+    assert scheduler.fire(begin) == 0, "the clock alone starts nothing"
+    assert scheduler.check(begin) == 0
+    assert store.schedule("p", "s").finding == "no drift"
+    # Not due: nobody looks.
+    assert scheduler.check(begin + 60) == 0
+    assert scheduler.check(begin + HOUR) == 1
+    [job] = store.jobs("p")
+    assert (job.schedule, job.reason) == ("s", "age drifted")
+    held_ = store.schedule("p", "s")
+    assert (held_.finding, held_.last is not None) == ("age drifted", True)
+    # Cooling down: no look before it is over, and then at a time of the schedule.
+    assert scheduler.check(begin + 2 * HOUR) == 0
+    [(_, due)] = store.schedules("p")
+    assert due == begin + 6 * HOUR
+    assert len(asked) == 2
+    # A job of its own that has not ended is not joined by another one.
+    assert scheduler.check(due) == 0
+    assert store.schedule("p", "s").finding == "its last job goes on"
+    running = store.claim(job.id)
+    assert running is not None
+    store.finish(running, "Completed")
+    assert scheduler.check(due + HOUR) == 1
+    assert asked == [("bank", None), ("bank", None), ("bank", held_.last)]
+
+
+def test_what_cannot_be_looked_at_is_said_and_looked_at_again(held):
+    store, scheduler = held
+
+    def look(endpoint: str, since: str | None) -> tuple[bool, str]:
+        raise NotFound("there is no endpoint 'bank'")
+
+    scheduler._look = look
+    store.put_schedule(Schedule("s", "p", every="1h", on_drift="bank"), 1000.0)
+    assert scheduler.check(1000.0) == 0
+    [(schedule, due)] = store.schedules("p")
+    assert (schedule.error, due) == ("there is no endpoint 'bank'", 1000.0 + HOUR)
+
+
+def test_a_store_of_an_earlier_version_learns_the_new_columns(tmp_path: Path):
+    store = JobStore(tmp_path / "old.db")
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        for table, column in (("jobs", "reason"), ("schedules", "on_drift")):
+            old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        old.commit()
+    again = JobStore(tmp_path / "old.db")
+    again.put_schedule(Schedule("s", "p", every="1h", on_drift="bank"), 1.0)
+    assert again.schedule("p", "s").on_drift == "bank"
+    again.close()

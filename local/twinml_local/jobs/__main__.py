@@ -18,6 +18,7 @@ import click
 from waitress import create_server
 
 from twinml.errors import PlatformError, TwinmlError
+from twinml_local.jobs.drift import DriftWatch
 from twinml_local.jobs.lifecycle import ServiceFiles
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.recovery import recover
@@ -87,7 +88,7 @@ def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
             )
         except OSError as error:
             raise PlatformError(f"cannot listen on port {port}: {error.strerror}") from error
-        scheduler = Scheduler(store, queue)
+        scheduler = Scheduler(store, queue, DriftWatch(files.directory.parent).look)
         queue.start(workers)
         scheduler.start()
         try:

@@ -48,6 +48,24 @@ def document(server_url: str) -> dict[str, Any]:
                 "parameters": [_NAME, _ID],
                 "post": _cancel(),
             },
+            "/pipelines/{name}/schedules": {
+                "parameters": [_NAME],
+                "get": _operation("listSchedules", "List schedules, by name", "Schedules"),
+            },
+            "/pipelines/{name}/schedules/{title}": {
+                "parameters": [_NAME, _TITLE],
+                "get": _operation("getSchedule", "Describe a schedule", "Schedule"),
+                "put": _put_schedule(),
+                "delete": _delete_schedule(),
+            },
+            "/pipelines/{name}/schedules/{title}/enable": {
+                "parameters": [_NAME, _TITLE],
+                "post": _operation("enableSchedule", "Let it start jobs, from now on", "Schedule"),
+            },
+            "/pipelines/{name}/schedules/{title}/disable": {
+                "parameters": [_NAME, _TITLE],
+                "post": _operation("disableSchedule", "Let it start nothing", "Schedule"),
+            },
             "/health": {"get": _open("health", "Say whether the service answers")},
             "/swagger.json": {"get": _open("swagger", "This document")},
         },
@@ -65,6 +83,7 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 _NAME = _parameter("name", "path", {"type": "string"})
 _ID = _parameter("id", "path", {"type": "string"})
 _OUTPUT = _parameter("output", "path", {"type": "string"})
+_TITLE = _parameter("title", "path", {"type": "string"})
 _LIMIT = _parameter(
     "limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 50}
 )
@@ -109,6 +128,31 @@ def _start() -> dict[str, Any]:
             "413": _json("The body is too large", "Error"),
             "415": _json("The body is not JSON", "Error"),
         },
+    }
+
+
+def _put_schedule() -> dict[str, Any]:
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/ScheduleWish"}}}
+    return {
+        "operationId": "putSchedule",
+        "summary": "Make a schedule, or replace it",
+        "requestBody": {"required": True, "content": body},
+        "responses": {
+            "200": _json("It is replaced", "Schedule"),
+            "201": _json("It is made", "Schedule"),
+            **_ERRORS,
+            "409": _json("The name is taken by another pipeline", "Error"),
+            "413": _json("The body is too large", "Error"),
+            "415": _json("The body is not JSON", "Error"),
+        },
+    }
+
+
+def _delete_schedule() -> dict[str, Any]:
+    return {
+        "operationId": "deleteSchedule",
+        "summary": "Delete a schedule",
+        "responses": {"204": {"description": "It is deleted"}, **_ERRORS},
     }
 
 
@@ -237,6 +281,7 @@ _SCHEMAS: dict[str, Any] = {
             "version": _TEXT,
             "experiment": _TEXT_OR_NULL,
             "schedule": _TEXT_OR_NULL,
+            "reason": _TEXT_OR_NULL,
             "status": {"type": "string", "enum": list(STATUSES)},
             "inputs": _ANY_OBJECT,
             "outputs": _ANY_OBJECT,
@@ -253,6 +298,46 @@ _SCHEMAS: dict[str, Any] = {
     "Jobs": _object(
         {"jobs": {"type": "array", "items": {"$ref": "#/components/schemas/Job"}}},
         required=["jobs"],
+    ),
+    "ScheduleWish": _object(
+        {
+            "cron": _TEXT_OR_NULL,
+            "every": _TEXT_OR_NULL,
+            "timezone": {"type": "string", "default": "UTC"},
+            "on_drift": _TEXT_OR_NULL,
+            "cooldown": _TEXT_OR_NULL,
+            "inputs": _VALUES,
+            "enabled": {"type": "boolean", "default": True},
+        },
+        closed=True,
+    ),
+    "Schedule": _object(
+        {
+            "name": _TEXT,
+            "pipeline": _TEXT,
+            "timezone": _TEXT,
+            "inputs": _ANY_OBJECT,
+            "enabled": {"type": "boolean"},
+            **dict.fromkeys(
+                (
+                    "cron",
+                    "every",
+                    "on_drift",
+                    "cooldown",
+                    "next",
+                    "last",
+                    "checked",
+                    "finding",
+                    "error",
+                ),
+                _TEXT_OR_NULL,
+            ),
+        },
+        required=["name", "pipeline", "enabled"],
+    ),
+    "Schedules": _object(
+        {"schedules": {"type": "array", "items": {"$ref": "#/components/schemas/Schedule"}}},
+        required=["schedules"],
     ),
     "Pipeline": _object(
         {

@@ -46,13 +46,17 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job. ``attempt`` counts how often it was started; times are UTC, ISO 8601."""
+    """A job. ``attempt`` counts how often it was started; times are UTC, ISO 8601.
+
+    ``reason`` says why a trigger started it, where one did.
+    """
 
     id: str
     pipeline: str
     version: int
     experiment: str | None
     schedule: str | None
+    reason: str | None
     status: str
     inputs: dict[str, Any]
     outputs: dict[str, Any]
@@ -73,6 +77,7 @@ class JobRecord:
             "version": str(self.version),
             "experiment": self.experiment,
             "schedule": self.schedule,
+            "reason": self.reason,
             "status": self.status,
             "inputs": self.inputs,
             "outputs": self.outputs,

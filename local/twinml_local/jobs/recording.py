@@ -60,6 +60,7 @@ class Recording:
                     "twinml.pipeline": f"{self._job.pipeline}:{self._job.version}",
                     "twinml.job": self._job.id,
                     "twinml.schedule": self._job.schedule or "",
+                    "twinml.reason": self._job.reason or "",
                 }
                 self._start("", f"{self._job.pipeline} {self._job.id[:8]}", tags)
                 self._log_inputs(self._tracking)

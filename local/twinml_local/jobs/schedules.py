@@ -4,6 +4,9 @@ Cron expressions are read as Debian's cron does (the package cronsim), in a time
 its rules for the hours that summer time skips or repeats. An interval counts from the moment
 that the schedule is made. What is missed while the service is down is made up for by one
 job, not one for each time.
+
+A schedule with ``on_drift`` looks first. Its next time is written together with what came of
+the look, so that a look which a crash cuts short is taken again, and starts one job.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,6 +33,9 @@ log = logging.getLogger("twinml.jobs")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 CHECK_SECONDS = 0.5
+COOLDOWN = "1d"
+PAUSED = " (cooling down)"
+Look = Callable[[str, "str | None"], tuple[bool, str]]
 
 
 def check_schedule(schedule: Schedule) -> None:
@@ -51,6 +58,13 @@ def check_schedule(schedule: Schedule) -> None:
             f"schedule '{schedule.name}' needs either cron or every",
             hint='Write cron "0 6 * * 1", or every 6h.',
         )
+    if schedule.cooldown is not None:
+        if schedule.on_drift is None:
+            raise UsageError(
+                f"schedule '{schedule.name}' has a cooldown but nothing to look for",
+                hint="Name an endpoint: --on-drift ENDPOINT.",
+            )
+        _seconds(schedule.cooldown, "cooldown")
     next_due(schedule, time.time())
 
 
@@ -91,46 +105,100 @@ def next_due(schedule: Schedule, after: float, *, base: float | None = None) -> 
         raise UsageError(f"cron: '{expression[:64]}' names a time that never comes") from None
 
 
-def _seconds(every: str) -> int:
+def _seconds(every: str, name: str = "every") -> int:
     found = re.fullmatch(r"([1-9][0-9]{0,5})\s*([smhdw])", every.strip())
     if found is None:
         raise UsageError(
-            f"every: found '{every[:64]}', expected a number and s, m, h, d or w, such as 6h"
+            f"{name}: found '{every[:64]}', expected a number and s, m, h, d or w, such as 6h"
         )
     return int(found.group(1)) * SECONDS[found.group(2)]
 
 
 class Scheduler:
-    """Starts the jobs that are due, in a thread of its own."""
+    """Starts the jobs that are due, in a thread of its own; another one looks for drift.
 
-    def __init__(self, store: JobStore, queue: JobQueue) -> None:
-        self._store, self._queue = store, queue
+    Parameters
+    ----------
+    look
+        Says whether the traffic of an endpoint moved since a moment, and what it saw.
+    """
+
+    def __init__(self, store: JobStore, queue: JobQueue, look: Look) -> None:
+        self._store, self._queue, self._look = store, queue, look
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="schedules", daemon=True)
+        # A look takes seconds, and what is due by the clock alone does not wait for it.
+        self._threads = [
+            threading.Thread(target=self._watch, args=(call,), name=name, daemon=True)
+            for name, call in (("schedules", self.fire), ("drift", self.check))
+        ]
 
     def start(self) -> None:
         """Start watching the clock."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop, and return once it has."""
+        """Stop; a look that goes on is given up, and taken again at the next start."""
         self._stop.set()
-        self._thread.join()
+        self._threads[0].join()
 
     def fire(self, moment: float) -> int:
-        """Start what is due at ``moment``; return the number of jobs."""
-        started = 0
-        for schedule, due in self._store.schedules():
-            if schedule.enabled and due <= moment:
-                started += self._fire(schedule, due, moment)
-        return started
+        """Start what is due at ``moment`` by the clock alone; return the number of jobs."""
+        return sum(
+            self._fire(schedule, due, moment, None)
+            for schedule, due in self._due(moment)
+            if schedule.on_drift is None
+        )
 
-    def _fire(self, schedule: Schedule, due: float, moment: float) -> bool:
+    def check(self, moment: float) -> int:
+        """Look where a look is due, and start what has a reason; return the number of jobs."""
+        return sum(
+            self._check(schedule, schedule.on_drift, due, moment)
+            for schedule, due in self._due(moment)
+            if schedule.on_drift is not None
+        )
+
+    def _due(self, moment: float) -> list[tuple[Schedule, float]]:
+        return [
+            (schedule, due)
+            for schedule, due in self._store.schedules()
+            if schedule.enabled and due <= moment
+        ]
+
+    def _check(self, schedule: Schedule, endpoint: str, due: float, moment: float) -> bool:
+        following = (due, next_due(schedule, moment, base=due))
+        last = datetime.fromisoformat(schedule.last).timestamp() if schedule.last else None
+        cooldown = _seconds(schedule.cooldown or COOLDOWN, "cooldown")
+        if last is not None and moment < last + cooldown:
+            # Not before both: the first of its times after the cool-down.
+            after = next_due(schedule, last + cooldown, base=due)
+            finding = f"{schedule.finding or ''}".removesuffix(PAUSED) + PAUSED
+            self._store.note_finding(schedule.name, (due, after), finding)
+            return False
+        if self._store.unfinished(schedule.name):
+            self._store.note_finding(schedule.name, following, "its last job goes on")
+            return False
+        try:
+            # What came before the last training is what that learned from.
+            moved, seen = self._look(endpoint, schedule.last)
+        except TwinmlError as error:
+            self._store.skip_schedule(schedule.name, following, error.message)
+            return False
+        if self._stop.is_set():
+            return False
+        if not moved:
+            self._store.note_finding(schedule.name, following, seen)
+            return False
+        return self._fire(schedule, due, moment, seen)
+
+    def _fire(self, schedule: Schedule, due: float, moment: float, reason: str | None) -> bool:
         following = (due, next_due(schedule, moment, base=due))
         try:
             definition, version = self._store.definition(schedule.pipeline)
             inputs = definition.resolve(schedule.inputs)
-            job = self._store.accept(definition, version, inputs, schedule=schedule, due=following)
+            job = self._store.accept(
+                definition, version, inputs, schedule=schedule, due=following, reason=reason
+            )
         except TwinmlError as error:
             self._store.skip_schedule(schedule.name, following, error.message)
             log.warning("schedule %s started nothing: %s", schedule.name, error.message)
@@ -144,9 +212,9 @@ class Scheduler:
             log.exception("job %s is stored but could not be queued", job.id)
         return True
 
-    def _watch(self) -> None:
+    def _watch(self, call: Callable[[float], int]) -> None:
         while not self._stop.wait(CHECK_SECONDS):
             try:
-                self.fire(time.time())
+                call(time.time())
             except Exception:
                 log.exception("the schedules could not be looked at")

@@ -7,6 +7,7 @@
 ``GET  /pipelines/NAME/jobs/ID/logs`` what its steps printed so far, as text
 ``GET  …/jobs/ID/outputs/OUTPUT``     a file, or a folder as a zip, once it has completed
 ``POST /pipelines/NAME/jobs/ID/cancel``  end it
+``…    /pipelines/NAME/schedules``    see ``schedule_routes``
 ``GET  /pipelines/NAME``              the definition and its inputs
 ``GET  /health``, ``/swagger.json``, ``/docs/``  open; the rest needs ``Authorization: Bearer KEY``
 ====================================  ====================================================
@@ -32,6 +33,7 @@ from twinml_local.jobs.openapi import document
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.record import ENDED, STATUSES, JobRecord
 from twinml_local.jobs.runner import Runner
+from twinml_local.jobs.schedule_routes import schedule_routes
 from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.submission import read_submission
 from twinml_local.processes import read_key_values
@@ -78,6 +80,7 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
             },
         )
     )
+    app.register_blueprint(schedule_routes(store))
     app.json.sort_keys = False  # type: ignore[attr-defined]
     _add_key_check(app, keys_file)
     _add_errors(app)

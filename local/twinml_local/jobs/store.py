@@ -16,7 +16,6 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from twinml.platform import Schedule
 from twinml_local.jobs.definition import PipelineDefinition
 from twinml_local.jobs.engine import Plan, StepEvent
 from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
+from twinml_local.jobs.timetable import SCHEDULES, Timetable, now
 
-__all__ = ["JobEnded", "JobStore", "now"]
+__all__ = ["JobEnded", "JobStore"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS definitions (
@@ -49,11 +49,14 @@ CREATE TABLE IF NOT EXISTS steps (
     attempt INTEGER NOT NULL DEFAULT 0, reused INTEGER NOT NULL DEFAULT 0,
     started TEXT, ended TEXT, exit_code INTEGER, error TEXT,
     PRIMARY KEY (job_id, position), UNIQUE (job_id, name));
-CREATE TABLE IF NOT EXISTS schedules (
-    name TEXT PRIMARY KEY, pipeline TEXT NOT NULL, cron TEXT, every TEXT,
-    timezone TEXT NOT NULL, inputs TEXT NOT NULL, enabled INTEGER NOT NULL,
-    next REAL NOT NULL, last TEXT, error TEXT);
 """
+
+
+# Columns that stores of earlier versions do not have.
+ADDED = {
+    "schedules": ("on_drift", "cooldown", "checked", "finding"),
+    "jobs": ("reason",),
+}
 
 
 class JobEnded(PlatformError):
@@ -63,7 +66,7 @@ class JobEnded(PlatformError):
     status = 409
 
 
-class JobStore:
+class JobStore(Timetable):
     """The pipelines and jobs in one SQLite file; safe to use from several threads.
 
     Parameters
@@ -84,8 +87,13 @@ class JobStore:
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         with self._transaction() as cursor:
-            for statement in SCHEMA.split(";"):
+            for statement in (SCHEMA + SCHEDULES).split(";"):
                 cursor.execute(statement)
+            for table, columns in ADDED.items():
+                held = {row["name"] for row in cursor.execute(f"PRAGMA table_info({table})")}
+                for column in columns:
+                    if column not in held:
+                        cursor.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
 
     def close(self) -> None:
         """Close the file; further calls raise."""
@@ -164,6 +172,7 @@ class JobStore:
         experiment: str | None = None,
         schedule: Schedule | None = None,
         due: tuple[float, float] | None = None,
+        reason: str | None = None,
     ) -> JobRecord | None:
         """Store a new job as ``Queued``; once this returns it is on disk.
 
@@ -175,22 +184,25 @@ class JobStore:
             Where a schedule starts it: the time that it was due, and the next. Both are
             written in the job's transaction, and only if the schedule still was due then;
             else ``None`` is returned. So a schedule fires once, whatever crashes.
+        reason
+            Why it was started, where a trigger had one.
         """
         job_id = uuid.uuid4().hex
         plan = definition.plan(inputs)
         with self._transaction() as cursor:
             if schedule is not None and due is not None:
                 cursor.execute(
-                    "UPDATE schedules SET next = ?, last = ?, error = NULL "
+                    "UPDATE schedules SET next = ?, last = ?, error = NULL, "
+                    "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE ? END, finding = ? "
                     "WHERE name = ? AND next = ? AND enabled",
-                    (due[1], now(), schedule.name, due[0]),
+                    (due[1], now(), now(), reason, schedule.name, due[0]),
                 )
                 if cursor.rowcount != 1:
                     return None
             cursor.execute(
                 "INSERT INTO jobs "
-                "(id, pipeline, version, experiment, schedule, status, inputs, created) "
-                "VALUES (?, ?, ?, ?, ?, 'Queued', ?, ?)",
+                "(id, pipeline, version, experiment, schedule, status, inputs, created, reason) "
+                "VALUES (?, ?, ?, ?, ?, 'Queued', ?, ?, ?)",
                 (
                     job_id,
                     definition.name,
@@ -199,6 +211,7 @@ class JobStore:
                     schedule.name if schedule else None,
                     json.dumps(inputs),
                     now(),
+                    reason,
                 ),
             )
             cursor.executemany(
@@ -339,53 +352,14 @@ class JobStore:
             raise JobEnded(f"job '{job_id}' is {job.status}: it cannot be canceled")
         return job
 
-    # --- schedules ---------------------------------------------------------------------
-
-    def put_schedule(self, schedule: Schedule, due: float) -> None:
-        """Make or replace a schedule that is next due at ``due``, seconds since 1970."""
+    def unfinished(self, schedule: str) -> bool:
+        """Whether a job that the schedule started has not ended."""
         with self._transaction() as cursor:
-            cursor.execute(
-                "INSERT INTO schedules (name, pipeline, cron, every, timezone, inputs, enabled, "
-                "next) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-                "pipeline = excluded.pipeline, cron = excluded.cron, every = excluded.every, "
-                "timezone = excluded.timezone, inputs = excluded.inputs, "
-                "enabled = excluded.enabled, next = excluded.next, error = NULL",
-                (
-                    schedule.name,
-                    schedule.pipeline,
-                    schedule.cron,
-                    schedule.every,
-                    schedule.timezone,
-                    json.dumps(dict(schedule.inputs)),
-                    int(schedule.enabled),
-                    due,
-                ),
-            )
-
-    def delete_schedule(self, name: str) -> None:
-        """Delete a schedule; ``NotFound`` if there is none of that name."""
-        with self._transaction() as cursor:
-            cursor.execute("DELETE FROM schedules WHERE name = ?", (name,))
-            if cursor.rowcount == 1:
-                return
-        raise NotFound(f"there is no schedule '{name[:64]}'", hint="twinml pipeline schedules")
-
-    def schedules(self, pipeline: str | None = None) -> list[tuple[Schedule, float]]:
-        """Return schedules and when each is next due, by name."""
-        with self._transaction() as cursor:
-            rows = cursor.execute(
-                "SELECT * FROM schedules WHERE ? IS NULL OR pipeline = ? ORDER BY name",
-                (pipeline, pipeline),
-            ).fetchall()
-        return [(_schedule(row), float(row["next"])) for row in rows]
-
-    def skip_schedule(self, name: str, due: tuple[float, float], error: str) -> None:
-        """Note that a schedule could not start a job, and when it is next due."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
-                (due[1], error, name, due[0]),
-            )
+            found = cursor.execute(
+                "SELECT 1 FROM jobs WHERE schedule = ? AND status IN ('Queued', 'Running')",
+                (schedule,),
+            ).fetchone()
+        return found is not None
 
     # --- the wish to cancel ------------------------------------------------------------
 
@@ -419,6 +393,7 @@ def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
         version=row["version"],
         experiment=row["experiment"],
         schedule=row["schedule"],
+        reason=row["reason"],
         status=row["status"],
         inputs=json.loads(row["inputs"]),
         outputs=json.loads(row["outputs"]),
@@ -429,26 +404,4 @@ def _job(cursor: sqlite3.Cursor, job_id: str) -> JobRecord:
         started=row["started"],
         ended=row["ended"],
         steps=tuple(StepRecord(**{**dict(step), "reused": bool(step["reused"])}) for step in steps),
-    )
-
-
-def now() -> str:
-    """Return the time, UTC, ISO 8601 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _schedule(row: sqlite3.Row) -> Schedule:
-    due = datetime.fromtimestamp(row["next"], UTC).isoformat(timespec="seconds")
-    enabled = bool(row["enabled"])
-    return Schedule(
-        name=row["name"],
-        pipeline=row["pipeline"],
-        cron=row["cron"],
-        every=row["every"],
-        timezone=row["timezone"],
-        inputs=json.loads(row["inputs"]),
-        enabled=enabled,
-        next=due.replace("+00:00", "Z") if enabled else None,
-        last=row["last"],
-        error=row["error"],
     )

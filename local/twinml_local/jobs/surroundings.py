@@ -77,7 +77,12 @@ class JobHost(Host):
             return {}
         if node.environment_variables or self.code(step) is not None:
             return {}
-        return self._warm.environment(node.command, path, software=self._software)
+        return self._warm.environment(node.command, path, software=self._imported)
+
+    @cached_property
+    def _imported(self) -> str:
+        # Steps that deploy use this package, too.
+        return step_key(software=self._software, local=digest_of(Path(__file__).parents[1]))
 
     def identity(self, step: Step) -> str:
         """Return a digest of this Python, its packages, and twinml's own code."""

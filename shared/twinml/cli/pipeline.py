@@ -199,6 +199,14 @@ def download(
 @click.argument("name")
 @click.option("--cron", metavar='"M H D M W"', help='When, such as "0 6 * * 1": Mondays at six.')
 @click.option("--every", metavar="TIME", help="How often, such as 30m, 6h, 1d or 1w.")
+@click.option(
+    "--on-drift",
+    metavar="ENDPOINT",
+    help="Look at this endpoint's traffic then, and start only if it drifted [every 1h].",
+)
+@click.option(
+    "--cooldown", metavar="TIME", help="After a job, look no more for so long [default: 1d]."
+)
 @click.option("--timezone", default="UTC", show_default=True, help="Of the cron expression.")
 @click.option("--as", "title", help="Name of the schedule [default: the pipeline's].")
 @input_option
@@ -210,6 +218,8 @@ def schedule(
     name: str,
     cron: str | None,
     every: str | None,
+    on_drift: str | None,
+    cooldown: str | None,
     timezone: str,
     title: str | None,
     pairs: tuple[str, ...],
@@ -217,9 +227,14 @@ def schedule(
     platform_name: str,
     as_json: bool,
 ) -> None:
-    """Start the pipeline NAME by itself, by cron or by interval."""
+    """Start the pipeline NAME by itself, by cron or by interval, or when the traffic drifts.
+
+    For example: twinml pipeline schedule training --on-drift bank-full -i endpoint=bank-full
+    """
     from twinml.platform import Schedule, load
 
+    if on_drift is not None and cron is None:
+        every = every or "1h"
     if (cron is None) == (every is None):
         raise UsageError("a schedule needs one of --cron and --every", hint="Try --every 1d.")
     wanted = Schedule(
@@ -230,6 +245,8 @@ def schedule(
         timezone=timezone,
         inputs=_inputs(pairs),
         enabled=not disable,
+        on_drift=on_drift,
+        cooldown=cooldown,
     )
     made = load(platform_name).schedule_pipeline(wanted)
     emit(made, as_json=as_json, text=_schedule_line(made))
@@ -366,5 +383,8 @@ def _text(job: PipelineJob) -> str:
 def _schedule_line(one: Schedule) -> str:
     when = f'cron "{one.cron}" {one.timezone}' if one.cron else f"every {one.every}"
     state = f"next {one.next}" if one.enabled else "disabled"
-    problem = f"  {one.error}" if one.error else ""
-    return f"{one.name}  {one.pipeline}  {when}  {state}{problem}"
+    if one.on_drift:
+        when += f", if {one.on_drift} drifted"
+    seen = f"\n  {one.checked}  {one.finding}" if one.finding else ""
+    problem = f"\n  {one.error}" if one.error else ""
+    return f"{one.name}  {one.pipeline}  {when}  {state}{seen}{problem}"

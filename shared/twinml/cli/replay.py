@@ -59,6 +59,13 @@ LEARNERS = "LightGBM,LogisticRegression"
     show_default=True,
     help="Per cent of the traffic that a challenger gets.",
 )
+@click.option(
+    "--pause",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Periods after a training without another one.",
+)
 @click.option("--last", type=click.IntRange(1), help="Stop after this many periods.")
 @click.option("--budget", default="5s", show_default=True, help="Time for each training.")
 @click.option("--trials", type=int, help="Try this many configurations each time instead.")
@@ -84,6 +91,7 @@ def command(
     start: int,
     window: int,
     share: int,
+    pause: int,
     last: int | None,
     budget: str,
     trials: int | None,
@@ -103,7 +111,7 @@ def command(
     from twinml import settings
     from twinml.platform import load
     from twinml.replay.loop import Replay, ReplayOptions, ReplayWatcher
-    from twinml.replay.page import sheet
+    from twinml.replay.page import curves, sheet
     from twinml.report.sheet import write
     from twinml.tracking import Tracking
     from twinml.training import TrainingOptions, parse_seconds
@@ -121,6 +129,7 @@ def command(
         start=start,
         window=window,
         share=share,
+        pause=pause,
         ignored=(
             *((column,) if column else ()),
             *(ignore or (BUNDLED_IGNORED if data is None else ())),
@@ -143,8 +152,10 @@ def command(
     ).run()
     folder = settings.home() / "reports" / dataset.name
     page = write(sheet(history), folder / "replay.html")
+    picture = folder / "replay.png"
+    picture.write_bytes(curves(history))
     emit(
-        {**history.to_dict(), "report": str(page)},
+        {**history.to_dict(), "report": str(page), "picture": str(picture)},
         as_json=as_json,
         text="\n".join(
             [
@@ -153,6 +164,7 @@ def command(
                 f"{history.retrainings} trainings, {history.promotions} promotions, "
                 f"{history.seconds:.0f} s.",
                 f"  Report     {page}",
+                f"  Picture    {picture}",
                 f"  Who was promoted, when and why: twinml promotions {dataset.name}-replay",
             ]
         ),

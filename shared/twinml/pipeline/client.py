@@ -237,4 +237,5 @@ def _job(content: Mapping[str, Any]) -> PipelineJob:
         ended=content["ended"],
         steps=tuple(content.get("steps", ())),
         schedule=content.get("schedule"),
+        reason=content.get("reason"),
     )

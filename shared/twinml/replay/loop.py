@@ -55,6 +55,9 @@ class ReplayOptions:
     worse
         A period counts as badly predicted when its log loss, less two standard errors, is more
         than this many times the one that the champion was measured with.
+    pause
+        Periods after a training in which there is no other one: what it came to is not known
+        before it has been on trial.
     ignored
         Features that are left out of the drift report because they change with time by their
         nature, such as the month.
@@ -64,6 +67,7 @@ class ReplayOptions:
     window: int = 5000
     share: int = 10
     worse: float = 1.1
+    pause: int = 0
     ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,6 +77,8 @@ class ReplayOptions:
             raise UsageError(f"window is {self.window}", hint="Give a number of rows; 0 for all.")
         if not 1 <= self.share <= 50:
             raise UsageError(f"share is {self.share} per cent", hint="Give 1 to 50.")
+        if self.pause < 0:
+            raise UsageError(f"pause is {self.pause}", hint="Give a number of periods, or 0.")
         if not self.worse >= 1:
             raise UsageError(f"worse is {self.worse}", hint="Give at least 1, such as 1.1.")
 
@@ -140,6 +146,7 @@ class Replay:
         if not watched:
             raise UsageError("every feature is ignored", hint="Leave at least one to watch.")
         self._watched = watched
+        self._trained: int | None = None
 
     def run(self) -> History:
         """Replay all periods after the first ones; the endpoint is deleted at the end.
@@ -205,9 +212,10 @@ class Replay:
         error = _standard_error(truth, answered)
         why = self._why(champion, serving, drifted, kept.log_loss, error)
         proposed = None
-        if why and period is self._periods[-1]:
-            why = ""  # Nothing would ever ask what is trained now.
+        if period is self._periods[-1] or self._pausing(period):
+            why = ""  # Nothing would ever ask what is trained last.
         if why:
+            self._trained = period.number
             self._watcher.says(f"{period.label}: {why} The pipeline trains again")
             made = self._trainer.propose(period.stop, self._options.window, self._options.share)
             if made.served is not None:
@@ -250,6 +258,9 @@ class Replay:
             return "kept", error.message
         shipped = found.verdict.decision == "ship B"
         return ("promoted" if shipped else "kept"), found.verdict.reason
+
+    def _pausing(self, period: Period) -> bool:
+        return self._trained is not None and period.number - self._trained <= self._options.pause
 
     def _drifted(self, champion: Served, rows: pd.DataFrame) -> tuple[str, ...]:
         found = drift.compare(champion.reference, rows, features=self._watched)

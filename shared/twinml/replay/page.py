@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from twinml.replay.history import History, Scores
-from twinml.report.canvas import BLUE, GREY, INK, MUTED, ORANGE, canvas, drawn
+from twinml.report.canvas import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
 from twinml.report.picture import Picture
 from twinml.report.sheet import Section, Sheet, Tile, rows
 from twinml.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["sheet"]
+__all__ = ["curves", "sheet"]
 
 Metric = Literal["roc_auc", "log_loss"]
 TITLES: dict[Metric, str] = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
@@ -75,24 +75,40 @@ def _picture(history: History, metric: Metric) -> Picture:
 def _curves(history: History, metric: Metric) -> Figure:
     """Draw the metric of both models by period."""
     figure, axes = canvas(3.6)
+    _draw(axes, history, metric)
+    _name_periods(axes, history)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4)
+    return figure
+
+
+@drawn
+def curves(history: History) -> Figure:
+    """Draw log loss and ROC AUC of both models, one above the other, as one picture."""
+    figure = Figure(figsize=(1.4 * WIDTH, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    _draw(upper, history, "log_loss")
+    _draw(lower, history, "roc_auc")
+    _name_periods(lower, history)
+    upper.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4)
+    return figure
+
+
+def _draw(axes: Axes, history: History, metric: Metric) -> None:
     place = np.arange(len(history.entries))
     first = _values([entry.first for entry in history.entries], metric)
     kept = _values([entry.kept for entry in history.entries], metric)
     axes.plot(place, first, color=ORANGE, linewidth=1.8, label="never learns again")
     axes.plot(place, kept, color=BLUE, linewidth=2.0, label="kept by the loop")
     promoted = [n for n, entry in enumerate(history.entries) if entry.decision == "promoted"]
-    axes.plot(place[promoted], kept[promoted], "o", color=BLUE, markersize=5)
+    axes.plot(place[promoted], kept[promoted], "o", color=BLUE, markersize=5, label="a promotion")
     expected = getattr(history.random_split, metric)
     if expected is not None:
         axes.axhline(
             expected, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label="random split"
         )
-    _name_periods(axes, history)
     axes.set_ylabel(TITLES[metric])
     if metric == "log_loss":
         axes.set_ylim(bottom=0)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3)
-    return figure
 
 
 def _shares(history: History) -> Picture:

@@ -1,0 +1,162 @@
+"""Schedules on disk, in the store's file: when each is due, what it last did and found.
+
+A trigger by drift is a schedule that looks first: at each of its times it compares the traffic
+of an endpoint with what the champion learned from, and starts a job only if that moved.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+
+from twinml.errors import NotFound, PlatformError
+from twinml.platform import Schedule
+
+__all__ = ["SCHEDULES", "NameTaken", "Timetable", "now"]
+
+SCHEDULES = """
+CREATE TABLE IF NOT EXISTS schedules (
+    name TEXT PRIMARY KEY, pipeline TEXT NOT NULL, cron TEXT, every TEXT,
+    timezone TEXT NOT NULL, inputs TEXT NOT NULL, enabled INTEGER NOT NULL,
+    next REAL NOT NULL, last TEXT, error TEXT);
+"""
+
+
+class NameTaken(PlatformError):
+    """The name belongs to a schedule of another pipeline."""
+
+    error_code = "INVALID_STATE"
+    status = 409
+
+
+class Timetable(ABC):
+    """The part of the store that knows when what is to start."""
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[sqlite3.Cursor]: ...
+
+    def put_schedule(self, schedule: Schedule, due: float, *, own: bool = False) -> bool:
+        """Make or replace a schedule that is next due at ``due``, seconds since 1970.
+
+        Parameters
+        ----------
+        own
+            Do not replace one of another pipeline.
+
+        Returns
+        -------
+        bool
+            Whether it is new.
+
+        Raises
+        ------
+        NameTaken
+            With ``own``: it would replace one of another pipeline.
+        """
+        with self._transaction() as cursor:
+            held = cursor.execute(
+                "SELECT pipeline FROM schedules WHERE name = ?", (schedule.name,)
+            ).fetchone()
+            if own and held is not None and held["pipeline"] != schedule.pipeline:
+                raise NameTaken(
+                    f"schedule '{schedule.name}' belongs to pipeline '{held['pipeline']}'",
+                    hint="Choose another name, or delete it there.",
+                )
+            cursor.execute(
+                "INSERT INTO schedules (name, pipeline, cron, every, timezone, inputs, enabled, "
+                "next, on_drift, cooldown) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET "
+                "pipeline = excluded.pipeline, cron = excluded.cron, every = excluded.every, "
+                "timezone = excluded.timezone, inputs = excluded.inputs, "
+                "enabled = excluded.enabled, next = excluded.next, on_drift = excluded.on_drift, "
+                "cooldown = excluded.cooldown, error = NULL",
+                (
+                    schedule.name,
+                    schedule.pipeline,
+                    schedule.cron,
+                    schedule.every,
+                    schedule.timezone,
+                    json.dumps(dict(schedule.inputs)),
+                    int(schedule.enabled),
+                    due,
+                    schedule.on_drift,
+                    schedule.cooldown,
+                ),
+            )
+            return held is None
+
+    def delete_schedule(self, name: str, pipeline: str | None = None) -> None:
+        """Delete a schedule; ``NotFound`` if there is none of that name, of that pipeline."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "DELETE FROM schedules WHERE name = ? AND (? IS NULL OR pipeline = ?)",
+                (name, pipeline, pipeline),
+            )
+            if cursor.rowcount == 1:
+                return
+        raise NotFound(f"there is no schedule '{name[:64]}'", hint="twinml pipeline schedules")
+
+    def schedule(self, pipeline: str, name: str) -> Schedule:
+        """Return a schedule; ``NotFound`` if the pipeline has none of that name."""
+        for schedule, _ in self.schedules(pipeline):
+            if schedule.name == name:
+                return schedule
+        raise NotFound(
+            f"pipeline '{pipeline}' has no schedule '{name[:64]}'",
+            hint="twinml pipeline schedules",
+        )
+
+    def schedules(self, pipeline: str | None = None) -> list[tuple[Schedule, float]]:
+        """Return schedules and when each is next due, by name."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT * FROM schedules WHERE ? IS NULL OR pipeline = ? ORDER BY name",
+                (pipeline, pipeline),
+            ).fetchall()
+        return [(_schedule(row), float(row["next"])) for row in rows]
+
+    def skip_schedule(self, name: str, due: tuple[float, float], error: str) -> None:
+        """Note that a schedule could not start a job, and when it is next due."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
+                (due[1], error, name, due[0]),
+            )
+
+    def note_finding(self, name: str, due: tuple[float, float], finding: str) -> None:
+        """Note what a trigger saw when it had nothing to start, and when it looks next."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE schedules SET next = ?, checked = ?, finding = ?, error = NULL "
+                "WHERE name = ? AND next = ?",
+                (due[1], now(), finding, name, due[0]),
+            )
+
+
+def now() -> str:
+    """Return the time, UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _schedule(row: sqlite3.Row) -> Schedule:
+    due = datetime.fromtimestamp(row["next"], UTC).isoformat(timespec="seconds")
+    enabled = bool(row["enabled"])
+    return Schedule(
+        name=row["name"],
+        pipeline=row["pipeline"],
+        cron=row["cron"],
+        every=row["every"],
+        timezone=row["timezone"],
+        inputs=json.loads(row["inputs"]),
+        enabled=enabled,
+        on_drift=row["on_drift"],
+        cooldown=row["cooldown"],
+        next=due.replace("+00:00", "Z") if enabled else None,
+        last=row["last"],
+        checked=row["checked"],
+        finding=row["finding"],
+        error=row["error"],
+    )
