@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -137,6 +138,27 @@ def test_spans_and_metrics_reach_a_collector(
     assert metric.name == "queue_length"
     assert (point.count, point.sum, point.min, point.max) == (1, 4.0, 4.0, 4.0)
     assert attributes(point.attributes) == {"deployment": "blue"}
+
+
+def test_remarks_reach_a_collector_as_log_records(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", listener.address + "/own")
+    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
+        work(recorder)
+        recorder.record_trace("blue (bank:3) scores compiled")
+        recorder.record_trace("slow", severity=2, operation_id=OPERATION)
+    # Nobody asked for spans or metrics.
+    ((path, _, body),) = listener.received
+    assert path == "/own"
+    (group,) = ExportLogsServiceRequest.FromString(body).resource_logs
+    assert attributes(group.resource.attributes)["service.name"] == "bank"
+    first, second = group.scope_logs[0].log_records
+    assert first.body.string_value == "blue (bank:3) scores compiled"
+    assert (first.severity_number, first.severity_text) == (9, "INFO")
+    assert first.trace_id == b""
+    assert first.time_unix_nano > 0
+    assert (second.severity_text, second.trace_id.hex()) == ("WARN", OPERATION.replace("-", ""))
 
 
 def test_a_busy_collector_is_asked_again(

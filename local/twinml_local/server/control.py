@@ -40,6 +40,9 @@ CONSOLE = "console.log"
 FIRST_PORT = 5001  # where Azure ML's inference server listens
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
+# What glibc's allocator is told, if nobody has: a thread for every connection would have a heap of
+# its own, and what a long request took would never go back.
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 PORT_SECONDS = 5.0  # for a server that was just ended to let go of its port
 
 
@@ -75,7 +78,7 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
             ],
             log=console,
             pid_file=folder / PID_FILE,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         )
     try:
         found = followed(folder)

@@ -156,8 +156,16 @@ class Serving:
         """The keys, to compare with what a request offers."""
         return tuple(key.encode() for key in self.keys)
 
+    @cached_property
+    def sole(self) -> Deployment | None:
+        """The deployment that has all the traffic, where one has."""
+        shared = [name for name in self.deployments if self.traffic.get(name, 0) > 0]
+        return self.deployments[shared[0]] if len(shared) == 1 else None
+
     def chosen(self, wanted: str | None, point: float) -> Deployment:
         """Return the deployment that answers; see ``choose``."""
+        if wanted is None and self.sole is not None:
+            return self.sole
         if wanted in self.failed:
             raise PlatformUnavailable(
                 f"deployment '{wanted}' did not load", hint="Its log has the reason: twinml logs."

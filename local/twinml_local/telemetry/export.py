@@ -29,7 +29,10 @@ from twinml_local.telemetry.batch import Batch, Origin
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from twinml_local.telemetry.signals import Remark
 
 __all__ = ["Exporter", "from_environment"]
 
@@ -43,7 +46,7 @@ CLOSE_SECONDS = 5.0
 
 
 class Sink(Protocol):
-    """Where spans and metrics can be sent; raises when they are not taken."""
+    """Where spans, metrics and remarks can be sent; raises when they are not taken."""
 
     def send_spans(self, spans: Sequence[ReadableSpan]) -> None:
         """Send spans."""
@@ -51,6 +54,10 @@ class Sink(Protocol):
 
     def send_metrics(self, metrics: MetricsData) -> None:
         """Send metrics."""
+        ...
+
+    def send_remarks(self, remarks: Sequence[Remark], resource: Resource) -> None:
+        """Send remarks as log records."""
         ...
 
     def close(self) -> None:
@@ -87,7 +94,7 @@ class Exporter:
             sink.close()
 
     def _run(self) -> None:
-        from twinml_local.telemetry.signals import metrics_of, spans_of
+        from twinml_local.telemetry.signals import metrics_of, remarks_of, spans_of
 
         for batch in iter(self._queue.get, None):
             for sink in self._sinks:
@@ -96,6 +103,7 @@ class Exporter:
                     metrics = metrics_of(batch, self._resource)
                     if metrics is not None:
                         sink.send_metrics(metrics)
+                    sink.send_remarks(remarks_of(batch), self._resource)
                 except Exception as error:
                     # The error may quote an address with a secret in it.
                     self._warn(f"telemetry cannot be exported: {type(error).__name__}")
@@ -124,6 +132,9 @@ class _AzureMonitor:
 
     def send_metrics(self, metrics: MetricsData) -> None:
         self._check(self._metrics.export(metrics))
+
+    def send_remarks(self, remarks: Sequence[Remark], resource: Resource) -> None:
+        """Do nothing: Azure's exporter of log records takes those of an SDK still in the making."""
 
     def close(self) -> None:
         self._spans.shutdown()
@@ -163,12 +174,12 @@ def from_environment(origin: Origin, directory: Path) -> Exporter | None:
     if _asks_for_otlp():
         from twinml_local.telemetry.otlp import OtlpHttp, endpoint_of
 
-        sinks.append(OtlpHttp(endpoint_of("traces"), endpoint_of("metrics")))
+        sinks.append(OtlpHttp(endpoint_of("traces"), endpoint_of("metrics"), endpoint_of("logs")))
     return Exporter(sinks, origin) if sinks else None
 
 
 def _asks_for_otlp() -> bool:
-    names = ("ENDPOINT", "TRACES_ENDPOINT", "METRICS_ENDPOINT")
+    names = ("ENDPOINT", "TRACES_ENDPOINT", "METRICS_ENDPOINT", "LOGS_ENDPOINT")
     if not any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in names):
         return False
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")

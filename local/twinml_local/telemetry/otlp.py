@@ -1,10 +1,11 @@
 """OpenTelemetry's wire protocol over HTTP, with what every install has.
 
 The protocol's messages come with MLflow; the exporter packages do not. Collectors take
-protobuf at ``/v1/traces`` and ``/v1/metrics``. The environment variables are OpenTelemetry's::
+protobuf at ``/v1/traces``, ``/v1/metrics`` and ``/v1/logs``. The environment variables are
+OpenTelemetry's::
 
     OTEL_EXPORTER_OTLP_ENDPOINT           http://127.0.0.1:4318
-    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT    a whole address instead; METRICS likewise
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT    a whole address instead; METRICS and LOGS likewise
     OTEL_EXPORTER_OTLP_HEADERS            name=value,name=value, percent-encoded
     OTEL_EXPORTER_OTLP_TIMEOUT            seconds, 10
 """
@@ -18,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import requests
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
@@ -32,6 +34,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from twinml_local.telemetry.signals import Remark
+
 __all__ = ["OtlpHttp", "endpoint_of"]
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
@@ -45,7 +49,7 @@ KINDS = {
 
 
 def endpoint_of(signal: str) -> str | None:
-    """Return where ``traces`` or ``metrics`` go, or ``None`` if nobody said."""
+    """Return where ``traces``, ``metrics`` or ``logs`` go, or ``None`` if nobody said."""
     own = os.environ.get(f"{PREFIX}{signal.upper()}_ENDPOINT")
     if own:
         return own
@@ -54,17 +58,18 @@ def endpoint_of(signal: str) -> str | None:
 
 
 class OtlpHttp:
-    """Sends spans and metrics to a collector.
+    """Sends spans, metrics and remarks to a collector.
 
     Parameters
     ----------
-    traces, metrics
+    traces, metrics, logs
         Addresses, or ``None`` for a signal that goes nowhere.
     """
 
-    def __init__(self, traces: str | None, metrics: str | None) -> None:
+    def __init__(self, traces: str | None, metrics: str | None, logs: str | None) -> None:
         self._traces = traces
         self._metrics = metrics
+        self._logs = logs
         self._timeout = float(os.environ.get(f"{PREFIX}TIMEOUT") or DEFAULT_TIMEOUT)
         self._session = requests.Session()
         # The protocol asks to try again when a collector says that it is busy.
@@ -88,6 +93,11 @@ class OtlpHttp:
         """Send metrics; raises ``requests.RequestException`` when they were not taken."""
         if self._metrics:
             self._post(self._metrics, _metrics(metrics).SerializeToString())
+
+    def send_remarks(self, remarks: Sequence[Remark], resource: Resource) -> None:
+        """Send log records; raises ``requests.RequestException`` when they were not taken."""
+        if self._logs and remarks:
+            self._post(self._logs, _log_records(remarks, resource).SerializeToString())
 
     def close(self) -> None:
         """Close the connection."""
@@ -129,6 +139,22 @@ def _fill_span(message: trace_pb2.Span, span: ReadableSpan) -> None:
         told.attributes.extend(_attributes(event.attributes))
     if span.status.status_code is StatusCode.ERROR:
         message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
+
+
+def _log_records(remarks: Sequence[Remark], resource: Resource) -> ExportLogsServiceRequest:
+    message = ExportLogsServiceRequest()
+    resource_logs = message.resource_logs.add()
+    _describe(resource_logs.resource, resource)
+    scope_logs = resource_logs.scope_logs.add()
+    scope_logs.scope.name = "twinml"
+    for remark in remarks:
+        record = scope_logs.log_records.add()
+        record.time_unix_nano = record.observed_time_unix_nano = remark.time
+        record.severity_number, record.severity_text = remark.severity
+        record.body.string_value = remark.message
+        if remark.trace is not None:
+            record.trace_id = remark.trace.to_bytes(16, "big")
+    return message
 
 
 def _metrics(metrics: MetricsData) -> ExportMetricsServiceRequest:

@@ -1,8 +1,8 @@
 """A written batch as OpenTelemetry's spans and metrics.
 
 Requests become server spans, dependencies their children, exceptions events of the span in
-which they happened, and the minutes of metrics histograms without bounds. Application
-Insights' exporter turns the same spans back into its own tables.
+which they happened, remarks log records, and the minutes of metrics histograms without bounds.
+Application Insights' exporter turns the same spans back into its own tables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -33,11 +33,36 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from twinml_local.telemetry.batch import Batch, Origin, span_id
 from twinml_local.telemetry.schema import COLUMNS
 
-__all__ = ["metrics_of", "resource_of", "spans_of"]
+__all__ = ["Remark", "metrics_of", "remarks_of", "resource_of", "spans_of"]
 
 SCOPE = InstrumentationScope("twinml")
 
 Row = Mapping[str, Any]
+
+
+class Remark(NamedTuple):
+    """A remark of the server, as a log record has it.
+
+    Attributes
+    ----------
+    time
+        In nanoseconds.
+    message
+        What was said.
+    severity
+        OpenTelemetry's number, and its name.
+    trace
+        128 bits that stand for the request; ``None`` for a remark about the server itself.
+    """
+
+    time: int
+    message: str
+    severity: tuple[int, str]
+    trace: int | None
+
+
+# By Application Insights' severity.
+SEVERITIES = ((5, "DEBUG"), (9, "INFO"), (13, "WARN"), (17, "ERROR"), (21, "FATAL"))
 
 
 def resource_of(origin: Origin) -> Resource:
@@ -88,6 +113,19 @@ def spans_of(batch: Batch, resource: Resource) -> list[ReadableSpan]:
             )
         )
     return spans
+
+
+def remarks_of(batch: Batch) -> list[Remark]:
+    """Return the remarks of a batch, oldest first."""
+    return [
+        Remark(
+            _nanoseconds(row["timestamp"]),
+            row["message"],
+            SEVERITIES[row["severityLevel"]],
+            _trace_id(row["operation_Id"]) if row["operation_Id"] else None,
+        )
+        for row in _rows(batch, "traces")
+    ]
 
 
 def metrics_of(batch: Batch, resource: Resource) -> MetricsData | None:
