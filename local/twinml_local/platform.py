@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
     from twinml.metrics import EndpointMetrics
+    from twinml.pipeline.retention import Cleaned
     from twinml.platform import (
         DataAsset,
         Deployed,
@@ -209,6 +210,17 @@ class LocalPlatform:
     def pipelines(self) -> tuple[PipelineInfo, ...]:
         """Describe all published pipelines, by name."""
         return jobs.published()
+
+    def clean_pipelines(
+        self,
+        pipeline: str | None = None,
+        *,
+        keep: int,
+        older_than: timedelta | None = None,
+        dry_run: bool = False,
+    ) -> Cleaned:
+        """Delete the files of ended jobs that nothing refers to."""
+        return jobs.clean(pipeline, keep=keep, older_than=older_than, dry_run=dry_run)
 
     def schedule_pipeline(self, schedule: Schedule) -> Schedule:
         """Make or replace a schedule; it counts from now on."""

@@ -100,7 +100,11 @@ def test_drift_starts_one_training_whose_record_says_why(home: Path, tmp_path: P
     assert done.reason == job["reason"]
 
     # It proposed a challenger, which has its share; a person has the last word.
-    [endpoint] = twinml("status")["endpoints"]
+    status = twinml("status")
+    [endpoint] = status["endpoints"]
+    assert [one["name"] for one in status["pipelines"]] == ["other", "training"]
+    [shown] = status["pipelines"][1]["schedules"]
+    assert (shown["name"], shown["on_drift"]) == ("watch", "shop")
     assert endpoint["traffic"] == {"version-1": 80, "version-2": 20}
     # The traffic still is what it was, but there is one training only.
     cooling = eventually(lambda: "cooling down" in (watched()["finding"] or "") and watched())

@@ -40,11 +40,15 @@ from twinml_local.processes import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from twinml.pipeline.client import RestPipelineClient
+    from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
 
 __all__ = [
     "ServiceFiles",
+    "clean",
     "client",
     "info",
     "job",
@@ -238,6 +242,40 @@ def schedules(
         return ()
     with _open(files) as store:
         return tuple(schedule for schedule, _ in store.schedules(pipeline))
+
+
+def clean(
+    pipeline: str | None = None,
+    *,
+    keep: int,
+    older_than: timedelta | None = None,
+    dry_run: bool = False,
+    directory: Path | None = None,
+) -> Cleaned:
+    """Delete the files of ended jobs that nothing refers to; the service may run.
+
+    Raises
+    ------
+    NotFound
+        The pipeline is not published.
+    """
+    from twinml.pipeline.retention import Cleaned
+    from twinml_local.jobs import retention
+
+    files = _files(directory)
+    if not files.store.exists():
+        return Cleaned((), (), 0, 0)
+    with _open(files) as store:
+        if pipeline is not None:
+            store.definition(pipeline)
+        return retention.clean(
+            store,
+            files.directory,
+            pipeline=pipeline,
+            keep=keep,
+            older_than=older_than,
+            dry_run=dry_run,
+        )
 
 
 def job(name: str, job_id: str, *, directory: Path | None = None) -> PipelineJob:

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -351,6 +351,13 @@ class JobStore(Timetable):
         if job.status in ENDED and job.status != "Canceled":
             raise JobEnded(f"job '{job_id}' is {job.status}: it cannot be canceled")
         return job
+
+    def forget_outputs(self, job_ids: Iterable[str]) -> None:
+        """Note that the files of ended jobs are gone."""
+        with self._transaction() as cursor:
+            cursor.executemany(
+                "UPDATE jobs SET outputs = '{}' WHERE id = ?", [(each,) for each in job_ids]
+            )
 
     def unfinished(self, schedule: str) -> bool:
         """Whether a job that the schedule started has not ended."""

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._schedules import schedule_line
+from twinml.cli.metrics import length_of_time
 from twinml.errors import PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from twinml.platform import PipelineClient, PipelineJob, Schedule
+    from datetime import timedelta
+
+    from twinml.platform import PipelineClient, PipelineJob
 
 __all__ = ["command"]
 
@@ -249,7 +253,7 @@ def schedule(
         cooldown=cooldown,
     )
     made = load(platform_name).schedule_pipeline(wanted)
-    emit(made, as_json=as_json, text=_schedule_line(made))
+    emit(made, as_json=as_json, text=schedule_line(made))
 
 
 @command.command()
@@ -262,7 +266,7 @@ def schedules(name: str | None, platform_name: str, as_json: bool) -> None:
     from twinml.platform import load
 
     found = load(platform_name).schedules(name)
-    text = "\n".join(map(_schedule_line, found)) or "no schedules"
+    text = "\n".join(map(schedule_line, found)) or "no schedules"
     emit(found, as_json=as_json, text=text)
 
 
@@ -277,6 +281,58 @@ def unschedule(name: str, platform_name: str, as_json: bool) -> None:
 
     load(platform_name).unschedule_pipeline(name)
     emit({"deleted": name}, as_json=as_json, text=f"schedule {name} is deleted")
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="The newest ended jobs of each pipeline stay.",
+)
+@click.option(
+    "--older-than",
+    callback=lambda ctx, param, value: length_of_time(ctx, param, value) if value else None,
+    metavar="TIME",
+    help="Leave what ended more recently: 12h, 30d.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@on_option
+@json_option
+@errors_in_one_line
+def clean(
+    name: str | None,
+    keep: int,
+    older_than: timedelta | None,
+    dry_run: bool,
+    platform_name: str,
+    as_json: bool,
+) -> None:
+    """Delete the files of ended jobs of the pipeline NAME, or of all.
+
+    A job that runs or waits stays, and so does one whose results a job that stays has reused.
+    Records of jobs, their runs in MLflow and registered models stay in any case.
+    """
+    from twinml.pipeline.retention import KeepsJobs
+    from twinml.platform import load
+
+    platform = load(platform_name)
+    if not isinstance(platform, KeepsJobs):
+        raise UsageError(
+            f"jobs on platform '{platform_name}' leave no files here",
+            hint="Leave out --on.",
+        )
+    found = platform.clean_pipelines(name, keep=keep, older_than=older_than, dry_run=dry_run)
+    verb = "would delete" if dry_run else "deleted"
+    text = (
+        f"{verb} the files of {len(found.jobs)} jobs, {found.n_bytes / 1e6:,.1f} MB, "
+        f"and {found.results} results for reuse"
+    )
+    if found.referenced:
+        text += f"; {len(found.referenced)} stay because a later job reused them"
+    emit(found, as_json=as_json, text=text)
 
 
 @command.command()
@@ -378,13 +434,3 @@ def _text(job: PipelineJob) -> str:
         shown = value.get("path") if isinstance(value, dict) else json.dumps(value)
         lines.append(f"  {key} = {shown}")
     return "\n".join(lines)
-
-
-def _schedule_line(one: Schedule) -> str:
-    when = f'cron "{one.cron}" {one.timezone}' if one.cron else f"every {one.every}"
-    state = f"next {one.next}" if one.enabled else "disabled"
-    if one.on_drift:
-        when += f", if {one.on_drift} drifted"
-    seen = f"\n  {one.checked}  {one.finding}" if one.finding else ""
-    problem = f"\n  {one.error}" if one.error else ""
-    return f"{one.name}  {one.pipeline}  {when}  {state}{seen}{problem}"

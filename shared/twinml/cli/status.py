@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.cli._schedules import schedule_line
 
 if TYPE_CHECKING:
-    from twinml.platform import EndpointInfo, Keys
+    from collections.abc import Sequence
+
+    from twinml.platform import EndpointInfo, Keys, PipelineInfo, Schedule
 
 __all__ = ["command"]
 
@@ -22,7 +25,7 @@ __all__ = ["command"]
 @json_option
 @errors_in_one_line
 def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_json: bool) -> None:
-    """Show the endpoints of a platform, their deployments and their traffic.
+    """Show the endpoints of a platform, their deployments and traffic, and its pipelines.
 
     For example, to call an endpoint with other tools: twinml status --show-keys
     """
@@ -33,12 +36,33 @@ def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_j
         platform.endpoints() if endpoint_name is None else (platform.endpoint_info(endpoint_name),)
     )
     keys = {info.name: platform.keys(info.name) for info in infos} if show_keys else {}
+    # Who asks for one endpoint does not ask for pipelines.
+    published = platform.pipelines() if endpoint_name is None else ()
+    schedules = platform.schedules() if published else ()
+    parts = [_text(info, keys.get(info.name)) for info in infos]
+    parts += [_pipeline(one, schedules) for one in published]
     emit(
-        {"endpoints": [_shape(info, keys.get(info.name)) for info in infos]},
+        {
+            "endpoints": [_shape(info, keys.get(info.name)) for info in infos],
+            "pipelines": [
+                asdict(one)
+                | {"schedules": [asdict(each) for each in schedules if each.pipeline == one.name]}
+                for one in published
+            ],
+        },
         as_json=as_json,
-        text="\n\n".join(_text(info, keys.get(info.name)) for info in infos)
-        or "nothing is deployed; to begin: twinml run",
+        text="\n\n".join(parts) or "nothing is deployed; to begin: twinml run",
     )
+
+
+def _pipeline(info: PipelineInfo, schedules: Sequence[Schedule]) -> str:
+    lines = [f"pipeline {info.name}  version {info.version}", f"  {'jobs':<12} {info.uri}"]
+    lines += [
+        f"  {'schedule':<12} {schedule_line(each)}"
+        for each in schedules
+        if each.pipeline == info.name
+    ]
+    return "\n".join(lines)
 
 
 def _shape(info: EndpointInfo, keys: Keys | None) -> dict[str, Any]:

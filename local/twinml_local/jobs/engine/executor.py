@@ -240,11 +240,13 @@ class _Run:
             raise _StepFailed(f"was running {interruptions} times when the service ended")
         reuse = self._options.reuse
         if key is not None and reuse is not None and not self._options.force_rerun:
-            found = reuse.find(key)
-            if found is not None:
-                done = Done(found, 0, reused=True)
-                folder.complete(done)
-                return done
+            with reuse.locked():
+                found = reuse.find(key)
+                if found is not None:
+                    done = Done(found, 0, reused=True)
+                    folder.folder.mkdir(parents=True, exist_ok=True)
+                    folder.complete(done)
+                    return done
         retries = step.node.max_retries if isinstance(step.node, CommandNode) else 0
         while True:
             attempt = max(folder.attempts(), default=0) + 1

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinml_local.processes import write_atomic
+from twinml_local.processes import locked, write_atomic
 
 __all__ = ["ReuseStore", "digest_of", "step_key"]
 
@@ -31,6 +32,25 @@ class ReuseStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold off whoever deletes results, between finding one and having it on record."""
+        with locked(self._folder / "lock"):
+            yield
+
+    def entries_within(self, folders: Sequence[Path]) -> list[Path]:
+        """Return the files of the entries that have an output in one of ``folders``."""
+        found = []
+        for entry in sorted(self._folder.glob("??/*.json")):
+            try:
+                content = json.loads(entry.read_text(encoding="utf-8"))
+                paths = [Path(item["path"]) for item in content["outputs"].values()]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if any(path.is_relative_to(folder) for path in paths for folder in folders):
+                found.append(entry)
+        return found
 
     def find(self, key: str) -> dict[str, Path] | None:
         """Return the outputs kept under ``key``, ``None`` if any is missing or has changed."""
