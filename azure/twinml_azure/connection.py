@@ -145,7 +145,6 @@ class Connection:
 
     @staticmethod
     def _require_packages() -> None:
-        # The SDK warns of its own experimental classes when it is imported.
         logging.getLogger("azure").setLevel(logging.ERROR)
         for package in PACKAGES:
             if not _installed(package):
@@ -189,6 +188,7 @@ class Connection:
         address, credential = self.address, self.credential
         from azure.ai.ml import MLClient
 
+        _quiet()
         return MLClient(
             credential,
             address.subscription_id,
@@ -235,6 +235,19 @@ class Connection:
             ) from error
         except exceptions.AzureError as error:
             raise PlatformError(f"Azure refused {what}: {_first_line(error)}") from error
+
+
+def _quiet() -> None:
+    """Take off the handlers that the SDK puts on its own loggers when it is imported.
+
+    They write its remarks (experimental classes, downloads) to stderr, whatever a program wants.
+    What goes wrong is raised besides.
+    """
+    for name in tuple(logging.root.manager.loggerDict):
+        if f"{name}.".startswith("azure.ai.ml."):
+            logger = logging.getLogger(name)
+            logger.handlers.clear()
+            logger.setLevel(logging.CRITICAL)
 
 
 def _installed(package: str) -> bool:

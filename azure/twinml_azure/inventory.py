@@ -1,88 +1,22 @@
-"""What twinml would make in a workspace, and what it made: the plan and the teardown."""
+"""What twinml made in a workspace, and its removal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound
-from twinml.provision import TRAIN_HERE, Change
-from twinml.workflow import DEPLOYMENT, endpoint_name
-from twinml_azure.assets import data_tags, table_name
-from twinml_azure.resources import CLUSTER, Sizes, get, is_ours, tagged
+from twinml.provision import Change
+from twinml_azure.resources import is_ours
 
 if TYPE_CHECKING:
-    from twinml.data import Dataset
     from twinml_azure.connection import Connection
 
-__all__ = ["plan", "removable", "remove"]
+__all__ = ["removable", "remove"]
 
 # What can be deleted, in the order in which nothing is left that another one needs; and what
 # the service keeps for ever, which can be archived: hidden, and never billed but as storage.
 ARCHIVED = ("model", "data", "environment", "component")
-
-
-def plan(connection: Connection, sizes: Sizes, dataset: Dataset, train: str) -> tuple[Change, ...]:
-    """Return what a run would create, change and keep; reads only."""
-    return tuple(_planned(connection, sizes, dataset, train))
-
-
-def _planned(
-    connection: Connection, sizes: Sizes, dataset: Dataset, train: str
-) -> Iterator[Change]:
-    client, marks = connection.client, data_tags(dataset)
-    with connection.errors("to look at the workspace"):
-        yield _asset(
-            client.data, "data", dataset.name, f"uri_file of {dataset.n_rows:,} rows", marks
-        )
-        if train == "automl":
-            yield _asset(client.data, "data", table_name(dataset.name), "mltable", marks)
-        if train != TRAIN_HERE:
-            yield _cluster(get(client.compute, CLUSTER), sizes)
-            yield Change(
-                "create", "job", f"training of {dataset.name}", f"{train}; found again if done"
-            )
-        model = dataset.name if train != "automl" else f"{dataset.name}-automl"
-        known = tagged(client.models, model)
-        yield (
-            Change("create", "model", model, "the version that training gives")
-            if known is None
-            else Change(
-                "keep", "model", model, f"version {known.version}, unless training gives another"
-            )
-        )
-        endpoint = endpoint_name(model)
-        found = get(client.online_endpoints, endpoint)
-        yield Change(
-            "create" if found is None else "keep", "online endpoint", endpoint, "key authentication"
-        )
-        present = found and get(client.online_deployments, DEPLOYMENT, endpoint_name=endpoint)
-        yield Change(
-            "keep" if present else "create",
-            "online deployment",
-            f"{endpoint}/{DEPLOYMENT}",
-            f"1 × {sizes.instance_type}, billed while it is there"
-            + ("; changed if the model is another one" if present else ""),
-        )
-
-
-def _asset(operations: Any, kind: str, name: str, detail: str, marks: Mapping[str, str]) -> Change:
-    found = tagged(operations, name, **marks)
-    if found is not None:
-        return Change("keep", kind, name, f"version {found.version}, the same file")
-    return Change("create", kind, name, detail)
-
-
-def _cluster(found: Any, sizes: Sizes) -> Change:
-    if found is None:
-        return Change(
-            "create",
-            "cluster",
-            CLUSTER,
-            f"0 to {sizes.cluster_nodes} × {sizes.cluster_size}, nodes end after "
-            f"{sizes.idle_seconds} s without work",
-        )
-    return Change("keep", "cluster", CLUSTER, f"up to {found.max_instances} × {found.size}")
 
 
 def removable(connection: Connection) -> tuple[Change, ...]:

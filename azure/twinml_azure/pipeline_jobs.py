@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class AzurePipelineClient:
         tags = endpoint.tags or {}
         self.version = str(tags.get("version", ""))
         self.paths: dict[str, str] = json.loads(tags.get("paths") or "{}")
+        self._ended: dict[str, tuple[str | None, str | None]] = {}
 
     @property
     def _jobs(self) -> Any:
@@ -96,7 +98,8 @@ class AzurePipelineClient:
                 hint=f"It has {', '.join(known)}.",
             )
         data = {key: self._input(known[key]["type"], value) for key, value in given.items()}
-        body = {"properties": {"InputData": data, "Tags": {TAG: "pipeline job"}}}
+        tags = {TAG: "pipeline job", "version": self.version}
+        body = {"properties": {"InputData": data, "Tags": tags}}
         headers = self.authentication_header()
         try:
             answer = requests.post(
@@ -137,15 +140,40 @@ class AzurePipelineClient:
         with self._connection.errors(f"to look at job '{job_id}'"):
             found = self._jobs.get(job_id)
             children = list(self._jobs.list(parent_job_name=job_id))
-        steps = tuple(
-            {
-                "name": str(child.display_name or child.name),
-                "status": _state(child),
-                "id": child.name,
-            }
-            for child in children
-        )
-        return replace(described(found, self._name), steps=steps)
+        job = described(found, self._name)
+        started, ended = self._times(found)
+        steps = []
+        for child in children:
+            began, done = self._times(child)
+            steps.append(
+                {
+                    "name": str(child.display_name or child.name),
+                    "status": _state(child),
+                    "id": child.name,
+                    "started": began,
+                    "ended": done,
+                }
+            )
+        # The service lists children in no order of its own.
+        steps.sort(key=lambda step: str(step["started"] or "~"))
+        return replace(job, steps=tuple(steps), started=started, ended=ended)
+
+    def _times(self, job: Any) -> tuple[str | None, str | None]:
+        """Return when a job that has ended began and ended; its run knows, ARM does not."""
+        name = str(job.name)
+        if _state(job) not in ENDED:
+            return None, None
+        if name not in self._ended:
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+
+            try:
+                run = MlflowClient(tracking_uri=self._connection.tracking_uri).get_run(name).info
+            except MlflowException:
+                # One that was cancelled before it began has none.
+                return None, None
+            self._ended[name] = (_time(run.start_time), _time(run.end_time))
+        return self._ended[name]
 
     def jobs(self, *, status: str | None = None, limit: int | None = None) -> list[PipelineJob]:
         """List jobs, newest first."""
@@ -243,7 +271,20 @@ def described(found: Any, pipeline: str) -> PipelineJob:
         outputs=outputs if state == "Completed" else {},
         error=failed,
         created=created(found),
+        version=str((found.tags or {}).get("version", "")),
     )
+
+
+def _time(milliseconds: int | None) -> str | None:
+    """Return a time of MLflow's as UTC, ISO 8601.
+
+    >>> _time(1795543260332), _time(None)
+    ('2026-11-24T18:01:00.332Z', None)
+    """
+    if not milliseconds:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _plain(value: Any) -> Any:

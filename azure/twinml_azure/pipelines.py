@@ -16,7 +16,9 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,7 @@ from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, is_ours
 if TYPE_CHECKING:
     from twinml_azure.connection import Connection
 
-__all__ = ["Pipelines", "component_of", "with_inputs"]
+__all__ = ["PipelineComponent", "Pipelines", "component_of", "with_inputs"]
 
 DEPLOYMENT = "current"
 LITERALS = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -80,6 +82,18 @@ def component_of(job: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dic
     }, paths
 
 
+@dataclass(frozen=True)
+class PipelineComponent:
+    """A pipeline as a component file: its version covers all that the file refers to.
+
+    ``paths`` are the inputs that a component cannot have as defaults.
+    """
+
+    file: Path
+    version: str
+    paths: Mapping[str, str]
+
+
 class Pipelines:
     """The pipelines of one workspace.
 
@@ -107,22 +121,16 @@ class Pipelines:
 
         cluster = ensure_cluster(self._connection, self._sizes)
         with (
-            tempfile.TemporaryDirectory() as scratch,
+            self.component(name, definition, inputs or {}) as made,
             self._connection.errors(f"to publish pipeline '{name}'"),
         ):
-            path = self._staged(definition, Path(scratch) / "pipeline")
-            job = with_inputs(_read(path), inputs or {})
-            content, paths = component_of(job, component_name(name))
-            version = _digest(path.parent, content)
-            content["version"] = version
-            made = path.with_name("component.yml")
-            made.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-            component = get(self._client.components, content["name"], version=version)
+            version = made.version
+            component = get(self._client.components, component_name(name), version=version)
             if component is None:
-                loaded = load_component(str(made))
+                loaded = load_component(str(made.file))
                 loaded.tags = {TAG: "pipeline"}
                 component = self._client.components.create_or_update(loaded)
-            endpoint, wanted = self.endpoint_name(name), json.dumps(paths, sort_keys=True)
+            endpoint, wanted = self.endpoint_name(name), json.dumps(made.paths, sort_keys=True)
             found = get(self._client.batch_endpoints, endpoint)
             if found is not None and not is_ours(found):
                 raise PlatformError(
@@ -152,6 +160,25 @@ class Pipelines:
                 self._client.batch_endpoints.begin_create_or_update(current).result()
                 current = self._client.batch_endpoints.get(endpoint)
         return PipelineInfo(name=name, version=version, uri=str(current.scoring_uri))
+
+    @contextmanager
+    def component(
+        self, name: str, definition: Path, inputs: Mapping[str, Any]
+    ) -> Iterator[PipelineComponent]:
+        """Give the component of a pipeline job file, in a folder that is removed afterwards."""
+        with tempfile.TemporaryDirectory() as scratch:
+            path = self._staged(definition, Path(scratch) / "pipeline")
+            content, paths = component_of(with_inputs(_read(path), inputs), component_name(name))
+            version = _digest(path.parent, content)
+            file = path.with_name(f".{path.stem}.twinml.component.yml")
+            file.write_text(
+                yaml.safe_dump({**content, "version": version}, sort_keys=False), encoding="utf-8"
+            )
+            try:
+                yield PipelineComponent(file, version, paths)
+            finally:
+                # A definition of the user's own lies in their folder.
+                file.unlink(missing_ok=True)
 
     def _staged(self, definition: Path, folder: Path) -> Path:
         """Return the file, with the code of its steps beside it where it is twinml's own."""

@@ -94,9 +94,30 @@ class AzurePlatform:
 
     # Beforehand and afterwards
 
-    def plan(self, dataset: Dataset, *, train: str) -> tuple[Change, ...]:
+    def plan(
+        self,
+        dataset: Dataset,
+        options: TrainingOptions,
+        *,
+        train: str,
+        endpoint: str | None = None,
+        pipeline: bool = True,
+        digest: str | None = None,
+    ) -> tuple[Change, ...]:
         """Return what a run would create, change and keep; changes nothing."""
-        return inventory.plan(self._connection, self._sizes, dataset, train)
+        from twinml_azure.plan import Plan
+
+        return Plan(
+            self._connection,
+            self._sizes,
+            AzurePlatform.name,
+            dataset,
+            options,
+            train=train,
+            endpoint=endpoint,
+            pipeline=pipeline,
+            digest=digest,
+        ).changes()
 
     def check(self, model: Path | None = None) -> Iterator[Check]:
         """Yield what may stand in the way of a run; changes nothing."""

@@ -84,13 +84,19 @@ def conda_file() -> dict[str, Any]:
     }
 
 
-def ensure_environment(connection: Connection) -> str:
-    """Register the training environment, versioned by its content; returns its reference."""
+def environment_version() -> str:
+    """Return the version of the training environment: a digest of its content."""
     import yaml
-    from azure.ai.ml.entities import Environment
 
     content = yaml.safe_dump(conda_file(), sort_keys=False)
-    mark = hashlib.sha256(f"{IMAGE}\n{content}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{IMAGE}\n{content}".encode()).hexdigest()[:12]
+
+
+def ensure_environment(connection: Connection) -> str:
+    """Register the training environment, versioned by its content; returns its reference."""
+    from azure.ai.ml.entities import Environment
+
+    mark = environment_version()
     with connection.errors(f"to register the environment '{ENVIRONMENT}'"):
         operations = connection.client.environments
         if get(operations, ENVIRONMENT, version=mark) is None:
@@ -150,8 +156,8 @@ def train_as_job(
 
     with tempfile.TemporaryDirectory() as scratch:
         code = _code(Path(scratch))
-        mark = fingerprint(dataset, options)
-        found = _finished(connection, f"twinml-{mark[:20]}", lambda name: job(name, code), say)
+        name = job_name("job", dataset, options)
+        found = _finished(connection, name, lambda name: job(name, code), say)
         with connection.errors(f"to fetch the result of job '{found.name}'"):
             connection.client.jobs.download(
                 found.name, download_path=scratch, output_name="trained"
@@ -257,8 +263,7 @@ def train_with_automl(
         made.set_featurization(mode="auto")
         return made
 
-    mark = hashlib.sha256(f"automl {fingerprint(dataset, options)}".encode()).hexdigest()
-    found = _finished(connection, f"twinml-automl-{mark[:16]}", job, say)
+    found = _finished(connection, job_name("automl", dataset, options), job, say)
     best = _best_child(connection, found)
     version = register_job_model(
         connection,
@@ -320,24 +325,40 @@ def _download_child(connection: Connection, name: str) -> Path:
 # Jobs
 
 
+def job_name(how: str, dataset: Dataset, options: TrainingOptions) -> str:
+    """Return the name of a training job's first attempt, ``how`` being ``job`` or ``automl``."""
+    mark = fingerprint(dataset, options)
+    if how == "job":
+        return f"twinml-{mark[:20]}"
+    return f"twinml-automl-{hashlib.sha256(f'automl {mark}'.encode()).hexdigest()[:16]}"
+
+
+def next_job(connection: Connection, name: str) -> tuple[str, Any | None]:
+    """Return the attempt that a run would use: its name, and the job where it is there.
+
+    A job that failed stays as it is; the next attempt gets a number.
+
+    Raises
+    ------
+    TrainingError
+        It has failed too often.
+    """
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        chosen = name if attempt == 1 else f"{name}-{attempt}"
+        found = get(connection.client.jobs, chosen)
+        if found is None or word(found.status) not in FAILED:
+            return chosen, found
+    raise TrainingError(f"job '{name}' failed {MOST_ATTEMPTS} times")
+
+
 def _finished(
     connection: Connection, name: str, make: Callable[[str], Any], say: Callable[[str], None]
 ) -> Any:
-    """Return the completed job of this name: found, waited for, or submitted.
-
-    A job that failed stays as it is; the next attempt gets a number.
-    """
+    """Return the completed job of this name: found, waited for, or submitted."""
     with connection.errors(f"to submit job '{name}'"):
-        for attempt in range(1, MOST_ATTEMPTS + 1):
-            chosen = name if attempt == 1 else f"{name}-{attempt}"
-            found = get(connection.client.jobs, chosen)
-            if found is None:
-                found = connection.client.jobs.create_or_update(make(chosen))
-                break
-            if word(found.status) not in FAILED:
-                break
-        else:
-            raise TrainingError(f"job '{name}' failed {MOST_ATTEMPTS} times")
+        chosen, found = next_job(connection, name)
+        if found is None:
+            found = connection.client.jobs.create_or_update(make(chosen))
     return _waited(connection, found, say)
 
 

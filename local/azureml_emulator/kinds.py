@@ -224,6 +224,7 @@ def _endpoint(draft: Draft) -> dict[str, Any]:
         "publicNetworkAccess": "Enabled",
         "traffic": before.get("traffic", {}),
         "mirrorTraffic": before.get("mirrorTraffic", {}),
+        "properties": {},
         **{name: value for name, value in sent.items() if value is not None},
         "authMode": _auth_mode(sent),
         "scoringUri": f"{host}/score",

@@ -182,6 +182,12 @@ def run(
     return Experiment(logged, digest, directory, reused=False)
 
 
+def known(dataset: Dataset, options: TrainingOptions, tracking: Tracking) -> str | None:
+    """Return the digest of the model that ``run`` would find instead of training, or ``None``."""
+    found = tracking.find(dataset.name, fingerprint(dataset, options))
+    return None if found is None else tracking.digest_of(found.run_id)
+
+
 def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
     return model.save(
         result.pipeline,

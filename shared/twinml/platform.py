@@ -6,6 +6,8 @@ shared code never imports one by name.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -32,6 +34,7 @@ __all__ = [
     "Schedule",
     "available",
     "busiest",
+    "endpoint_name",
     "load",
 ]
 
@@ -157,6 +160,8 @@ class PipelineJob:
         The schedule that started it.
     reason
         Why a schedule that looks for drift started it.
+    version
+        Of the published pipeline, where the platform tells it.
     """
 
     id: str
@@ -171,6 +176,7 @@ class PipelineJob:
     steps: tuple[Mapping[str, Any], ...] = ()
     schedule: str | None = None
     reason: str | None = None
+    version: str = ""
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -406,6 +412,25 @@ def busiest(info: EndpointInfo) -> str:
             f"endpoint '{info.name}' has no deployment", hint="Deploy a model: twinml deploy."
         )
     return max(info.deployments, key=lambda name: info.traffic.get(name, 0))
+
+
+def endpoint_name(model: str) -> str:
+    """Return a name that Azure ML takes for an endpoint: 3 to 32 letters, digits, hyphens.
+
+    A name that has to be changed gets four digits of its hash, so that two models never share
+    an endpoint unasked.
+
+    >>> endpoint_name("bank-full"), endpoint_name("2024_sales.v2"), endpoint_name("x")
+    ('bank-full', 'ep-2024-sales-v2-6690', 'ep-x-2d71')
+    """
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]", model):
+        return model
+    name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")
+    if not name or not name[0].isalpha():
+        name = f"ep-{name or 'model'}"
+    if len(name) < 3:
+        name = f"ep-{name}"
+    return f"{name[:27].rstrip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
 
 
 def available() -> tuple[str, ...]:

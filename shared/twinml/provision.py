@@ -79,8 +79,21 @@ class Check:
 class Plans(Protocol):
     """Can tell what a run would do."""
 
-    def plan(self, dataset: Dataset, *, train: str) -> tuple[Change, ...]:
-        """Return what a run would create, change and keep; changes nothing."""
+    def plan(
+        self,
+        dataset: Dataset,
+        options: TrainingOptions,
+        *,
+        train: str,
+        endpoint: str | None = None,
+        pipeline: bool = True,
+        digest: str | None = None,
+    ) -> tuple[Change, ...]:
+        """Return what a run would create, change and keep; changes nothing.
+
+        ``digest`` is that of the model, where the training is done already; the others are
+        those of ``Workflow``.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ passes on in one write, and a process that dies on its way leaves no model witho
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Registered
 
-__all__ = ["CHALLENGER", "CHAMPION", "Titles", "registered"]
+__all__ = ["CHALLENGER", "CHAMPION", "Titles", "registered", "titled"]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -74,6 +75,16 @@ class Titles:
             for title, holder in holders.items()
             if holder is not None and str(holder.version) == number
         )
+
+
+def titled(versions: Iterable[tuple[str, Mapping[str, str]]], title: str) -> str | None:
+    """Return which of these versions, given with their tags, got a title last.
+
+    >>> titled([("1", {"twinml.title.champion": "2026-01"}), ("2", {})], "champion")
+    '1'
+    """
+    held = [(tags[_TAG + title], version) for version, tags in versions if _TAG + title in tags]
+    return max(held)[1] if held else None
 
 
 def registered(client: MlflowClient, name: str) -> list[Registered]:

@@ -238,7 +238,10 @@ class Tracking:
         run = self.client.get_run(run_id)
         for version in registered(self.client, name):
             if version.tags.get(DIGEST) == digest:
-                return self._described(version)
+                if self.titles.holder(name, CHAMPION) is None:
+                    # Uploaded to the registry without a title.
+                    self.titles.give(version, CHAMPION)
+                return self.resolve(f"{name}/{version.version}")
         try:
             self.client.create_registered_model(name)
         except MlflowException as error:

@@ -14,18 +14,15 @@ Every step is idempotent: a second run finds what the first one left, and is qui
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twinml import experiment, settings
-from twinml.errors import EndpointError, PlatformError
+from twinml.errors import EndpointError
 from twinml.platform import (
     DataAsset,
     EndpointInfo,
@@ -33,6 +30,7 @@ from twinml.platform import (
     PipelineInfo,
     PipelineJob,
     Platform,
+    endpoint_name,
 )
 from twinml.provision import TRAIN_HERE, Trains, able
 from twinml.records import native, records
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from twinml.tracking import Tracking
     from twinml.training import Progress, TrainingOptions
 
-__all__ = ["STEPS", "Step", "Watcher", "Workflow", "WorkflowResult", "endpoint_name"]
+__all__ = ["STEPS", "Step", "Watcher", "Workflow", "WorkflowResult"]
 
 STEPS: tuple[str, ...] = (
     "Register the data",
@@ -63,18 +61,19 @@ T = TypeVar("T")
 Learned: TypeAlias = experiment.Experiment | experiment.Trained
 
 DEPLOYMENT = "blue"
-PIPELINE = "training"
-PIPELINE_BUDGET = "15s"
-_PIPELINE_SECONDS = 600.0
-_DONE = ("Completed", "Failed", "Canceled")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A finished step: what it found, in one sentence, and its figures."""
+    """A finished step: what it found, in one sentence, and its figures.
+
+    ``started`` and ``ended`` are UTC, ISO 8601.
+    """
 
     number: int
     name: str
+    started: str
+    ended: str
     seconds: float
     summary: str
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -188,9 +187,10 @@ class Workflow:
         number = len(self._steps) + 1
         name = STEPS[number - 1]
         self._watcher.begins(number, name)
-        started = time.monotonic()
+        started, began = _now(), time.monotonic()
         value, summary, details = work()
-        step = Step(number, name, time.monotonic() - started, summary, details)
+        seconds = time.monotonic() - began
+        step = Step(number, name, started, _now(), seconds, summary, details)
         self._steps.append(step)
         self._watcher.ended(step)
         return value
@@ -416,28 +416,15 @@ class Workflow:
     def _pipeline(
         self, asset: DataAsset
     ) -> tuple[tuple[PipelineInfo, PipelineJob], str, Mapping[str, Any]]:
+        from twinml import publication
         from twinml.pipeline import DEFINITION
 
-        inputs = {
-            "data": f"azureml:{asset.name}:{asset.version}",
-            "target": asset.target,
-            "drop": ",".join(self._dataset.dropped) or "none",
-            "model_name": asset.name,
-            "budget": PIPELINE_BUDGET,
-            **_settings(self._options),
-        }
-        info = self._platform.publish_pipeline(PIPELINE, DEFINITION, inputs=inputs)
-        job = self._platform.run_pipeline(PIPELINE, {})
-        deadline = time.monotonic() + _PIPELINE_SECONDS
-        while job.status not in _DONE and time.monotonic() < deadline:
-            time.sleep(0.5)
-            job = self._platform.pipeline_job(PIPELINE, job.id)
-        if job.status != "Completed":
-            raise PlatformError(
-                f"pipeline job {job.id} is {job.status}: {job.error or 'no reason given'}",
-                hint=f"See twinml pipeline logs {PIPELINE} {job.id}.",
-            )
-        found = self._registration(job)
+        inputs = publication.inputs(self._dataset, asset.version, self._options)
+        info = self._platform.publish_pipeline(publication.PIPELINE, DEFINITION, inputs=inputs)
+        job = publication.finished_job(
+            self._platform, info, self._watcher.waiting, again=self._again
+        )
+        found = publication.registration(self._platform, job)
         made = (
             f"registered {found['model']}/{found['version']}"
             if found["registered"]
@@ -446,17 +433,6 @@ class Workflow:
         summary = f"{info.uri}: job {job.id} {made}: {found['reason']}"
         details = {"uri": info.uri, "job": job.id, "registration": found}
         return (info, job), summary, details
-
-    def _registration(self, job: PipelineJob) -> dict[str, Any]:
-        """Return what the job's step ``register`` decided."""
-        client = self._platform.pipeline_client(PIPELINE)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                path = client.download(job.id, "registration", Path(folder))
-                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        finally:
-            client.close()
-        return found
 
     def _report(self, done: Learned, version: ModelVersion, info: EndpointInfo) -> Path | None:
         from twinml import report
@@ -477,35 +453,8 @@ class Workflow:
         return files.html
 
 
-def endpoint_name(model: str) -> str:
-    """Return a name that Azure ML takes for an endpoint: 3 to 32 letters, digits, hyphens.
-
-    A name that has to be changed gets four digits of its hash, so that two models never share
-    an endpoint unasked.
-
-    >>> endpoint_name("bank-full"), endpoint_name("2024_sales.v2"), endpoint_name("x")
-    ('bank-full', 'ep-2024-sales-v2-6690', 'ep-x-2d71')
-    """
-    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]", model):
-        return model
-    name = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")
-    if not name or not name[0].isalpha():
-        name = f"ep-{name or 'model'}"
-    if len(name) < 3:
-        name = f"ep-{name}"
-    return f"{name[:27].rstrip('-')}-{hashlib.sha256(model.encode()).hexdigest()[:4]}"
-
-
-def _settings(options: TrainingOptions) -> dict[str, Any]:
-    """Return the options of a run as inputs of the pipeline, so that a job trains alike."""
-    return {
-        "seed": options.seed,
-        "metric": options.metric,
-        "split": options.split,
-        "class_weight": options.class_weight or "none",
-        "threshold": str(options.threshold),
-        "learners": ",".join(options.learners) or "all",
-    }
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _body(rows: list[dict[str, Any]]) -> bytes:

@@ -35,6 +35,7 @@ def main(folder: Path) -> dict[str, Any]:
     from twinml.data import load as load_data
     from twinml.errors import TwinmlError
     from twinml.platform import load
+    from twinml.training import TrainingOptions
     from twinml_azure.platform import AzurePlatform
     from twinml_azure.resources import Sizes, ensure_cluster
 
@@ -84,7 +85,10 @@ def main(folder: Path) -> dict[str, Any]:
     seen["renewed"] = [renewed.primary == keys.primary, renewed.secondary != keys.secondary]
     seen["bad_traffic"] = refused(lambda: platform.set_traffic("bank-ep", {"green": 100}))
     dataset = load_data(table, "y", name="bank")
-    seen["plan"] = [asdict(change) for change in platform.plan(dataset, train="job")]
+    options = TrainingOptions(trials=2)
+    for name, told in (("plan", {"digest": version.digest}), ("plan_untrained", {})):
+        changes = platform.plan(dataset, options, train="job", pipeline=False, **told)
+        seen[name] = [asdict(change) for change in changes]
     seen["checks"] = [asdict(check) for check in platform.check(directory)]
     sizes = Sizes(instance_type="Standard_Z9", cluster_size="Standard_NC6s_v3")
     seen["too_large"] = [asdict(check) for check in AzurePlatform(sizes=sizes).check()]

@@ -11,25 +11,29 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module")
-def seen(emulators, tmp_path_factory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("faults")
+def session(program: str, emulator: Any, folder: Path, *words: str) -> dict[str, Any]:
+    """Run a program against an emulator and return what it prints."""
     done = subprocess.run(
         [
             *(sys.executable, "-W", "ignore"),
-            *(str(Path(__file__).with_name("azure_faults_session.py")), str(folder)),
+            *(str(Path(__file__).with_name(program)), str(folder), *words),
         ],
-        env={**emulators().environment, "TWINML_HOME": str(folder / "home")},
+        env={**emulator.environment, "TWINML_HOME": str(folder / "home")},
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = done.stdout.splitlines()
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+@pytest.fixture(scope="module")
+def seen(emulators, tmp_path_factory) -> dict[str, Any]:
+    return session("azure_faults_session.py", emulators(), tmp_path_factory.mktemp("faults"))
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,60 @@ def test_every_message_is_one_line_without_a_traceback(seen):
         assert "\n" not in text, name
         assert "Traceback" not in text
         assert len(text) < 600, name
+
+
+# The whole workflow. Each run finds what the one before it left, and gets a step further.
+
+
+@pytest.fixture(scope="module")
+def runs(emulators, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("workflow-faults")
+    emulator = emulators()
+    return session("workflow_faults_session.py", emulator, folder, str(emulator.log))
+
+
+def finished(run: dict[str, Any]) -> list[str]:
+    """Return the summaries of the steps that a run finished."""
+    return [line.strip() for line in run["said"].splitlines() if line.strip().startswith("✓")]
+
+
+def test_a_run_whose_token_expires_ends_with_a_line_and_the_next_one_goes_on(runs):
+    run = runs["expired"]
+    assert run["code"] == 1
+    assert "no credential opens Azure" in run["answer"]["message"]
+    assert finished(run) == []
+    assert len(finished(runs["quota"])) == 3
+
+
+def test_a_run_waits_for_what_passes(runs):
+    run = runs["quota"]
+    assert set(run["struck"].values()) == {1}, run["struck"]
+    assert {"data", "models", "onlineEndpoints"} <= set(run["written"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "steps"),
+    [("quota", "quota", 3), ("image", "image", 3), ("cluster", "quota", 10)],
+)
+def test_a_run_that_cannot_go_on_ends_with_its_cause_in_a_line(runs, name, words, steps):
+    run = runs[name]
+    assert run["code"] == 1
+    text = run["answer"]["message"]
+    assert words in text.lower()
+    assert "\n" not in text
+    assert "Traceback" not in text + run["said"]
+    assert len(finished(run)) == steps
+
+
+def test_a_rerun_does_no_step_twice(runs):
+    # The second run got as far as the deployment, which failed, and so did the third one.
+    for name in ("image", "cluster"):
+        written = runs[name]["written"]
+        assert "onlineEndpoints/deployments" in written
+        assert not {"data", "models"} & set(written), written
+        assert "found, not trained again" in finished(runs[name])[1]
+    assert runs["cluster"]["struck"] == {
+        "PUT */deployments/* operation=2 once": 1,
+        "GET */onlineEndpoints/* slow=1 once": 1,
+        "PUT */computes/* quota once": 1,
+    }

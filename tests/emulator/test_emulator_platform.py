@@ -220,11 +220,14 @@ def test_a_plan_tells_what_is_there(seen):
     assert planned == {
         "data": "keep",
         "cluster": "create",
+        "environment": "create",
         "job": "create",
         "model": "keep",
         "online endpoint": "create",
         "online deployment": "create",
     }
+    untrained = {change["kind"]: change["action"] for change in seen["plan_untrained"]}
+    assert untrained == {**planned, "model": "create"}
 
 
 @pytest.mark.e2e

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from twinml.titles import CHALLENGER, CHAMPION, Titles
+from twinml.tracking import DIGEST, Tracking
 
 
 @pytest.mark.parametrize("kind", ["sqlite:", "azureml:"])
@@ -44,3 +45,21 @@ def test_a_title_has_one_holder_and_a_champion_is_no_challenger(tmp_path: Path, 
     assert (holders(), held()) == ([1, None], [("champion",), (), ()])
     aliases = client.get_registered_model("bank").aliases
     assert set(aliases) == ({CHAMPION} if kind == "sqlite:" else set())
+
+
+def test_a_model_that_was_uploaded_without_a_title_becomes_champion_if_none_is(
+    tmp_path: Path,
+) -> None:
+    tracking = Tracking(f"sqlite:///{tmp_path / 'registry.db'}")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {}\n")
+    digests = ("a" * 64, "b" * 64)
+    runs = [tracking.upload("bank", tmp_path / "model", digest=digest) for digest in digests]
+    tracking.client.create_registered_model("bank")
+    for digest in digests:
+        source = (tmp_path / "model").as_uri()
+        tracking.client.create_model_version("bank", source=source, tags={DIGEST: digest})
+    found = tracking.register("bank", run_id=runs[1], digest=digests[1])
+    assert (found.version, found.aliases) == ("2", (CHAMPION,))
+    again = tracking.register("bank", run_id=runs[0], digest=digests[0])
+    assert (again.version, again.aliases) == ("1", ())

@@ -86,6 +86,18 @@ def test_the_document_says_its_version_and_nothing_that_json_cannot(version, key
     assert document(version) == found
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_server_of_one_dialect_is_described_with_that_one_only(version):
+    found = document(version, server_url="https://bank.example", only="input_data")
+    validate(found)
+    assert list(found["paths"]) == ["/score"]
+    text = json.dumps(found)
+    assert "InputDataRequest" in text or version == "2"
+    for foreign in ("text/csv", "dataframe_split", "InputsRequest", "GlobalParameters", "/health"):
+        assert foreign not in text, foreign
+    assert len(text) < len(json.dumps(document(version, server_url="https://bank.example")))
+
+
 def test_another_version_is_refused():
     with pytest.raises(UsageError, match="'4'"):
         document("4")

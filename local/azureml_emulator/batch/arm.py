@@ -127,7 +127,8 @@ class BatchEndpoints:
         endpoint
             The endpoint's ARM id.
         properties
-            As in the body of an invocation: ``inputData``, ``outputData``, ``properties``.
+            As in the body of an invocation: ``inputData``, ``outputData``, ``tags``,
+            ``properties``.
         deployment
             By default the endpoint's own default.
         name
@@ -164,7 +165,11 @@ class BatchEndpoints:
             job = job_of_model(step, model, deployed.properties, invocation)
         job["experimentName"] = invocation.experiment or found.name
         job["properties"] = {ENDPOINT_PROPERTY: found.name, DEPLOYMENT_PROPERTY: deployed.name}
-        job["tags"] = {"azureml.batchrun": "true", DEPLOYMENT_PROPERTY: deployed.name}
+        job["tags"] = {
+            **invocation.tags,
+            "azureml.batchrun": "true",
+            DEPLOYMENT_PROPERTY: deployed.name,
+        }
         if component:
             # Else the SDK looks for the outputs where a scoring job would have them.
             job["tags"]["azureml.jobtype"] = "azureml.pipelinejob"

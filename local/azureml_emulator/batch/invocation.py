@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from azureml_emulator.errors import ArmError
@@ -24,6 +24,7 @@ class Invocation:
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Mapping[str, Any]]
     experiment: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_invocation(properties: Mapping[str, Any]) -> Invocation:
@@ -50,7 +51,8 @@ def read_invocation(properties: Mapping[str, Any]) -> Invocation:
         for name, item in (plain.get("outputData") or {}).items()
     }
     more = _lowered(plain.get("properties") or {})
-    return Invocation(inputs, outputs, more.get("experimentName") or None)
+    tags = {str(name): str(value) for name, value in (plain.get("tags") or {}).items()}
+    return Invocation(inputs, outputs, more.get("experimentName") or None, tags)
 
 
 def job_of_component(

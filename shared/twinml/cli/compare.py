@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option
 from twinml.cli._endpoints import endpoint_option, meant
+from twinml.cli._progress import counting
 from twinml.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -145,16 +147,14 @@ def command(
         plan = {"size": request_rows, "alone_from": len(ordinary)}
         answers = []
         for side in sides:
-            with console.status(f"asking {side.name}") as status:
+            with counting(f"rows scored by {side.name}") as tell:
                 answers.append(
                     comparison.ask(
                         side.client,
                         rows,
                         len(contract.classes),
                         **plan,
-                        progress=lambda done, name=side.name, line=status: line.update(  # type: ignore[misc]
-                            f"asking {name}: {done:,} of {len(rows):,} rows"
-                        ),
+                        progress=partial(_told, tell, len(rows)),
                     )
                 )
         with console.status("asking the model itself"):
@@ -177,6 +177,10 @@ def command(
     emit(result, as_json=as_json, text=_text(found, page))
     if not found.passes:
         raise SystemExit(1)
+
+
+def _told(tell: Callable[[int, float], None], total: int, done: int) -> None:
+    tell(done, done / total)
 
 
 def _count(words: str) -> int | None:

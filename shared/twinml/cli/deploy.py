@@ -33,12 +33,11 @@ def command(
     some (twinml traffic). Deploying under a name that exists changes over without losing a
     request; to go back, deploy the earlier version.
     """
-    from twinml.platform import load
+    from twinml.platform import endpoint_name, load
     from twinml.tracking import Tracking
-    from twinml.workflow import endpoint_name
 
-    version = Tracking().resolve(reference)
     platform = load(platform_name)
+    version = Tracking(platform.tracking_uri).resolve(reference)
     info = platform.deploy(
         version, endpoint=endpoint or endpoint_name(version.name), deployment=deployment
     )

@@ -7,7 +7,7 @@ import re
 import click
 from rich.table import Table
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.errors import NotFound
 
 __all__ = ["command"]
@@ -15,13 +15,15 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("name", required=False)
+@on_option
 @json_option
 @errors_in_one_line
-def command(name: str | None, as_json: bool) -> None:
-    """List the registered versions of model NAME, or of all models."""
+def command(name: str | None, platform_name: str, as_json: bool) -> None:
+    """List a platform's registered versions of model NAME, or of all models."""
+    from twinml.platform import load
     from twinml.tracking import Tracking
 
-    tracking = Tracking()
+    tracking = Tracking(load(platform_name).tracking_uri)
     found = tracking.versions(name)
     if name is not None and not found:
         raise _unknown(name, sorted({version.name for version in tracking.versions()}))

@@ -32,21 +32,22 @@ def command(
 ) -> None:
     """Make a version of model NAME the champion, and give it all traffic.
 
-    Who, when, why and the figures of both versions go into the audit trail: twinml promotions.
+    The registry, the endpoint and the audit trail are the platform's. Who, when, why and the
+    figures of both versions go into the audit trail: twinml promotions.
     """
-    from twinml.platform import load
+    from twinml.platform import endpoint_name, load
     from twinml.promotion import promote
     from twinml.tracking import Tracking
-    from twinml.workflow import endpoint_name
 
-    platform = None if no_endpoint else load(platform_name)
+    side = load(platform_name)
+    platform = None if no_endpoint else side
     if platform is not None and endpoint is None:
         try:
             endpoint = platform.endpoint_info(endpoint_name(name)).name
         except NotFound:
             platform = None
     made = promote(
-        Tracking(),
+        Tracking(side.tracking_uri),
         name,
         version=version,
         reason=reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 
 __all__ = ["command"]
 
@@ -14,14 +14,16 @@ COLUMNS = ("time (UTC)", "model", "version", "instead of", "by", "test ROC AUC",
 
 @click.command()
 @click.argument("name", required=False)
+@on_option
 @json_option
 @errors_in_one_line
-def command(name: str | None, as_json: bool) -> None:
-    """Show the audit trail of model NAME, or of all models, newest first."""
+def command(name: str | None, platform_name: str, as_json: bool) -> None:
+    """Show a platform's audit trail of model NAME, or of all models, newest first."""
+    from twinml.platform import load
     from twinml.promotion import promotions
     from twinml.tracking import Tracking
 
-    found = promotions(Tracking(), name)
+    found = promotions(Tracking(load(platform_name).tracking_uri), name)
     if not as_json:
         table = Table()
         for heading in COLUMNS:

@@ -167,9 +167,9 @@ def _child(*words: str, may_fail: bool = False) -> dict[str, Any]:
 def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
     """Deploy the model of the same run on this machine, unless it is; returns the endpoint."""
     from twinml import experiment
-    from twinml.platform import load
+    from twinml.platform import endpoint_name, load
     from twinml.tracking import Tracking
-    from twinml.workflow import DEPLOYMENT, endpoint_name
+    from twinml.workflow import DEPLOYMENT
 
     done = experiment.run(dataset, options, Tracking())
     local = load(REFERENCE)
@@ -192,7 +192,14 @@ def _summary(
             f"  Page       {compared['page']}",
         ]
     if keep:
-        lines.append("  Running    verbs take --on rehearsal; end it with twinml stop")
+        lines += [
+            "  Running    try twinml score --on rehearsal --sample 3, or any verb",
+            "  End it     twinml stop",
+        ]
     else:
-        lines.append("  Ended      run it with --keep to look around with --on rehearsal")
+        lines.append("  Look round twinml rehearse --keep, then any verb with --on rehearsal")
+    lines += [
+        "  Next       az login, and config.json of your workspace; then",
+        "             twinml check --on azure, twinml run --on azure --plan, make azure",
+    ]
     return "\n".join(lines)

@@ -85,7 +85,18 @@ def command(
         )
     dataset = dataset_from(data, target, drop, name)
     if plan_only:
-        changes = able(platform, Plans, "plan").plan(dataset, train=train)  # type: ignore[type-abstract]
+        from twinml.experiment import known
+        from twinml.tracking import Tracking
+
+        planner = able(platform, Plans, "plan")  # type: ignore[type-abstract]
+        changes = planner.plan(
+            dataset,
+            wanted,
+            train=train,
+            endpoint=endpoint,
+            pipeline=pipeline,
+            digest=None if again else known(dataset, wanted, Tracking()),
+        )
         emit(changes, as_json=as_json, text=changes_text(changes))
         return
 

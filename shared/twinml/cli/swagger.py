@@ -17,6 +17,7 @@ from twinml.errors import UsageError
 __all__ = ["command"]
 
 KEY = "TWINML_KEY"
+HERE = "local"
 
 
 @click.command("swagger", short_help="Print the OpenAPI document of a model or endpoint.")
@@ -126,6 +127,31 @@ def _of_endpoint(
 
     if url is not None and key_env is None and os.environ.get(KEY):
         key_env = KEY
+    if url is None and platform_name != HERE:
+        # A cloud's server answers with a document of its own making.
+        return _of_deployed(platform_name, name, deployment, version)
     with connect(platform_name, name, deployment, url, key_env) as endpoint:
         rows = facts_of(endpoint).samples[:2] if with_rows else ()
         return endpoint.swagger(version), rows
+
+
+def _of_deployed(
+    platform_name: str, name: str | None, deployment: str | None, version: str
+) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
+    """Return the document of the model behind an endpoint, with the endpoint's address."""
+    from twinml.cli._endpoints import meant
+    from twinml.contract import openapi
+    from twinml.model import load_contract
+    from twinml.platform import load
+
+    platform = load(platform_name)
+    chosen = meant(platform, name)
+    contract = load_contract(platform.deployed(chosen, deployment).directory)
+    server = platform.endpoint_info(chosen).scoring_uri.removesuffix("/score")
+    document = openapi(
+        contract,
+        version=cast(Literal["2", "3", "3.1"], version),
+        server_url=server,
+        only="input_data",
+    )
+    return document, contract.samples[:2]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from twinml.comparison.parsing import Changed, changed_cells, read_as_pandas
 from twinml.contract import Contract, parse
@@ -140,7 +141,18 @@ def ask(
 def recalculate(
     model: Scorer, contract: Contract, rows: Sequence[Row], *, size: int, alone_from: int
 ) -> Reference:
-    """Score ``rows`` with the model in this process, in the chunks of ``ask``."""
+    """Score ``rows`` with the model in this process, in the chunks of ``ask``.
+
+    One thread works, as in a server: for a few hundred rows more of them only wait for
+    each other.
+    """
+    with threadpool_limits(1):
+        return _recalculated(model, contract, rows, size=size, alone_from=alone_from)
+
+
+def _recalculated(
+    model: Scorer, contract: Contract, rows: Sequence[Row], *, size: int, alone_from: int
+) -> Reference:
     changed: list[Changed] = []
 
     def exact(start: int, chunk: list[Row]) -> pd.DataFrame:

@@ -58,6 +58,7 @@ def openapi(
     version: Version,
     server_url: str | None = None,
     title: str | None = None,
+    only: Dialect | None = None,
 ) -> dict[str, Any]:
     """Return the document of the endpoint that serves ``contract``.
 
@@ -75,6 +76,8 @@ def openapi(
         Where the endpoint answers, without a route; by default wherever the document is.
     title
         By default the contract's name.
+    only
+        The dialect of a server that is not twinml's: it takes no other, and has ``/score`` only.
 
     Raises
     ------
@@ -95,19 +98,28 @@ def openapi(
         "tags": [
             {"name": "scoring", "description": "Score rows with the model."},
             {"name": "service", "description": "Health, version and this document."},
-        ],
-        "paths": {
-            "/score": {"post": _scoring(contract, "score", version)},
+        ][: 1 if only else 2],
+        "paths": {"/score": {"post": _scoring(contract, "score", version, only)}},
+    }
+    if only is None:
+        shared["paths"] |= {
             "/invocations": {"post": _scoring(contract, "invocations", version)},
             **_service_paths(version),
-        },
-    }
+        }
+    foreign = {name for dialect, name in REQUEST_SCHEMAS.items() if only not in (None, dialect)}
+    known = {k: v for k, v in schemas(contract, version).items() if k not in foreign}
+    if only is not None:
+        # The keys that twinml's own server lets stand beside those of the dialect.
+        name = REQUEST_SCHEMAS[only]
+        own = schemas(contract, "3")[name]["properties"]
+        kept = {key: held for key, held in known[name]["properties"].items() if key in own}
+        known[name] = {**known[name], "properties": kept}
     if version == "2":
         return {
             "swagger": "2.0",
             **_address(server_url),
             **shared,
-            "definitions": schemas(contract, version),
+            "definitions": known,
             "securityDefinitions": {
                 "bearer": {
                     "type": "apiKey",
@@ -122,7 +134,7 @@ def openapi(
         **shared,
         **({"servers": [{"url": server_url.rstrip("/")}]} if server_url else {}),
         "components": {
-            "schemas": schemas(contract, version),
+            "schemas": known,
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -146,9 +158,15 @@ def _address(server_url: str | None) -> Schema:
     }
 
 
-def _scoring(contract: Contract, route: Route, version: Version) -> Schema:
-    """Describe a scoring route."""
-    dialects = [dialect for dialect in REQUEST_SCHEMAS if dialect in ROUTES[route].values()]
+def _scoring(
+    contract: Contract, route: Route, version: Version, only: Dialect | None = None
+) -> Schema:
+    """Describe a scoring route; a server that takes one dialect only reads no CSV either."""
+    dialects = [
+        dialect
+        for dialect in REQUEST_SCHEMAS
+        if dialect in ROUTES[route].values() and only in (None, dialect)
+    ]
     bodies: dict[str, Schema] = {}
     replies: dict[str, Schema] = {}
     for dialect in dialects:
@@ -159,17 +177,22 @@ def _scoring(contract: Contract, route: Route, version: Version) -> Schema:
         "summary": f"{SUMMARIES[last]}, probabilities",
         "value": example(contract, last, method="predict_proba"),
     }
+    # Another server has errors of its own shape.
+    errors = _errors(version) if only is None else {"401": {"description": ERRORS["401"]}}
     operation: Schema = {
         "operationId": route,
         "tags": ["scoring"],
         "summary": "Score rows" if route == "score" else "Score rows as an MLflow server does",
-        "description": f"Takes one of {', '.join(ROUTES[route])}; the reply has the shape "
-        "that belongs to it.",
+        "description": f"Takes {only}, JSON only."
+        if only
+        else f"Takes one of {', '.join(ROUTES[route])}; the reply has the shape that belongs to "
+        "it.",
         "security": [{"bearer": []}],
     }
+
     if version == "2":
         return operation | {
-            "consumes": ["application/json", "text/csv"],
+            "consumes": ["application/json"] if only else ["application/json", "text/csv"],
             "produces": ["application/json"],
             "parameters": [
                 REQUEST_ID | {"type": "string", "maxLength": 100},
@@ -184,37 +207,34 @@ def _scoring(contract: Contract, route: Route, version: Version) -> Schema:
             "responses": {
                 "200": {
                     "description": "One prediction for each row.",
-                    "schema": _reply_schema(route, version),
+                    "schema": _reply_schema(route, version, only),
                     "examples": {"application/json": replies[dialects[0]]["value"]},
                 },
-                **_errors(version),
+                **errors,
             },
         }
     request = {"anyOf": [reference(REQUEST_SCHEMAS[dialect], version) for dialect in dialects]}
-    csv_example = {"summary": SUMMARIES["csv"], "value": example_csv(contract)}
+    content: Schema = {"application/json": {"schema": request, "examples": bodies}}
+    if only is None:
+        csv_example = {"summary": SUMMARIES["csv"], "value": example_csv(contract)}
+        content["text/csv"] = {
+            "schema": csv_schema(contract, version),
+            "examples": {"csv": csv_example},
+        }
     return operation | {
         "parameters": [REQUEST_ID | {"schema": {"type": "string", "maxLength": 100}}],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": request, "examples": bodies},
-                "text/csv": {
-                    "schema": csv_schema(contract, version),
-                    "examples": {"csv": csv_example},
-                },
-            },
-        },
+        "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {
                 "description": "One prediction for each row.",
                 "content": {
                     "application/json": {
-                        "schema": _reply_schema(route, version),
+                        "schema": _reply_schema(route, version, only),
                         "examples": replies,
                     }
                 },
             },
-            **_errors(version),
+            **errors,
         },
     }
 
@@ -243,8 +263,10 @@ def _reply(contract: Contract, dialect: Dialect) -> Any:
     return labels if dialect == "input_data" else {"predictions": labels}
 
 
-def _reply_schema(route: Route, version: Version) -> Schema:
+def _reply_schema(route: Route, version: Version, only: Dialect | None = None) -> Schema:
     predictions = reference("Predictions", version)
+    if only == "input_data":
+        return predictions
     if route == "invocations":
         return _object_of("predictions", predictions)
     if version == "2":
