@@ -95,6 +95,9 @@ class Reading:
 
 def read(folder: Path, platform: str) -> Iterator[Reading]:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    # A reader waits for a better model; what the cells do is the same.
+    [setting] = [cell for cell in notebook.cells if 'BUDGET = "15s"' in cell.source]
+    setting.source = setting.source.replace('BUDGET = "15s"', 'BUDGET = "7s"')
     names = [cell.id for cell in notebook.cells]
     notebook.cells.insert(names.index("stop"), new_code_cell(PROBE, id="probe"))
     reading = Reading(folder, platform, notebook)
@@ -125,7 +128,7 @@ def check(found: dict[str, Any]) -> None:
     assert found["run_id"] in found["jobs"]
     assert found["registration"]["registered"] is True
     assert found["leaderboard"] >= 1
-    # 15 s on a busy machine find little, but a ranking that is worse than this is broken.
+    # 7 s on a busy machine find little, but a ranking that is worse than this is broken.
     assert 0.85 < found["auc"] < 1.0
     # A fifth is held out; the matrix counts each of these rows once.
     assert found["holdout"] == pytest.approx(45_211 / 5, abs=1)

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -163,6 +164,8 @@ def main() -> None:
     started = time.monotonic()
     for name in IMPORTED:
         importlib.import_module(name)
+        if _service_ended():
+            return  # A launcher that waits already becomes an ordinary Python.
     _say(f"ready after {time.monotonic() - started:.1f} s")
     # What is here stays: a collection in a fork would only copy its pages.
     gc.collect()
@@ -171,6 +174,11 @@ def main() -> None:
     if wanted is not None:
         # Here, and not in the loop, so that the fork ends as any Python does.
         _run(wanted)
+
+
+def _service_ended() -> bool:
+    readable, _, _ = select.select([0], [], [], 0)
+    return bool(readable)
 
 
 def _say(text: str) -> None:
