@@ -86,6 +86,9 @@ def test_the_loop_learns_what_changed(months_csv: Path) -> None:
         assert trail[0].reason.startswith("may: ")
         page = Path(str(found["report"])).read_text(encoding="utf-8")
         assert "sales-replay/2 promoted" in page
+        picture = Path(str(found["picture"])).read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 150_000
         # The endpoint was the replay's own, and is gone with it.
         status = twinml("status")
         assert status["endpoints"] == []
@@ -107,6 +110,7 @@ def test_a_file_without_periods_is_asked_for_one(months_csv: Path) -> None:
         (["--period", "month", "--start", "6"], "too few"),
         (["--period", "month", "--ignore", "price"], "no column 'price'"),
         (["--period", "month", "--share", "60"], "share is 60"),
+        (["--period", "month", "--pause", "-1"], "pause is -1"),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(
