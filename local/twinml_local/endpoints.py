@@ -118,15 +118,15 @@ def deploy(
     with lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
         known = _new(name) if before is None else before
-        if not control.runs_installed_code(folder):
-            known = _compiled_anew(known)  # its server is about to be started again
+        was_running = running(folder / control.PID_FILE) is not None
+        if not was_running or not control.runs_installed_code(folder):
+            known = _compiled_anew(known)  # its server is about to be started
         settings = with_environment(settings or known.settings, os.environ)
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
             return described(folder, after)
         folder.mkdir(parents=True, exist_ok=True)
         generate_keys(folder / KEYS_FILE)
-        was_running = running(folder / control.PID_FILE) is not None
         try:
             _stage(folder, known, settings, {deployment: item})
             # The port may have been found only now.

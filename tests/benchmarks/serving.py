@@ -6,7 +6,7 @@ compared, byte for byte, with the one whose predictions were looked at; then wrk
 it is installed (``apt-get install wrk``), else the client that compared. Run it on a quiet
 machine::
 
-    make bench-serving ARGS="--seconds 5"
+    make bench-serving ARGS="--seconds 4"
 
 Azure ML's inference server pins other versions of common packages, so it gets an environment of
 its own in ``.twinml/bench``, made at the first run with the model's own requirements.
@@ -373,7 +373,7 @@ def main() -> None:
     parser.add_argument(
         "--model", type=Path, help="A model directory [default: the newest trained]."
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="Of each measurement.")
+    parser.add_argument("--seconds", type=float, default=4.0, help="Of each measurement.")
     parser.add_argument("--servers", nargs="+", help="Only those whose names hold one of these.")
     parser.add_argument("--null", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--kind", help=argparse.SUPPRESS)

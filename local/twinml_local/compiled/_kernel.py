@@ -67,8 +67,8 @@ class Kernel:
     releasing
         Functions that release the interpreter's lock while they run.
     holding
-        The same, holding it. A thread that releases the lock has to wait for it afterwards, and
-        under load to be woken for it: that takes longer than a row does.
+        The same, holding it: a thread that releases the lock for the time of one row has to
+        wait for it again afterwards, and to be woken for it.
     """
 
     def __init__(self, code: bytes) -> None:
