@@ -50,6 +50,8 @@ class AzurePlatform:
 
     name = "azure"
     trainers = ("job", "automl")
+    # What a no-code deployment of an MLflow model takes.
+    dialects = ("input_data",)
 
     def __init__(self, connection: Connection | None = None, *, sizes: Sizes | None = None) -> None:
         self._connection = connection or Connection()

@@ -41,6 +41,13 @@ class LocalPlatform:
 
     name = "local"
 
+    @property
+    def dialects(self) -> tuple[str, ...]:
+        """All of them."""
+        from twinml.endpoint import DIALECTS
+
+        return DIALECTS
+
     @cached_property
     def _tracking(self) -> Tracking:
         from twinml.tracking import Tracking

@@ -40,6 +40,7 @@ HINTS = {
     401: "Check the key: `twinml status --show-keys` prints the keys of an endpoint.",
     403: "Check the key and the rights of its owner.",
     404: "Check the URL (it ends in /score) and the deployment's name.",
+    424: "The model's own server refused it; one of an MLflow model on Azure takes input_data.",
     413: "Send the rows in smaller chunks.",
     415: "Send Content-Type: application/json.",
     429: "The endpoint is busy; send fewer requests at a time.",

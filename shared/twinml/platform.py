@@ -281,6 +281,14 @@ class Platform(Protocol):
     name: str
 
     @property
+    def dialects(self) -> tuple[str, ...]:
+        """Payload dialects that its endpoints take, as ``twinml.endpoint`` names them.
+
+        The first one is written where an example is asked for.
+        """
+        ...
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's tracking URI: where the runs of this side's jobs are."""
         ...

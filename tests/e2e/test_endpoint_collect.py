@@ -1,6 +1,8 @@
 """From ``twinml collect`` on a running endpoint to labels, drift and a score of odd rows."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import make_table
 from twinml.cli import main
 from twinml.collected import read
+from twinml.feedback import GroundTruth
 from twinml_local import endpoint_folders, endpoints
 from twinml_local.processes import running
 from twinml_local.server.control import PID_FILE
@@ -126,3 +129,59 @@ def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described
         time.sleep(0.2)
     assert "while-off" not in kept
     assert kept - {"while-on"} <= {name for name, _ in answers}
+
+
+def test_labels_are_told_over_rest_and_kept_where_the_verb_keeps_them(
+    home: Path, described_model: Path, tmp_path: Path
+):
+    endpoints.deploy(
+        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+    )
+    info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
+    address = info.scoring_uri.replace("/score", "/feedback")
+
+    def tell(body: object, *, as_key: str = key) -> requests.Response:
+        headers = {"Authorization": f"Bearer {as_key}", "Content-Type": "application/json"}
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.post(address, data=data, headers=headers, timeout=60)
+
+    both = [
+        {"request_id": "r1", "label": "yes"},
+        {"request_id": "r1", "row": 1, "label": "no"},
+    ]
+    assert tell(both).json() == {"new": 2, "known": 0, "corrected": 0}
+    assert tell(both).json() == {"new": 0, "known": 2, "corrected": 0}
+    other = {"request_id": "r1", "row": 1, "label": "yes"}
+    assert tell(other).json() == {"new": 0, "known": 0, "corrected": 1}
+    assert tell(both, as_key="wrong").status_code == 401
+    for bad in (
+        b"{",
+        [],
+        [1],
+        {"request_id": "r1"},
+        {"request_id": "r1", "label": "perhaps"},
+        {"request_id": "r1", "label": None},
+        {"request_id": " ", "label": "yes"},
+        {"request_id": "x" * 101, "label": "yes"},
+        {"request_id": "r1", "label": "yes", "row": -1},
+        {"request_id": "r1", "label": "yes", "row": True},
+        {"request_id": "r1", "label": "yes", "more": 1},
+        [{"request_id": "new", "label": "yes"}, {"request_id": "new", "label": "no"}],
+        [{"request_id": "new", "label": "yes"}, {"request_id": "new", "row": 1, "label": 0}],
+    ):
+        refused = tell(bad)
+        assert refused.status_code == 400, bad
+        assert refused.json()["hint"]
+    # Nothing of a request that was refused was kept, and the verb sees what was told.
+    outcomes = tmp_path / "outcomes.csv"
+    outcomes.write_text("request_id,row,label\nr1,0,yes\nr1,1,yes\nnew,0,no\n")
+    done = json.loads(run("feedback", "--labels", outcomes).stdout)
+    assert (done["new"], done["known"], done["corrected"]) == (1, 2, 0)
+    # Once answered a label survives the end of the process, however it comes.
+    assert tell({"request_id": "late", "label": "no"}).json()["new"] == 1
+    process = running(endpoints._folder(NAME) / PID_FILE)
+    assert process is not None
+    os.kill(process, signal.SIGKILL)
+    assert GroundTruth(home / "endpoints" / NAME / FOLDER).labels()["late", 0] == "no"

@@ -29,13 +29,20 @@ class Shell:
         self.home = folder / "home"
 
     def __call__(self, *words: str, code: int = 0) -> Any:
+        return self._run([sys.executable, "-m", "twinml", *words, "--json"], code)
+
+    def session(self, script: Path, asked: Any) -> Any:
+        """Run a script that invokes verbs, one after the other, in one process."""
+        return self._run([sys.executable, str(script), json.dumps(asked)], 0)
+
+    def _run(self, command: list[str], code: int) -> Any:
         mine = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AZURE", "HTTP", "MLFLOW_TRACKING"))
         }
         done = subprocess.run(
-            [sys.executable, "-m", "twinml", *words, "--json"],
+            command,
             env={**mine, "TWINML_HOME": str(self.home)},
             cwd=self.folder,
             capture_output=True,
@@ -321,6 +328,94 @@ def test_a_job_on_the_cluster_gives_the_same_model_bit_for_bit(twinml: Shell, re
     done = twinml(*words, "--no-pipeline")
     assert done["model"]["digest"] == rehearsed["run"]["model"]["digest"]
     assert "twinml-" in done["steps"][1]["details"]["where"]
+
+
+@pytest.fixture(scope="module")
+def consumed(twinml: Shell, rehearsed) -> dict[str, Any]:
+    """A second deployment, and what each verb said to the rehearsal, all run in one process."""
+    file, on = str(twinml.folder / f"{NAME}.csv"), ["--on", "rehearsal"]
+    model = f"{NAME}/{rehearsed['run']['model']['version']}"
+    twinml("deploy", *on, "--model", model, "--endpoint", NAME, "--name", "green")
+    asked = {
+        "score": ["score", *on, "--data", file, "--out", "scored.csv", "--proba"],
+        "data": ["score", *on, "--sample", "2", "--dialect", "data"],
+        "example": ["score", *on, "--example", "--out", "example.json"],
+        "a body": ["score", *on, "--data", "example.json"],
+        "explain": ["score", *on, "--explain", "--data", file],
+        "batch": ["batch", *on, "--model", NAME, "--data", file, "--out", "batch.csv"],
+        "benchmark": [
+            *("benchmark", "local", "rehearsal", "--requests", "40", "--concurrency", "2"),
+            *("--model", NAME, "--report", "benchmark.html"),
+        ],
+        "probe": ["probe", *on, "--base", "4", "--out", "probe.html"],
+        "abtest": [
+            *("abtest", *on, "--endpoint", NAME, "--a", "blue", "--b", "green"),
+            *("--labels", file, "--target", "y", "--bootstrap", "100"),
+        ],
+        "no model": [
+            *("abtest", *on, "--a", "blue", "--b", "green", "--labels", file, "--target", "y"),
+        ],
+        "online": ["abtest", *on, "--online", "--a", "blue", "--b", "green"],
+        "drift": ["drift", *on],
+        "a file": ["drift", *on, "--current", file],
+        "collect": ["collect", *on, "--rate", "1"],
+        "feedback": ["feedback", *on, "--labels", file],
+        "metrics": ["metrics", *on],
+        "logs": ["logs", *on, "--lines", "20"],
+    }
+    script = Path(__file__).with_name("consume_session.py")
+    return twinml.session(script, asked)
+
+
+def test_every_verb_for_a_deployed_endpoint_works_in_the_rehearsal(twinml: Shell, consumed):
+    def told(verb: str) -> Any:
+        answer = consumed[verb]
+        assert answer["code"] == 0, answer
+        return json.loads(answer["stdout"])
+
+    scored = told("score")
+    assert scored["n_rows"] == 400
+    table = pd.read_csv(twinml.folder / "scored.csv")
+    assert table["request_id"].notna().all()
+    shares = table[["probability_no", "probability_yes"]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert set(told("example")) == {"input_data"}
+    assert len(told("a body")) == 2
+    explained = told("explain")
+    assert len(explained["rows"]) == 400
+    # To what input parsing changes of the last digits of a float, the same model's answer.
+    mine = np.array([row["probability"] for row in explained["rows"]])
+    np.testing.assert_allclose(mine, table["probability_yes"], atol=1e-9)
+    runs = told("benchmark")["runs"]
+    assert [run["name"] for run in runs] == ["local", "rehearsal"]
+    assert [run["failed"] for run in runs] == [0, 0]
+    assert (twinml.folder / "benchmark.html").is_file()
+    probed = told("probe")
+    assert probed["counts"]["failed"] == probed["counts"]["broken"] == 0
+    assert probed["counts"]["answered"] > 10
+    assert (twinml.folder / "probe.html").is_file()
+    assert told("abtest")["verdict"]["decision"] == "keep A"  # green is blue's model
+    assert told("a file")["n_current"] == 400
+    assert "POST /score 200" in consumed["logs"]["stdout"]
+
+
+def test_what_is_not_there_in_the_rehearsal_says_so_in_a_line(consumed):
+    expected = {
+        "data": "do not take the dialect data",
+        "batch": "scores no files",
+        "no model": "name the endpoint: --endpoint",
+        "online": "--collected DIR",
+        "drift": "--collected DIR",
+        "collect": "--collected DIR",
+        "feedback": "--collected DIR",
+        "metrics": "Application Insights",
+    }
+    for verb, words in expected.items():
+        answer = consumed[verb]
+        assert answer["code"] == 1, (verb, answer)
+        shape = json.loads(answer["stdout"])
+        assert words in f"{shape['message']} {shape.get('hint', '')}", verb
+        assert "Traceback" not in answer["stderr"]
 
 
 def test_a_teardown_removes_all_of_ours_and_nothing_else(twinml: Shell, foreign, rehearsed):

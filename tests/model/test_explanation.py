@@ -20,12 +20,19 @@ from twinml.training.ensemble import Stack, Vote, fit_stack
 from twinml.training.learners import installed
 from twinml.training.recipe import Fitted, Recipe
 
-NAMES = ("LightGBM", "XGBoost", "CatBoost", "RandomForest")
+FORESTS = ("RandomForest", "ExtraTrees")
+NAMES = (
+    *("LightGBM", "XGBoost", "CatBoost", "HistGradientBoosting"),
+    *(*FORESTS, "LogisticRegression"),
+)
 CONFIGS = {
     "LightGBM": {"n_estimators": 12, "num_leaves": 8, "min_child_samples": 5},
     "XGBoost": {"n_estimators": 12, "max_leaves": 8},
     "CatBoost": {"n_estimators": 12},
     "RandomForest": {"n_estimators": 8},
+    "ExtraTrees": {"n_estimators": 8, "max_depth": 6},
+    "HistGradientBoosting": {"max_iter": 12, "max_leaf_nodes": 8},
+    "LogisticRegression": {},
 }
 
 
@@ -50,7 +57,7 @@ def three() -> tuple[Fitted, pd.DataFrame, np.ndarray]:
     return fitted(3)
 
 
-@pytest.mark.parametrize("name", ["LightGBM", "XGBoost", "CatBoost"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("classes", [2, 3])
 def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, three):
     found, features, _ = two if classes == 2 else three
@@ -58,7 +65,7 @@ def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, thre
         pytest.skip(f"{name} is not installed")
     labels = np.array([f"c{i}" for i in range(classes)])
     pipeline = found.pipeline(Vote({name: 1.0}), labels, 0.3 if classes == 2 else None)
-    told = explain(pipeline, features)
+    told = explain(pipeline, features, background=features)
     assert told.share == 1
     assert told.left_out == {}
     X = np.asarray(found.encoder.transform(features), dtype=np.float64)
@@ -67,26 +74,39 @@ def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, thre
     np.testing.assert_allclose(
         told.score, raw[np.arange(len(X)), place], atol=TOLERANCE, rtol=TOLERANCE
     )
-    if classes == 2:  # the raw score is the log-odds of the probability that is given
+    if name not in FORESTS:  # the mean over the training rows, nearly
+        assert told.base[0] == pytest.approx(raw[:, 0].mean(), abs=0.25) or classes > 2
+    if (
+        classes == 2 and name not in FORESTS
+    ):  # the raw score is the log-odds of the probability that is given
         np.testing.assert_allclose(
             told.score, np.log(told.probability / (1 - told.probability)), atol=5e-3
         )
 
 
-def test_a_vote_is_the_weighted_mean_of_its_boosted_members(two):
+def test_a_vote_is_the_weighted_mean_of_its_members(two):
     found, features, _ = two
     labels = np.array(["no", "yes"])
     vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
     told = explain(found.pipeline(vote, labels), features)
     apart = {
-        name: explain(found.pipeline(Vote({name: 1.0}), labels), features)
-        for name in ("LightGBM", "XGBoost")
+        name: explain(found.pipeline(Vote({name: 1.0}), labels), features) for name in vote.weights
     }
-    mean = 0.625 * apart["LightGBM"].contributions + 0.375 * apart["XGBoost"].contributions
+    mean = sum(share * apart[name].contributions for name, share in vote.weights.items())
     np.testing.assert_allclose(told.contributions, mean, atol=1e-9)
+    assert told.share == pytest.approx(1)
+    assert told.left_out == {}
+
+
+def test_a_linear_member_is_left_out_without_training_rows(two):
+    found, features, _ = two
+    vote = Vote({"LightGBM": 0.8, "LogisticRegression": 0.2})
+    pipeline = found.pipeline(vote, np.array(["no", "yes"]))
+    told = explain(pipeline, features)
     assert told.share == pytest.approx(0.8)
-    assert told.left_out == pytest.approx({"RandomForest": 0.2})
+    assert told.left_out == pytest.approx({"LogisticRegression": 0.2})
     assert "80%" in told.covered()
+    assert explain(pipeline, features, background=features).left_out == {}
 
 
 def test_a_stack_counts_members_as_its_coefficients_do(two):
@@ -96,7 +116,7 @@ def test_a_stack_counts_members_as_its_coefficients_do(two):
     stack = fit_stack(votes, truth, np.ones(len(truth)))
     assert isinstance(stack, Stack)
     told = explain(found.pipeline(stack, np.array(["no", "yes"])), features)
-    covered = {name: share for name, share in stack.weights.items() if name != "RandomForest"}
+    covered = {n: share for n, share in stack.weights.items() if n != "LogisticRegression"}
     assert told.share == pytest.approx(sum(covered.values()))
 
 
@@ -111,10 +131,10 @@ def test_features_are_named_as_in_the_data_and_do_what_they_do(two):
     assert np.corrcoef(by_name["income"][known], features["income"][known])[0, 1] > 0.7
 
 
-def test_a_model_without_boosted_members_says_so(two):
+def test_a_model_that_cannot_be_explained_says_so(two):
     found, features, _ = two
-    pipeline = found.pipeline(Vote({"RandomForest": 1.0}), np.array(["no", "yes"]))
-    with pytest.raises(ModelError, match="no boosted member"):
+    pipeline = found.pipeline(Vote({"LogisticRegression": 1.0}), np.array(["no", "yes"]))
+    with pytest.raises(ModelError, match="no member that can be explained"):
         explain(pipeline, features)
     with pytest.raises(ModelError, match="not built as twinml builds it"):
         explain(object(), features)
@@ -131,7 +151,7 @@ def test_a_saved_model_is_explained_in_file_and_picture(described_model: Path, t
     )
     assert done.exit_code == 0, done.output
     shape = json.loads(done.stdout)
-    assert shape["share"] == pytest.approx(0.8)
+    assert shape["share"] == pytest.approx(1)
     written = pd.read_csv(scored)
     contributions = written[[f"contribution_{name}" for name in shape["rows"][0]["contributions"]]]
     np.testing.assert_allclose(
@@ -147,5 +167,5 @@ def test_samples_of_the_contract_are_explained_without_a_file(described_model: P
         main, ["score", "--explain", "--model", str(described_model), "--sample", "2"]
     )
     assert done.exit_code == 0, done.output
-    assert "TreeSHAP" in done.stdout
+    assert "exact SHAP values of the whole model" in done.stdout
     assert "log-odds" in done.stdout

@@ -6,6 +6,7 @@ route                  answers                                     key    after
 ``POST /score``        dialects of Azure ML                        asked  Azure ML
 ``GET /score``         the same as query arguments                 asked  Azure ML
 ``POST /invocations``  dialects of MLflow and CSV                  asked  MLflow
+``POST /feedback``     true labels of scored rows                  asked  ours
 ``/swagger.json``      OpenAPI, ``?version=2|3|3.1``               open   Azure ML
 ``/docs/``             Swagger UI, from the installed package      open   the course
 ``/``                  ``Healthy``                                 open   Azure ML
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -31,6 +33,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from twinml.contract import Route
 from twinml.errors import TwinmlError
 from twinml_local.server.deployment import Serving
+from twinml_local.server.feedback import feedback_route
 from twinml_local.server.lane import EXCHANGE
 from twinml_local.server.log import RequestLog
 from twinml_local.server.mirror import Mirror
@@ -67,11 +70,21 @@ def create_app(
     return app_of(ScoringService(serving, log=log, mirror=mirror, recorder=recorder))
 
 
-def app_of(service: ScoringService) -> Flask:
-    """Return the Flask app around ``service``."""
+def app_of(service: ScoringService, directory: Path | None = None) -> Flask:
+    """Return the Flask app around ``service``.
+
+    Parameters
+    ----------
+    service
+        Scores.
+    directory
+        The endpoint's folder, where labels that are told are kept; ``None`` takes none.
+    """
     app = Flask(__name__, static_folder=None)
     _add_scoring(app, service)
-    for blueprint in service_routes(service.endpoint):
+    if directory is not None:
+        app.register_blueprint(feedback_route(directory, service.endpoint))
+    for blueprint in service_routes(service.endpoint, feedback=directory is not None):
         app.register_blueprint(blueprint)
     _add_frame(app, service)
     _add_errors(app, service)

@@ -13,6 +13,7 @@ from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract import Column, Contract, column_schema, openapi
+from twinml_local.server.feedback import LARGEST_ROW, LONGEST_ID, PRINTABLE
 from twinml_local.server.oddness import HEADER
 
 __all__ = ["document"]
@@ -24,7 +25,7 @@ SCORING = ("/score", "/invocations")
 MEDIA_TYPES = {"/health": "application/json", "/ping": "application/json", "/version": "text/html"}
 
 
-def document(contract: Contract, version: Version, *, title: str) -> bytes:
+def document(contract: Contract, version: Version, *, title: str, feedback: bool = False) -> bytes:
     """Return the document of an endpoint that serves ``contract``, as JSON.
 
     Parameters
@@ -35,6 +36,8 @@ def document(contract: Contract, version: Version, *, title: str) -> bytes:
         ``2`` for Swagger 2.0, ``3`` for OpenAPI 3.0, ``3.1`` for OpenAPI 3.1.
     title
         The endpoint's name.
+    feedback
+        Whether it has the route ``/feedback``.
     """
     shape = openapi(contract, version=version, title=title)
     paths = shape["paths"]
@@ -49,6 +52,8 @@ def document(contract: Contract, version: Version, *, title: str) -> bytes:
         replies["anyOf"] = [*replies["anyOf"], of_csv["application/json"]["schema"]]
     score["get"] = _score_by_query(contract, score["post"], version)
     paths["/ready"] = {"get": _ready(version)}
+    if feedback:
+        paths["/feedback"] = {"post": _feedback(contract, score["post"], version)}
     return json.dumps(shape).encode()
 
 
@@ -102,6 +107,74 @@ def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
         "parameters": [*by_id, *parameters],
         "responses": deepcopy(post["responses"]),
         **({"produces": ["application/json"]} if version == "2" else {}),
+    }
+
+
+def _feedback(contract: Contract, scoring: Shape, version: Version) -> Shape:
+    spelt = [str(label) for label in contract.classes]
+    record: Shape = {
+        "type": "object",
+        "required": ["request_id", "label"],
+        "properties": {
+            "request_id": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": LONGEST_ID,
+                "pattern": PRINTABLE,
+                "description": "The x-request-id of the reply.",
+            },
+            "row": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": LARGEST_ROW,
+                "default": 0,
+                "description": "Row of that request, counted from 0.",
+            },
+            "label": {
+                "enum": list(dict.fromkeys([*contract.classes, *spelt])),
+                "description": "What turned out to be true.",
+            },
+        },
+        "additionalProperties": False,
+        "example": {"request_id": "8f0c2a", "row": 0, "label": contract.classes[0]},
+    }
+    several: Shape = {"type": "array", "minItems": 1, "items": record}
+    counts: Shape = {
+        "type": "object",
+        "properties": {name: {"type": "integer"} for name in ("new", "known", "corrected")},
+    }
+    responses = {
+        status: deepcopy(reply)
+        for status, reply in scoring["responses"].items()
+        if status in ("400", "401", "413", "431")
+    }
+    operation: Shape = {
+        "operationId": "feedback",
+        "tags": ["scoring"],
+        "summary": "Tell what turned out to be true of scored rows",
+        "description": "All labels are kept or none. A label that is told again counts once, one "
+        "that is told otherwise replaces the first.",
+        "security": scoring["security"],
+    }
+    by_id = [parameter for parameter in scoring["parameters"] if parameter["in"] == "header"]
+    if version == "2":
+        done: Shape = {"description": "The labels are kept.", "schema": counts}
+        body = {"in": "body", "name": "body", "required": True, "schema": several}
+        return operation | {
+            "consumes": ["application/json"],
+            "produces": ["application/json"],
+            "parameters": [*by_id, body],
+            "responses": {"200": done, **responses},
+        }
+    done = {
+        "description": "The labels are kept.",
+        "content": {"application/json": {"schema": counts}},
+    }
+    schema = {"anyOf": [record, several]}
+    return operation | {
+        "parameters": by_id,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"200": done, **responses},
     }
 
 

@@ -19,13 +19,15 @@ __all__ = ["service_routes"]
 SWAGGER_VERSIONS: Mapping[str, Literal["2", "3", "3.1"]] = {"2": "2", "3": "3", "3.1": "3.1"}
 
 
-def service_routes(endpoint: str) -> tuple[Blueprint, ...]:
+def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint, ...]:
     """Return the routes that need no model to answer, and Swagger UI.
 
     Parameters
     ----------
     endpoint
         Its name.
+    feedback
+        Whether it has the route ``/feedback``.
     """
     routes = Blueprint("service", __name__)
     documents: dict[tuple[str, str], bytes] = {}
@@ -72,7 +74,7 @@ def service_routes(endpoint: str) -> tuple[Blueprint, ...]:
         contract = now.chosen(request.headers.get(DEPLOYMENT_HEADER, heaviest), 0.0).contract
         key = contract.digest, version
         if key not in documents:
-            documents[key] = document(contract, version, title=endpoint)
+            documents[key] = document(contract, version, title=endpoint, feedback=feedback)
         return Response(documents[key], mimetype="application/json")
 
     pages: Blueprint = get_swaggerui_blueprint(

@@ -62,7 +62,7 @@ def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
     service = ScoringService(
         watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
     )
-    app = app_of(service)
+    app = app_of(service, directory)
     app.register_blueprint(blueprint(directory))
     watcher.start()
 

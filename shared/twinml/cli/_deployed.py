@@ -78,22 +78,27 @@ def model_directory(
             "a URL does not tell the model's contract",
             hint="Name the model too: --model-dir DIRECTORY or --model NAME/VERSION.",
         )
-    reference = model or deployed_model(platform_name, endpoint_name, deployment)
+    if model is None:
+        yield deployed_directory(platform_name, endpoint_name, deployment)
+        return
     from twinml.tracking import Tracking
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(tracking.resolve(reference).uri, Path(scratch) / "model")
+        yield tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")
 
 
-def deployed_model(platform_name: str, name: str | None, deployment: str | None) -> str:
-    """Return ``NAME/VERSION`` of the model behind an endpoint."""
+def deployed_directory(platform_name: str, name: str | None, deployment: str | None) -> Path:
+    """Return the files of the model behind an endpoint, from the registry of its platform.
+
+    Versions count separately in every registry: a version 2 of Azure's need not be the one here.
+    """
     from twinml.platform import load
 
     platform = load(platform_name)
     info = platform.endpoint_info(meant(platform, name))
     models = {
-        model
+        model: place
         for place, model in info.deployments.items()
         if place == deployment or (deployment is None and info.traffic.get(place, 0) > 0)
     }
@@ -102,4 +107,4 @@ def deployed_model(platform_name: str, name: str | None, deployment: str | None)
             f"endpoint '{info.name}' answers with {len(models)} models there",
             hint=f"Choose with --deployment: {', '.join(sorted(info.deployments)) or 'none'}.",
         )
-    return models.pop().replace(":", "/")
+    return platform.deployed(info.name, next(iter(models.values()))).directory

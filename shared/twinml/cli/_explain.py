@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twinml.cli._common import emit
 from twinml.cli._deployed import model_directory
 from twinml.cli._rows import Facts, rows_from
-from twinml.errors import DataError, UsageError
+from twinml.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,9 @@ def explain_rows(
         contract = load_contract(directory)
         rows = _rows(contract, data, sample or 0)
         frame = _frame(contract, rows)
-        found = explain(load_predictor(directory).pipeline, frame)
+        found = explain(
+            load_predictor(directory).pipeline, frame, background=_kept(directory, contract)
+        )
     if out is not None:
         _write(out, rows, found)
     if picture is not None:
@@ -78,6 +80,16 @@ def _rows(contract: Contract, data: str | None, sample: int) -> Sequence[Mapping
         raise UsageError("rows to explain come as CSV or Parquet", hint="Give --data rows.csv.")
     text = frozenset(column.name for column in contract.columns if column.type == "string")
     return rows_from(Path(data), Facts(text_columns=text))
+
+
+def _kept(directory: Path, contract: Contract) -> pd.DataFrame | None:
+    """Return the features of the training rows that are kept with the model, if they are."""
+    from twinml.model import load_reference
+
+    try:
+        return load_reference(directory)[list(contract.column_names)]
+    except ModelError:
+        return None
 
 
 def _frame(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import click
 from twinml.cli._collected import collected_options
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._endpoints import endpoint_option
-from twinml.errors import DataError, ModelError, UsageError
+from twinml.errors import DataError, ModelError, NotFound, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,7 +235,14 @@ def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[An
         from twinml.tracking import Tracking
 
         tracking = Tracking()
-        directory = tracking.download(tracking.resolve(reference).uri, scratch)
+        try:
+            found = tracking.resolve(reference)
+        except NotFound as error:
+            raise NotFound(
+                error.message,
+                hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
+            ) from error
+        directory = tracking.download(found.uri, scratch)
     contract = load_contract(directory)
     console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
     frame = fitting_frame(contract, dataset)

@@ -112,7 +112,9 @@ def _score(
         platform = load(platform_name)
         if not isinstance(platform, ScoresBatches):
             raise PlatformUnavailable(
-                f"platform '{platform_name}' scores no files", hint="Use --engine spark."
+                f"platform '{platform_name}' scores no files",
+                hint="Leave --on out: this machine does, with the same model; or use "
+                "--engine spark, or twinml score --on for its endpoint.",
             )
         scorer = platform.scorer(directory)
         if scorer.form != "compiled":

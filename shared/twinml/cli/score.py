@@ -26,6 +26,7 @@ from twinml.cli._progress import counting
 from twinml.cli._rows import Facts, facts_of, samples
 from twinml.endpoint import DIALECTS, Endpoint, request_body
 from twinml.errors import DataError, UsageError
+from twinml.platform import load
 
 if TYPE_CHECKING:
     from twinml.bulk.remote import Rows
@@ -46,7 +47,7 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
-    help="How rows are sent [default: input_data; for --example: data].",
+    help="How rows are sent [default: input_data; for --example: data, on Azure input_data].",
 )
 @click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
@@ -63,7 +64,7 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
 @click.option(
     "--explain",
     is_flag=True,
-    help="What each feature added, from the model itself (TreeSHAP); no endpoint is asked.",
+    help="What each feature added, from the model itself (SHAP values); no endpoint is asked.",
 )
 @click.option(
     "--model",
@@ -119,9 +120,15 @@ def command(
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."
         )
+    taken = DIALECTS if url is not None else load(platform_name).dialects
+    if dialect is not None and dialect not in taken:
+        raise UsageError(
+            f"endpoints on '{platform_name}' do not take the dialect {dialect}",
+            hint=f"They take {', '.join(taken)}.",
+        )
     with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
         if example:
-            _write_example(endpoint, dialect or "data", proba, out, as_json)
+            _write_example(endpoint, dialect or taken[0], proba, out, as_json)
             return
         from twinml.bulk.remote import HeldRows
         from twinml.cli._given import opened
