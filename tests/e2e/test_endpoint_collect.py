@@ -181,7 +181,7 @@ def test_labels_are_told_over_rest_and_kept_where_the_verb_keeps_them(
     assert (done["new"], done["known"], done["corrected"]) == (1, 2, 0)
     # Once answered a label survives the end of the process, however it comes.
     assert tell({"request_id": "late", "label": "no"}).json()["new"] == 1
-    process = running(endpoints._folder(NAME) / PID_FILE)
+    process = running(endpoint_folders.folder_of(NAME) / PID_FILE)
     assert process is not None
     os.kill(process, signal.SIGKILL)
     assert GroundTruth(home / "endpoints" / NAME / FOLDER).labels()["late", 0] == "no"

@@ -50,4 +50,4 @@ def test_the_endpoint_keeps_its_document(deployed: EndpointInfo, tmp_path: Path)
         timeout=500,
     )
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
-    assert "Tested: 8" in result.stdout
+    assert "Tested: 9" in result.stdout

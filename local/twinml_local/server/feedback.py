@@ -108,6 +108,8 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str]) -> Trut
     name, row, label = record["request_id"], record.get("row", 0), record["label"]
     if not isinstance(name, str) or len(name) > LONGEST_ID or not re.fullmatch(PRINTABLE, name):
         raise refused("request_id", f"1 to {LONGEST_ID} printable characters without spaces")
+    if isinstance(row, float) and row.is_integer():
+        row = int(row)  # to JSON 3.0 is a whole number
     if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row <= LARGEST_ROW:
         raise refused("row", "a row of the request, counted from 0")
     typed = any(type(label) is type(one) and label == one for one in classes)
