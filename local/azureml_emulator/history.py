@@ -24,6 +24,7 @@ from azureml_emulator.places import ARTIFACT_STORE, Place, artifact_prefix
 from azureml_emulator.resources import timestamp
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.tracking import unauthorised
+from azureml_emulator.workspace import DEFAULT_DATASTORE
 
 __all__ = ["History"]
 
@@ -278,9 +279,13 @@ class History:
             if not self._records.tracking.has_model(workspace, call["run"]):
                 self._shown(call["run"], workspace)
             return self._artifacts(call["run"], workspace), "ExperimentRun", f"dcid.{call['run']}"
-        store = self._records.places.datastore(workspace, ARTIFACT_STORE)
         origin, container = call["origin"], call["container"]
-        return store / f"{origin}/{container}", origin, container
+        places = self._records.places
+        root = places.datastore(workspace, ARTIFACT_STORE) / f"{origin}/{container}"
+        if not places.blobs_of(root):
+            # What ``azure-ai-ml`` uploads, and what jobs write, is in the other store.
+            root = places.datastore(workspace, DEFAULT_DATASTORE) / f"{origin}/{container}"
+        return root, origin, container
 
     def _link(self, place: Place, permissions: str) -> str:
         token = sas.container_token(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.resources import Resource, timestamp
 from azureml_emulator.site import Site
 
-__all__ = ["KINDS", "Draft", "Kind"]
+__all__ = ["KINDS", "Draft", "Kind", "stored_version"]
 
 # As Microsoft's types and the service's messages have them.
 _ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
@@ -143,6 +144,7 @@ class Kind:
         return ArmError(409, "UserError", message, inner="Immutable")
 
 
+ANONYMOUS = "azureml_anonymous"
 # What may differ between two specifications of one component version: the SDK sends some of
 # what it was answered back as if it were part of the specification.
 _COSMETIC = {
@@ -155,6 +157,17 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: item for name, item in value.items() if name not in _COSMETIC}
     return value
+
+
+def stored_version(version: str, asset: str, body: Mapping[str, Any]) -> str:
+    """Return the version that is stored for the one asked for.
+
+    An anonymous component that the SDK gives no version of its own goes by its content.
+    """
+    if asset != ANONYMOUS or version != "1":
+        return version
+    content = json.dumps(body.get("properties"), sort_keys=True)
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, content))
 
 
 def _text_values(properties: Mapping[str, Any]) -> dict[str, str]:
@@ -184,7 +197,7 @@ def _component(draft: Draft) -> dict[str, Any]:
     spec = dict(sent["componentSpec"])
     asset = draft.id.split("/")[-3]
     # An anonymous component keeps the name that it was declared with.
-    spec["name"] = spec.get("name", asset) if asset == "azureml_anonymous" else asset
+    spec["name"] = spec.get("name", asset) if asset == ANONYMOUS else asset
     return {**sent, "componentSpec": {"is_deterministic": True, **spec, "version": draft.name}}
 
 

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator import listing
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.kinds import KINDS, WORKSPACE, Draft, Kind
+from azureml_emulator.kinds import KINDS, WORKSPACE, Draft, Kind, stored_version
 from azureml_emulator.operations import Operations, extra_seconds
 from azureml_emulator.resources import Effect, Operation, Resource, ResourceStore
 from azureml_emulator.routing import Call, Route, json_response
@@ -200,8 +200,16 @@ class Management:
 
     def _list_versions(self, kind: Kind, call: Call) -> Response:
         self._look(call, kind.segment)
-        asset = f"{self.require_workspace(call).id}/{kind.segment}/{call['name']}"
-        return self._page(call, self.store.list(f"{asset}/versions"))
+        collection = f"{self.require_workspace(call).id}/{kind.segment}"
+        if kind.segment == "codes" and "hash" in call.query:
+            # Under whichever name: the SDK makes a name up, and asks for the content.
+            everywhere = self.store.find("*/codes/*/versions/*")
+            found = [
+                one for one in everywhere if one.id.lower().startswith(f"{collection}/".lower())
+            ]
+        else:
+            found = self.store.list(f"{collection}/{call['name']}/versions")
+        return self._page(call, found)
 
     def _page(self, call: Call, found: list[Resource]) -> Response:
         page = listing.page(found, call.query)
@@ -257,7 +265,7 @@ class Management:
     def _write(
         self, kind: Kind, call: Call, body: dict[str, Any]
     ) -> tuple[Response, tuple[Resource, Operation] | None]:
-        resource_id = self._writable_id(kind, call)
+        resource_id = self._writable_id(kind, call, body)
         old = self.store.get(resource_id)
         self._check_conditions(call, old)
         self._check_idle(old)
@@ -335,7 +343,7 @@ class Management:
             self._number_versions(asset, kind)
         return stored
 
-    def _writable_id(self, kind: Kind, call: Call) -> str:
+    def _writable_id(self, kind: Kind, call: Call, body: Mapping[str, Any]) -> str:
         """Return the id under which a request stores: with the workspace's own spelling."""
         if self._is_workspace(call):
             self.require_subscription(call)
@@ -347,7 +355,7 @@ class Management:
             name = call["name"]
             resource_id = f"{self._collection(kind, call)}/{name}"
             if "version" in call.parameters:
-                resource_id += f"/versions/{call['version']}"
+                resource_id += f"/versions/{stored_version(call['version'], name, body)}"
         version = call.parameters.get("version", "1")
         for value, allowed in ((name, kind.names), (version, kind.versions)):
             if not allowed.fullmatch(value):

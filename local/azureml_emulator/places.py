@@ -194,11 +194,15 @@ class Places:
         return self.resolve(str(asset.properties[_URI[kind]]), _workspace_of(asset.id, workspace))
 
     def _of_address(self, uri: str) -> Place:
+        wasb = _WASB.fullmatch(uri)
+        if wasb and wasb["host"].lower() != self._site.blob_host:
+            # A mirror is named by the other spelling of the same address.
+            uri = f"https://{wasb['host']}/{wasb['container']}/{wasb['path']}"
         for address, folder in self._mirrors.items():
             if uri == address or uri.startswith(f"{address}/"):
                 return self._of_mirror(uri, folder, unquote(uri[len(address) :]).strip("/"))
-        if match := _WASB.fullmatch(uri):
-            host, container, path = match["host"], match["container"], match["path"]
+        if wasb and wasb["host"].lower() == self._site.blob_host:
+            host, container, path = wasb["host"], wasb["container"], wasb["path"]
         else:
             parts = urlsplit(uri)
             if parts.scheme not in ("http", "https"):

@@ -8,6 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+DRIVER = """
+import os, pathlib
+import pandas as pd
+
+def init():
+    global model
+    (model,) = pathlib.Path(os.environ["AZUREML_MODEL_DIR"]).glob("*/MLmodel")
+
+def run(mini_batch):
+    assert model.exists() and len(mini_batch) == 1
+    return pd.concat(pd.read_csv(path).assign(file=pathlib.Path(path).name) for path in mini_batch)
+"""
+
 
 def main(model: Path, folder: Path) -> dict[str, Any]:
     from azure.ai.ml import Input, MLClient, Output, command, dsl
@@ -16,6 +29,7 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         AmlCompute,
         BatchEndpoint,
         BatchRetrySettings,
+        CodeConfiguration,
         CronTrigger,
         Data,
         JobSchedule,
@@ -157,6 +171,48 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "deployments": [item.name for item in client.batch_deployments.list("bank-batch")],
     }
 
+    # With a script of one's own; and a pipeline job, published as it ran
+    script = folder / "script"
+    script.mkdir()
+    (script / "driver.py").write_text(DRIVER)
+    client.batch_deployments.begin_create_or_update(
+        ModelBatchDeployment(
+            name="scripted",
+            endpoint_name="bank-batch",
+            model=registered,
+            code_configuration=CodeConfiguration(code=str(script), scoring_script="driver.py"),
+            environment="azureml://registries/azureml/environments/sklearn-1.5/labels/latest",
+            compute="cpu-cluster",
+            settings=ModelBatchDeploymentSettings(
+                mini_batch_size=1, output_action="append_row", output_file_name="rows.csv"
+            ),
+        )
+    ).result()
+    scripted = client.batch_endpoints.invoke(
+        endpoint_name="bank-batch",
+        deployment_name="scripted",
+        input=Input(type="uri_folder", path=data.id),
+    )
+    seen["scripted"] = {"status": ended(scripted.name).status}
+    client.jobs.download(scripted.name, output_name="score", download_path=str(folder / "rows"))
+    seen["scripted"]["rows"] = next((folder / "rows").rglob("rows.csv")).read_text().splitlines()
+    ran = client.jobs.create_or_update(pipeline_job(), experiment_name="published")
+    assert ended(ran.name).status == "Completed"
+    client.batch_deployments.begin_create_or_update(
+        PipelineComponentBatchDeployment(
+            name="from-job",
+            endpoint_name="doubling-batch",
+            job_definition=f"azureml:{ran.name}",
+            settings={"default_compute": "cpu-cluster"},
+        )
+    ).result()
+    again = client.batch_endpoints.invoke(
+        endpoint_name="doubling-batch", deployment_name="from-job"
+    )
+    seen["from_job"] = {"status": ended(again.name).status}
+    client.jobs.download(again.name, output_name="result", download_path=str(folder / "from-job"))
+    seen["from_job"]["result"] = next((folder / "from-job").rglob("n.txt")).read_text()
+
     weekly = schedule(
         "weekly",
         RecurrenceTrigger(
@@ -194,6 +250,7 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     client.schedules.begin_enable("weekly").result()
     seen["left"] = sorted(item.name for item in client.schedules.list(list_view_type="All"))
     client.batch_deployments.begin_delete("plain", "bank-batch").result()
+    client.batch_deployments.begin_delete("scripted", "bank-batch").result()
     client.batch_endpoints.begin_delete("bank-batch").result()
     seen["endpoints"] = [item.name for item in client.batch_endpoints.list()]
     return seen

@@ -42,6 +42,14 @@ PACKAGE = """
 import sys, iniconfig
 print("python", sys.prefix, "iniconfig", iniconfig.__file__)
 """
+TRIAL = """
+import pathlib, sys
+import mlflow
+
+rate, kernel, model = sys.argv[1:]
+mlflow.log_metric("auc", float(rate) if kernel == "b" else 0.0)
+pathlib.Path(model, "rate.txt").write_text(rate)
+"""
 FINISHED = ("Completed", "Failed", "Canceled")
 
 
@@ -105,6 +113,7 @@ def prepare(session: Session) -> None:
     source.mkdir()
     (source / "train.py").write_text(TRAIN)
     (source / "package.py").write_text(PACKAGE)
+    (source / "trial.py").write_text(TRIAL)
     conda = {"dependencies": ["python=3.11", "pip", {"pip": ["iniconfig==2.0.0"]}]}
     client.environments.create_or_update(
         Environment(name="small", image="example/base:1", conda_file=conda)
@@ -282,17 +291,128 @@ def cancel(session: Session) -> None:
     }
 
 
-def be_refused(session: Session) -> None:
+def sweep(session: Session) -> None:
+    from azure.ai.ml import Output, command
+    from azure.ai.ml.entities import Model
+    from azure.ai.ml.sweep import BanditPolicy, Choice
+
+    client, folder = session.client, session.folder
+    step = command(
+        code=str(folder / "src"),
+        command="python trial.py ${{inputs.rate}} ${{inputs.kernel}} ${{outputs.model}}",
+        inputs={"rate": 0.1, "kernel": "a"},
+        outputs={"model": Output(type="uri_folder")},
+        environment="AzureML-sklearn-1.5@latest",
+        compute="cpu-cluster",
+    )
+    job = step(rate=Choice([0.25, 0.75]), kernel=Choice(["b"])).sweep(
+        sampling_algorithm="grid",
+        primary_metric="auc",
+        goal="Maximize",
+        compute="cpu-cluster",
+        early_termination_policy=BanditPolicy(evaluation_interval=1, slack_factor=0.1),
+    )
+    job.set_limits(max_total_trials=5, max_concurrent_trials=2, timeout=600)
+    job.experiment_name = "sweeps"
+    created = client.jobs.create_or_update(job)
+    streamed = session.streamed(created.name)
+    ended = client.jobs.get(created.name)
+    children = list(client.jobs.list(parent_job_name=created.name))
+    client.jobs.download(created.name, download_path=folder / "best", output_name="model")
+    best = ended.properties["best_child_run_id"]
+    registered = client.models.create_or_update(
+        Model(path=f"azureml://jobs/{best}/outputs/model", name="swept", type="custom_model")
+    )
+    session.seen["sweep"] = {
+        "name": created.name,
+        "type": type(ended).__name__,
+        "status": ended.status,
+        "streamed": streamed["text"],
+        "best": best,
+        "children": {
+            child.name: [child.status, json.loads(child.properties["hyperparameters"])]
+            for child in children
+        },
+        "model": (folder / "best/named-outputs/model/rate.txt").read_text(),
+        "registered": registered.version,
+    }
+
+
+def use_uploaded_model(session: Session) -> None:
+    import mlflow
     from azure.ai.ml import Input, command
-    from azure.ai.ml.sweep import Uniform
+    from azure.ai.ml.entities import Model
+    from sklearn.dummy import DummyClassifier
+
+    client, folder = session.client, session.folder / "dummy"
+    fitted = DummyClassifier(strategy="most_frequent").fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+    mlflow.sklearn.save_model(fitted, str(folder), serialization_format="cloudpickle")
+    client.models.create_or_update(Model(name="sent", type="mlflow_model", path=str(folder)))
+    table = session.folder / "mltable"
+    table.mkdir()
+    (table / "rows.csv").write_text("a\n1\n")
+    (table / "MLTable").write_text("paths:\n  - file: ./rows.csv\n")
+    job = client.jobs.create_or_update(
+        command(
+            command="ls ${{inputs.model}} ${{inputs.local}} ${{inputs.table}}",
+            inputs={
+                "model": Input(type="mlflow_model", path="azureml:sent:1"),
+                "local": Input(type="custom_model", path=str(folder / "model.pkl")),
+                "table": Input(type="mltable", path=str(table)),
+            },
+            environment="AzureML-sklearn-1.5@latest",
+            compute="cpu-cluster",
+        )
+    )
+    session.seen["sent"] = {
+        "listed": session.streamed(job.name)["text"],
+        "files": sorted(
+            path.name
+            for path in Path(mlflow.artifacts.download_artifacts("models:/sent/1")).iterdir()
+        ),
+        "answer": mlflow.pyfunc.load_model("models:/sent/1").predict([[5.0]]).tolist(),
+        "latest": mlflow.sklearn.load_model("models:/sent/latest").predict([[5.0]]).tolist(),
+    }
+
+
+def list_and_delete(session: Session) -> None:
+    """Look at jobs through the filters of a list, and delete one."""
+    from azure.ai.ml.constants import ListViewType
+
+    client, name = session.client, session.seen["command"]["name"]
+    client.jobs.archive(name)
+    archived = [job.name for job in client.jobs.list(list_view_type=ListViewType.ARCHIVED_ONLY)]
+    everything = [job.name for job in client.jobs.list(list_view_type=ListViewType.ALL)]
+    operations = client.jobs._operation_2023_02_preview
+    where = {
+        "resource_group_name": client.resource_group_name,
+        "workspace_name": client.workspace_name,
+    }
+    sweeps = [job.name for job in operations.list(**where, job_type="Sweep")]
+    operations.begin_delete(id=name, **where).result()
+    session.seen["lists"] = {
+        "archived": archived,
+        "everything": name in everything,
+        "sweeps": sweeps,
+        "deleted": session.refused(lambda: client.jobs.get(name)),
+    }
+
+
+def be_refused(session: Session) -> None:
+    from azure.ai.ml import Input, command, spark
 
     client = session.client
     common = {"environment": "AzureML-sklearn-1.5@latest", "compute": "cpu-cluster"}
-    step = command(command="echo ${{inputs.rate}}", inputs={"rate": Uniform(0.1, 0.9)}, **common)
-    sweep = step.sweep(
-        sampling_algorithm="random", primary_metric="auc", goal="Maximize", compute="cpu-cluster"
+    sparked = spark(
+        code=str(session.folder / "src"),
+        entry={"file": "train.py"},
+        driver_cores=1,
+        driver_memory="2g",
+        executor_cores=1,
+        executor_memory="2g",
+        executor_instances=1,
+        resources={"instance_type": "Standard_E8S_V3", "runtime_version": "3.4.0"},
     )
-    sweep.set_limits(max_total_trials=2)
     far = Input(type="uri_file", path="https://example.com/data/far.csv")
     lost = client.jobs.create_or_update(
         command(command="cat ${{inputs.far}}", inputs={"far": far}, **common)
@@ -303,7 +423,7 @@ def be_refused(session: Session) -> None:
     )
     session.seen["mirrored"] = session.streamed(mirrored.name)["text"]
     session.seen["refused"] = {
-        "sweep": session.refused(lambda: client.jobs.create_or_update(sweep)),
+        "spark": session.refused(lambda: client.jobs.create_or_update(sparked)),
         "unbound": session.refused(
             lambda: client.jobs._operation_2023_02_preview.create_or_update(
                 id="unbound",
@@ -323,7 +443,17 @@ def be_refused(session: Session) -> None:
     }
 
 
-STEPS = (prepare, run_command, look_with_mlflow, build_environments, cancel, be_refused)
+STEPS = (
+    prepare,
+    run_command,
+    look_with_mlflow,
+    build_environments,
+    cancel,
+    sweep,
+    use_uploaded_model,
+    be_refused,
+    list_and_delete,
+)
 
 
 def main(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Prints one JSON object with what was seen; the tests look at that.
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,117 @@ jobs:
       model: ${{parent.jobs.train_job.outputs.model}}
     outputs:
       scores: ${{parent.outputs.scored}}
+"""
+TRIAL = """
+import pathlib, sys
+import mlflow
+
+rate, kernel, model = sys.argv[1:]
+mlflow.log_metric("loss", float(rate))
+pathlib.Path(model, "rate.txt").write_text(kernel)
+"""
+TRIAL_YAML = """
+type: command
+name: trial
+version: 1
+inputs:
+  rate: {type: number, default: 1.0}
+  kernel: {type: string}
+outputs:
+  model: {type: uri_folder}
+code: ./src
+environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+command: python trial.py ${{inputs.rate}} ${{inputs.kernel}} ${{outputs.model}}
+"""
+COUNT = """
+import argparse, pathlib
+
+def init():
+    global prefix
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prefix")
+    prefix = parser.parse_known_args()[0].prefix
+
+def run(mini_batch):
+    if any(path.endswith("part.csv") for path in mini_batch) and not pathlib.Path("once").exists():
+        pathlib.Path("once").touch()
+        raise OSError("the first time fails")
+    return [prefix + pathlib.Path(path).name for path in mini_batch]
+"""
+SEARCHING_YAML = """
+type: pipeline
+settings:
+  default_compute: azureml:cpu-cluster
+inputs:
+  rows: {type: uri_folder, path: ./rows}
+outputs:
+  chosen: {type: uri_folder}
+  counted: {type: uri_file}
+jobs:
+  search:
+    type: sweep
+    trial: ./trial.yml
+    inputs: {kernel: rbf}
+    outputs:
+      model: ${{parent.outputs.chosen}}
+    sampling_algorithm: random
+    search_space:
+      rate: {type: uniform, min_value: 0.5, max_value: 0.9}
+    objective: {goal: minimize, primary_metric: loss}
+    limits: {max_total_trials: 2, max_concurrent_trials: 2, timeout: 600}
+  count:
+    type: parallel
+    mini_batch_size: "1"
+    mini_batch_error_threshold: 0
+    retry_settings: {max_retries: 1, timeout: 60}
+    input_data: ${{inputs.rows}}
+    inputs:
+      rows: ${{parent.inputs.rows}}
+    outputs:
+      counted:
+        type: uri_file
+        path: ${{parent.outputs.counted}}
+    task:
+      type: run_function
+      code: ./src
+      entry_script: count.py
+      program_arguments: --prefix file=
+      append_row_to: ${{outputs.counted}}
+      environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+"""
+ENDLESS_YAML = """
+type: pipeline
+settings: {default_compute: azureml:cpu-cluster}
+jobs:
+  ticking:
+    command: while true; do echo tick | tee -a TICKS; sleep 0.2; done
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    outputs: {out: {type: uri_folder}}
+  waiting:
+    command: ls ${{inputs.out}}
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    inputs: {out: "${{parent.jobs.ticking.outputs.out}}"}
+"""
+HALF_YAML = """
+type: pipeline
+settings: {default_compute: azureml:cpu-cluster, continue_on_step_failure: true}
+jobs:
+  bad:
+    command: echo broken here; exit 3
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    outputs: {out: {type: uri_folder}}
+  slow:
+    command: sleep 1; echo fine
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    outputs: {out: {type: uri_folder}}
+  after_slow:
+    command: ls ${{inputs.out}}
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    inputs: {out: "${{parent.jobs.slow.outputs.out}}"}
+  after_bad:
+    command: ls ${{inputs.out}}
+    environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest
+    inputs: {out: "${{parent.jobs.bad.outputs.out}}"}
 """
 
 
@@ -233,6 +345,55 @@ def run_dsl(session: Session) -> None:
         "scores": (folder / "outer/named-outputs/scores/score.txt").read_text(),
         "registered": client.data.get("of-a-pipeline", "3").path,
         "failing": submit(session, failing(data=rows)),
+    }
+
+
+def run_searching(session: Session) -> None:
+    """Run nodes that are more than a command: a sweep, and a function on many files."""
+    from azure.ai.ml import load_job
+
+    client, folder = session.client, session.folder
+    (folder / "src" / "trial.py").write_text(TRIAL)
+    (folder / "src" / "count.py").write_text(COUNT)
+    (folder / "trial.yml").write_text(TRIAL_YAML)
+    (folder / "searching.yml").write_text(SEARCHING_YAML)
+    (folder / "rows" / "more.csv").write_text("a\n9\n")
+    seen = submit(session, load_job(folder / "searching.yml"))
+    assert seen["status"] == "Completed", seen
+    down = folder / "searched"
+    client.jobs.download(seen["name"], download_path=down, all=True)
+    session.seen["searching"] = {
+        **seen,
+        "trials": [
+            child.status
+            for child in client.jobs.list(parent_job_name=seen["children"]["search"]["name"])
+        ],
+        "chosen": (down / "named-outputs/chosen/rate.txt").read_text(),
+        "counted": next((down / "named-outputs/counted").iterdir()).read_text().splitlines(),
+    }
+
+
+def run_badly(session: Session) -> None:
+    """Cancel a pipeline while a step works, and go on beside a step that fails."""
+    from azure.ai.ml import load_job
+
+    client, folder = session.client, session.folder
+    ticks = folder / "ticks"
+    (folder / "endless.yml").write_text(ENDLESS_YAML.replace("TICKS", str(ticks)))
+    (folder / "half.yml").write_text(HALF_YAML)
+    created = client.jobs.create_or_update(load_job(folder / "endless.yml"))
+    while not ticks.exists():
+        time.sleep(0.2)
+    client.jobs.begin_cancel(created.name).result()
+    status = session.ended(created.name).status
+    before = len(ticks.read_text().splitlines())
+    children = client.jobs.list(parent_job_name=created.name)
+    states = {child.display_name: child.status for child in children}
+    time.sleep(1)
+    session.seen["badly"] = {
+        "canceled": [status, states],
+        "still": len(ticks.read_text().splitlines()) > before,
+        "half": submit(session, load_job(folder / "half.yml")),
     }
 
 
@@ -382,7 +543,16 @@ def log_model(session: Session) -> None:
     }
 
 
-STEPS = (prepare, run_yaml, run_dsl, run_automl, run_automl_node, log_model)
+STEPS = (
+    prepare,
+    run_yaml,
+    run_dsl,
+    run_searching,
+    run_badly,
+    run_automl,
+    run_automl_node,
+    log_model,
+)
 
 
 def main(folder: Path) -> dict[str, Any]:

@@ -196,6 +196,19 @@ def test_a_model_scores_a_folder_in_its_own_environment(seen):
 
 
 @pytest.mark.e2e
+def test_a_script_of_ones_own_scores_mini_batches(seen):
+    scripted = seen["scripted"]
+    assert scripted["status"] == "Completed"
+    assert scripted["rows"] == ["20,0.5,a,one.csv", "70,0.5,b,one.csv", "71,0.1,a,two.csv"]
+
+
+@pytest.mark.e2e
+def test_a_pipeline_job_is_published_with_what_it_was_given(seen):
+    # The job doubled 4; nobody gives another number.
+    assert seen["from_job"] == {"status": "Completed", "result": "8"}
+
+
+@pytest.mark.e2e
 def test_schedules_are_made_triggered_and_listed(seen):
     assert seen["schedules"] == {
         "enabled": True,

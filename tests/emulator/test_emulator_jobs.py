@@ -162,9 +162,45 @@ def test_cancel_ends_the_process(seen):
     assert seen["cancel"] == {"status": "Canceled", "still": False}
 
 
+def test_a_sweep_runs_its_trials_and_names_the_best(seen):
+    sweep = seen["sweep"]
+    name = sweep["name"]
+    assert (sweep["type"], sweep["status"]) == ("SweepJob", "Completed"), sweep
+    assert sweep["children"] == {
+        f"{name}_0": ["Completed", {"rate": 0.25, "kernel": "b"}],
+        f"{name}_1": ["Completed", {"rate": 0.75, "kernel": "b"}],
+    }
+    assert sweep["best"] == f"{name}_1"
+    # The sweep's output is the best trial's, and a trial's output can be registered.
+    assert sweep["model"] == "0.75"
+    assert sweep["registered"] == "1"
+    assert "rate=0.75, kernel=b): Completed, auc = 0.75" in sweep["streamed"]
+    assert "early termination policy is not applied" in sweep["streamed"]
+
+
+def test_models_and_tables_are_inputs_of_a_command(seen):
+    listed = seen["sent"]["listed"]
+    for name in ("MLmodel", "conda.yaml", "model.pkl", "MLTable", "rows.csv"):
+        assert name in listed
+
+
+def test_mlflow_loads_a_model_that_the_sdk_uploaded(seen):
+    sent = seen["sent"]
+    assert "MLmodel" in sent["files"]
+    assert sent["answer"] == sent["latest"] == [1]
+
+
+def test_jobs_are_listed_by_view_and_type_and_deleted(seen):
+    lists = seen["lists"]
+    assert lists["archived"] == [seen["command"]["name"]]
+    assert lists["everything"] is True
+    assert lists["sweeps"] == [seen["sweep"]["name"]]
+    assert lists["deleted"].startswith("404")
+
+
 def test_what_cannot_be_run_is_refused_by_name(seen):
     refused = seen["refused"]
-    assert "does not run jobs of type 'Sweep'" in refused["sweep"]
+    assert "does not run jobs of type 'Spark'" in refused["spark"]
     assert "${{inputs.nothing}}" in refused["unbound"]
     assert "example.com" in refused["far"]
     assert "fetches nothing from elsewhere" in refused["far"]

@@ -95,6 +95,34 @@ def test_a_failed_step_fails_the_pipeline_with_its_words(seen):
     assert failing["children"]["bad"]["status"] == "Failed"
 
 
+def test_a_sweep_and_a_parallel_node_run_in_a_pipeline(seen):
+    pipeline = seen["searching"]
+    assert pipeline["status"] == "Completed", pipeline["streamed"]
+    assert pipeline["trials"] == ["Completed", "Completed"]
+    assert pipeline["chosen"] == "rbf"
+    # One mini batch fails once, and is done again.
+    assert sorted(pipeline["counted"]) == ["file=more.csv", "file=part.csv"]
+    best = pipeline["children"]["search"]["properties"]["best_child_run_id"]
+    assert best.startswith(pipeline["children"]["search"]["name"])
+
+
+def test_a_pipeline_that_is_canceled_ends_its_step_and_begins_no_other(seen):
+    status, children = seen["badly"]["canceled"]
+    assert status == "Canceled"
+    assert children["ticking"] == "Canceled"
+    assert children.get("waiting", "Canceled") == "Canceled"
+    assert seen["badly"]["still"] is False
+
+
+def test_branches_beside_a_failed_step_go_on_if_asked_for(seen):
+    half = seen["badly"]["half"]
+    assert half["status"] == "Failed"
+    states = {name: child["status"] for name, child in half["children"].items()}
+    assert states.pop("after_bad", "Canceled") == "Canceled"
+    assert states == {"bad": "Failed", "slow": "Completed", "after_slow": "Completed"}
+    assert "step 'bad' exited with 3: broken here" in half["streamed"]["error"]
+
+
 def test_automl_leaves_the_children_and_tags_that_notebooks_look_for(seen):
     automl = seen["automl"]
     name = automl["name"]

@@ -8,7 +8,8 @@ import pytest
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.automl_task import read_task
-from azureml_emulator.jobs.definitions import OutputPlace, read_job, seconds
+from azureml_emulator.jobs.bindings import OutputPlace, seconds
+from azureml_emulator.jobs.definitions import read_job
 from azureml_emulator.jobs.mltable import read_table
 from twinml.errors import DataError
 from twinml_local.jobs.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
@@ -104,8 +105,9 @@ def test_a_pipelines_bindings_lead_through_a_pipeline_within_it():
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"jobType": "Sweep"}, "type 'Sweep'"),
-        ({"jobType": "Pipeline", "jobs": {"a": {"type": "parallel"}}}, "type 'parallel'"),
+        ({"jobType": "Spark"}, "type 'Spark'"),
+        ({"jobType": "Pipeline", "jobs": {"a": {"type": "spark"}}}, "type 'spark'"),
+        ({"jobType": "Pipeline", "jobs": {"a": {"type": "if_else"}}}, "type 'if_else'"),
         ({"jobType": "Pipeline", "jobs": {}}, "no jobs"),
         ({"jobType": "Pipeline", "jobs": {"a": {"type": "command"}}}, "names no component"),
         (

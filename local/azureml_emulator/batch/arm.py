@@ -10,7 +10,14 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from azureml_emulator import tokens
-from azureml_emulator.batch.invocation import job_of_component, job_of_model, read_invocation
+from azureml_emulator.batch.invocation import (
+    file_of,
+    job_of_component,
+    job_of_model,
+    read_invocation,
+    script_command,
+    script_of,
+)
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.kinds import Draft
 from azureml_emulator.management import WORKSPACE_PATH, Management
@@ -96,13 +103,11 @@ class BatchEndpoints:
         compute = str(properties.get("compute") or "")
         if compute.startswith("/") and self._store.get(compute) is None:
             raise not_found(compute)
-        if not component and properties.get("codeConfiguration"):
-            raise ArmError(
-                501,
-                "NotImplementedByEmulator",
-                "The emulator runs batch deployments of pipeline components and of MLflow models "
-                "without a scoring script; this one has a script.",
-            )
+        action = str(properties.get("outputAction") or "AppendRow")
+        if not component and properties.get("codeConfiguration") and not script_of(properties):
+            raise ArmError(400, "ValidationError", "The code configuration names no script.")
+        if not component and action.lower() not in ("appendrow", "append_row", "summaryonly"):
+            raise ArmError(400, "ValidationError", f"'{action}' is not an output action.")
 
     def _spec(self, component: str) -> Mapping[str, Any]:
         found = self._places.asset(component.removeprefix("azureml:"))
@@ -162,7 +167,8 @@ class BatchEndpoints:
         else:
             step = self._model_component(deployed, workspace)
             model = _id_of(deployed.properties.get("model"))
-            job = job_of_model(step, model, deployed.properties, invocation)
+            kind = self._model_type(model)
+            job = job_of_model(step, model, kind, deployed.properties, invocation)
         job["experimentName"] = invocation.experiment or found.name
         job["properties"] = {ENDPOINT_PROPERTY: found.name, DEPLOYMENT_PROPERTY: deployed.name}
         job["tags"] = {
@@ -186,23 +192,14 @@ class BatchEndpoints:
         environment = _id_of(properties.get("environmentId")) or self._environment(
             model, workspace, key
         )
-        root = self._places.datastore(workspace, "workspaceblobstore") / f"batch-code/{key}"
-        self._places.store(CODE, root, leave=["__pycache__"])
-        uri = f"azureml://datastores/workspaceblobstore/paths/batch-code/{key}"
-        code = self._management.register(workspace, "codes", key, "1", {"codeUri": uri})
         spec = {
             "name": "batchscoring",
             "display_name": "batchscoring",
             "type": "command",
-            "command": (
-                "python score_mlflow.py --model ${{inputs.model}} --data ${{inputs.data}} "
-                f"--score ${{{{outputs.score}}}} --file {_file_of(properties)} "
-                f"--most-errors {int(properties.get('errorThreshold', -1))}"
-            ),
-            "inputs": {"model": {"type": "mlflow_model"}, "data": {"type": "uri_folder"}},
+            "inputs": {"model": {"type": self._model_type(model)}, "data": {"type": "uri_folder"}},
             "outputs": {"score": {"type": "uri_folder"}},
-            "code": f"azureml:{code.id}",
             "environment": f"azureml:{environment}",
+            **self._scoring(model, properties, workspace, key),
         }
         made = self._management.register(
             workspace,
@@ -213,6 +210,35 @@ class BatchEndpoints:
         )
         return made.id
 
+    def _scoring(
+        self, model: str, properties: Mapping[str, Any], workspace: str, key: str
+    ) -> dict[str, Any]:
+        """Return command and code: the deployment's own script, else one for MLflow models."""
+        if script_of(properties):
+            code = str((properties.get("codeConfiguration") or {}).get("codeId") or "")
+            name = self._places.resolve(model, workspace, kind="models").path.rstrip("/")
+            return {
+                "command": script_command(properties, name.rpartition("/")[2]),
+                "code": f"azureml:{code.removeprefix('azureml:')}",
+                "environment_variables": dict(properties.get("environmentVariables") or {}),
+            }
+        root = self._places.datastore(workspace, "workspaceblobstore") / f"batch-code/{key}"
+        self._places.store(CODE, root, leave=["__pycache__"])
+        uri = f"azureml://datastores/workspaceblobstore/paths/batch-code/{key}"
+        stored = self._management.register(workspace, "codes", key, "1", {"codeUri": uri})
+        return {
+            "command": (
+                "python score_mlflow.py --model ${{inputs.model}} --data ${{inputs.data}} "
+                f"--score ${{{{outputs.score}}}} --file {file_of(properties)} "
+                f"--most-errors {int(properties.get('errorThreshold', -1))}"
+            ),
+            "code": f"azureml:{stored.id}",
+        }
+
+    def _model_type(self, model: str) -> str:
+        found = self._places.asset(model.removeprefix("azureml:"))
+        return str((found.properties if found else {}).get("modelType") or "custom_model")
+
     def _environment(self, model: str, workspace: str, key: str) -> str:
         """Make an environment of what a model asks for, and return its id."""
         place = self._places.resolve(model, workspace, kind="models")
@@ -220,7 +246,10 @@ class BatchEndpoints:
         conda = next((blob for path, blob in blobs.items() if path.endswith("conda.yaml")), None)
         if conda is None:
             raise ArmError(
-                400, "BadArgument", "The model is no MLflow model: it has no conda.yaml."
+                400,
+                "BadArgument",
+                "The model is no MLflow model (it has no conda.yaml): give a code configuration "
+                "and an environment.",
             )
         text = b"".join(conda.pieces()).decode()
         made = self._management.register(
@@ -321,8 +350,3 @@ def _id_of(reference: Any) -> str:
 def _component_of(properties: Mapping[str, Any]) -> str:
     configuration = properties.get("deploymentConfiguration") or {}
     return _id_of(configuration.get("componentId"))
-
-
-def _file_of(properties: Mapping[str, Any]) -> str:
-    name = str(properties.get("outputFileName") or "predictions.csv")
-    return Path(name).name

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs.parallel import scoring_command
 
-__all__ = ["Invocation", "job_of_component", "job_of_model", "read_invocation"]
+__all__ = [
+    "Invocation",
+    "file_of",
+    "job_of_component",
+    "job_of_model",
+    "read_invocation",
+    "script_command",
+    "script_of",
+]
 
 TYPES = {
     "urifile": "uri_file", "urifolder": "uri_folder", "mltable": "mltable",
@@ -100,9 +111,13 @@ def job_of_component(
 
 
 def job_of_model(
-    component: str, model: str, deployment: Mapping[str, Any], invocation: Invocation
+    component: str,
+    model: str,
+    kind: str,
+    deployment: Mapping[str, Any],
+    invocation: Invocation,
 ) -> dict[str, Any]:
-    """Return the pipeline job of a deployed model: one step that scores one input.
+    """Return the pipeline job of a deployed model of a ``kind``: one step that scores one input.
 
     Raises
     ------
@@ -136,12 +151,42 @@ def job_of_model(
         "displayName": "batchscoring",
         "jobs": {"batchscoring": step},
         "inputs": {
-            "model": {"jobInputType": "mlflow_model", "uri": model},
+            "model": {"jobInputType": kind, "uri": model},
             "data": dict(data),
         },
         "outputs": {"score": score},
         "settings": {"default_compute": compute} if compute else {},
     }
+
+
+def script_of(deployment: Mapping[str, Any]) -> str:
+    """Return the name of a deployment's own scoring script, or nothing."""
+    configuration = deployment.get("codeConfiguration") or {}
+    return str(configuration.get("scoringScript") or "")
+
+
+def file_of(deployment: Mapping[str, Any]) -> str:
+    """Return the name of the file of predictions."""
+    return Path(str(deployment.get("outputFileName") or "predictions.csv")).name
+
+
+def script_command(deployment: Mapping[str, Any], model_name: str) -> str:
+    """Return the command that scores with a deployment's own script.
+
+    With the output action ``SummaryOnly`` the rows that it returns are counted, not kept.
+    """
+    rows = str(deployment.get("outputAction") or "").lower() != "summaryonly"
+    retry = deployment.get("retrySettings") or {}
+    return scoring_command(
+        script_of(deployment),
+        data="${{inputs.data}}",
+        append=f"${{{{outputs.score}}}}/{shlex.quote(file_of(deployment))}" if rows else None,
+        more="--model ${{inputs.model}} --output ${{outputs.score}} --model-name "
+        + shlex.quote(model_name),
+        size=int(deployment.get("miniBatchSize") or 10),
+        retries=int(retry.get("maxRetries", 3)),
+        most_errors=int(deployment.get("errorThreshold", -1)),
+    )
 
 
 def _bound(name: str, item: Any, kind: str) -> dict[str, Any]:

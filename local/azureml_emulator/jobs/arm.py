@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from werkzeug.wrappers import Response
@@ -30,6 +31,7 @@ _KINDS = {
     "Command": "azureml.commandrun",
     "AutoML": "automl",
     "Pipeline": "azureml.PipelineRun",
+    "Sweep": "hyperdrive",
 }
 # What a job that is there can be told; the rest of a request is what it was told before.
 _CHANGEABLE = ("description", "displayName", "isArchived", "tags", "properties")
@@ -125,6 +127,12 @@ class Jobs:
             raise not_found(run.id)
         return self._definition(run.workspace, resource.properties)
 
+    def specification(self, job: Resource) -> Mapping[str, Any] | None:
+        """Return the specification of the component that a job runs, ``None`` if it has none."""
+        component = job.properties.get("componentId")
+        workspace = job.id.rpartition("/jobs/")[0]
+        return self._component(workspace, str(component)) if component else None
+
     def _definition(self, workspace: str, properties: Mapping[str, Any]) -> Definition:
         try:
             definition = read_job(
@@ -167,8 +175,9 @@ class Jobs:
                     f"Compute '{compute.rpartition('/')[2]}' was not found in the workspace.",
                     inner="NotFoundError",
                 )
-        for field in ("environmentId", "codeId"):
-            asset = str(properties.get(field) or "").removeprefix("azureml:")
+        commands = (properties, properties.get("trial") or {})
+        for field, command in product(("environmentId", "codeId"), commands):
+            asset = str(command.get(field) or "").removeprefix("azureml:")
             if asset.startswith("/subscriptions") and self._records.places.asset(asset) is None:
                 raise not_found(asset)
         if kind == "AutoML":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.definitions import seconds
+from azureml_emulator.jobs.bindings import seconds
 
 __all__ = ["ALGORITHMS", "ENSEMBLES", "PRIMARY_METRICS", "AutoMLTask", "read_task"]
 

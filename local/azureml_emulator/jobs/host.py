@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.definitions import ONLY_STEP, Definition, OutputPlace
+from azureml_emulator.jobs.bindings import OutputPlace
+from azureml_emulator.jobs.definitions import ONLY_STEP, Definition
 from azureml_emulator.jobs.environments import EnvironmentOf, interpreter
 from azureml_emulator.jobs.records import STD_LOG, Records
 from azureml_emulator.jobs.runs import Run
+from azureml_emulator.jobs.sweep import run_sweep
+from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_emulator.site import Site
 from azureml_emulator.venvs import BuildError, VenvCache
 from twinml.errors import PlatformError
@@ -25,15 +28,19 @@ from twinml_local.jobs.engine import (
     Asset,
     CommandNode,
     Control,
+    Graph,
     Host,
+    Outcome,
     Step,
     StepEvent,
     StepOutput,
+    make_plan,
+    run_plan,
     step_folder,
 )
 from twinml_local.processes import locked
 
-__all__ = ["JobHost", "Surroundings"]
+__all__ = ["JobHost", "Surroundings", "failure_of_step"]
 
 BUILD_LOG = "azureml-logs/20_image_build_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
@@ -192,11 +199,24 @@ class JobHost(Host):
         log: Path,
         control: Control,
     ) -> None:
-        """Run an AutoML node."""
+        """Run an AutoML node, or a sweep."""
         from azureml_emulator.jobs.automl import run_automl
 
         run = self.run_of(step.name)
         self._records.set_status(run, "Running")
+        spec: Any = step.node.spec  # type: ignore[union-attr]
+        if isinstance(spec, SweepTask):
+            run_sweep(
+                self._records,
+                run,
+                spec,
+                inputs,
+                outputs,
+                self._run_trial,
+                log=log,
+                control=control,
+            )
+            return
         mark = ("TWINML_STEP", str(step_folder(self._folder, step.name).folder))
         run_automl(
             self._records,
@@ -209,6 +229,19 @@ class JobHost(Host):
             mark=mark,
             most_seconds=self._all.automl_seconds,
         )
+
+    def _run_trial(self, run: Run, command: CommandNode, folder: Path, control: Control) -> Outcome:
+        """Run a trial of a sweep as the command job that it is."""
+        graph = Graph({ONLY_STEP: command})
+        definition = Definition(graph, {}, True, {}, {})
+        host = _TrialHost(self._all, run, definition, folder)
+        outcome = run_plan(make_plan(graph), folder=folder, host=host, control=control)
+        if outcome.status == "Failed":
+            code = next(iter(host.codes.values()), "UserError")
+            self._records.fail(run, code, failure_of_step(outcome))
+        else:
+            self._records.set_status(run, outcome.status)
+        return outcome
 
     # What the engine tells
 
@@ -356,6 +389,19 @@ class JobHost(Host):
             made = self.run_of(end.step).details.get("outputs") or {}
             if end.output in made:
                 self._records.runs.change(self._run.id, outputs={name: made[end.output]})
+
+
+class _TrialHost(JobHost):
+    """The host of a trial: the sweep has fetched its inputs."""
+
+    def resolve(self, asset: Asset) -> Path:
+        return Path(asset.uri)
+
+
+def failure_of_step(outcome: Outcome) -> str:
+    """Return why a job of one step failed, as a sentence."""
+    message = (outcome.error or "it failed").removeprefix(f"step '{ONLY_STEP}' ")
+    return message[:1].upper() + message[1:]
 
 
 # Whoever starts several processes on the service finds these; here there is one.

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azureml_emulator.blobs import BlobStore
+from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.history import History
 from azureml_emulator.jobs.arm import Jobs
 from azureml_emulator.jobs.environments import is_curated
 from azureml_emulator.jobs.host import Surroundings
+from azureml_emulator.jobs.pipelines import component_of_job
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import RunStore
 from azureml_emulator.jobs.workers import Workers
@@ -62,6 +64,7 @@ class JobPlant:
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
         management.before_write("models", self._settle_address)
+        management.before_write("components", self._take_from_job)
 
     def routes(self) -> list[Route]:
         """Return the table."""
@@ -116,6 +119,21 @@ class JobPlant:
             job = re.match(r"azureml://jobs/([^/]+)/", uri)
             if job:
                 properties.setdefault("jobName", job[1])
+
+    def _take_from_job(self, draft: Draft) -> None:
+        """Give a component that refers to a pipeline job what that job consists of."""
+        spec = (draft.body.get("properties") or {}).get("componentSpec")
+        source = spec.get("sourceJobId") if isinstance(spec, dict) else None
+        if not source or not isinstance(spec, dict):
+            return
+        workspace = draft.id.rpartition("/components/")[0]
+        name = str(source).removeprefix("azureml:").rpartition("/")[2]
+        job = self._management.store.get(f"{workspace}/jobs/{name}")
+        if job is None:
+            raise not_found(f"{workspace}/jobs/{name}")
+        if job.properties.get("jobType") != "Pipeline":
+            raise ArmError(400, "UserError", f"Job '{name}' is no pipeline job.")
+        spec |= component_of_job(job.properties, self.jobs.specification(job))
 
     def _provide_curated(self, workspace: str, name: str, version: str | None) -> None:
         """Make a curated environment when it is first asked for: its name is enough for us."""

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from azureml_emulator.jobs.definitions import OutputPlace
+from azureml_emulator.jobs.bindings import OutputPlace
 from azureml_emulator.jobs.runs import Run, RunStore
 from azureml_emulator.management import Management
 from azureml_emulator.places import (

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.definitions import Definition
-from azureml_emulator.jobs.host import JobHost, Surroundings
+from azureml_emulator.jobs.host import JobHost, Surroundings, failure_of_step
 from azureml_emulator.jobs.runs import Run
 from twinml.errors import TwinmlError
 from twinml_local.jobs.engine import (
@@ -175,8 +175,7 @@ class Workers:
             code = next(iter(host.codes.values()), "UserError")
             message = outcome.error or "it failed"
             if definition.single:
-                message = message.removeprefix("step 'job' ")
-                message = message[:1].upper() + message[1:]
+                message = failure_of_step(outcome)
             self._records.fail(run, code, message)
         else:
             self._records.set_status(run, outcome.status)

@@ -29,8 +29,8 @@ __all__ = ["Done", "StepFolder"]
 
 MARK = "TWINML_STEP"
 POLL_SECONDS = 0.05
-TAIL_LINES = 5
-TAIL_CHARACTERS = 600
+TAIL_LINES = 8
+TAIL_CHARACTERS = 900
 TAIL_BYTES = 64_000
 NOT_COPIED = ("__pycache__", ".git", ".venv", "*.pyc")
 
@@ -156,7 +156,8 @@ class StepFolder:
                 text = file.read().decode(errors="replace")
         except OSError:
             return ""
-        lines = [line for line in text.splitlines() if line.strip()][-TAIL_LINES:]
+        # Without the marks that Python sets below the lines of a traceback.
+        lines = [line for line in text.splitlines() if line.strip(" ^~")][-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
 
 

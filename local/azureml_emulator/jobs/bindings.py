@@ -1,0 +1,153 @@
+"""Inputs and outputs as the bodies of jobs have them, read into those of the engine. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azureml_emulator.errors import ArmError
+from twinml_local.jobs.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
+
+__all__ = [
+    "PREPARE",
+    "OutputPlace",
+    "input_for",
+    "is_true",
+    "read_declared",
+    "read_given",
+    "read_outputs",
+    "read_place",
+    "read_texts",
+    "seconds",
+    "setting",
+]
+
+# The working folder of a job has these on the service.
+PREPARE = "mkdir -p outputs logs\n"
+_DURATION = re.compile(
+    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+
+
+@dataclass(frozen=True)
+class OutputPlace:
+    """Where an output is to go, as far as the job says: an address, and an asset's name."""
+
+    uri: str | None = None
+    asset: str | None = None
+    version: str | None = None
+    type: str = "uri_folder"
+
+
+def seconds(duration: str | None) -> float | None:
+    """Return the seconds of an ISO 8601 duration.
+
+    Examples
+    --------
+    >>> seconds("PT1H30M"), seconds("P1DT5S"), seconds(None)
+    (5400.0, 86405.0, None)
+    """
+    if not duration:
+        return None
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        raise ArmError(400, "ValidationError", f"'{duration}' is not an ISO 8601 duration.")
+    days, hours, minutes, rest = (float(match[name] or 0) for name in match.groupdict())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def _type(item: Mapping[str, Any]) -> str:
+    for name in ("jobInputType", "job_input_type", "jobOutputType", "job_output_type", "type"):
+        if item.get(name):
+            return str(item[name])
+    return "literal"
+
+
+def read_given(name: str, item: Any) -> Literal | Asset | None:
+    """Return what a job gives to an input."""
+    if not isinstance(item, Mapping):
+        return None if item is None else Literal(item)
+    kind = _type(item)
+    if kind == "literal" or kind in LITERAL_TYPES:
+        value = item.get("value", item.get("default"))
+        return None if value is None else Literal(value)
+    uri = item.get("uri") or item.get("path") or item.get("value")
+    if not uri:
+        return None
+    if kind not in PATH_TYPES:
+        raise ArmError(400, "ValidationError", f"Input '{name}' has the unknown type '{kind}'.")
+    if str(item.get("mode", "")).lower() == "direct":
+        # The command gets the address itself.
+        return Literal(str(uri))
+    return Asset(str(uri), kind)
+
+
+def read_declared(item: Any) -> Input:
+    """Return the declaration of a component's input."""
+    if not isinstance(item, Mapping):
+        return Input("string")
+    kind = str(item.get("type", "string")).lower()
+    kind = kind if kind in LITERAL_TYPES or kind in PATH_TYPES else "string"
+    return Input(
+        kind,
+        optional=is_true(item.get("optional")),
+        default=item.get("default"),
+        enum=tuple(str(choice) for choice in item.get("enum") or ()),
+    )
+
+
+def is_true(value: Any) -> bool:
+    """Return whether a setting is on: ``True``, or the text of it."""
+    return str(value).lower() == "true"
+
+
+def read_outputs(items: Mapping[str, Any] | None) -> dict[str, Output]:
+    """Return the outputs that a job or a component has."""
+    return {
+        name: Output(_output_type(item))
+        for name, item in (items or {}).items()
+        if name != "default"
+    }
+
+
+def _output_type(item: Any) -> str:
+    kind = _type(item) if isinstance(item, Mapping) else "uri_folder"
+    return kind if kind in PATH_TYPES else "uri_folder"
+
+
+def read_place(item: Any) -> OutputPlace:
+    """Return where an output is to go."""
+    if not isinstance(item, Mapping):
+        return OutputPlace()
+    uri = item.get("uri") or item.get("path")
+    name = item.get("assetName") or item.get("name")
+    version = item.get("assetVersion") or item.get("version")
+    return OutputPlace(
+        None if not uri or "${{parent." in str(uri) else str(uri),
+        str(name) if name else None,
+        str(version) if version else None,
+        _output_type(item),
+    )
+
+
+def input_for(value: Literal | Asset | None) -> Input:
+    """Return the declaration of an input that a job gives a value."""
+    if isinstance(value, Asset):
+        return Input(value.type)
+    return Input("string", optional=value is None)
+
+
+def read_texts(variables: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return environment variables as texts, without those that have no value."""
+    return {name: str(value) for name, value in (variables or {}).items() if value is not None}
+
+
+def setting(settings: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return a setting of a pipeline, in either spelling of its name."""
+    head, *rest = name.split("_")
+    other = head + "".join(part.title() for part in rest)
+    found = settings.get(name, settings.get(other))
+    return default if found is None else found

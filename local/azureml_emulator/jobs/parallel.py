@@ -1,0 +1,122 @@
+"""Parallel nodes of pipelines, made into commands: one process scores all mini batches. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs.bindings import PREPARE, is_true, read_texts
+from twinml_local.jobs.engine import CommandNode, Input, Output, Value
+
+__all__ = ["parallel_node", "scoring_command"]
+
+SCRIPT = Path(__file__).with_name("scoring_script.py")
+_BOUND = re.compile(r"\$\{\{\s*(inputs|outputs)\.([\w-]+)\s*\}\}")
+
+
+def scoring_command(
+    script: str,
+    *,
+    data: str,
+    append: str | None = None,
+    more: str = "",
+    size: int,
+    retries: int,
+    most_errors: int,
+    arguments: str = "",
+) -> str:
+    """Return the command that scores ``data`` with a user's script.
+
+    ``arguments`` are for the script, ``more`` for what runs it. All may have ``${{…}}``.
+    """
+    words = [
+        f"python {shlex.quote(str(SCRIPT))} --script {shlex.quote(script)} --data {data}",
+        f"--size {size} --retries {retries} --most-errors {most_errors}",
+        f"--append {append}" if append else "",
+        more,
+        f"-- {arguments}" if arguments else "",
+    ]
+    return PREPARE + " ".join(word for word in words if word)
+
+
+def parallel_node(
+    name: str,
+    spec: Mapping[str, Any],
+    job: Mapping[str, Any],
+    inputs: Mapping[str, Input],
+    outputs: Mapping[str, Output],
+    values: Mapping[str, Value],
+    publishes: Mapping[str, str],
+) -> CommandNode:
+    """Return the command of a parallel node; the node's settings win over the component's.
+
+    Raises
+    ------
+    ArmError
+        It is not a function that is run on files.
+    """
+    task = {**(spec.get("task") or {}), **_some(job.get("task"))}
+    kind = str(task.get("type") or "run_function")
+    if kind not in ("run_function", "function"):
+        raise _refusal(name, f"a task of type '{kind}'")
+
+    def setting(item: str, default: Any) -> Any:
+        found = job.get(item)
+        return spec.get(item, default) if found in (None, "") else found
+
+    source = _BOUND.fullmatch(str(setting("input_data", "")))
+    if source is None or source[2] not in inputs:
+        raise ArmError(400, "ValidationError", f"Node '{name}' names no input as 'input_data'.")
+    if inputs[source[2]].type == "mltable":
+        raise _refusal(name, "an input_data of type 'mltable'")
+    if setting("partition_keys", None):
+        raise _refusal(name, "partition_keys")
+    append = _BOUND.fullmatch(str(task.get("append_row_to") or ""))
+    size = str(setting("mini_batch_size", 10))
+    if not size.isdigit() or int(size) < 1:
+        raise ArmError(
+            400, "ValidationError", f"The mini_batch_size of '{name}' is '{size}', not files."
+        )
+    retry = _some(setting("retry_settings", {}))
+    command = scoring_command(
+        str(task.get("entry_script") or ""),
+        data=f"${{{{inputs.{source[2]}}}}}",
+        append=f"${{{{outputs.{append[2]}}}}}" if append else None,
+        size=int(size),
+        retries=int(retry.get("max_retries") or 2),
+        most_errors=int(setting("mini_batch_error_threshold", -1)),
+        arguments=str(task.get("program_arguments") or ""),
+    )
+    return CommandNode(
+        command,
+        inputs=inputs,
+        outputs=outputs,
+        values=values,
+        publishes=publishes,
+        code=task.get("code") or spec.get("code"),
+        environment=task.get("environment") or spec.get("environment"),
+        environment_variables={
+            **read_texts(spec.get("environment_variables")),
+            **read_texts(job.get("environment_variables")),
+        },
+        deterministic=is_true(spec.get("is_deterministic", True)),
+        display_name=str(job.get("display_name") or ""),
+    )
+
+
+def _some(item: Any) -> dict[str, Any]:
+    """Return what is given of a mapping."""
+    found = item.items() if isinstance(item, Mapping) else ()
+    return {name: value for name, value in found if value not in (None, "")}
+
+
+def _refusal(name: str, what: str) -> ArmError:
+    return ArmError(
+        400,
+        "NotImplementedByEmulator",
+        f"Node '{name}' has {what}; the emulator runs functions on files (uri_file, uri_folder).",
+    )

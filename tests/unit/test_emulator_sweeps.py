@@ -1,0 +1,164 @@
+"""Search spaces, sweeps and parallel nodes, as bodies of jobs have them."""
+
+import random
+from typing import Any
+
+import pytest
+
+from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs.definitions import read_job
+from azureml_emulator.jobs.search_space import draw, read_space
+from azureml_emulator.jobs.sweep_task import SweepTask
+from twinml_local.jobs.engine import CommandNode, OtherNode
+
+SWEEP: dict[str, Any] = {
+    "jobType": "Sweep",
+    "trial": {
+        "command": "python train.py ${{inputs.data}} ${{search_space.rate}}",
+        "environmentId": "azureml:e:1",
+        "codeId": "azureml:c:1",
+    },
+    "inputs": {"data": {"jobInputType": "uri_folder", "uri": "azureml:rows:1"}},
+    "outputs": {"model": {"jobOutputType": "uri_folder"}},
+    "searchSpace": {"rate": ["uniform", [0.5, 0.9]]},
+    "samplingAlgorithm": {"samplingAlgorithmType": "Random"},
+    "objective": {"goal": "Maximize", "primaryMetric": "auc"},
+    "limits": {
+        "maxTotalTrials": 4,
+        "maxConcurrentTrials": 2,
+        "timeout": "PT1H",
+        "trialTimeout": "PT1M",
+        "jobLimitsType": "Sweep",
+    },
+}
+
+
+def no_components(component: str) -> Any:
+    raise AssertionError(component)
+
+
+def test_a_sweep_is_read_with_its_limits_and_its_trial():
+    definition = read_job(SWEEP, no_components)
+    (node,) = definition.graph.nodes.values()
+    assert isinstance(node, OtherNode)
+    task = node.spec
+    assert isinstance(task, SweepTask)
+    assert (task.metric, task.maximise, task.most_trials, task.most_at_once) == ("auc", True, 4, 2)
+    assert (task.seconds, task.trial.timeout_seconds) == (3600, 60)
+    trial = task.node({"rate": 0.75}, {})
+    assert "${{inputs.rate}}" in trial.command
+    assert "search_space" not in trial.command
+    assert set(node.inputs) == {"data"}
+    assert set(node.outputs) == {"model"}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "low", "high", "step"),
+    [
+        (["uniform", [0.5, 0.9]], 0.5, 0.9, None),
+        (["loguniform", [-6, -1]], 0.0024, 0.368, None),
+        (["quniform", [0, 10, 2]], 0, 10, 2),
+        (["randint", [5]], 0, 4, 1),
+        (["normal", [0, 1]], -7, 7, None),
+        ({"type": "qlognormal", "mu": 0, "sigma": 1, "q": 0.5}, 0, 2000, 0.5),
+    ],
+)
+def test_values_come_from_the_distribution(distribution, low, high, step):
+    space = read_space({"x": distribution})
+    values = [float(space["x"].sample(random.Random(seed))) for seed in range(200)]
+    assert low <= min(values) <= max(values) <= high
+    assert len(set(values)) > 3
+    if step is not None:
+        assert {value % step for value in values} == {0}
+
+
+def test_a_grid_has_every_combination_once_and_no_more_than_allowed():
+    space = read_space(
+        {"a": ["choice", [[1, 2, 3]]], "b": {"type": "choice", "values": ["x", "y"]}}
+    )
+    everything = draw(space, "grid", 100, "seed")
+    assert len(everything) == 6
+    assert {(one["a"], one["b"]) for one in everything} == {(a, b) for a in (1, 2, 3) for b in "xy"}
+    assert draw(space, "grid", 4, "other") == everything[:4]
+
+
+def test_an_interrupted_sweep_draws_the_same_values_again():
+    space = read_space({"a": ["uniform", [0, 1]], "b": ["choice", [["x", "y"]]]})
+    assert draw(space, "random", 5, "job-1") == draw(space, "random", 5, "job-1")
+    assert draw(space, "random", 5, "job-1") != draw(space, "random", 5, "job-2")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"searchSpace": {}}, "search space is empty"),
+        ({"searchSpace": {"rate": ["triangular", [1]]}}, "'triangular', not one of choice"),
+        ({"searchSpace": {"rate": ["uniform", [1]]}}, "needs"),
+        ({"searchSpace": {"other": ["randint", [4]]}}, "'rate' of the command is not in"),
+        ({"objective": {"goal": "Highest", "primaryMetric": "auc"}}, "primary metric and the goal"),
+        ({"samplingAlgorithm": {"samplingAlgorithmType": "Sobol"}}, "'Sobol"),
+        ({"samplingAlgorithm": {"samplingAlgorithmType": "Grid"}}, "takes 'choice' alone"),
+        ({"limits": {"maxTotalTrials": 5000}}, "5000, not 1 to 1000"),
+    ],
+)
+def test_a_sweep_that_cannot_be_run_is_refused_by_name(change, words):
+    with pytest.raises(ArmError, match=words):
+        read_job({**SWEEP, **change}, no_components)
+
+
+def parallel(**changes: Any) -> dict[str, Any]:
+    spec = {
+        "type": "parallel",
+        "name": "score",
+        "inputs": {"rows": {"type": changes.pop("kind", "uri_folder")}},
+        "outputs": {"out": {"type": "uri_file"}},
+        "input_data": "${{inputs.rows}}",
+        "mini_batch_size": "3",
+        "task": {
+            "type": "run_function",
+            "code": "azureml:c:1",
+            "entry_script": "score it.py",
+            "environment": "azureml:e:1",
+            "append_row_to": "${{outputs.out}}",
+            "program_arguments": "--n 1",
+        },
+        **changes,
+    }
+    job = {
+        "jobType": "Pipeline",
+        "inputs": {"rows": {"jobInputType": "uri_folder", "uri": "azureml:rows:1"}},
+        "jobs": {
+            "score": {
+                "type": "parallel",
+                "componentId": "azureml:score:1",
+                "inputs": {
+                    "rows": {"job_input_type": "literal", "value": "${{parent.inputs.rows}}"}
+                },
+            }
+        },
+    }
+    return {"job": job, "spec": spec}
+
+
+def test_a_parallel_node_is_a_command_with_the_components_settings():
+    given = parallel()
+    node = read_job(given["job"], lambda _: given["spec"]).graph.nodes["score"]
+    assert isinstance(node, CommandNode)
+    assert "--script 'score it.py' --data ${{inputs.rows}} --size 3" in node.command
+    assert node.command.endswith("--append ${{outputs.out}} -- --n 1")
+    assert (node.code, node.environment) == ("azureml:c:1", "azureml:e:1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "mltable"}, "'score' has an input_data of type 'mltable'"),
+        ({"partition_keys": ["day"]}, "'score' has partition_keys"),
+        ({"mini_batch_size": "10kb"}, "'10kb', not files"),
+        ({"input_data": "${{inputs.nothing}}"}, "names no input"),
+    ],
+)
+def test_a_parallel_node_that_cannot_be_run_is_refused_by_name(change, words):
+    given = parallel(**change)
+    with pytest.raises(ArmError, match=words):
+        read_job(given["job"], lambda _: given["spec"])
