@@ -29,7 +29,7 @@ from azureml_emulator.management import Management
 from azureml_emulator.resources import ResourceStore
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
-from azureml_emulator.site import ARM_HOST, Site
+from azureml_emulator.site import ARM_HOST, LOCAL_HOST, Site
 from azureml_emulator.storage import Storage
 from azureml_emulator.subscription import Subscription
 from azureml_emulator.venvs import VenvCache
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator"]
 
-LOCAL_HOST = "127.0.0.1"
 IMDS_HOST = "169.254.169.254"
 # No body of these is recorded, in whole or in part.
 SECRET_ROUTES = (
@@ -104,7 +103,12 @@ class Emulator:
         )
         submit = self._plant.jobs.submit
         batch = BatchEndpoints(
-            self.site, management, self._plant.places, submit, self._plant.status
+            self.site,
+            management,
+            self._plant.places,
+            submit,
+            self._plant.status,
+            self._plant.jobs.pages.address,
         )
         self._schedules = Schedules(management, submit, batch.invoke)
         self.router = Router(

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from twinml_local.processes import write_atomic
 
-__all__ = ["ARM_HOST", "LOGIN_HOSTS", "PROVIDER", "Site"]
+__all__ = ["ARM_HOST", "LOCAL_HOST", "LOGIN_HOSTS", "PROVIDER", "Site"]
 
 ARM_HOST = "management.azure.com"
+# Requests to the emulator itself, not to what it stands for.
+LOCAL_HOST = "127.0.0.1"
 LOGIN_HOSTS = ("login.microsoftonline.com", "login.windows.net")
 PROVIDER = "Microsoft.MachineLearningServices"
 

@@ -8,7 +8,12 @@ deployments that ask for the same packages share one, and so do emulators::
     └── 3f2c…/
         ├── bin, lib, …             the environment
         ├── requirements.lock       what was resolved, with hashes (uv only)
-        └── complete.json           written last: without it the next one begins anew
+        ├── complete.json           written last: without it the next one begins anew
+        └── used                    touched whenever somebody takes it
+
+What nobody took for ``TWINML_VENVS_DAYS`` (30) days is removed when the next one is built, and
+of the others the longest unused beyond ``TWINML_VENVS_GB`` (20). A process that works with an
+environment holds ``3f2c….use`` shared, so that it stays.
 
 Whoever comes second waits for the first; what a killed process left half done has no
 ``complete.json`` and is removed.
@@ -32,6 +37,7 @@ from typing import Any
 
 import yaml
 
+from azureml_emulator.venv_eviction import USE, USED, bounds, evict, hold
 from twinml.errors import PlatformError
 from twinml_local.processes import locked, write_atomic
 
@@ -157,6 +163,7 @@ class VenvCache:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory or cache_directory()
+        bounds()  # a bound that is no number is told now, not when something was built
 
     def get(self, wanted: Requirements, *, log: Log, preferred: str = "") -> Venv:
         """Return the environment that holds ``wanted``, built now if need be.
@@ -184,7 +191,10 @@ class VenvCache:
         digest = hashlib.sha256("\0".join(decisive).encode()).hexdigest()[:32]
         venv = Venv(self._directory / digest)
         with locked(self._directory / f"{digest}.lock"):
+            # From here to the end of this process nobody removes it.
+            hold(self._directory / f"{digest}{USE}")
             if (venv.directory / COMPLETE).exists():
+                (venv.directory / USED).touch()
                 log(f"environment {digest[:12]}: found in the cache")
                 return venv
             shutil.rmtree(venv.directory, ignore_errors=True)
@@ -198,8 +208,11 @@ class VenvCache:
                 shutil.rmtree(venv.directory, ignore_errors=True)
                 raise
             content = {"python": wanted.python, "packages": list(wanted.packages)}
+            (venv.directory / USED).touch()
             write_atomic(venv.directory / COMPLETE, json.dumps(content, indent=2))
             log(f"environment {digest[:12]}: ready")
+        for name in evict(self._directory):
+            log(f"environment {name[:12]}: removed, long unused")
         return venv
 
 

@@ -34,10 +34,19 @@ DEVIATIONS = {
         "the SDK looks a deployment's name up with an api-version that knows no configurations; "
         "the emulator answers all versions alike"
     ),
+    ("request", "workspaces/jobs", "/properties/objective/goal"): (
+        "the SDK sends maximize; the types have Maximize"
+    ),
     # The two ends of one thing: what is sent is answered.
     **{
         (what, "workspaces/schedules", "/properties/trigger/expression"): (
             "the types want a letter, a digit or an underscore, which '* * * * *' has not"
+        )
+        for what in ("request", "response")
+    },
+    **{
+        (what, "workspaces/jobs", "/properties/earlyTermination/slackFactor"): (
+            "a share such as 0.1: the types know no numbers but whole ones"
         )
         for what in ("request", "response")
     },

@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 TRAIN = """
 import argparse, os, pathlib, sys
@@ -169,6 +171,15 @@ def run_command(session: Session) -> None:
     client.jobs.restore(created.name)
     client.jobs.update(created.name, tags={"more": "1"}, display_name="Trained")
     updated = client.jobs.get(created.name)
+    # The page that "Web View" names, as a browser without the proxy opens it.
+    with urlopen(got.studio_url, timeout=20) as page:
+        shown = page.read().decode()
+    try:
+        urlopen(got.studio_url.replace("key=", "key=0"), timeout=20)
+        guessed = "shown"
+    except HTTPError as error:
+        guessed = str(error.code)
+    session.seen["page"] = {"address": got.studio_url, "text": shown, "guessed": guessed}
     session.seen["command"] = {
         "name": created.name,
         "first": created.status,

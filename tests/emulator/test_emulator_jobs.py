@@ -79,6 +79,18 @@ def test_a_command_job_streams_its_logs_and_completes(seen):
     assert "Execution Summary" in text
 
 
+def test_the_web_view_is_a_page_of_the_emulator_with_the_log(seen):
+    page = seen["page"]
+    assert page["address"].startswith("http://127.0.0.1:")
+    # The SDK prints it, and adds a tenant where it is asked for as 'studio_url'.
+    printed = page["address"].partition("&tid=")[0]
+    assert f"Web View: {printed}\n" in seen["command"]["streamed"]["text"]
+    assert "<span class='Completed'>Completed</span>" in page["text"]
+    assert "user_logs/std_log.txt" in page["text"]
+    assert "run is True" in page["text"]
+    assert page["guessed"] == "404"
+
+
 def test_inputs_reach_the_command_and_an_optional_one_may_be_left_out(seen):
     text = seen["command"]["streamed"]["text"]
     assert "note is None" in text
@@ -215,7 +227,10 @@ def test_every_body_keeps_to_the_types_of_its_api_version(session, arm_types):
     found = held(session[1], arm_types)
     assert found.unknown == set()
     assert found.known == {
-        ("request", "workspaces/codes/versions", "/properties/properties/hash_version")
+        ("request", "workspaces/codes/versions", "/properties/properties/hash_version"),
+        ("request", "workspaces/jobs", "/properties/objective/goal"),
+        ("request", "workspaces/jobs", "/properties/earlyTermination/slackFactor"),
+        ("response", "workspaces/jobs", "/properties/earlyTermination/slackFactor"),
     }
 
 

@@ -1,14 +1,19 @@
 """Environments are built once, shared, and whole or not there."""
 
+import os
 import subprocess
 import sys
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from azureml_emulator.venv_eviction import evict
 from azureml_emulator.venvs import BuildError, Requirements, Venv, VenvCache
+from twinml.errors import UsageError
+from twinml_local.processes import locked
 
 
 @pytest.fixture
@@ -104,3 +109,64 @@ dependencies:
 def test_what_is_no_conda_specification_is_refused(text: str):
     with pytest.raises(BuildError):
         Requirements.from_conda(text)
+
+
+def built_long_ago(directory: Path, name: str, days: float, size: int = 0) -> Path:
+    """Make what the cache takes for an environment that was last used so long ago."""
+    venv = directory / (name * 32)
+    venv.mkdir(parents=True)
+    (venv / "complete.json").write_text("{}")
+    (venv / "content").write_bytes(b"x" * size)
+    (venv / "used").touch()
+    then = time.time() - days * 86_400
+    os.utime(venv / "used", (then, then))
+    return venv
+
+
+def test_what_was_not_used_for_long_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_VENVS_DAYS", "7")
+    old, new = built_long_ago(tmp_path, "a", 8), built_long_ago(tmp_path, "b", 6)
+    assert evict(tmp_path) == [old.name]
+    assert not old.exists()
+    assert new.exists()
+    assert not list(tmp_path.glob(".*.gone"))
+
+
+def test_the_longest_unused_goes_when_there_is_too_much(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_VENVS_GB", "0.0005")
+    first = built_long_ago(tmp_path, "a", 3, 300_000)
+    built_long_ago(tmp_path, "b", 1, 300_000)
+    assert evict(tmp_path) == [first.name]
+
+
+def test_what_another_process_works_with_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_VENVS_DAYS", "1")
+    venv = built_long_ago(tmp_path, "a", 9)
+    holding = (
+        "import sys, pathlib; from azureml_emulator.venv_eviction import hold; "
+        "hold(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holding, str(tmp_path / f"{venv.name}.use")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert evict(tmp_path) == []
+        other.communicate()
+    assert evict(tmp_path) == [venv.name]
+
+
+def test_one_that_is_being_built_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_VENVS_DAYS", "1")
+    venv = built_long_ago(tmp_path, "a", 9)
+    with locked(tmp_path / f"{venv.name}.lock"):
+        assert evict(tmp_path) == []
+
+
+def test_a_bound_that_is_no_number_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINML_VENVS_GB", "much")
+    with pytest.raises(UsageError, match="TWINML_VENVS_GB is 'much'"):
+        evict(tmp_path)

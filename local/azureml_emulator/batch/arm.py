@@ -47,6 +47,8 @@ class BatchEndpoints:
         Starts a job.
     status
         Returns the status of a job, or ``None``.
+    page
+        Returns the address of a job's page.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class BatchEndpoints:
         places: Places,
         submit: SubmitJob,
         status: Callable[[str], str | None],
+        page: Callable[[str], str],
     ) -> None:
         self._site, self._management, self._places, self._submit = site, management, places, submit
-        self._status = status
+        self._status, self._page = status, page
         self._store = management.store
         management.before_write("batchEndpoints", self._check_endpoint)
         management.before_write("batchEndpoints/deployments", self._check_deployment)
@@ -314,7 +317,7 @@ class BatchEndpoints:
         return json_response({"value": jobs})
 
     def _rendered(self, job: Resource, status: str | None = None) -> dict[str, Any]:
-        studio = f"https://ml.azure.com/runs/{job.name}?wsid={_workspace_of(job.id)}"
+        studio = self._page(job.name)
         return {
             **self._management.rendered(job),
             "type": f"{PROVIDER}/workspaces/batchEndpoints/jobs",

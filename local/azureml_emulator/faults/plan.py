@@ -14,10 +14,10 @@ from werkzeug.wrappers import Response
 from azureml_emulator.errors import ArmError
 from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.routing import Call, Route, json_response
+from azureml_emulator.site import LOCAL_HOST
 
 __all__ = ["OPERATION_SECONDS", "ConnectionDropped", "FaultPlan"]
 
-LOCAL_HOST = "127.0.0.1"
 BUILD_FAILURE = "image-build-failure"
 # Where a request carries how much longer its operation is to take.
 OPERATION_SECONDS = "azureml_emulator.operation_seconds"

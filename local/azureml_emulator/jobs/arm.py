@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from azureml_emulator import listing
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.definitions import Definition, read_job
+from azureml_emulator.jobs.page import RunPages
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
@@ -44,6 +45,7 @@ class Jobs:
         self._management, self._records = management, records
         self._store, self._runs = management.store, records.runs
         self.workers: Workers | None = None
+        self.pages = RunPages(management.site, records)
 
     def routes(self) -> list[Route]:
         """Return the table."""
@@ -55,7 +57,8 @@ class Jobs:
             ("DELETE", item, self._delete),
             ("POST", f"{item}/cancel", self._cancel),
         ]
-        return [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
+        rows = [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
+        return [*self.pages.routes(), *rows]
 
     # Submitting
 
@@ -84,6 +87,9 @@ class Jobs:
         sent = dict(properties)
         kind = str(sent.get("jobType"))
         self._check(workspace, sent)
+        if kind == "Sweep":
+            goal = str(sent["objective"]["goal"]).title()
+            sent["objective"] = {**sent["objective"], "goal": goal}
         display = str(sent.get("displayName") or name)
         experiment = str(sent.get("experimentName") or "Default")
         details = {
@@ -275,7 +281,7 @@ class Jobs:
             },
             "Studio": {
                 "jobServiceType": "Studio",
-                "endpoint": f"https://ml.azure.com/runs/{resource.name}?wsid={workspace}",
+                "endpoint": self.pages.address(resource.name),
             },
             **(properties.get("services") or {}),
         }

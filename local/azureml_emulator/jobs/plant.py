@@ -74,6 +74,7 @@ class JobPlant:
         self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
     ) -> None:
         """Begin to run jobs; ``variables`` point a process at the emulator."""
+        self.jobs.pages.base = variables["HTTPS_PROXY"]
         surroundings = Surroundings(
             self._management.site,
             self.records,

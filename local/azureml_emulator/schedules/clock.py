@@ -44,6 +44,8 @@ class Clock:
         self._store, self._fire = store, fire
         self._changed = threading.Condition()
         self._closed = False
+        # Kept, not only told: a change may come while the thread is looking.
+        self._stale = False
         self._after: dict[str, datetime] = {}
         self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
 
@@ -54,6 +56,7 @@ class Clock:
     def changed(self) -> None:
         """Look at the schedules again, because one was made, changed or removed."""
         with self._changed:
+            self._stale = True
             self._changed.notify()
 
     def close(self) -> None:
@@ -66,12 +69,13 @@ class Clock:
 
     def _run(self) -> None:
         while not self._closed:
+            self._stale = False
             now = datetime.now(UTC)
             upcoming = [self._step(schedule, now) for schedule in self._store.find(PATTERN)]
             due = [moment for moment in upcoming if moment is not None]
             pause = (min(due) - datetime.now(UTC)).total_seconds() if due else MOST_SECONDS
             with self._changed:
-                if not self._closed:
+                if not (self._closed or self._stale):
                     self._changed.wait(max(0.0, min(pause, MOST_SECONDS)))
 
     def _step(self, schedule: Resource, now: datetime) -> datetime | None:
