@@ -126,7 +126,7 @@ def test_parts_become_one_file_in_one_move(tmp_path: Path, ending: str) -> None:
     assert Parts(out, {"input": "abc"}).has(1)
     with pytest.raises(DataError, match="beginning of something else: input is not"):
         Parts(out, {"input": "other"})
-    parts.join(2)
+    parts.join(range(2))
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     if ending == ".parquet":
         assert pq.read_table(out).column("a").to_pylist() == [1, 2, 3]

@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,11 +117,15 @@ class Parts:
             writer.write_table(table)
         _write_whole(self.path(number), sink.getvalue())
 
-    def join(self, count: int) -> Path:
-        """Write parts 0 … ``count`` - 1 to the output in one move, and remove them."""
+    def join(self, numbers: Iterable[int]) -> Path:
+        """Write parts to the output in this order and put it in place in one move; remove them.
+
+        The numbers may come while later parts are still being made. If their iterator raises,
+        the parts stay and there is no output.
+        """
         scratch = self.out.with_name(f".{self.out.name}.{os.getpid()}.part")
         try:
-            _WRITERS[self.out.suffix](scratch, self._tables(count))
+            _WRITERS[self.out.suffix](scratch, self._tables(numbers))
             scratch.replace(self.out)
         except OSError as error:
             raise DataError(
@@ -133,8 +137,8 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
         return self.out
 
-    def _tables(self, count: int) -> Iterator[pa.Table]:
-        for number in range(count):
+    def _tables(self, numbers: Iterable[int]) -> Iterator[pa.Table]:
+        for number in numbers:
             with pa.memory_map(str(self.path(number))) as stream:
                 yield pa.ipc.open_file(stream).read_all()
 

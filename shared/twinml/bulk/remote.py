@@ -170,7 +170,7 @@ def score_rows(
             progress(done, rows.share)
     if not number:
         raise DataError("there are no rows to score", hint="Give at least one row.")
-    parts.join(number)
+    parts.join(range(number))
     return done, resumed
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK_ROWS", "BatchResult", "Scorer", "ScoresBatches", "score_file", "with_results"]
 
-CHUNK_ROWS = 65_536
+# Small enough that threads which end at different times leave little idle.
+CHUNK_ROWS = 32_768
+ABANDONED = -1
 
 
 class Scorer(Protocol):
@@ -108,7 +111,7 @@ def score_file(
     if restart:
         Parts.forget(out)
     parts = Parts(out, identity(source, digest, chunk_rows))
-    rows = resumed = number = 0
+    rows = resumed = 0
     scoring = 0.0
 
     def work(number: int, table: pa.Table) -> float:
@@ -118,28 +121,55 @@ def score_file(
         parts.add(number, with_results(table, contract, labels, probabilities))
         return took
 
-    # The kernel holds no lock of the interpreter's: other threads read and write meanwhile.
-    with ThreadPoolExecutor(scorer.threads) as pool:
-        running: deque[Future[float]] = deque()
+    # The kernel holds no lock of the interpreter's: other threads read and write meanwhile, and
+    # what is scored is joined while the rest is being scored.
+    done: SimpleQueue[int | None] = SimpleQueue()
+    with ThreadPoolExecutor(scorer.threads) as pool, ThreadPoolExecutor(1) as joiner:
+        joined = joiner.submit(parts.join, _coming(done))
+        running: deque[tuple[int, Future[float] | None]] = deque()
         try:
-            for number, table in enumerate(source.chunks(chunk_rows), start=1):
+            for number, table in enumerate(source.chunks(chunk_rows)):
                 rows += table.num_rows
-                if parts.has(number - 1):
+                if parts.has(number):
                     resumed += table.num_rows
-                    continue
-                # One chunk waits while each thread has one: no more of the file is in memory.
-                while len(running) > scorer.threads:
-                    scoring += running.popleft().result()
-                running.append(pool.submit(work, number - 1, table))
-                if progress is not None:
-                    progress(rows, source.share)
+                    running.append((number, None))
+                else:
+                    # One chunk waits while each thread has one: no more of the file is in memory.
+                    while len(running) > scorer.threads:
+                        scoring += _finish(running, done)
+                    running.append((number, pool.submit(work, number, table)))
+                    if progress is not None:
+                        progress(rows, source.share)
             while running:
-                scoring += running.popleft().result()
+                scoring += _finish(running, done)
+            done.put(None)
+        except BaseException:
+            done.put(ABANDONED)
+            raise
         finally:
-            for future in running:
-                future.cancel()
-    parts.join(number)
+            for _, future in running:
+                if future is not None:
+                    future.cancel()
+        joined.result()
     return BatchResult(out, rows, resumed, time.perf_counter() - started, scoring, scorer.form)
+
+
+def _finish(
+    running: deque[tuple[int, Future[float] | None]], done: SimpleQueue[int | None]
+) -> float:
+    """Wait for the oldest chunk and pass it on to be joined; return its seconds of scoring."""
+    number, future = running.popleft()
+    seconds = 0.0 if future is None else future.result()
+    done.put(number)
+    return seconds
+
+
+def _coming(done: SimpleQueue[int | None]) -> Iterator[int]:
+    """Yield the numbers of parts as they are done; raise if the rest will not come."""
+    while (number := done.get()) is not None:
+        if number == ABANDONED:
+            raise CancelledError
+        yield number
 
 
 def identity(source: Source, digest: str, chunk_rows: int, **more: Any) -> Mapping[str, Any]:

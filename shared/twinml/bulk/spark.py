@@ -87,7 +87,7 @@ def score_file(
         scoring = time.perf_counter() - before
         for file in sorted(scored.glob("*.parquet")):
             _collect(file, parts, contract, row, chunk_rows)
-    parts.join(number)
+    parts.join(range(number))
     return BatchResult(
         out, rows, resumed, time.perf_counter() - started, scoring, "pipeline", "spark"
     )

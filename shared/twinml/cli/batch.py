@@ -36,7 +36,7 @@ __all__ = ["command"]
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Spark tasks at a time [default: cores].")
 @click.option(
-    "--chunk-rows", type=click.IntRange(1), help="Rows in memory at a time [default: 65536]."
+    "--chunk-rows", type=click.IntRange(1), help="Rows in memory at a time [default: 32768]."
 )
 @click.option("--restart", is_flag=True, help="Begin anew what an earlier run began.")
 @on_option
