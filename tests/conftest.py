@@ -14,17 +14,17 @@ from twinml import settings
 settings.quiet_libraries()
 
 
-# Folders whose files take minutes, the longest first: a run on several cores that kept such a
-# file for the end would wait for it alone.
-LONG = ("docs", "emulator", "e2e")
+# Files that take minutes, the longest first, then the folders whose files take long: a run on
+# several cores that kept such a file for the end would wait for it alone.
+LONG = ("test_rehearsal.py", "test_walkthrough.py", "emulator", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the files that take longest first; everything else keeps its order."""
 
     def rank(item: pytest.Item) -> int:
-        folder = item.path.parent.name
-        return LONG.index(folder) if folder in LONG else len(LONG)
+        names = (item.path.name, item.path.parent.name)
+        return min((LONG.index(name) for name in names if name in LONG), default=len(LONG))
 
     items.sort(key=rank)
 
