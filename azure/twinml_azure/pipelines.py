@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from twinml.errors import NotFound, PlatformError, UsageError
-from twinml.pipeline import DEFINITION, stage
+from twinml.pipeline import VARIANTS, stage
 from twinml.platform import PipelineInfo, PipelineJob, Schedule
 from twinml_azure.pipeline_jobs import AzurePipelineClient, component_name, described
 from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, is_ours
@@ -182,11 +182,12 @@ class Pipelines:
 
     def _staged(self, definition: Path, folder: Path) -> Path:
         """Return the file, with the code of its steps beside it where it is twinml's own."""
-        if definition != DEFINITION:
+        if definition not in VARIANTS.values():
             return definition
         address = self._connection.address
         return stage(
             folder,
+            definition=definition,
             packages=("twinml", "twinml_azure"),
             variables={
                 "TWINML_PLATFORM": self._platform,

@@ -217,12 +217,21 @@ class Tracking:
                 return LoggedRun(run.info.run_id, experiment, result, self._model_uri(run))
         return None
 
-    def upload(self, experiment: str, model_directory: Path, *, digest: str) -> str:
+    def upload(
+        self,
+        experiment: str,
+        model_directory: Path,
+        *,
+        digest: str,
+        title: str = "uploaded model",
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> str:
         """Log a model that was made elsewhere as a run of its own; return the run's id."""
-        run = self._start(experiment, "uploaded model", {DIGEST: digest})
-        self._upload(run.info.run_id, model_directory)
-        self.client.set_terminated(run.info.run_id, "FINISHED")
-        return str(run.info.run_id)
+        run_id = self.begin(experiment, title, {DIGEST: digest, **(tags or {})}, metrics or {})
+        self._upload(run_id, model_directory)
+        self.client.set_terminated(run_id, "FINISHED")
+        return run_id
 
     def register(
         self, name: str, *, run_id: str, digest: str, metric: str | None = None

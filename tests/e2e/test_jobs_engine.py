@@ -244,6 +244,13 @@ def test_nested_pipelines_tell_of_themselves_and_other_nodes_are_called_back(tmp
     assert host.statuses("sub") == ["Running", "Completed"]
     assert host.statuses("sub.two") == ["Running", "Completed"]
     assert next(event.log for event in host.events if event.name == "sub.two").read_text()
+    # A process of the node had ended well when the service died: its host had not.
+    files = step_folder(tmp_path / "died", "sub.two").files(1)
+    files.folder.mkdir(parents=True)
+    files.exit.write_text("0\n")
+    step_folder(tmp_path / "died", "sub.two").output("made").mkdir(parents=True)
+    outcome = run(graph, tmp_path / "died", Listener(other))
+    assert (outcome.outputs["made"] / "o").read_text() == "hi3"
     outcome = run(graph, tmp_path / "none", Host())
     assert "a step of type 'automl' cannot be run here" in str(outcome.error)
 

@@ -526,6 +526,46 @@ def run_automl_node(session: Session) -> None:
     }
 
 
+def run_training_with_automl(session: Session) -> None:
+    import yaml
+    from azure.ai.ml import load_job
+
+    from twinml import model
+    from twinml.pipeline import VARIANTS, stage
+
+    folder = session.folder / "training"
+    file = stage(folder, definition=VARIANTS["automl"])
+    for path in (folder / "components").glob("*.yml"):
+        content = yaml.safe_load(path.read_text())
+        # The emulator's own interpreter, which has the packages: nothing is built.
+        content["environment"] = (
+            "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
+        )
+        path.write_text(yaml.safe_dump(content))
+    content = yaml.safe_load(file.read_text())
+    # A job's name is its id.
+    del content["name"]
+    content["inputs"] |= {"trials": 2, "model_name": "searched"}
+    content["inputs"]["data"]["path"] = str(session.folder / "table" / "train.csv")
+    file.write_text(yaml.safe_dump(content))
+    seen = submit(session, load_job(file))
+    for name in ("registration", "model"):
+        session.client.jobs.download(seen["name"], download_path=folder / "down", output_name=name)
+    outputs = folder / "down" / "named-outputs"
+    registration = next(path for path in (outputs / "registration").rglob("*") if path.is_file())
+    search = seen["children"]["search"]["name"]
+    session.seen["training"] = {
+        **seen,
+        "registration": json.loads(registration.read_text()),
+        "digest": model.digest(outputs / "model"),
+        "algorithms": [
+            child.properties["run_algorithm"]
+            for child in session.client.jobs.list(parent_job_name=search)
+        ],
+        "version": session.client.models.get("searched", "1").type,
+    }
+
+
 def log_model(session: Session) -> None:
     import mlflow
     from sklearn.linear_model import LogisticRegression
@@ -551,6 +591,7 @@ STEPS = (
     run_badly,
     run_automl,
     run_automl_node,
+    run_training_with_automl,
     log_model,
 )
 

@@ -163,6 +163,22 @@ def test_an_automl_node_hands_its_model_to_the_next_step(seen):
     assert node["grandchildren"] == [[f"{search}_0", "LogisticRegression"]]
 
 
+def test_the_training_pipeline_with_an_automl_node_registers_its_model(seen):
+    training = seen["training"]
+    assert training["status"] == "Completed", training["streamed"]
+    assert {name: child["status"] for name, child in training["children"].items()} == (
+        dict.fromkeys(
+            ("prepare", "split", "search", "adopt", "evaluate", "register", "deploy"), "Completed"
+        )
+    )
+    registration = training["registration"]
+    assert (registration["registered"], registration["version"]) == (True, "1")
+    assert registration["digest"] == training["digest"]
+    assert training["version"] == "mlflow_model"
+    assert "VotingEnsemble" in training["algorithms"]
+    assert registration["candidate"]["roc_auc"] > 0.7
+
+
 def test_a_lenient_emulator_keeps_models_that_mlflow_logs(seen):
     assert seen["lenient"] == {"answer": [1], "registered": [0], "listed": "mlflow_model"}
 

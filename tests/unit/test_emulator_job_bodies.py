@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.automl_task import read_task
+from azureml_emulator.jobs.automl import check_task
 from azureml_emulator.jobs.bindings import OutputPlace, seconds
 from azureml_emulator.jobs.definitions import read_job
-from azureml_emulator.jobs.mltable import read_table
 from twinml.errors import DataError
+from twinml_local.jobs.automl.mltable import read_table
+from twinml_local.jobs.automl.task import read_task
 from twinml_local.jobs.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 
 SPEC = {
@@ -133,7 +134,7 @@ def test_a_task_of_the_rest_interface_and_of_a_pipeline_say_the_same():
     rest = task(
         primaryMetric="AUCWeighted",
         nCrossValidations={"mode": "Custom", "value": 3},
-        limitSettings={"maxTrials": 4, "timeout": "PT1H", "maxConcurrentTrials": 1},
+        limitSettings={"maxTrials": 4, "timeoutMinutes": 60, "maxConcurrentTrials": 1},
         trainingSettings={
             "enableStackEnsemble": False,
             "blockedTrainingAlgorithms": ["XGBoostClassifier"],
@@ -161,7 +162,7 @@ def test_a_task_of_the_rest_interface_and_of_a_pipeline_say_the_same():
 def test_a_task_without_small_limits_is_bounded_and_says_so():
     read = read_task(task(limitSettings={"maxTrials": 1000}), most_seconds=50, cores=2)
     assert (read.trials, read.budget) == (None, 50)
-    assert "--automl-seconds" in read.remarks[0]
+    assert "ends after 50 s" in read.remarks[0]
     other = read_task(task(), most_seconds=50, cores=2, others=("validation_data",))
     assert any("validation_data" in remark for remark in other.remarks)
 
@@ -170,7 +171,9 @@ def test_a_task_without_small_limits_is_bounded_and_says_so():
     ("changes", "words"),
     [
         ({"taskType": "Forecasting"}, "type 'forecasting'"),
-        ({"targetColumnName": None}, "TargetColumnName"),
+        ({"targetColumnName": None}, "target_column_name"),
+        ({"limitSettings": {"maxTrials": "few"}}, "'max_trials' of the AutoML task is 'few'"),
+        ({"limitSettings": {"timeout": "soon"}}, "not an ISO 8601 duration"),
         ({"primaryMetric": "Beauty"}, "'Beauty'"),
         ({"weightColumnName": "w"}, "weightColumnName"),
         ({"trainingSettings": {"allowedTrainingAlgorithms": ["SVM"]}}, "SVM"),
@@ -178,7 +181,7 @@ def test_a_task_without_small_limits_is_bounded_and_says_so():
 )
 def test_a_task_that_would_be_answered_wrongly_is_refused(changes, words):
     with pytest.raises(ArmError, match=words):
-        read_task(task(**changes), most_seconds=1, cores=1)
+        check_task(task(**changes))
 
 
 def test_an_mltable_joins_its_files_and_drops_columns(tmp_path: Path):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from twinml.errors import PayloadError, UsageError
-from twinml.pipeline import DEFINITION, stage
+from twinml.pipeline import DEFINITION, VARIANTS, stage
 from twinml_local.jobs.definition import PipelineDefinition, read
 from twinml_local.jobs.engine import Asset, Literal, StepOutput
 from twinml_local.jobs.snapshots import keep_code
@@ -166,7 +166,6 @@ def change(folder: Path, *path: str, value: Any, file: str = "pipeline.yml") -> 
     [
         (("jobs", "look", "type"), "sweep", "jobs.look: type 'sweep' is not supported"),
         (("jobs", "look", "type"), "parallel", "jobs.look: type 'parallel' is not supported"),
-        (("jobs", "look", "type"), "automl", "jobs.look: type 'automl' is not supported"),
         (("jobs", "look", "distribution"), {}, "jobs.look.distribution is not supported"),
         (("jobs", "look", "services"), {}, "jobs.look.services is not supported"),
         (
@@ -243,6 +242,65 @@ def test_azures_own_loader_accepts_the_training_pipeline(tmp_path):
     assert (tmp_path / "staged" / "code" / "twinml" / "pipeline" / "steps" / "train.py").is_file()
     with pytest.raises(UsageError, match="is not empty"):
         stage(Path(__file__).parent)
+
+
+SEARCH = ["prepare", "split", "search", "adopt", "evaluate", "register", "deploy"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_azures_own_loader_accepts_the_variant_with_its_automl_node(tmp_path):
+    from azure.ai.ml import load_component, load_job
+
+    staged = stage(tmp_path / "staged", definition=VARIANTS["automl"])
+    assert staged.name == "pipeline-automl.yml"
+    for file in (VARIANTS["automl"], staged):
+        job = load_job(file)
+        verdict = job._validate()
+        assert verdict.passed, verdict
+        assert list(job.jobs) == SEARCH
+        sent = job._to_rest_object().properties.jobs["search"]
+        assert (sent["type"], sent["task"]) == ("automl", "classification")
+        assert sent["training_data"] == "${{parent.jobs.split.outputs.table}}"
+        assert sent["outputs"] == {"best_model": {"job_output_type": "mlflow_model"}}
+    for name in ("split", "adopt"):
+        assert load_component(staged.parent / "components" / f"{name}.yml")._validate().passed
+
+
+def test_the_variant_with_an_automl_node_runs_here_too(tmp_path):
+    found = read(VARIANTS["automl"])
+    plan = found.plan(found.resolve({"data": "/some/file.csv", "target": "z", "trials": 2}))
+    assert [step.name for step in plan.steps] == SEARCH
+    assert plan.step("search").sources == {
+        "training_data": StepOutput("split", "table"),
+        "target_column_name": Literal("z"),
+        "limits.max_trials": Literal(2),
+        "limits.timeout_minutes": Literal(60),
+    }
+    assert plan.step("adopt").sources["model"] == StepOutput("search", "best_model")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("task",), "regression", "AutoML tasks of type 'regression' are not run here"),
+        (("task",), "image_classification", "type 'image_classification' are not run here"),
+        (("weight_column_name",), "w", "jobs.search.weight_column_name is not supported"),
+        (("validation_data",), "x", "jobs.search.validation_data is not supported"),
+        (("limits", "exit_score"), 0.9, "jobs.search.limits.exit_score is not supported"),
+        (("limits", "max_trials"), "few", "'max_trials' of the AutoML task is 'few'"),
+        (("featurization", "mode"), "off", "jobs.search.featurization is not supported"),
+        (("training", "stack_ensemble_settings"), {}, "stack_ensemble_settings is not supported"),
+        (("outputs",), {"all": None}, "jobs.search.outputs.all is not supported"),
+        (("training_data",), None, "jobs.search: it has no training_data"),
+        (("primary_metric",), "beauty", "the primary metric 'beauty'"),
+        (("target_column_name",), None, "no target_column_name"),
+    ],
+)
+def test_what_an_automl_node_cannot_have_here_is_refused_by_name(tmp_path, path, value, message):
+    staged = stage(tmp_path / "staged", definition=VARIANTS["automl"])
+    change(staged.parent, "jobs", "search", *path, value=value, file=staged.name)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read(staged)
 
 
 def test_platforms_are_found_in_code_that_is_not_installed(tmp_path):

@@ -12,33 +12,40 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.automl_task import AutoMLTask, read_task
-from azureml_emulator.jobs.automl_worker import task_json
+from azureml_emulator.jobs.bindings import seconds
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
-from twinml.errors import PlatformError
+from twinml.errors import PlatformError, UsageError
+from twinml_local.jobs.automl.search import Found, run_search
+from twinml_local.jobs.automl.task import DATA, AutoMLTask, TaskNotRun, read_task, with_values
 from twinml_local.jobs.engine import Control, Step
-from twinml_local.jobs.engine.process import StepFiles, StepProcess
-from twinml_local.processes import write_atomic
 
 __all__ = ["check_task", "keep_children", "run_automl"]
-
-OUT = "automl"
-POLL_SECONDS = 0.3
-TAIL_LINES = 8
 
 
 def check_task(task: Mapping[str, Any]) -> None:
     """Raise ``ArmError`` for a task that is not run here."""
-    read_task(task, most_seconds=1.0, cores=1)
+    _read(task, most_seconds=1.0)
+
+
+def _read(
+    task: Mapping[str, Any], *, most_seconds: float, others: tuple[str, ...] = ()
+) -> AutoMLTask:
+    """Return what a task asks for; raises ``ArmError``."""
+    limits = task.get("limitSettings")
+    if isinstance(limits, Mapping) and (asked := seconds(limits.get("timeout"))):
+        task = {**task, "limitSettings": {**limits, "timeoutMinutes": asked / 60}}
+    try:
+        return read_task(task, most_seconds=most_seconds, cores=os.cpu_count() or 1, others=others)
+    except TaskNotRun as error:
+        raise ArmError(400, "NotImplementedByEmulator", str(error)) from error
+    except UsageError as error:
+        raise ArmError(400, "ValidationError", str(error)) from error
 
 
 def run_automl(
@@ -59,6 +66,8 @@ def run_automl(
     ----------
     run
         The run of the task.
+    inputs
+        Tables by name, and the values of settings that are bound, by their places.
     log
         Where the process writes.
     mark
@@ -71,13 +80,13 @@ def run_automl(
     PlatformError
         It failed.
     """
-    others = tuple(name for name in inputs if name != "training_data" and inputs[name])
+    bound = {name: value for name, value in inputs.items() if name not in DATA}
+    tables = tuple(name for name in DATA if name != "training_data" and inputs.get(name))
     try:
-        task = read_task(
-            step.node.spec,  # type: ignore[union-attr]
+        task = _read(
+            with_values(step.node.spec, bound),  # type: ignore[union-attr]
             most_seconds=most_seconds,
-            cores=os.cpu_count() or 1,
-            others=others,
+            others=tables,
         )
     except ArmError as error:
         raise PlatformError(error.message) from error
@@ -86,52 +95,17 @@ def run_automl(
     data = inputs.get("training_data")
     if not isinstance(data, Path):
         raise PlatformError("the task has no training_data")
-    files = StepFiles(log.parent)
-    out = files.folder / OUT
-    out.mkdir(parents=True, exist_ok=True)
-    task_file = files.folder / "task.json"
-    write_atomic(task_file, task_json(task))
     records.runs.change(run.id, properties=_parent_properties(task, run))
-    _run_worker([str(task_file), str(data), str(out)], files, control, mark, records, run, task)
-    best = _best(out)
-    for path in outputs.values():
-        shutil.rmtree(path, ignore_errors=True)
-        shutil.copytree(out / str(best) / "mlflow-model", path)
-
-
-def _run_worker(
-    arguments: list[str],
-    files: StepFiles,
-    control: Control,
-    mark: tuple[str, str],
-    records: Records,
-    run: Run,
-    task: AutoMLTask,
-) -> None:
-    name, value = mark
-    process = StepProcess(
-        [sys.executable, "-m", "azureml_emulator.jobs.automl_worker", *arguments],
-        files=files,
-        directory=files.folder,
-        env={**os.environ, name: value, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    found = run_search(
+        task,
+        data,
+        log=log,
+        mark=mark,
+        control=control,
+        look=lambda folder: keep_children(records, run, folder, task),
     )
-    out = files.folder / OUT
-    try:
-        process.go()
-        while not process.ended():
-            if control.stopping:
-                process.end()
-                break
-            keep_children(records, run, out, task)
-            time.sleep(POLL_SECONDS)
-    finally:
-        code = process.close()
-    control.check()
-    if code != 0:
-        words = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise PlatformError("\n".join(words[-TAIL_LINES:]) or f"it ended with exit code {code}")
-    keep_children(records, run, out, task)
-    _finish(records, run, out, task)
+    _finish(records, run, found)
+    found.deliver(outputs)
 
 
 def keep_children(records: Records, run: Run, out: Path, task: AutoMLTask) -> None:
@@ -189,28 +163,22 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Aut
     records.set_status(child, "Completed")
 
 
-def _finish(records: Records, run: Run, out: Path, task: AutoMLTask) -> None:
+def _finish(records: Records, run: Run, found: Found) -> None:
     """Give the parent what clients look for: the best child's name and metrics."""
-    best = _best(out)
-    content = json.loads((out / str(best) / "child.json").read_text(encoding="utf-8"))
+    content = found.child()
     records.tracking.log(
         run.workspace,
         run.id,
         metrics=content["metrics"],
         tags={
-            "automl_best_child_run_id": f"{run.id}_{best}",
+            "automl_best_child_run_id": f"{run.id}_{found.best}",
             "model_explain_run": "best_run",
             "_aml_system_azureml.automlComponent": "AutoML",
             "best_score": repr(content["score"]),
             "best_algorithm": content["algorithm"],
         },
     )
-    count = json.loads((out / "best.json").read_text(encoding="utf-8"))["children"]
-    records.runs.change(run.id, properties={"num_iterations": str(count)})
-
-
-def _best(out: Path) -> int:
-    return int(json.loads((out / "best.json").read_text(encoding="utf-8"))["best"])
+    records.runs.change(run.id, properties={"num_iterations": str(found.children)})
 
 
 def _parent_properties(task: AutoMLTask, run: Run) -> dict[str, str]:

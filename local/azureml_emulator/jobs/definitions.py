@@ -25,8 +25,9 @@ from azureml_emulator.jobs.bindings import (
     seconds,
     setting,
 )
-from azureml_emulator.jobs.pipelines import AUTOML_DATA, FindComponent, PipelineReader
+from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader
 from azureml_emulator.jobs.sweep_task import read_sweep
+from twinml_local.jobs.automl.task import DATA as AUTOML_DATA
 from twinml_local.jobs.engine import (
     Asset,
     CommandNode,

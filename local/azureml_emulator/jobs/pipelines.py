@@ -20,6 +20,8 @@ from azureml_emulator.jobs.bindings import (
 )
 from azureml_emulator.jobs.parallel import parallel_node
 from azureml_emulator.jobs.sweep_task import read_sweep
+from twinml_local.jobs.automl.task import DATA as AUTOML_DATA
+from twinml_local.jobs.automl.task import flat_bindings
 from twinml_local.jobs.engine import (
     CommandNode,
     FromInput,
@@ -34,9 +36,7 @@ from twinml_local.jobs.engine import (
     read_binding,
 )
 
-__all__ = ["AUTOML_DATA", "FindComponent", "PipelineReader", "component_of_job"]
-
-AUTOML_DATA = ("training_data", "validation_data", "test_data")
+__all__ = ["FindComponent", "PipelineReader", "component_of_job"]
 
 FindComponent = Callable[[str], Mapping[str, Any]]
 
@@ -149,10 +149,13 @@ class PipelineReader:
             for key, value in job.items()
             if key not in (*AUTOML_DATA, "outputs", "name", "type")
         }
+        tables = tuple(values)
+        for place, text in flat_bindings(spec).items():
+            values.update(self._values({place: text}))
         return OtherNode(
             "automl",
             spec=spec,
-            inputs={item: Input("mltable") for item in values},
+            inputs={item: Input("mltable") for item in tables},
             outputs=outputs,
             values=values,
             publishes=self._published(name, job.get("outputs"), outputs),

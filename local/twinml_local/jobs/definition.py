@@ -297,6 +297,8 @@ class _Gathering:
     def _node(self, node: Any, base: Path, place: str, depth: int) -> Any:
         if not isinstance(node, Mapping):
             return node
+        if node.get("type") == "automl":
+            return {name: self._input(item, base) for name, item in node.items()}
         gathered = self._command(node, base, place)
         gathered["inputs"] = self._inputs(node.get("inputs"), base)
         component = node.get("component")

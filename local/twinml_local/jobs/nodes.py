@@ -7,6 +7,8 @@ from typing import Any
 
 from twinml.errors import UsageError
 from twinml_local.jobs import schema
+from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
+from twinml_local.jobs.automl.task import flat_bindings
 from twinml_local.jobs.engine import (
     LITERAL_TYPES,
     PATH_TYPES,
@@ -18,6 +20,7 @@ from twinml_local.jobs.engine import (
     Input,
     Literal,
     Node,
+    OtherNode,
     Output,
     PipelineNode,
     Value,
@@ -89,9 +92,13 @@ def _node(content: Any, place: str, outer: Mapping[str, Output]) -> Node:
     content = _mapping(content, place)
     component = content.get("component")
     kind = str(content.get("type") or (component or {}).get("type") or "command")
+    if kind == "automl":
+        return _automl(content, place)
     inner = (component or {}).get("type") if isinstance(component, Mapping) else None
     if kind not in ("command", "pipeline") or inner not in (None, "command", "pipeline"):
-        raise schema.refused(f"{place}: type '{inner or kind}'", "command and pipeline are run")
+        raise schema.refused(
+            f"{place}: type '{inner or kind}'", "command, pipeline and automl are run"
+        )
     schema.check_keys(content, schema.NODE, place)
     values = {
         name: value
@@ -129,6 +136,34 @@ def _node(content: Any, place: str, outer: Mapping[str, Output]) -> Node:
 
 
 _OVERRIDES = ("environment",)
+
+
+def _automl(content: Mapping[str, Any], place: str) -> OtherNode:
+    """Return a node that searches: its table, and the settings that are bound, are its inputs."""
+    task = check_node(content, place)
+    table = _value(content.get(TABLE), f"{place}.{TABLE}")
+    if table is None:
+        raise UsageError(f"{place}: it has no {TABLE}", hint="Bind an mltable.")
+    if isinstance(table, Literal):
+        table = Asset(table.text, "mltable")
+    values: dict[str, Value] = {TABLE: table}
+    for name, text in flat_bindings(task).items():
+        value = _value(text, f"{place}.{name}")
+        if value is not None:
+            values[name] = value
+    written = _mapping(content.get("outputs"), f"{place}.outputs")
+    for name in written:
+        if name != OUTPUT:
+            raise schema.refused(f"{place}.outputs.{name}", f"an automl node has {OUTPUT}")
+    return OtherNode(
+        "automl",
+        spec=task,
+        inputs={TABLE: Input("mltable")},
+        outputs={OUTPUT: Output("mlflow_model")},
+        values=values,
+        publishes=_publishes(written, f"{place}.outputs"),
+        display_name=str(content.get("display_name") or ""),
+    )
 
 
 def _written_out(

@@ -14,6 +14,9 @@ from typing import Any
 from twinml.errors import UsageError
 
 __all__ = [
+    "AUTOML",
+    "AUTOML_LIMITS",
+    "AUTOML_TRAINING",
     "COMPONENT",
     "INPUT",
     "JOB_INPUT",
@@ -63,6 +66,21 @@ COMPONENT = _keys(
     "type inputs outputs command code environment environment_variables is_deterministic tags "
     "display_name",
     "$schema name version description properties resources",
+)
+AUTOML = _keys(
+    "type task primary_metric target_column_name training_data n_cross_validations limits "
+    "training featurization outputs display_name",
+    "$schema name description tags properties compute resources identity queue_settings "
+    "experiment_name log_verbosity",
+)
+AUTOML_LIMITS = _keys(
+    "timeout_minutes max_trials max_concurrent_trials",
+    "max_nodes max_cores_per_trial enable_early_termination",
+)
+AUTOML_TRAINING = _keys(
+    "enable_vote_ensemble enable_stack_ensemble allowed_training_algorithms "
+    "blocked_training_algorithms",
+    "enable_model_explainability",
 )
 INPUT = _keys("type optional default min max enum description", "mode")
 JOB_INPUT = _keys("type path value", "mode description")

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from twinml.errors import UsageError
-from twinml_local.jobs.engine import Asset, Host, Step, StepEvent
+from twinml_local.jobs.engine import Asset, Control, Host, OtherNode, Step, StepEvent
 from twinml_local.jobs.engine.graph import CommandNode
 from twinml_local.jobs.engine.reuse import digest_of, step_key
 from twinml_local.jobs.record import JobRecord
@@ -83,6 +83,28 @@ class JobHost(Host):
     def _imported(self) -> str:
         # Steps that deploy use this package, too.
         return step_key(software=self._software, local=digest_of(Path(__file__).parents[1]))
+
+    def run_other(
+        self,
+        step: Step,
+        inputs: Mapping[str, str | Path | None],
+        outputs: Mapping[str, Path],
+        *,
+        log: Path,
+        control: Control,
+    ) -> None:
+        """Run an ``automl`` node."""
+        from twinml_local.jobs.automl.node import run_node
+
+        assert isinstance(step.node, OtherNode)
+        run_node(
+            step.node.spec,
+            inputs,
+            outputs,
+            log=log,
+            control=control,
+            variables=self._recording.variables(step.name),
+        )
 
     def identity(self, step: Step) -> str:
         """Return a digest of this Python, its packages, and twinml's own code."""

@@ -29,6 +29,12 @@ input_option = click.option(
     "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input."
 )
 file_argument = click.Path(path_type=Path)
+variant_option = click.option(
+    "--variant",
+    type=click.Choice(["twinml", "automl"]),
+    help="Who searches in the training pipeline: twinml's own step, or Azure's automl node "
+    "[default: twinml].",
+)
 
 
 @click.group("pipeline", help="Publish, run, watch and schedule pipelines.")
@@ -38,7 +44,10 @@ def command() -> None:
 
 @command.command()
 @click.argument("file", required=False, type=file_argument)
-@click.option("--name", help="Publish under this name [default: the file's, or training].")
+@click.option(
+    "--name", help="Publish under this name [default: the file's, or training, training-automl]."
+)
+@variant_option
 @click.option("--data", metavar="FILE", help="Data of the training pipeline, path or azureml:…")
 @click.option("--target", help="Target column of the training pipeline.")
 @input_option
@@ -48,6 +57,7 @@ def command() -> None:
 def publish(
     file: Path | None,
     name: str | None,
+    variant: str | None,
     data: str | None,
     target: str | None,
     pairs: tuple[str, ...],
@@ -62,13 +72,14 @@ def publish(
 
     inputs = _inputs(pairs)
     if file is None:
-        from twinml.pipeline import DEFINITION
+        from twinml.pipeline import VARIANTS
 
-        file, name = DEFINITION, name or "training"
+        file = VARIANTS[variant or "twinml"]
+        name = name or ("training-automl" if variant == "automl" else "training")
         inputs |= _training_inputs(data, target)
-    elif data is not None or target is not None:
+    elif (data, target, variant) != (None, None, None):
         raise UsageError(
-            "--data and --target belong to the training pipeline",
+            "--data, --target and --variant belong to the training pipeline",
             hint="Leave them out, or leave out the file.",
         )
     info = load(platform_name).publish_pipeline(name or _name(file), file, inputs=inputs)
@@ -337,13 +348,15 @@ def clean(
 
 @command.command()
 @click.argument("folder", type=file_argument)
+@variant_option
 @json_option
 @errors_in_one_line
-def stage(folder: Path, as_json: bool) -> None:
+def stage(folder: Path, variant: str | None, as_json: bool) -> None:
     """Write the training pipeline and its code into FOLDER, for ``az ml job create -f``."""
+    from twinml.pipeline import VARIANTS
     from twinml.pipeline import stage as write
 
-    path = write(folder)
+    path = write(folder, definition=VARIANTS[variant or "twinml"])
     emit({"path": path}, as_json=as_json, text=str(path))
 
 

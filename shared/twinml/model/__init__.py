@@ -6,6 +6,7 @@ from twinml.model._directory import (
     load_predictor,
     load_reference,
     metadata,
+    packages,
     requirements,
     save,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "load_predictor",
     "load_reference",
     "metadata",
+    "packages",
     "requirements",
     "save",
 ]

@@ -44,6 +44,7 @@ __all__ = [
     "load_predictor",
     "load_reference",
     "metadata",
+    "packages",
     "requirements",
     "save",
 ]
@@ -62,7 +63,7 @@ def requirements(pipeline: Any) -> list[str]:
 
     Learner packages are listed only where the pickle really refers to them.
     """
-    used = _packages(pickle.dumps(pipeline, protocol=5))
+    used = packages(pipeline)
     names = [*_ALWAYS, *(name for name in _LEARNERS if name in used)]
     pinned = []
     for name in names:
@@ -215,6 +216,11 @@ class _Looking(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         self.packages.add(module.partition(".")[0])
         return super().find_class(module, name)
+
+
+def packages(pipeline: Any) -> set[str]:
+    """Return the top-level modules that the objects of a pipeline are from."""
+    return _packages(pickle.dumps(pipeline, protocol=5))
 
 
 def _packages(stored: bytes) -> set[str]:

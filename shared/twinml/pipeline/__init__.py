@@ -3,6 +3,7 @@
 ::
 
     pipeline.yml          prepare ──▶ train ──▶ evaluate ──▶ register ──▶ deploy
+    pipeline-automl.yml   … ──▶ split ──▶ Azure's automl node ──▶ adopt ──▶ evaluate ──▶ …
     components/*.yml      one command each: python -m twinml.pipeline.steps.NAME
     environment/conda.yml what they need on Azure ML
     steps/                their code
@@ -12,6 +13,6 @@
 too, where this package is not installed.
 """
 
-from twinml.pipeline.staging import DEFINITION, stage
+from twinml.pipeline.staging import DEFINITION, VARIANTS, stage
 
-__all__ = ["DEFINITION", "stage"]
+__all__ = ["DEFINITION", "VARIANTS", "stage"]

@@ -15,9 +15,11 @@ from twinml import __version__
 from twinml.errors import UsageError
 from twinml.platform import PLATFORMS
 
-__all__ = ["DEFINITION", "stage"]
+__all__ = ["DEFINITION", "VARIANTS", "stage"]
 
 DEFINITION = Path(__file__).parent / "pipeline.yml"
+# By who searches: twinml's own step, or an AutoML node of Azure's kind.
+VARIANTS = {"twinml": DEFINITION, "automl": DEFINITION.with_name("pipeline-automl.yml")}
 PARTS = ("components", "environment")
 NOT_COPIED = ("__pycache__", "*.pyc")
 
@@ -27,8 +29,9 @@ def stage(
     *,
     packages: Sequence[str] = ("twinml",),
     variables: Mapping[str, str] | None = None,
+    definition: Path = DEFINITION,
 ) -> Path:
-    """Write the definition and the code of its steps, and return the path of ``pipeline.yml``.
+    """Write a definition and the code of its steps, and return the definition's path.
 
     ``az ml job create -f`` takes that file: each component's ``code`` is the folder ``code``
     beside it, which holds the packages.
@@ -42,16 +45,19 @@ def stage(
     variables
         Environment variables of every component, such as ``TWINML_PLATFORM``, set by the
         shell that runs its command.
+    definition
+        One of ``VARIANTS``.
 
     Raises
     ------
     UsageError
         The folder holds something else, or a package is not installed.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / DEFINITION.name).is_file():
+    ours = any((folder / one.name).is_file() for one in VARIANTS.values())
+    if folder.exists() and any(folder.iterdir()) and not ours:
         raise UsageError(f"'{folder}' is not empty", hint="Name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(DEFINITION, folder / DEFINITION.name)
+    shutil.copyfile(definition, folder / definition.name)
     for part in PARTS:
         _replace(DEFINITION.parent / part, folder / part)
     for package in packages:
@@ -65,7 +71,7 @@ def stage(
             given = [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
             content["command"] = " ".join([*given, content["command"]])
         path.write_text(yaml.safe_dump(content, sort_keys=False, width=96), encoding="utf-8")
-    return folder / DEFINITION.name
+    return folder / definition.name
 
 
 def _announce_platforms(code: Path, packages: Sequence[str]) -> None:

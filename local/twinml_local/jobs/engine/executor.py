@@ -230,8 +230,8 @@ class _Run:
         for attempt in folder.attempts():
             folder.end_orphan(attempt)
             code = folder.files(attempt).exit_code()
-            if code == 0:
-                # It ended while nobody was there to see it.
+            if code == 0 and isinstance(step.node, CommandNode):
+                # It ended while nobody was there to see it. A host has more to do after that.
                 self._tell(self._started(event, folder, attempt))
                 return self._finished(step, folder, attempt, key)
             failures += code is not None

@@ -7,4 +7,8 @@ it alike::
     prepare ──▶ train ──▶ evaluate ──▶ register ──▶ deploy
     check the   search,   against the  if better:   as a challenger,
     data        fit       champion     with why     if asked for
+
+With an AutoML node in place of train: ``split`` holds out rows, ``adopt`` takes its model::
+
+    prepare ──▶ split ──▶ (automl) ──▶ adopt ──▶ evaluate ──▶ …
 """

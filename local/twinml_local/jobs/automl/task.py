@@ -7,14 +7,26 @@ REST bodies of jobs have ``camelCase`` and ``AUCWeighted``, nodes of pipelines
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import seconds
+from twinml.errors import UsageError
 
-__all__ = ["ALGORITHMS", "ENSEMBLES", "PRIMARY_METRICS", "AutoMLTask", "read_task"]
+__all__ = [
+    "ALGORITHMS",
+    "DATA",
+    "ENSEMBLES",
+    "PRIMARY_METRICS",
+    "AutoMLTask",
+    "TaskNotRun",
+    "flat_bindings",
+    "read_task",
+    "with_values",
+]
+
+# The inputs of a task that are tables.
+DATA = ("training_data", "validation_data", "test_data")
 
 # Azure's algorithms by the learners that stand for them here.
 ALGORITHMS = {
@@ -36,7 +48,12 @@ PRIMARY_METRICS = {
 }
 DEFAULT_FOLDS = 5
 MOST_EXACT_TRIALS = 40
+N = TypeVar("N", int, float)
 _REFUSED = ("weightColumnName", "cvSplitColumnNames")
+
+
+class TaskNotRun(UsageError):
+    """A task is valid on Azure, and of a kind that is not run here."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,8 @@ class AutoMLTask:
         Of the cross-validation.
     budget
         Seconds; with ``trials`` it does not count.
+    timeout
+        Seconds after which the search is ended, where ``budget`` does not end it.
     trials
         Number of configurations; ``None`` leaves it to the budget.
     learners
@@ -67,6 +86,7 @@ class AutoMLTask:
     primary_metric: str
     folds: int
     budget: float
+    timeout: float | None
     trials: int | None
     learners: tuple[str, ...]
     ensembles: tuple[str, ...]
@@ -90,34 +110,37 @@ def read_task(
 
     Raises
     ------
-    ArmError
+    TaskNotRun
         The task is of a kind that is not run here, or asks for something that would be
         answered wrongly.
+    UsageError
+        A setting is missing or not valid.
     """
     kind = str(_of(task, "taskType") or _of(task, "task") or "").lower()
     if kind != "classification":
-        raise ArmError(
-            400,
-            "NotImplementedByEmulator",
-            f"The emulator does not run AutoML tasks of type '{kind}'; it runs Classification.",
+        raise TaskNotRun(
+            f"AutoML tasks of type '{kind}' are not run here", hint="Classification is."
         )
     target = _of(task, "targetColumnName")
     if not target:
-        raise ArmError(400, "ValidationError", "The TargetColumnName field is required.")
+        raise UsageError("the AutoML task has no target_column_name")
     for name in _REFUSED:
         if _of(task, name):
-            raise ArmError(400, "NotImplementedByEmulator", f"The emulator has no '{name}'.")
+            raise TaskNotRun(f"'{name}' of AutoML tasks is not there here")
     remarks = [
         f"'{name}' is not used: every child is judged by cross-validation." for name in others
     ]
     limits = _mapping(_of(task, "limitSettings") or _of(task, "limits"))
     training = _mapping(_of(task, "trainingSettings") or _of(task, "training"))
-    budget, trials = _limits(limits, most_seconds, remarks)
+    minutes = _of(limits, "timeoutMinutes")
+    timeout = 60.0 * _number(minutes, float, "timeout_minutes") if minutes else None
+    budget, trials = _limits(limits, timeout, most_seconds, remarks)
     return AutoMLTask(
         target=str(target),
         primary_metric=_metric(_of(task, "primaryMetric")),
         folds=_folds(_of(task, "nCrossValidations")),
         budget=budget,
+        timeout=None if trials is None else timeout,
         trials=trials,
         learners=_learners(training, remarks),
         ensembles=tuple(
@@ -127,9 +150,47 @@ def read_task(
             )
             if str(_first(_of(training, setting), True)).lower() != "false"
         ),
-        jobs=max(1, min(cores, int(_of(limits, "maxConcurrentTrials") or cores))),
+        jobs=min(
+            cores, _number(_of(limits, "maxConcurrentTrials") or cores, int, "max_concurrent")
+        ),
         remarks=tuple(remarks),
     )
+
+
+def flat_bindings(task: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that hold ``${{…}}``, by their place: ``limits.max_trials``."""
+    found: dict[str, str] = {}
+    for name, value in task.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": text for key, text in flat_bindings(value).items()}
+        elif isinstance(value, str) and "${{" in value:
+            found[name] = value
+    return found
+
+
+def with_values(task: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task with the values of ``flat_bindings`` in their places.
+
+    Examples
+    --------
+    >>> with_values({"limits": {"max_trials": "${{parent.inputs.n}}"}}, {"limits.max_trials": "3"})
+    {'limits': {'max_trials': '3'}}
+    """
+    filled = dict(task)
+    for place, value in values.items():
+        head, _, rest = place.partition(".")
+        filled[head] = with_values(filled.get(head) or {}, {rest: value}) if rest else value
+    return filled
+
+
+def _number(value: Any, kind: Callable[[Any], N], name: str) -> N:
+    try:
+        number = kind(value)
+        if number > 0:
+            return number
+    except (TypeError, ValueError):
+        pass
+    raise UsageError(f"'{name}' of the AutoML task is {value!r}, expected a number above 0")
 
 
 def _of(items: Mapping[str, Any], name: str) -> Any:
@@ -151,10 +212,9 @@ def _metric(asked: Any) -> str:
     for name in PRIMARY_METRICS:
         if name.replace("_", "").lower() == plain:
             return name
-    raise ArmError(
-        400,
-        "ValidationError",
-        f"The primary metric '{asked}' is not one of {', '.join(PRIMARY_METRICS)}.",
+    raise UsageError(
+        f"the primary metric '{asked}' is not one that classification has here",
+        hint=f"It has {', '.join(PRIMARY_METRICS)}.",
     )
 
 
@@ -163,24 +223,19 @@ def _folds(asked: Any) -> int:
         asked = asked.get("value") if str(asked.get("mode")).lower() == "custom" else None
     if asked in (None, "auto", "Auto"):
         return DEFAULT_FOLDS
-    return max(2, min(20, int(asked)))
+    return max(2, min(20, _number(asked, int, "n_cross_validations")))
 
 
 def _limits(
-    limits: Mapping[str, Any], most_seconds: float, remarks: list[str]
+    limits: Mapping[str, Any], timeout: float | None, most_seconds: float, remarks: list[str]
 ) -> tuple[float, int | None]:
-    minutes = _of(limits, "timeoutMinutes")
-    timeout = 60.0 * float(minutes) if minutes else seconds(_of(limits, "timeout"))
     budget = min(timeout or most_seconds, most_seconds)
     asked = _of(limits, "maxTrials")
-    trials = int(asked) if asked else None
+    trials = _number(asked, int, "max_trials") if asked else None
     if trials is not None and trials <= MOST_EXACT_TRIALS:
         return budget, trials
     if timeout is None or timeout > most_seconds:
-        remarks.append(
-            f"The run ends after {most_seconds:g} s, the most that the emulator gives one "
-            "(--automl-seconds)."
-        )
+        remarks.append(f"The run ends after {most_seconds:g} s, the most that one gets here.")
     return budget, None
 
 
@@ -193,16 +248,14 @@ def _learners(training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...
         remarks.append(f"These algorithms are not there and are left out: {', '.join(unknown)}.")
     chosen = [by_azure[_plain(name)] for name in allowed if _plain(name) in by_azure]
     if allowed and not chosen:
-        raise ArmError(
-            400,
-            "NotImplementedByEmulator",
-            f"None of the allowed algorithms is there: {', '.join(map(str, allowed))}. The "
-            f"emulator has {', '.join(ALGORITHMS.values())}.",
+        raise TaskNotRun(
+            f"none of the allowed algorithms is there: {', '.join(map(str, allowed))}",
+            hint=f"There are {', '.join(ALGORITHMS.values())}.",
         )
     barred = {by_azure.get(_plain(name)) for name in blocked}
     left = tuple(name for name in chosen or ALGORITHMS if name not in barred)
     if not left:
-        raise ArmError(400, "UserError", "Every algorithm that is there is blocked.")
+        raise UsageError("every algorithm that is there is blocked")
     return left
 
 

@@ -1,6 +1,6 @@
 """Trains for an AutoML job, as a process of its own: twinml's training, Azure's layout.
 
-``python -m azureml_emulator.jobs.automl_worker TASK DATA OUT`` reads the task (JSON) and
+``python -m twinml_local.jobs.automl.worker TASK DATA OUT`` reads the task (JSON) and
 the table, and leaves in ``OUT`` a folder for each child, the last file of which is
 ``child.json``, and at the end ``best.json``::
 
@@ -21,17 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from azureml_emulator.jobs.automl_task import (
-    ALGORITHMS,
-    ENSEMBLES,
-    PRIMARY_METRICS,
-    AutoMLTask,
-)
-from azureml_emulator.jobs.mltable import read_table
 from twinml import model
 from twinml.data import load
 from twinml.errors import TwinmlError
 from twinml.training import Progress, TrainingOptions, train
+from twinml_local.jobs.automl.mltable import read_table
+from twinml_local.jobs.automl.task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
 from twinml_local.processes import write_atomic
 
 if TYPE_CHECKING:

@@ -1,0 +1,65 @@
+"""Hold out rows of the prepared data; the rest becomes the table that Azure's AutoML reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twinml.pipeline.steps._command import folder_in, folder_out, read_json, say, step
+
+__all__ = ["TABLE_FILE", "command"]
+
+TABLE_FILE = "rows.parquet"
+MLTABLE = f"""\
+$schema: https://azuremlschemas.azureedge.net/latest/MLTable.schema.json
+type: mltable
+paths:
+  - file: ./{TABLE_FILE}
+transformations:
+  - read_parquet
+"""
+
+
+@click.command()
+@click.option("--prepared", type=folder_in, required=True, help="From the step prepare.")
+@click.option("--split", default="random", help="random, ordered or column:NAME.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0)
+@click.option("--table", type=folder_out, required=True, help="Output: an MLTable.")
+@click.option("--holdout", type=click.Path(path_type=Path), required=True, help="Output: rows.")
+@step
+def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -> None:
+    """Hold out the same rows as a training with the same split and seed."""
+    import numpy as np
+
+    from twinml.data import load
+    from twinml.training import TrainingOptions
+    from twinml.training.splits import ordered_split, random_split, time_column
+
+    described = read_json(prepared / "dataset.json")
+    target, name = described["target"], described["name"]
+    dataset = load(prepared / "data", target, name=name, drop=described["drop"])
+    options = TrainingOptions(split=split, seed=seed)
+    _, labels = np.unique(np.asarray(dataset.labels), return_inverse=True)
+    rows = dataset.frame
+    if split == "random":
+        sides = random_split(labels, options.test_size, seed)
+    elif split == "ordered":
+        sides = ordered_split(labels, options.test_size)
+    else:
+        column = split.removeprefix("column:")
+        order, times = time_column(dataset.features, column)
+        sides = ordered_split(labels, options.test_size, order, split, times)
+        rows = rows.drop(columns=column)
+    table.mkdir(parents=True, exist_ok=True)
+    rows.iloc[sides.train].to_parquet(table / TABLE_FILE, index=False)
+    (table / "MLTable").write_text(MLTABLE, encoding="utf-8")
+    holdout.parent.mkdir(parents=True, exist_ok=True)
+    # With the columns that were left out, too: the champion may need them.
+    everything = load(prepared / "data", target, name=name)
+    everything.frame.iloc[sides.test].to_parquet(holdout, index=False)
+    say(f"{len(sides.train):,} rows to learn from, {len(sides.test):,} held out ({split})")
+
+
+if __name__ == "__main__":
+    command()
