@@ -113,7 +113,9 @@ def test_a_plain_mlflow_model_is_adopted_unless_it_needs_packages_that_are_not_c
         pipeline = make_pipeline(select, SimpleImputer(), LogisticRegression(max_iter=500))
         pipeline.fit(rows.drop(columns="y"), rows["y"])
         place = tmp_path / type(select).__name__
-        mlflow.sklearn.save_model(pipeline, place, serialization_format="cloudpickle")
+        mlflow.sklearn.save_model(
+            pipeline, place, serialization_format="cloudpickle", pip_requirements=["scikit-learn"]
+        )
         return pipeline, CliRunner().invoke(adopt, [*split_rows, f"--model={place}"])
 
     # Its objects are of this file: of a package that no requirements of twinml's list.
