@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.files import write_atomic
 from twinml.data import Dataset, file_digest
 from twinml.errors import DataError, NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset
@@ -231,10 +232,7 @@ def _copy(dataset: Dataset, unfinished: Path) -> Path:
 
 def _describe(asset: DataAsset, unfinished: Path) -> None:
     text = json.dumps({"format_version": FORMAT_VERSION, **asdict(asset)}, indent=2)
-    with (unfinished / "asset.json").open("w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_atomic(unfinished / "asset.json", f"{text}\n")
     _sync(unfinished)
 
 

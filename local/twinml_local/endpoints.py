@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from azureml_runner import logs as log_files
+from azureml_runner.files import write_atomic
+from azureml_runner.processes import running
 from twinml.endpoint import Endpoint
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
-from twinml_local import logs as log_files
 from twinml_local.endpoint_folders import (
     check_deployment,
     check_name,
@@ -33,7 +35,7 @@ from twinml_local.endpoint_folders import (
     taken_ports,
     uri,
 )
-from twinml_local.processes import generate_keys, read_keys, running, write_atomic
+from twinml_local.keys import generate_keys, read_keys
 from twinml_local.server.deployments.compiling import compiled_form
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE

@@ -78,8 +78,8 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 
 @contextlib.contextmanager
 def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> Iterator[Served]:
+    from azureml_runner.processes import running
     from twinml_local import endpoints
-    from twinml_local.processes import running
     from twinml_local.server.deployments.compiling import Outcome, compiled_form
     from twinml_local.server.state import ServerSettings
 

@@ -16,11 +16,11 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
+from azureml_runner.processes import process_identity, running
 from twinml.cli import main
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.processes import process_identity, running
 from twinml_local.server import ServerSettings
 
 pytestmark = pytest.mark.e2e

@@ -14,12 +14,12 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
+from azureml_runner.processes import running
 from twinml.cli import main
 from twinml.endpoint import DIALECTS, Endpoint
 from twinml.errors import EndpointError, NotFound
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.processes import running
 
 pytestmark = pytest.mark.e2e
 

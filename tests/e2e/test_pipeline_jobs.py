@@ -22,11 +22,11 @@ import requests
 import yaml
 from click.testing import CliRunner
 
+from azureml_runner.processes import process_identity, running
 from twinml.errors import NotFound, PayloadError, PlatformError, PlatformUnavailable
 from twinml.pipeline.client import RestPipelineClient
 from twinml.platform import PipelineInfo, PipelineJob, Schedule
 from twinml_local.jobs import lifecycle
-from twinml_local.processes import process_identity, running
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedules import Scheduler
 from twinml_local.jobs.service import create_app
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import generate_keys
+from twinml_local.keys import generate_keys
 
 
 class Rest:

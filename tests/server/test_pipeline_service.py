@@ -18,20 +18,16 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from twinml.errors import PlatformError
+from azureml_runner.engine import end_orphans, step_folder
+from azureml_runner.locks import Held, locked
+from azureml_runner.processes import _identity_from_ps, process_identity
 from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.engine import end_orphans, step_folder
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.recovery import recover
 from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.service import create_app
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import (
-    _identity_from_ps,
-    generate_keys,
-    locked,
-    process_identity,
-)
+from twinml_local.keys import generate_keys
 
 
 def definition(name: str, jobs: dict[str, Any], inputs: dict[str, Any]) -> PipelineDefinition:
@@ -593,7 +589,7 @@ def test_only_one_attempt_can_finish_a_job(demo):
 def test_a_folder_has_one_lock_holder(tmp_path):
     with (
         locked(tmp_path / "lock"),
-        pytest.raises(PlatformError, match="held by another process"),
+        pytest.raises(Held, match="held by another process"),
         locked(tmp_path / "lock", timeout=0.05),
     ):
         pytest.fail("the lock was given twice")

@@ -10,10 +10,10 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.automl import check_task
 from azureml_emulator.jobs.bindings import OutputPlace, seconds
 from azureml_emulator.jobs.definitions import read_job
+from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 from twinml.errors import DataError
 from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.automl.task import read_task
-from twinml_local.jobs.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 
 SPEC = {
     "name": "train",

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from azureml_emulator.database import Database
+from azureml_runner.database import Database
 
 __all__ = ["Effect", "Operation", "Resource", "ResourceStore", "timestamp"]
 

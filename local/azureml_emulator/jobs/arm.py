@@ -21,8 +21,8 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER
-from twinml.errors import TwinmlError
-from twinml_local.jobs.engine import make_plan
+from azureml_runner.engine import make_plan
+from azureml_runner.errors import RunnerError
 
 __all__ = ["Jobs"]
 
@@ -148,7 +148,7 @@ class Jobs:
             make_plan(definition.graph, definition.values)
         except KeyError as error:
             raise ArmError(400, "ValidationError", f"The job lacks {error}.") from error
-        except TwinmlError as error:
+        except RunnerError as error:
             raise ArmError(400, "UserError", error.message) from error
         return definition
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from twinml_local.jobs.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
+from azureml_runner.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
 
 __all__ = [
     "PREPARE",
+    "TABLES",
     "OutputPlace",
     "input_for",
     "is_true",
@@ -24,6 +25,8 @@ __all__ = [
     "setting",
 ]
 
+# The inputs of an AutoML task that are tables.
+TABLES = ("training_data", "validation_data", "test_data")
 # The working folder of a job has these on the service.
 PREPARE = "mkdir -p outputs logs\n"
 _DURATION = re.compile(

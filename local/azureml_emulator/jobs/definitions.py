@@ -14,6 +14,7 @@ from typing import Any
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import (
     PREPARE,
+    TABLES,
     OutputPlace,
     input_for,
     is_true,
@@ -27,8 +28,7 @@ from azureml_emulator.jobs.bindings import (
 )
 from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader
 from azureml_emulator.jobs.sweep_task import read_sweep
-from twinml_local.jobs.automl.task import DATA as AUTOML_DATA
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Graph,
@@ -166,7 +166,7 @@ def _sweep_job(properties: Mapping[str, Any]) -> Definition:
 def _automl_job(properties: Mapping[str, Any]) -> Definition:
     task = dict(properties["taskDetails"])
     values: dict[str, Value] = {}
-    for name in AUTOML_DATA:
+    for name in TABLES:
         head, _, tail = name.partition("_")
         item = task.pop(f"{head}{tail.title()}", None)
         if item:

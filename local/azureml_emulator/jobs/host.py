@@ -23,8 +23,7 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.sweep import run_sweep
 from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_emulator.site import Site
-from twinml.errors import PlatformError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Control,
@@ -38,7 +37,8 @@ from twinml_local.jobs.engine import (
     run_plan,
     step_folder,
 )
-from twinml_local.processes import locked
+from azureml_runner.errors import RunnerError
+from azureml_runner.locks import locked
 
 __all__ = ["JobHost", "Surroundings", "failure_of_step"]
 
@@ -75,6 +75,8 @@ class JobHost(Host):
         Where the job works.
     """
 
+    refusals = (ArmError,)
+
     def __init__(
         self, surroundings: Surroundings, run: Run, definition: Definition, folder: Path
     ) -> None:
@@ -105,11 +107,8 @@ class JobHost(Host):
             marker = folder.with_suffix(".json")
             if marker.exists():
                 return Path(json.loads(marker.read_text(encoding="utf-8"))["path"])
-            try:
-                place = self._records.places.resolve(asset.uri, self._run.workspace, kind=kind)
-                path = self._records.places.fetch(place, folder)
-            except ArmError as error:
-                raise PlatformError(error.message) from error
+            place = self._records.places.resolve(asset.uri, self._run.workspace, kind=kind)
+            path = self._records.places.fetch(place, folder)
             marker.write_text(json.dumps({"path": str(path)}), encoding="utf-8")
             return path
 
@@ -126,7 +125,7 @@ class JobHost(Host):
                     place = self._records.places.resolve(str(code), self._run.workspace)
                     self._records.places.fetch(place, half)
                 except ArmError as error:
-                    raise PlatformError(f"its code: {error.message}") from error
+                    raise RunnerError(f"its code: {error.message}") from error
                 half.rename(folder)
         return folder
 
@@ -153,7 +152,7 @@ class JobHost(Host):
         except BuildError as error:
             self.codes[step.name] = "ImageBuildFailure"
             words = "\n".join(error.tail)
-            raise PlatformError(f"Image build failure: {error.message}\n{words}".strip()) from error
+            raise RunnerError(f"Image build failure: {error.message}\n{words}".strip()) from error
         finally:
             self._records.logs.finish(run, BUILD_LOG, log)
         self._records.set_status(run, "Running")

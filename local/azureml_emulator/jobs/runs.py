@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from azureml_emulator.arm.resources import timestamp
-from azureml_emulator.database import Database
+from azureml_runner.database import Database
 
 __all__ = ["ENDED", "Run", "RunStore"]
 

@@ -17,8 +17,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.definitions import Definition
 from azureml_emulator.jobs.host import JobHost, Surroundings, failure_of_step
 from azureml_emulator.jobs.runs import Run
-from twinml.errors import TwinmlError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Control,
     Interrupted,
     Outcome,
@@ -27,6 +26,7 @@ from twinml_local.jobs.engine import (
     make_plan,
     run_plan,
 )
+from azureml_runner.errors import RunnerError
 
 __all__ = ["Workers"]
 
@@ -143,7 +143,7 @@ class Workers:
         try:
             definition = self._definition_of(run)
             plan = make_plan(definition.graph, definition.values)
-        except (ArmError, TwinmlError) as error:
+        except (ArmError, RunnerError) as error:
             self._records.fail(run, "UserError", error.message)
             return
         folder = self._directory / run.id

@@ -15,5 +15,5 @@
 
 The store is the truth; the queue only says when to look. A job is accepted once its row is
 on disk, and completed by one transaction, so that a crash neither loses nor repeats it. The
-engine (``twinml_local.jobs.engine``) stands alone.
+engine (``azureml_runner.engine``) stands alone.
 """

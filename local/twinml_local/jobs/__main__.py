@@ -17,7 +17,10 @@ from types import FrameType
 import click
 from waitress import create_server
 
+from azureml_runner.locks import locked
+from azureml_runner.processes import record_process
 from twinml.errors import PlatformError, TwinmlError
+from twinml_local.errors import twinml_errors
 from twinml_local.jobs.drift import DriftWatch
 from twinml_local.jobs.lifecycle import ServiceFiles
 from twinml_local.jobs.queue import JobQueue
@@ -26,7 +29,7 @@ from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedules import Scheduler
 from twinml_local.jobs.service import create_app
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import generate_keys, locked, record_process
+from twinml_local.keys import generate_keys
 
 log = logging.getLogger("twinml.jobs")
 
@@ -66,7 +69,8 @@ def serve(directory: Path, port: int, workers: int, steps: int) -> None:
     """Serve the pipelines in DIRECTORY on 127.0.0.1 until told to end."""
     _log_to_stderr()
     try:
-        _serve(ServiceFiles(directory.resolve()), port, workers, steps)
+        with twinml_errors():
+            _serve(ServiceFiles(directory.resolve()), port, workers, steps)
     except TwinmlError as error:
         raise click.ClickException(str(error)) from error
 

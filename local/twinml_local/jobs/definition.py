@@ -18,10 +18,11 @@ from typing import Any
 
 import yaml
 
+from azureml_runner.engine import Asset, Graph, Input, Literal, Plan, make_plan
+from azureml_runner.engine.plan import read_literal
 from twinml.errors import Detail, PayloadError, UsageError
+from twinml_local.errors import twinml_errors
 from twinml_local.jobs import schema
-from twinml_local.jobs.engine import Asset, Graph, Input, Literal, Plan, make_plan
-from twinml_local.jobs.engine.plan import read_literal
 from twinml_local.jobs.nodes import build_graph, declared_inputs
 
 __all__ = ["PipelineDefinition", "read"]
@@ -176,6 +177,7 @@ class PipelineDefinition:
             )
         return {name: resolved[name] for name in declared if name in resolved}
 
+    @twinml_errors()
     def plan(self, resolved: Mapping[str, Any]) -> Plan:
         """Return the plan of a job with inputs from ``resolve``."""
         values: dict[str, Literal | Asset] = {
@@ -187,6 +189,7 @@ class PipelineDefinition:
         return make_plan(self.graph, values)
 
 
+@twinml_errors()
 def _given(declared: Input, value: Any) -> Any:
     """Return a value in the form that ``resolve`` returns; the error ends in what is wanted."""
     kind = declared.type

@@ -26,18 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import locked
+from azureml_runner.processes import free_port, running, start_detached, terminate
 from twinml.errors import PlatformError, PlatformUnavailable
 from twinml.settings import home
+from twinml_local.errors import twinml_errors
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import (
-    free_port,
-    generate_keys,
-    locked,
-    running,
-    start_detached,
-    terminate,
-    write_atomic,
-)
+from twinml_local.keys import generate_keys
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -316,6 +312,7 @@ def service_pid(*, directory: Path | None = None) -> int | None:
     return running(_files(directory).pid)
 
 
+@twinml_errors()
 def stop(*, directory: Path | None = None) -> bool:
     """End the service; a job that runs is queued again, and goes on at the next start.
 
@@ -345,6 +342,7 @@ def _open(files: ServiceFiles) -> Iterator[JobStore]:
         store.close()
 
 
+@twinml_errors()
 def _ensure_running(files: ServiceFiles) -> None:
     """Return once the service answers, started if need be."""
     with locked(files.lifecycle_lock, timeout=START_SECONDS):

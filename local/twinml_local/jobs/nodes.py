@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twinml.errors import UsageError
-from twinml_local.jobs import schema
-from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
-from twinml_local.jobs.automl.task import flat_bindings
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     LITERAL_TYPES,
     PATH_TYPES,
     Asset,
@@ -26,6 +22,11 @@ from twinml_local.jobs.engine import (
     Value,
     read_binding,
 )
+from azureml_runner.engine.settings import bound_settings
+from twinml.errors import UsageError
+from twinml_local.errors import twinml_errors
+from twinml_local.jobs import schema
+from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
 
 __all__ = ["RETRIES", "build_graph", "declared_inputs"]
 
@@ -34,6 +35,7 @@ MAX_RETRIES = 10
 _LITERALS = (str, int, float, bool)
 
 
+@twinml_errors()
 def build_graph(content: Mapping[str, Any]) -> Graph:
     """Return the graph of a pipeline job.
 
@@ -55,6 +57,7 @@ def build_graph(content: Mapping[str, Any]) -> Graph:
     return Graph(jobs, inputs, outputs)
 
 
+@twinml_errors()
 def declared_inputs(content: Mapping[str, Any]) -> dict[str, Literal | Asset]:
     """Return the values that a pipeline job gives its own inputs."""
     values: dict[str, Literal | Asset] = {}
@@ -147,7 +150,7 @@ def _automl(content: Mapping[str, Any], place: str) -> OtherNode:
     if isinstance(table, Literal):
         table = Asset(table.text, "mltable")
     values: dict[str, Value] = {TABLE: table}
-    for name, text in flat_bindings(task).items():
+    for name, text in bound_settings(task).items():
         value = _value(text, f"{place}.{name}")
         if value is not None:
             values[name] = value

@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml_local.jobs.engine import StepEvent
+from azureml_runner.engine import StepEvent
+from azureml_runner.files import write_atomic
 from twinml_local.jobs.record import JobRecord
-from twinml_local.processes import write_atomic
 
 if TYPE_CHECKING:
     from twinml.registry.tracking import Tracking

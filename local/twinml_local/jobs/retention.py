@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from azureml_runner.engine import ReuseStore
 from twinml.errors import UsageError
 from twinml.pipeline.retention import Cleaned
-from twinml_local.jobs.engine import ReuseStore
 from twinml_local.jobs.record import ENDED, JobRecord
 from twinml_local.jobs.store import JobStore
 

@@ -6,8 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
-from twinml.errors import TwinmlError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Control,
     Interrupted,
     ReuseStore,
@@ -15,6 +14,7 @@ from twinml_local.jobs.engine import (
     end_interrupted,
     run_plan,
 )
+from twinml.errors import TwinmlError
 from twinml_local.jobs.record import JobRecord
 from twinml_local.jobs.recording import Recording
 from twinml_local.jobs.store import JobStore

@@ -27,8 +27,8 @@ from flask import Flask, Response, jsonify, request, send_file, url_for
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
+from azureml_runner.engine import step_folder
 from twinml.errors import Detail, NotFound, TwinmlError, UsageError
-from twinml_local.jobs.engine import step_folder
 from twinml_local.jobs.openapi import document
 from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.record import ENDED, STATUSES, JobRecord
@@ -36,7 +36,7 @@ from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedule_routes import schedule_routes
 from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.submission import read_submission
-from twinml_local.processes import read_key_values
+from twinml_local.keys import read_key_values
 
 __all__ = ["create_app"]
 

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from azureml_runner.engine.attempt import NOT_COPIED
+from azureml_runner.files import digest_of
 from twinml.errors import UsageError
-from twinml_local.jobs.engine.attempt import NOT_COPIED
-from twinml_local.jobs.engine.reuse import digest_of
 
 __all__ = ["keep_code"]
 

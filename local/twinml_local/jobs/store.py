@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.engine import Plan, StepEvent
+from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
 from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.engine import Plan, StepEvent
 from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
-from twinml_local.jobs.timetable import SCHEDULES, Timetable, now
+from twinml_local.jobs.timetable import SCHEDULES, Timetable
 
 __all__ = ["JobEnded", "JobStore"]
 
@@ -130,7 +131,7 @@ class JobStore(Timetable):
             content = json.dumps(definition.content, default=str)
             cursor.execute(
                 "INSERT INTO definitions VALUES (?, ?, ?, ?, ?)",
-                (definition.name, version, definition.digest, content, now()),
+                (definition.name, version, definition.digest, content, utc_now()),
             )
             return version
 
@@ -195,7 +196,7 @@ class JobStore(Timetable):
                     "UPDATE schedules SET next = ?, last = ?, error = NULL, "
                     "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE ? END, finding = ? "
                     "WHERE name = ? AND next = ? AND enabled",
-                    (due[1], now(), now(), reason, schedule.name, due[0]),
+                    (due[1], utc_now(), utc_now(), reason, schedule.name, due[0]),
                 )
                 if cursor.rowcount != 1:
                     return None
@@ -210,7 +211,7 @@ class JobStore(Timetable):
                     experiment,
                     schedule.name if schedule else None,
                     json.dumps(inputs),
-                    now(),
+                    utc_now(),
                     reason,
                 ),
             )
@@ -262,14 +263,14 @@ class JobStore(Timetable):
             cursor.execute(
                 "UPDATE jobs SET status = 'Running', attempt = attempt + 1, "
                 "started = coalesce(started, ?) WHERE id = ? AND status = 'Queued'",
-                (now(), job_id),
+                (utc_now(), job_id),
             )
             return _job(cursor, job_id) if cursor.rowcount == 1 else None
 
     def step_changed(self, job: JobRecord, event: StepEvent) -> None:
         """Record where a step is."""
-        ended = now() if event.status in ENDED else None
-        started = None if event.status == "NotStarted" else now()
+        ended = utc_now() if event.status in ENDED else None
+        started = None if event.status == "NotStarted" else utc_now()
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE steps SET status = :status, attempt = :attempt, reused = :reused, "
@@ -309,13 +310,13 @@ class JobStore(Timetable):
             cursor.execute(
                 "UPDATE jobs SET status = ?, outputs = ?, error = ?, ended = ? "
                 "WHERE id = ? AND status = 'Running' AND attempt = ?",
-                (status, json.dumps(outputs or {}), error, now(), job.id, job.attempt),
+                (status, json.dumps(outputs or {}), error, utc_now(), job.id, job.attempt),
             )
             if cursor.rowcount != 1:
                 return False
             cursor.execute(
                 "UPDATE steps SET status = ?, ended = ? WHERE job_id = ? AND status = 'Running'",
-                ("Canceled" if status == "Completed" else status, now(), job.id),
+                ("Canceled" if status == "Completed" else status, utc_now(), job.id),
             )
             return True
 
@@ -345,7 +346,7 @@ class JobStore(Timetable):
                 "ended = CASE status WHEN 'Queued' THEN ? ELSE ended END, "
                 "status = CASE status WHEN 'Queued' THEN 'Canceled' ELSE status END "
                 "WHERE id = ? AND status IN ('Queued', 'Running')",
-                (now(), job_id),
+                (utc_now(), job_id),
             )
             job = _job(cursor, job_id)
         if job.status in ENDED and job.status != "Canceled":

@@ -11,13 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from twinml.errors import UsageError
-from twinml_local.jobs.engine import Asset, Control, Host, OtherNode, Step, StepEvent
-from twinml_local.jobs.engine.graph import CommandNode
-from twinml_local.jobs.engine.reuse import digest_of, step_key
+from azureml_runner.engine import Asset, Control, Host, OtherNode, Step, StepEvent
+from azureml_runner.engine.graph import CommandNode
+from azureml_runner.files import digest_of, digest_of_parts
+from twinml.errors import TwinmlError, UsageError
 from twinml_local.jobs.record import JobRecord
 from twinml_local.jobs.recording import Recording
 from twinml_local.jobs.warm import WarmSteps
+from twinml_local.server.deployments.code_version import installed_code
 
 __all__ = ["JOB_MARK", "JobHost", "resolve"]
 
@@ -39,6 +40,8 @@ class JobHost(Host):
     warm
         Forks twinml's own steps; by default every step is a process that begins anew.
     """
+
+    refusals = (TwinmlError,)
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class JobHost(Host):
     @cached_property
     def _imported(self) -> str:
         # Steps that deploy use this package, too.
-        return step_key(software=self._software, local=digest_of(Path(__file__).parents[1]))
+        return digest_of_parts(software=self._software, local=installed_code())
 
     def run_other(
         self,
@@ -119,7 +122,7 @@ class JobHost(Host):
         )
         # A checkout changes without its version.
         own = digest_of(Path(twinml.__file__).parent)
-        return step_key(python=sys.version, packages=packages, twinml=own)
+        return digest_of_parts(python=sys.version, packages=packages, twinml=own)
 
     def on_event(self, event: StepEvent) -> None:
         """Record the change."""

@@ -12,10 +12,11 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
+from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
 
-__all__ = ["SCHEDULES", "NameTaken", "Timetable", "now"]
+__all__ = ["SCHEDULES", "NameTaken", "Timetable"]
 
 SCHEDULES = """
 CREATE TABLE IF NOT EXISTS schedules (
@@ -132,13 +133,8 @@ class Timetable(ABC):
             cursor.execute(
                 "UPDATE schedules SET next = ?, checked = ?, finding = ?, error = NULL "
                 "WHERE name = ? AND next = ?",
-                (due[1], now(), finding, name, due[0]),
+                (due[1], utc_now(), finding, name, due[0]),
             )
-
-
-def now() -> str:
-    """Return the time, UTC, ISO 8601 with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _schedule(row: sqlite3.Row) -> Schedule:

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.files import write_atomic
 from twinml.errors import NotFound, PlatformError
-from twinml_local.processes import write_atomic
 
 __all__ = [
     "STATE_FILE",

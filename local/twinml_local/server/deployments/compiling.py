@@ -21,10 +21,11 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import locked
 from twinml import __version__
 from twinml.errors import TwinmlError
 from twinml.settings import home
-from twinml_local.processes import locked, write_atomic
 from twinml_local.server.deployments.microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "form_key"]

@@ -29,8 +29,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.files import write_atomic
+from azureml_runner.processes import process_identity
 from twinml.errors import ModelError, PlatformError, TwinmlError
-from twinml_local.processes import process_identity, read_key_values, write_atomic
+from twinml_local.keys import read_key_values
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.deployment import Deployment, Serving, load
 from twinml_local.server.request_log import RequestLog

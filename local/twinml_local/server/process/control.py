@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.errors import RunnerError
+from azureml_runner.logs import last_lines
+from azureml_runner.processes import running, start_detached, terminate
 from twinml.errors import PlatformError
-from twinml_local.logs import last_lines
-from twinml_local.processes import running, start_detached, terminate
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state, write_state
@@ -87,7 +88,7 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
             if running(folder / PID_FILE) is None or time.monotonic() >= deadline:
                 raise _silent(folder)
             time.sleep(POLL_SECONDS)
-    except PlatformError:
+    except (PlatformError, RunnerError):
         end(folder)
         raise
     return found

@@ -39,14 +39,14 @@ not a command is run. It is told of every change.
 >>> folder.cleanup()
 """
 
-from twinml_local.jobs.engine.executor import (
+from azureml_runner.engine.executor import (
     Outcome,
     RunOptions,
     end_interrupted,
     run_plan,
     step_folder,
 )
-from twinml_local.jobs.engine.graph import (
+from azureml_runner.engine.graph import (
     LITERAL_TYPES,
     PATH_TYPES,
     Asset,
@@ -63,10 +63,10 @@ from twinml_local.jobs.engine.graph import (
     Value,
     read_binding,
 )
-from twinml_local.jobs.engine.host import Canceled, Control, Host, Interrupted, StepEvent
-from twinml_local.jobs.engine.plan import Plan, Step, StepOutput, make_plan
-from twinml_local.jobs.engine.process import StepFiles, StepProcess, end_orphans
-from twinml_local.jobs.engine.reuse import ReuseStore
+from azureml_runner.engine.host import Canceled, Control, Host, Interrupted, StepEvent
+from azureml_runner.engine.plan import Plan, Step, StepOutput, make_plan
+from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
+from azureml_runner.engine.reuse import ReuseStore
 
 __all__ = [
     "LITERAL_TYPES",

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal as OneOf
 from urllib.parse import unquote, urlsplit
 
-from twinml.errors import PlatformError, UsageError
-from twinml_local.jobs.engine.graph import Asset
-from twinml_local.jobs.engine.plan import Step
+from azureml_runner.engine.graph import Asset
+from azureml_runner.engine.plan import Step
+from azureml_runner.errors import RunnerError, UsageError
 
 __all__ = ["Canceled", "Control", "Host", "Interrupted", "StepEvent", "StepStatus"]
 
@@ -99,14 +99,23 @@ class StepEvent:
 
 
 class Host:
-    """The surroundings of a run; every method may be called from several threads."""
+    """The surroundings of a run; every method may be called from several threads.
+
+    Attributes
+    ----------
+    refusals
+        What the methods raise on purpose, besides ``RunnerError``: a step fails with the
+        ``message`` of such an error. What else they raise is logged as a fault of their own.
+    """
+
+    refusals: tuple[type[Exception], ...] = ()
 
     def resolve(self, asset: Asset) -> Path:
         """Return the file or folder that an asset's URI means.
 
         Raises
         ------
-        TwinmlError
+        RunnerError
             It means none; the step that needs it fails with this message.
         """
         parts = urlsplit(asset.uri)
@@ -164,10 +173,10 @@ class Host:
 
         Raises
         ------
-        TwinmlError
+        RunnerError
             The step failed; the message says why.
         """
-        raise PlatformError(f"a step of type '{step.node.kind}' cannot be run here")  # type: ignore[union-attr]
+        raise RunnerError(f"a step of type '{step.node.kind}' cannot be run here")  # type: ignore[union-attr]
 
     def on_event(self, event: StepEvent) -> None:
         """Hear what changed; called for one event at a time."""

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from twinml.errors import UsageError
-from twinml_local.jobs.engine.command import expressions
-from twinml_local.jobs.engine.graph import (
+from azureml_runner.engine.command import expressions
+from azureml_runner.engine.graph import (
     LITERAL_TYPES,
     PATH_TYPES,
     Asset,
@@ -28,6 +27,7 @@ from twinml_local.jobs.engine.graph import (
     PipelineNode,
     Value,
 )
+from azureml_runner.errors import UsageError
 
 __all__ = ["Plan", "Source", "Step", "StepOutput", "make_plan", "read_literal"]
 

@@ -1,12 +1,9 @@
-"""The processes that twinml leaves running on this machine, and the files that describe them.
+"""The processes that are left running on this machine, and the files that describe them.
 
 A pid alone does not name a process: the kernel gives it to another one later. So a pid
 file holds the pid *and* the start time, and nothing is signalled unless both fit::
 
     {"pid": 4711, "started": "8a0f…:1203394"}
-
-Files are replaced whole (``write_atomic``), changed under a lock (``locked``), and secrets
-are readable by their owner only (``generate_keys``, ``read_keys``).
 """
 
 from __future__ import annotations
@@ -18,34 +15,20 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from twinml.errors import NotFound, PlatformError
-
-if TYPE_CHECKING:
-    from twinml.platform import Keys
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from azureml_runner.errors import RunnerError
+from azureml_runner.files import write_atomic
 
 __all__ = [
     "free_port",
-    "generate_keys",
-    "locked",
     "process_identity",
-    "read_key_values",
-    "read_keys",
     "record_process",
     "running",
     "start_detached",
     "terminate",
-    "write_atomic",
 ]
 
 POLL_SECONDS = 0.02
@@ -53,89 +36,6 @@ POLL_SECONDS = 0.02
 # Detached processes that this process started: when they end, it must take their exit
 # status. Other children belong to whoever started them.
 _children: set[int] = set()
-
-
-def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``text`` so that a reader, or a crash, sees the old or the new whole.
-
-    Parameters
-    ----------
-    path
-        The file; its folder is made if it is missing.
-    text
-        The new content, written as UTF-8.
-    mode
-        The permissions, set before the first byte is written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, timeout: float | None = None) -> Iterator[None]:
-    """Hold the lock file ``path``; the kernel frees it when its holder dies.
-
-    Parameters
-    ----------
-    path
-        The lock file; made if it is missing, never removed.
-    timeout
-        Seconds to wait for another holder; ``None`` waits for as long as it takes.
-
-    Raises
-    ------
-    PlatformError
-        Another process still held the lock after ``timeout``.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    with path.open("a+b") as file:
-        while not _try_lock(file.fileno()):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise PlatformError(
-                    f"'{path.name}' is held by another process",
-                    hint="Let the other twinml command end, or stop it: twinml stop.",
-                )
-            time.sleep(POLL_SECONDS)
-        try:
-            yield
-        finally:
-            _unlock(file.fileno())
-
-
-if sys.platform == "win32":
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def process_identity(pid: int) -> str | None:
@@ -177,12 +77,12 @@ def record_process(pid_file: Path, pid: int) -> None:
 
     Raises
     ------
-    PlatformError
+    RunnerError
         The process has ended already.
     """
     started = process_identity(pid)
     if started is None:
-        raise PlatformError(f"process {pid} ended as soon as it was started")
+        raise RunnerError(f"process {pid} ended as soon as it was started")
     write_atomic(pid_file, json.dumps({"pid": pid, "started": started}))
 
 
@@ -219,7 +119,7 @@ def start_detached(
 
     Raises
     ------
-    PlatformError
+    RunnerError
         The program cannot be started, or ended at once; the message names the log.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -237,12 +137,12 @@ def start_detached(
             setsid=True,
         )
     except OSError as error:
-        raise PlatformError(f"cannot start '{Path(args[0]).name}': {error.strerror}") from error
+        raise RunnerError(f"cannot start '{Path(args[0]).name}': {error.strerror}") from error
     _children.add(pid)
     try:
         record_process(pid_file, pid)
-    except PlatformError as error:
-        raise PlatformError(error.message, hint=f"Its log says why: {log}") from error
+    except RunnerError as error:
+        raise RunnerError(error.message, hint=f"Its log says why: {log}") from error
     return pid
 
 
@@ -293,50 +193,7 @@ def free_port(preferred: int | None = None) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise PlatformError("there is no free port on 127.0.0.1")
-
-
-def generate_keys(path: Path, *, replace: bool = False) -> Keys:
-    """Return the two keys in ``path``, made (mode 0600) if there are none or ``replace``."""
-    from twinml.platform import Keys
-
-    with locked(path.with_name(f".{path.name}.lock")):
-        if path.exists() and not replace:
-            return read_keys(path)
-        keys = Keys(primary=secrets.token_urlsafe(32), secondary=secrets.token_urlsafe(32))
-        content = {"primary": keys.primary, "secondary": keys.secondary}
-        write_atomic(path, json.dumps(content), mode=0o600)
-        return keys
-
-
-def read_keys(path: Path) -> Keys:
-    """Return the two keys in ``path``.
-
-    Raises
-    ------
-    NotFound
-        There is no such file.
-    PlatformError
-        It does not hold two keys.
-    """
-    from twinml.platform import Keys
-
-    primary, secondary = read_key_values(path)
-    return Keys(primary=primary, secondary=secondary)
-
-
-def read_key_values(path: Path) -> tuple[str, str]:
-    """Return what ``read_keys`` does as bare text, for a server that has to stay light."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return str(content["primary"]), str(content["secondary"])
-    except FileNotFoundError as error:
-        raise NotFound(f"there are no keys at '{path.parent.name}/{path.name}'") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise PlatformError(
-            f"'{path.parent.name}/{path.name}' does not hold two keys",
-            hint="Remove it; it is made anew when the endpoint is next started.",
-        ) from error
+    raise RunnerError("there is no free port on 127.0.0.1")
 
 
 def _reap(pid: int) -> None:

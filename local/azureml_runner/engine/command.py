@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from twinml.errors import UsageError
+from azureml_runner.errors import UsageError
 
 __all__ = ["expressions", "render"]
 

@@ -9,16 +9,15 @@ the files still have those digests::
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from twinml_local.processes import locked, write_atomic
+from azureml_runner.files import digest_of, write_atomic
+from azureml_runner.locks import locked
 
-__all__ = ["ReuseStore", "digest_of", "step_key"]
+__all__ = ["ReuseStore"]
 
 
 class ReuseStore:
@@ -76,35 +75,3 @@ class ReuseStore:
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / f"{key}.json"
-
-
-def step_key(**parts: Any) -> str:
-    """Return the SHA-256 of JSON-like parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of a folder's names and bytes.
-
-    Bytecode caches do not count.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
-    if path.is_file():
-        return _file_digest(path)
-    if not path.is_dir():
-        raise FileNotFoundError(path)
-    whole = hashlib.sha256(b"folder")
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        if "__pycache__" not in file.parts:
-            whole.update(f"\0{file.relative_to(path).as_posix()}\0".encode())
-            whole.update(_file_digest(file).encode())
-    return whole.hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

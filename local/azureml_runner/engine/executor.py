@@ -16,17 +16,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal as OneOf
 
-from twinml.errors import PlatformError, TwinmlError, UsageError
-from twinml_local.jobs.engine.attempt import Done, StepFolder
-from twinml_local.jobs.engine.command import render
-from twinml_local.jobs.engine.graph import Asset, CommandNode, Literal
-from twinml_local.jobs.engine.host import Canceled, Control, Host, Interrupted, StepEvent
-from twinml_local.jobs.engine.plan import Plan, Source, Step, StepOutput
-from twinml_local.jobs.engine.reuse import ReuseStore, digest_of, step_key
+from azureml_runner.engine.attempt import Done, StepFolder
+from azureml_runner.engine.command import render
+from azureml_runner.engine.graph import Asset, CommandNode, Literal
+from azureml_runner.engine.host import Canceled, Control, Host, Interrupted, StepEvent
+from azureml_runner.engine.plan import Plan, Source, Step, StepOutput
+from azureml_runner.engine.reuse import ReuseStore
+from azureml_runner.errors import RunnerError, UsageError
+from azureml_runner.files import digest_of, digest_of_parts
 
 __all__ = ["Outcome", "RunOptions", "end_interrupted", "run_plan", "step_folder"]
 
-log = logging.getLogger("twinml.jobs")
+log = logging.getLogger("azureml_runner")
 
 MAX_INTERRUPTIONS = 3
 Given = Mapping[str, str | Path | None]
@@ -104,7 +105,7 @@ def end_interrupted(folder: Path) -> None:
 
     Raises
     ------
-    PlatformError
+    RunnerError
         Something could not be ended.
     """
     for path in sorted((folder.resolve() / "steps").glob("*")):
@@ -171,7 +172,7 @@ class _Run:
             return Outcome("Canceled", {}, None, began)
         failures = [event for event in began.values() if event.status == "Failed"]
         if not failures:
-            raise PlatformError("the run ended without a result")
+            raise RunnerError("the run ended without a result")
         others = f" (and {len(failures) - 1} more failed)" if len(failures) > 1 else ""
         error = f"step '{failures[0].name}' {failures[0].error}{others}"
         return Outcome("Failed", {}, error, began)
@@ -180,6 +181,7 @@ class _Run:
         """Run one step and tell how it ended; raises nothing that a step can cause."""
         folder = step_folder(self._folder, step.name)
         event = StepEvent(step.name, "Running", kind=_kind(step))
+        refusals: tuple[type[Exception], ...] = (RunnerError, *self._host.refusals)
         try:
             done = self._complete(step, folder, event)
         except Interrupted:
@@ -191,10 +193,9 @@ class _Run:
             return self._tell(
                 replace(last, status="Failed", error=str(failure), exit_code=failure.exit_code)
             )
-        except TwinmlError as error:
-            return self._tell(
-                replace(self._last(event), status="Failed", error=f"cannot run: {error.message}")
-            )
+        except refusals as error:
+            reason = f"cannot run: {getattr(error, 'message', error)}"
+            return self._tell(replace(self._last(event), status="Failed", error=reason))
         except Exception as error:
             log.exception("step %s could not be run", step.name)
             reason = f"cannot run: {type(error).__name__}: {error}"
@@ -340,7 +341,7 @@ class _Run:
             return None
         code = self._host.code(step)
         try:
-            return step_key(
+            return digest_of_parts(
                 command=node.command,
                 code=digest_of(code) if code is not None else None,
                 environment=node.environment,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from twinml.errors import UsageError
+from azureml_runner.errors import UsageError
 
 __all__ = [
     "LITERAL_TYPES",

@@ -34,8 +34,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinml.errors import PlatformError
-from twinml_local.processes import process_identity, write_atomic
+from azureml_runner.errors import RunnerError
+from azureml_runner.files import write_atomic
+from azureml_runner.processes import process_identity
 
 __all__ = ["StepFiles", "StepProcess", "end_orphans"]
 
@@ -106,7 +107,7 @@ class StepProcess:
 
     Raises
     ------
-    PlatformError
+    RunnerError
         The process cannot be started.
     """
 
@@ -115,7 +116,7 @@ class StepProcess:
     ) -> None:
         files.folder.mkdir(parents=True, exist_ok=True)
         files.exit.unlink(missing_ok=True)
-        launch = ["/bin/sh", "-c", LAUNCH, "twinml-step", str(files.exit), *command]
+        launch = ["/bin/sh", "-c", LAUNCH, "azureml-step", str(files.exit), *command]
         with files.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -128,7 +129,7 @@ class StepProcess:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise PlatformError(f"its process cannot be started: {error.strerror}") from error
+                raise RunnerError(f"its process cannot be started: {error.strerror}") from error
         self.pid = self._process.pid
         self.identity = process_identity(self.pid) or ""
         write_atomic(
@@ -187,7 +188,7 @@ def end_orphans(pid: int, identity: str, *, mark: str, timeout: float = 10.0) ->
 
     Raises
     ------
-    PlatformError
+    RunnerError
         Something could not be ended.
     """
     deadline = time.monotonic() + timeout
@@ -203,7 +204,7 @@ def end_orphans(pid: int, identity: str, *, mark: str, timeout: float = 10.0) ->
         if not left:
             return
         if time.monotonic() > deadline:
-            raise PlatformError(f"process {pid} of an interrupted step does not end")
+            raise RunnerError(f"process {pid} of an interrupted step does not end")
         time.sleep(POLL_SECONDS)
 
 

@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twinml_local.jobs.engine.host import Control
-from twinml_local.jobs.engine.process import StepFiles, StepProcess, end_orphans
-from twinml_local.processes import write_atomic
+from azureml_runner.engine.host import Control
+from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
+from azureml_runner.files import write_atomic
 
 __all__ = ["Done", "StepFolder"]
 

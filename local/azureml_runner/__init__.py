@@ -1,0 +1,13 @@
+"""Runs jobs of Azure ML's v2 kind on this machine; knows neither Azure nor twinml.
+
+::
+
+    engine       a pipeline run to its end in a folder: plan, steps, retries, reuse, recovery
+    errors       what the runner refuses, in one shape
+    files        whole or not at all: atomic writes, digests
+    locks        one holder at a time, over processes
+    processes    detached processes, by pid and start time; free ports
+    logs         the last lines of a log and its rotated parts
+    timestamps   the time, as text
+    database     one SQLite file, shared by threads
+"""
