@@ -92,7 +92,8 @@ class JobPlant:
     def close(self) -> None:
         """Interrupt what runs, to go on at the next start, and close the stores."""
         if self.jobs.workers is not None:
-            self.jobs.workers.close()
+            self.jobs.workers.shutdown()
+            self.jobs.workers.join()
         self.records.logs.close()
         self._runs.close()
 

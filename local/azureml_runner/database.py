@@ -1,15 +1,17 @@
-"""One SQLite file, shared by the threads of the server; every change is one transaction."""
+"""One SQLite file, shared by threads and processes; every change is one transaction."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Database"]
+
+BUSY_SECONDS = 10.0  # for another process to end its transaction
 
 
 class Database:
@@ -24,15 +26,28 @@ class Database:
     """
 
     def __init__(self, path: Path, schema: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = threading.RLock()
         self._depth = 0
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
         # A commit is on disk before the answer is sent, so not even a power cut undoes it.
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(schema)
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        with self.transaction():
+            for statement in schema.split(";"):
+                self._connection.execute(statement)
+
+    def add_columns(self, table: str, *columns: str) -> None:
+        """Give a table text columns that files of earlier versions do not have."""
+        with self.transaction():
+            held = {row["name"] for row in self.rows(f"PRAGMA table_info({table})")}
+            for column in columns:
+                if column not in held:
+                    self.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -55,17 +70,17 @@ class Database:
             if self._depth == 0:
                 self._connection.execute("COMMIT")
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Run a statement and return how many rows it changed."""
         with self._lock:
             return self._connection.execute(statement, values).rowcount
 
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Return all rows of a query."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
-    def row(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def row(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
         """Return the first row of a query, or ``None``."""
         with self._lock:
             found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()

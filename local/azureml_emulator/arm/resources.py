@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS numbers (last INTEGER NOT NULL);
 INSERT INTO numbers SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM numbers);
 CREATE TABLE IF NOT EXISTS secrets (
     key TEXT PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS schedule_times (
+    key TEXT PRIMARY KEY, next REAL);
 CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
     started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
@@ -143,7 +145,7 @@ class ResourceStore:
         below = key + "/"
         with self.transaction():
             removed = 0
-            for table in ("secrets", "resources"):
+            for table in ("secrets", "schedule_times", "resources"):
                 removed = self._database.execute(
                     f"DELETE FROM {table} WHERE key = ? OR substr(key, 1, ?) = ?",  # noqa: S608
                     [key, len(below), below],
@@ -180,6 +182,25 @@ class ResourceStore:
         """Return what ``set_secret`` kept."""
         row = self._database.row("SELECT content FROM secrets WHERE key = ?", [resource_id.lower()])
         return None if row is None else dict(json.loads(row["content"]))
+
+    def due(self, resource_id: str) -> tuple[bool, float | None]:
+        """Return whether it is known when a schedule is due next, and when, if ever."""
+        row = self._database.row(
+            "SELECT next FROM schedule_times WHERE key = ?", [resource_id.lower()]
+        )
+        return (False, None) if row is None else (True, row["next"])
+
+    def set_due(self, resource_id: str, moment: float | None, *, was: float | None = None) -> None:
+        """Write down when a schedule is due next; with ``was``, only if that is still so."""
+        key = resource_id.lower()
+        if was is not None:
+            self._database.execute(
+                "UPDATE schedule_times SET next = ? WHERE key = ? AND next = ?", [moment, key, was]
+            )
+            return
+        self._database.execute(
+            "INSERT OR REPLACE INTO schedule_times (key, next) VALUES (?, ?)", [key, moment]
+        )
 
     def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:
         """Accept something that ends ``seconds`` from now; for work that is not known yet."""

@@ -122,8 +122,9 @@ class Jobs:
         )
         for warning in _warnings(sent):
             self._records.warn(run, warning)
+        self._runs.jobs.add(name, {})
         if self.workers is not None:
-            self.workers.submit(name)
+            self.workers.wake()
         return resource
 
     def definition(self, run: Run) -> Definition:
@@ -315,7 +316,7 @@ class Jobs:
         if run.over:
             return Response(status=200)
         if self.workers is not None:
-            self.workers.cancel(run)
+            self.workers.cancel_run(run)
         root = self._store.get(f"{workspace}/jobs/{run.root}")
         assert root is not None
         return self._management.accepted(call, root, "none", 202)

@@ -162,7 +162,7 @@ class History:
         if run is None:
             raise not_found(call["run"])
         if not run.over and self._jobs.workers is not None:
-            self._jobs.workers.cancel(run)
+            self._jobs.workers.cancel_run(run)
         return json_response(self._shown(run.id, workspace))
 
     def _known(self, run: str, workspace: str) -> Run | None:

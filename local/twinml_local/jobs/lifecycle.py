@@ -4,7 +4,6 @@ Everything lives in one folder, by default ``pipelines/`` in twinml's home::
 
     keys.json         the two keys of all pipelines (0600)
     service.db        definitions, jobs and schedules
-    queue.db          what waits for a worker
     jobs/ID/          where a job works: a folder for each step, with its log and outputs
     reuse/            results by what they were made from
     code/             the steps' code as it was published
@@ -78,11 +77,6 @@ class ServiceFiles:
     def store(self) -> Path:
         """Definitions, jobs and schedules."""
         return self.directory / "service.db"
-
-    @property
-    def queue(self) -> Path:
-        """What waits for a worker."""
-        return self.directory / "queue.db"
 
     @property
     def code(self) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from azureml_runner.store import STATUSES
 from twinml import __version__
-from twinml_local.jobs.record import STATUSES
 
 __all__ = ["document"]
 

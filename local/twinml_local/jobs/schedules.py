@@ -2,8 +2,8 @@
 
 Cron expressions are read as Debian's cron does (the package cronsim), in a time zone, with
 its rules for the hours that summer time skips or repeats. An interval counts from the moment
-that the schedule is made. What is missed while the service is down is made up for by one
-job, not one for each time.
+that the schedule is made. What is missed is made up for as ``azureml_runner.clock`` says: by
+one job, not one for each time.
 
 A schedule with ``on_drift`` looks first. Its next time is written together with what came of
 the look, so that a look which a crash cuts short is taken again, and starts one job.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,9 +20,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from azureml_runner.clock import Clock
 from twinml.errors import TwinmlError, UsageError
 from twinml.platform import Schedule
-from twinml_local.jobs.queue import JobQueue
 from twinml_local.jobs.store import JobStore
 
 __all__ = ["Scheduler", "check_schedule", "next_due"]
@@ -119,28 +118,38 @@ class Scheduler:
 
     Parameters
     ----------
+    wake
+        Is called when a job was added.
     look
         Says whether the traffic of an endpoint moved since a moment, and what it saw.
     """
 
-    def __init__(self, store: JobStore, queue: JobQueue, look: Look) -> None:
-        self._store, self._queue, self._look = store, queue, look
-        self._stop = threading.Event()
+    def __init__(self, store: JobStore, wake: Callable[[], None], look: Look) -> None:
+        self._store, self._wake, self._look = store, wake, look
+        self._stopped = False
         # A look takes seconds, and what is due by the clock alone does not wait for it.
-        self._threads = [
-            threading.Thread(target=self._watch, args=(call,), name=name, daemon=True)
-            for name, call in (("schedules", self.fire), ("drift", self.check))
+        self._clocks = [
+            Clock(call, name=name, longest=CHECK_SECONDS)
+            for name, call in (("schedules", self._fire_due), ("drift", self._check_due))
         ]
 
     def start(self) -> None:
         """Start watching the clock."""
-        for thread in self._threads:
-            thread.start()
+        for clock in self._clocks:
+            clock.start()
 
     def stop(self) -> None:
         """Stop; a look that goes on is given up, and taken again at the next start."""
-        self._stop.set()
-        self._threads[0].join()
+        self._stopped = True
+        by_time, by_drift = self._clocks
+        by_drift.stop(wait=False)
+        by_time.stop()
+
+    def _fire_due(self, moment: float) -> None:
+        self.fire(moment)
+
+    def _check_due(self, moment: float) -> None:
+        self.check(moment)
 
     def fire(self, moment: float) -> int:
         """Start what is due at ``moment`` by the clock alone; return the number of jobs."""
@@ -184,7 +193,7 @@ class Scheduler:
         except TwinmlError as error:
             self._store.skip_schedule(schedule.name, following, error.message)
             return False
-        if self._stop.is_set():
+        if self._stopped:
             return False
         if not moved:
             self._store.note_finding(schedule.name, following, seen)
@@ -206,15 +215,5 @@ class Scheduler:
         if job is None:
             return False
         log.info("schedule %s started job %s", schedule.name, job.id)
-        try:
-            self._queue.put(job.id)
-        except Exception:
-            log.exception("job %s is stored but could not be queued", job.id)
+        self._wake()
         return True
-
-    def _watch(self, call: Callable[[float], int]) -> None:
-        while not self._stop.wait(CHECK_SECONDS):
-            try:
-                call(time.time())
-            except Exception:
-                log.exception("the schedules could not be looked at")

@@ -28,10 +28,10 @@ from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
 from azureml_runner.engine import step_folder
+from azureml_runner.store import ENDED, STATUSES
 from twinml.errors import Detail, NotFound, TwinmlError, UsageError
+from twinml_local.jobs.job import JobRecord
 from twinml_local.jobs.openapi import document
-from twinml_local.jobs.queue import JobQueue
-from twinml_local.jobs.record import ENDED, STATUSES, JobRecord
 from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedule_routes import schedule_routes
 from twinml_local.jobs.store import JobStore
@@ -56,13 +56,13 @@ class KeyMissing(TwinmlError):
     status = 401
 
 
-def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path) -> Flask:
+def create_app(store: JobStore, runner: Runner, keys_file: Path) -> Flask:
     """Return the application.
 
     Parameters
     ----------
-    store, queue, runner
-        Where jobs are kept, what wakes a worker, and what runs them.
+    store, runner
+        Where jobs are kept, and what runs them.
     keys_file
         The two keys; read at each request, so that new keys count at once.
     """
@@ -112,11 +112,7 @@ def create_app(store: JobStore, queue: JobQueue, runner: Runner, keys_file: Path
         experiment = wanted.experiment or found.content.get("experiment_name")
         job = store.accept(found, version, inputs, experiment=experiment)
         assert job is not None  # Only a schedule can come too late.
-        # Accepted from here on: if the queue fails, the next start finds the job.
-        try:
-            queue.put(job.id)
-        except Exception:
-            log.exception("job %s is stored but could not be queued", job.id)
+        runner.wake()
         location = {"Location": url_for("describe", name=name, job_id=job.id)}
         if wanted.form == "ExperimentName":
             return jsonify(Id=job.id), 200, location

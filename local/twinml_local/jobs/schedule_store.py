@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
+from azureml_runner.database import Database
 from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
 
-__all__ = ["SCHEDULES", "NameTaken", "Timetable"]
+__all__ = ["SCHEDULES", "NameTaken", "ScheduleStore"]
 
 SCHEDULES = """
 CREATE TABLE IF NOT EXISTS schedules (
@@ -33,11 +32,10 @@ class NameTaken(PlatformError):
     status = 409
 
 
-class Timetable(ABC):
+class ScheduleStore:
     """The part of the store that knows when what is to start."""
 
-    @abstractmethod
-    def _transaction(self) -> AbstractContextManager[sqlite3.Cursor]: ...
+    _database: Database
 
     def put_schedule(self, schedule: Schedule, due: float, *, own: bool = False) -> bool:
         """Make or replace a schedule that is next due at ``due``, seconds since 1970.
@@ -57,16 +55,16 @@ class Timetable(ABC):
         NameTaken
             With ``own``: it would replace one of another pipeline.
         """
-        with self._transaction() as cursor:
-            held = cursor.execute(
-                "SELECT pipeline FROM schedules WHERE name = ?", (schedule.name,)
-            ).fetchone()
+        with self._database.transaction():
+            held = self._database.row(
+                "SELECT pipeline FROM schedules WHERE name = ?", [schedule.name]
+            )
             if own and held is not None and held["pipeline"] != schedule.pipeline:
                 raise NameTaken(
                     f"schedule '{schedule.name}' belongs to pipeline '{held['pipeline']}'",
                     hint="Choose another name, or delete it there.",
                 )
-            cursor.execute(
+            self._database.execute(
                 "INSERT INTO schedules (name, pipeline, cron, every, timezone, inputs, enabled, "
                 "next, on_drift, cooldown) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET "
@@ -91,13 +89,12 @@ class Timetable(ABC):
 
     def delete_schedule(self, name: str, pipeline: str | None = None) -> None:
         """Delete a schedule; ``NotFound`` if there is none of that name, of that pipeline."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "DELETE FROM schedules WHERE name = ? AND (? IS NULL OR pipeline = ?)",
-                (name, pipeline, pipeline),
-            )
-            if cursor.rowcount == 1:
-                return
+        deleted = self._database.execute(
+            "DELETE FROM schedules WHERE name = ? AND (? IS NULL OR pipeline = ?)",
+            [name, pipeline, pipeline],
+        )
+        if deleted == 1:
+            return
         raise NotFound(f"there is no schedule '{name[:64]}'", hint="twinml pipeline schedules")
 
     def schedule(self, pipeline: str, name: str) -> Schedule:
@@ -112,29 +109,26 @@ class Timetable(ABC):
 
     def schedules(self, pipeline: str | None = None) -> list[tuple[Schedule, float]]:
         """Return schedules and when each is next due, by name."""
-        with self._transaction() as cursor:
-            rows = cursor.execute(
-                "SELECT * FROM schedules WHERE ? IS NULL OR pipeline = ? ORDER BY name",
-                (pipeline, pipeline),
-            ).fetchall()
+        rows = self._database.rows(
+            "SELECT * FROM schedules WHERE ? IS NULL OR pipeline = ? ORDER BY name",
+            [pipeline, pipeline],
+        )
         return [(_schedule(row), float(row["next"])) for row in rows]
 
     def skip_schedule(self, name: str, due: tuple[float, float], error: str) -> None:
         """Note that a schedule could not start a job, and when it is next due."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
-                (due[1], error, name, due[0]),
-            )
+        self._database.execute(
+            "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
+            (due[1], error, name, due[0]),
+        )
 
     def note_finding(self, name: str, due: tuple[float, float], finding: str) -> None:
         """Note what a trigger saw when it had nothing to start, and when it looks next."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "UPDATE schedules SET next = ?, checked = ?, finding = ?, error = NULL "
-                "WHERE name = ? AND next = ?",
-                (due[1], utc_now(), finding, name, due[0]),
-            )
+        self._database.execute(
+            "UPDATE schedules SET next = ?, checked = ?, finding = ?, error = NULL "
+            "WHERE name = ? AND next = ?",
+            (due[1], utc_now(), finding, name, due[0]),
+        )
 
 
 def _schedule(row: sqlite3.Row) -> Schedule:

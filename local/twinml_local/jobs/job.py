@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ENDED", "STATUSES", "JobRecord", "StepRecord"]
+from azureml_runner.store import Job
 
-STATUSES = ("Queued", "Running", "Completed", "Failed", "Canceled")
-ENDED = ("Completed", "Failed", "Canceled")
+__all__ = ["JobRecord", "StepRecord"]
 
 
 @dataclass(frozen=True)
@@ -45,24 +44,20 @@ class StepRecord:
 
 
 @dataclass(frozen=True)
-class JobRecord:
-    """A job. ``attempt`` counts how often it was started; times are UTC, ISO 8601.
+class JobRecord(Job):
+    """A job of a pipeline; times are UTC, ISO 8601.
 
     ``reason`` says why a trigger started it, where one did.
     """
 
-    id: str
     pipeline: str
     version: int
     experiment: str | None
     schedule: str | None
     reason: str | None
-    status: str
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     error: str | None
-    attempt: int
-    cancel_requested: bool
     created: str
     started: str | None
     ended: str | None
