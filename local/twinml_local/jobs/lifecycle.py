@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked
-from azureml_runner.processes import free_port, running, start_detached, terminate
-from twinml.errors import PlatformError, PlatformUnavailable
+from azureml_runner.processes import free_port, running, terminate
+from azureml_runner.service import Service
+from twinml.errors import PlatformUnavailable
 from twinml.settings import home
 from twinml_local.errors import twinml_errors
 from twinml_local.jobs.store import JobStore
@@ -60,6 +61,7 @@ __all__ = [
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+ANSWER_SECONDS = 10.0  # of a service that was started before
 
 
 @dataclass(frozen=True)
@@ -341,41 +343,31 @@ def _ensure_running(files: ServiceFiles) -> None:
     """Return once the service answers, started if need be."""
     with locked(files.lifecycle_lock, timeout=START_SECONDS):
         port = files.port()
-        if running(files.pid) is not None and port is not None:
-            if _answers(files, port, seconds=10.0):
-                return
-            terminate(files.pid, STOP_SECONDS)
+        if port is not None and _service(files, port).wait(ANSWER_SECONDS):
+            return
+        terminate(files.pid, STOP_SECONDS)
         port = free_port(port)
         generate_keys(files.keys)
         write_atomic(files.address, json.dumps({"port": port}))
         command = ["-m", "twinml_local.jobs", "--directory", str(files.directory)]
-        start_detached(
+        _service(files, port).start(
             [sys.executable, *command, "--port", str(port)],
-            log=files.log,
-            pid_file=files.pid,
             env={**os.environ, "TWINML_HOME": str(files.directory.parent)},
+            seconds=START_SECONDS,
         )
-        if not _answers(files, port, seconds=START_SECONDS):
-            terminate(files.pid, STOP_SECONDS)
-            raise PlatformError(
-                f"the pipeline service does not answer on port {port}",
-                hint=f"Its log says why: {files.log}",
-            )
 
 
-def _answers(files: ServiceFiles, port: int, *, seconds: float) -> bool:
-    """Return whether the service answers; gives up early if its process ends."""
+def _service(files: ServiceFiles, port: int) -> Service:
+    return Service("the pipeline service", files.pid, files.log, lambda: _answers(port))
+
+
+def _answers(port: int) -> bool:
     import requests
 
-    deadline = time.monotonic() + seconds
     with requests.Session() as session:
         session.trust_env = False
-        while time.monotonic() < deadline and running(files.pid) is not None:
-            try:
-                reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
-                if reply.ok and reply.json().get("service") == "pipelines":
-                    return True
-            except (requests.RequestException, ValueError):
-                pass
-            time.sleep(0.05)
-    return False
+        try:
+            reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
+            return bool(reply.ok and reply.json().get("service") == "pipelines")
+        except (requests.RequestException, ValueError):
+            return False

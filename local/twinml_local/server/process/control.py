@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from azureml_runner.errors import RunnerError
 from azureml_runner.logs import last_lines
-from azureml_runner.processes import running, start_detached, terminate
+from azureml_runner.processes import running, terminate
+from azureml_runner.service import Service, Silent
 from twinml.errors import PlatformError
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
@@ -72,26 +72,28 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
     with claim:
         # The server inherits the claim, and holds it for as long as it lives.
         claim.set_inheritable(True)
-        start_detached(
-            [
-                *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
-                *("--host", state.host, "--port", str(state.port)),
-            ],
-            log=console,
-            pid_file=folder / PID_FILE,
-            env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        server = Service(
+            f"the server of endpoint '{folder.name}'",
+            folder / PID_FILE,
+            console,
+            lambda: answer(state) is not None,
         )
+        try:
+            server.start(
+                [
+                    *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
+                    *("--host", state.host, "--port", str(state.port)),
+                ],
+                env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                seconds=READY_SECONDS,
+            )
+        except Silent as error:
+            raise (_ended if error.ended else _late)(folder) from error
     try:
-        found = followed(folder)
-        deadline = time.monotonic() + READY_SECONDS
-        while answer(state) is None:
-            if running(folder / PID_FILE) is None or time.monotonic() >= deadline:
-                raise _silent(folder)
-            time.sleep(POLL_SECONDS)
-    except (PlatformError, RunnerError):
+        return followed(folder)
+    except PlatformError:
         end(folder)
         raise
-    return found
 
 
 def end(folder: Path) -> bool:
@@ -144,7 +146,7 @@ def followed(folder: Path) -> tuple[WorkerReport, ...]:
         if len(current) == len(found) >= workers:
             return found
         time.sleep(POLL_SECONDS)
-    raise _silent(folder)
+    raise _late(folder)
 
 
 def runs_installed_code(folder: Path) -> bool:
@@ -189,9 +191,7 @@ def _ended(folder: Path) -> PlatformError:
     )
 
 
-def _silent(folder: Path) -> PlatformError:
-    if running(folder / PID_FILE) is None:
-        return _ended(folder)
+def _late(folder: Path) -> PlatformError:
     return PlatformError(
         f"the server of endpoint '{folder.name}' was not ready within {READY_SECONDS:g} s",
         hint=f"Its output is in {folder / 'logs' / CONSOLE}.",
