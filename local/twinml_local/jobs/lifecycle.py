@@ -146,8 +146,8 @@ def publish(
     PlatformError
         The service does not start; the message names its log.
     """
-    from twinml_local.jobs.definition import read
-    from twinml_local.jobs.snapshots import keep_code
+    from twinml_local.jobs.definition.pipeline import read
+    from twinml_local.jobs.definition.snapshots import keep_code
 
     files = _files(directory)
     definition = read(file, name=name, keep_code=lambda code: keep_code(code, files.code))
@@ -207,7 +207,7 @@ def schedule(wanted: Schedule, *, directory: Path | None = None) -> Schedule:
     PayloadError
         A job could not start with its inputs.
     """
-    from twinml_local.jobs.schedules import check_schedule, next_due
+    from twinml_local.jobs.schedules.clock import check_schedule, next_due
 
     check_schedule(wanted)
     files = _files(directory)

@@ -10,9 +10,9 @@ from azureml_runner.errors import RunnerError
 from azureml_runner.pool import WorkerPool
 from twinml.errors import TwinmlError
 from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.recording import Recording
+from twinml_local.jobs.steps.host import JobHost
+from twinml_local.jobs.steps.mlflow_runs import MlflowRuns
 from twinml_local.jobs.store import JobStore
-from twinml_local.jobs.surroundings import JobHost
 from twinml_local.jobs.warm import WarmSteps
 
 __all__ = ["Runner"]
@@ -60,7 +60,7 @@ class Runner(WorkerPool[JobRecord]):
         plan = definition.plan(job.inputs)
         folder = self.job_directory(job.id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        recording = Recording(job, folder)
+        recording = MlflowRuns(job, folder)
         recording.begin()
         host = JobHost(
             job,

@@ -16,9 +16,9 @@ from azureml_runner.store import ENDED, Job, jobs_table
 from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
-from twinml_local.jobs.definition import PipelineDefinition
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.job import JobRecord, StepRecord
-from twinml_local.jobs.schedule_store import SCHEDULES, ScheduleStore
+from twinml_local.jobs.schedules.store import SCHEDULES, ScheduleStore
 
 __all__ = ["JobEnded", "JobStore"]
 

@@ -19,7 +19,7 @@ from twinml_local.jobs.job import JobRecord
 if TYPE_CHECKING:
     from twinml.registry.tracking import Tracking
 
-__all__ = ["Recording"]
+__all__ = ["MlflowRuns"]
 
 log = logging.getLogger("twinml.jobs")
 
@@ -27,7 +27,7 @@ SWITCH = "TWINML_PIPELINE_TRACKING"
 ENDS = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 
 
-class Recording:
+class MlflowRuns:
     """The MLflow runs of one job.
 
     Parameters

@@ -16,7 +16,7 @@ from azureml_runner.engine.graph import CommandNode
 from azureml_runner.files import digest_of, digest_of_parts
 from twinml.errors import TwinmlError, UsageError
 from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.recording import Recording
+from twinml_local.jobs.steps.mlflow_runs import MlflowRuns
 from twinml_local.jobs.warm import WarmSteps
 from twinml_local.server.deployments.code_version import installed_code
 
@@ -48,7 +48,7 @@ class JobHost(Host):
         job: JobRecord,
         *,
         home: Path,
-        recording: Recording,
+        recording: MlflowRuns,
         changed: Callable[[StepEvent], None],
         warm: WarmSteps | None = None,
     ) -> None:

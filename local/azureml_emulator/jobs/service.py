@@ -27,10 +27,10 @@ from azureml_emulator.storage.blobs import BlobStore
 if TYPE_CHECKING:
     from mlflow.store.model_registry.abstract_store import AbstractStore
 
-__all__ = ["JobPlant"]
+__all__ = ["JobService"]
 
 
-class JobPlant:
+class JobService:
     """Accepts and runs jobs, and answers for their runs.
 
     Parameters

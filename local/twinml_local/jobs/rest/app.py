@@ -31,11 +31,11 @@ from azureml_runner.engine import step_folder
 from azureml_runner.store import ENDED, STATUSES
 from twinml.errors import Detail, NotFound, TwinmlError, UsageError
 from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.openapi import document
+from twinml_local.jobs.rest.openapi import document
+from twinml_local.jobs.rest.schedules import schedule_routes
+from twinml_local.jobs.rest.submission import read_submission
 from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.schedule_routes import schedule_routes
 from twinml_local.jobs.store import JobStore
-from twinml_local.jobs.submission import read_submission
 from twinml_local.keys import read_key_values
 
 __all__ = ["create_app"]
