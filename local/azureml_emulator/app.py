@@ -101,13 +101,13 @@ class Emulator:
         )
         fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
         self._deployments = OnlineDeployments(
-            self.site, management, self._jobs.places, fleet, self._faults
+            self.site, management, self._jobs.datastores, fleet, self._faults
         )
         submit = self._jobs.jobs.submit
         batch = BatchEndpoints(
             self.site,
             management,
-            self._jobs.places,
+            self._jobs.datastores,
             submit,
             self._jobs.status,
             self._jobs.jobs.pages.address,

@@ -8,7 +8,7 @@ import pytest
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.automl import check_task
-from azureml_emulator.jobs.bindings import OutputPlace, seconds
+from azureml_emulator.jobs.bindings import OutputTarget, seconds
 from azureml_emulator.jobs.definitions import read_job
 from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 from twinml.errors import DataError
@@ -54,7 +54,7 @@ def test_a_command_job_is_a_graph_of_one_node():
     assert node.timeout_seconds == 90
     assert definition.single
     assert definition.places == {
-        ("job", "out"): OutputPlace("azureml://x/${{name}}", "a", None, "mltable")
+        ("job", "out"): OutputTarget("azureml://x/${{name}}", "a", None, "mltable")
     }
     make_plan(definition.graph, definition.values)
 

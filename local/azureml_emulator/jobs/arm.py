@@ -161,7 +161,7 @@ class Jobs:
             name, mark, version = re.split(r"([:@])", asset, maxsplit=1)
             below = "labels" if mark == "@" else "versions"
             asset = f"{workspace}/components/{name}/{below}/{version}"
-        found = self._records.places.asset(asset)
+        found = self._records.datastores.asset(asset)
         if found is None:
             raise not_found(asset)
         return dict(found.properties["componentSpec"])
@@ -185,13 +185,13 @@ class Jobs:
         commands = (properties, properties.get("trial") or {})
         for field, command in product(("environmentId", "codeId"), commands):
             asset = str(command.get(field) or "").removeprefix("azureml:")
-            if asset.startswith("/subscriptions") and self._records.places.asset(asset) is None:
+            if asset.startswith("/subscriptions") and self._records.datastores.asset(asset) is None:
                 raise not_found(asset)
         if kind == "AutoML":
             check_task(properties["taskDetails"])
         for name, item in (properties.get("inputs") or {}).items():
             uri = str((item or {}).get("uri") or "").removeprefix("azureml:")
-            if uri.startswith("/subscriptions") and self._records.places.asset(uri) is None:
+            if uri.startswith("/subscriptions") and self._records.datastores.asset(uri) is None:
                 raise ArmError(
                     404, "UserError", f"Input '{name}' names '{uri}', which is not there."
                 )

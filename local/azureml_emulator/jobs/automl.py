@@ -220,9 +220,9 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Tas
     records.begin(child)
     records.set_status(child, "Running")
     artifacts = records.artifacts(child) / "outputs"
-    records.places.remove(artifacts)
-    records.places.store(folder / "mlflow-model", artifacts / "mlflow-model")
-    records.places.store_file(
+    records.datastores.remove(artifacts)
+    records.datastores.store(folder / "mlflow-model", artifacts / "mlflow-model")
+    records.datastores.store_file(
         folder / "mlflow-model" / "conda.yaml", artifacts / "conda_env_v_1_0_0.yml"
     )
     records.tracking.log(

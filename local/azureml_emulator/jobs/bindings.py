@@ -13,7 +13,7 @@ from azureml_runner.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Liter
 __all__ = [
     "PREPARE",
     "TABLES",
-    "OutputPlace",
+    "OutputTarget",
     "input_for",
     "is_true",
     "read_declared",
@@ -36,7 +36,7 @@ _DURATION = re.compile(
 
 
 @dataclass(frozen=True)
-class OutputPlace:
+class OutputTarget:
     """Where an output is to go, as far as the job says: an address, and an asset's name."""
 
     uri: str | None = None
@@ -121,14 +121,14 @@ def _output_type(item: Any) -> str:
     return kind if kind in PATH_TYPES else "uri_folder"
 
 
-def read_place(item: Any) -> OutputPlace:
+def read_place(item: Any) -> OutputTarget:
     """Return where an output is to go."""
     if not isinstance(item, Mapping):
-        return OutputPlace()
+        return OutputTarget()
     uri = item.get("uri") or item.get("path")
     name = item.get("assetName") or item.get("name")
     version = item.get("assetVersion") or item.get("version")
-    return OutputPlace(
+    return OutputTarget(
         None if not uri or "${{parent." in str(uri) else str(uri),
         str(name) if name else None,
         str(version) if version else None,

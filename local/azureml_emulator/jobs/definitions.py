@@ -15,7 +15,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import (
     PREPARE,
     TABLES,
-    OutputPlace,
+    OutputTarget,
     input_for,
     is_true,
     read_declared,
@@ -68,7 +68,7 @@ class Definition:
     graph: Graph
     values: Mapping[str, Literal | Asset]
     single: bool
-    places: Mapping[tuple[str, str], OutputPlace]
+    places: Mapping[tuple[str, str], OutputTarget]
     components: Mapping[str, str]
     continue_on_failure: bool = False
     force_rerun: bool = False

@@ -10,7 +10,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import (
     PREPARE,
     TABLES,
-    OutputPlace,
+    OutputTarget,
     is_true,
     read_declared,
     read_given,
@@ -46,7 +46,7 @@ class PipelineReader:
 
     def __init__(self, find: FindComponent) -> None:
         self._find = find
-        self.places: dict[tuple[str, str], OutputPlace] = {}
+        self.places: dict[tuple[str, str], OutputTarget] = {}
         self.components: dict[str, str] = {}
 
     def graph(

@@ -13,7 +13,7 @@ from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
 from azureml_emulator.jobs.environments import is_curated
-from azureml_emulator.jobs.host import Surroundings
+from azureml_emulator.jobs.host import JobContext
 from azureml_emulator.jobs.pipelines import component_of_job
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import RunStore
@@ -21,7 +21,7 @@ from azureml_emulator.jobs.workers import Workers
 from azureml_emulator.mlflow.run_history import History
 from azureml_emulator.mlflow.tracking import Tracking
 from azureml_emulator.routing import Route
-from azureml_emulator.storage.assets import Places
+from azureml_emulator.storage.assets import Datastores
 from azureml_emulator.storage.blobs import BlobStore
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class JobService:
         site = management.site
         self._management, self._directory = management, directory
         self._runs = RunStore(directory / "runs.sqlite")
-        self.places = Places(site, management.store, blobs, self._output_uri, mirrors)
+        self.datastores = Datastores(site, management.store, blobs, self._output_uri, mirrors)
         self.tracking = Tracking(
             site, management, directory / "tracking", self._registry, lenient=lenient
         )
-        self.records = Records(self._runs, self.tracking, management, self.places)
+        self.records = Records(self._runs, self.tracking, management, self.datastores)
         self.jobs = Jobs(management, self.records)
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
@@ -75,7 +75,7 @@ class JobService:
     ) -> None:
         """Begin to run jobs; ``variables`` point a process at the emulator."""
         self.jobs.pages.base = variables["HTTPS_PROXY"]
-        surroundings = Surroundings(
+        context = JobContext(
             self._management.site,
             self.records,
             VenvCache(),
@@ -85,7 +85,7 @@ class JobService:
             automl_seconds,
         )
         self.jobs.workers = Workers(
-            surroundings, self._directory / "jobs", self.jobs.definition, count=workers
+            context, self._directory / "jobs", self.jobs.definition, count=workers
         )
         self.jobs.workers.start()
 
@@ -109,7 +109,7 @@ class JobService:
         # MLflow is imported when it is first needed: it takes seconds.
         from azureml_emulator.mlflow.registry import WorkspaceModels
 
-        return WorkspaceModels(workspace, self._management, self.places)
+        return WorkspaceModels(workspace, self._management, self.datastores)
 
     def _settle_address(self, draft: Draft) -> None:
         """Turn the address of what a job made into one that outlives the job."""
@@ -117,7 +117,7 @@ class JobService:
         uri = properties.get("modelUri")
         if isinstance(uri, str):
             workspace = draft.id.rpartition("/models/")[0]
-            properties["modelUri"] = self.places.plain_uri(uri, workspace)
+            properties["modelUri"] = self.datastores.plain_uri(uri, workspace)
             job = re.match(r"azureml://jobs/([^/]+)/", uri)
             if job:
                 properties.setdefault("jobName", job[1])
@@ -165,5 +165,5 @@ class JobService:
             mark = "labels" if "@" in asset else "versions"
             name, version = asset.replace("@", ":").split(":", 1)
             asset = f"{workspace}/environments/{name}/{mark}/{version}"
-        found = self.places.asset(asset)
+        found = self.datastores.asset(asset)
         return None if found is None else found.properties

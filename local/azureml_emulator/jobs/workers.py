@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.definitions import Definition
-from azureml_emulator.jobs.host import JobHost, Surroundings, failure_of_step
+from azureml_emulator.jobs.host import JobContext, JobHost, failure_of_step
 from azureml_emulator.jobs.runs import Run
 from azureml_runner.engine import Control, Outcome, ReuseStore, RunOptions, make_plan, run_plan
 from azureml_runner.errors import RunnerError
@@ -25,7 +25,7 @@ class Workers(WorkerPool[Job]):
 
     Parameters
     ----------
-    surroundings
+    context
         What the jobs have in common.
     directory
         Where jobs work, each in a folder of its name, and where their results are found.
@@ -37,15 +37,15 @@ class Workers(WorkerPool[Job]):
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        context: JobContext,
         directory: Path,
         definition_of: Callable[[Run], Definition],
         *,
         count: int = 2,
     ) -> None:
-        self._all, self._definition_of = surroundings, definition_of
-        self._runs = surroundings.records.runs
-        self._records = surroundings.records
+        self._all, self._definition_of = context, definition_of
+        self._runs = context.records.runs
+        self._records = context.records
         self._reuse = ReuseStore(directory / "reuse")
         super().__init__(self._runs.jobs, directory, workers=count)
 
