@@ -11,7 +11,7 @@
     collector   inputs and outputs as files, when collection is on
     exposition  /metrics for Prometheus
     summary     the figures of twinml metrics
-    export      sending on: signals (OpenTelemetry's forms), otlp (its wire protocol)
+    export      sending on, with OpenTelemetry's exporters; signals are its forms
     settings    limits
 
 In a worker process::
