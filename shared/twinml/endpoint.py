@@ -10,20 +10,18 @@ Rows go out in one of the payload dialects, answers come back as plain Python li
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3 import Retry
+from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 
 from twinml.errors import Detail, EndpointError, UsageError
 
@@ -32,8 +30,8 @@ __all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 REQUEST_IDS = ("x-ms-request-id", "x-request-id")
 CONNECT_TIMEOUT = 10.0  # seconds
-FIRST_PAUSE = 0.25  # seconds before the first repeat; doubles from there
-LONGEST_PAUSE = 30.0  # seconds, whatever a Retry-After says
+PAUSE = 0.25  # seconds; the first repeat comes at once, the n-th after 2 ** (n - 1) pauses
+LONGEST_PAUSE = 30  # seconds, whatever a Retry-After says
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 HINTS = {
@@ -154,6 +152,47 @@ class _Bearer(AuthBase):
         return request
 
 
+class _Retry(Retry):
+    """Repeats what was refused for now or got lost, and leaves alone what is merely slow."""
+
+    RETRY_AFTER_STATUS_CODES = RETRIED_STATUSES
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        *given: Any,
+        **named: Any,
+    ) -> Self:
+        if isinstance(error, ReadTimeoutError):
+            # The endpoint is at work on it; a repeat would double its load.
+            raise error
+        return super().increment(method, url, response, error, *given, **named)
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        try:
+            return super().parse_retry_after(retry_after)
+        except InvalidHeader:
+            return 0.0  # the usual pause is made
+
+
+def scoring_retry(retries: int) -> Retry:
+    """Return the rule by which a request is repeated, at most ``retries`` times."""
+    return _Retry(
+        retries,
+        allowed_methods=None,
+        status_forcelist=RETRIED_STATUSES,
+        raise_on_status=False,
+        backoff_factor=PAUSE,
+        # Clients that failed together shall not come back together.
+        backoff_jitter=PAUSE,
+        backoff_max=LONGEST_PAUSE,
+        retry_after_max=LONGEST_PAUSE,
+    )
+
+
 class Endpoint:
     """A deployed endpoint. Keeps its connections open; use it as a context manager.
 
@@ -199,16 +238,10 @@ class Endpoint:
         self.base_uri = self.scoring_uri.removesuffix("/score").removesuffix("/invocations")
         self.deployment = deployment
         self.timeout = timeout
-        self.retries = retries
         self._key = key
-        self._session = requests.Session()
-        self._session.auth = _Bearer(key)
-        # A proxy named in the environment cannot reach this machine's own loopback.
-        self._session.trust_env = not _is_loopback(parts.hostname)
-        if deployment:
-            self._session.headers[DEPLOYMENT_HEADER] = deployment
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        self._host = parts.hostname
+        self._repeating = self._session(scoring_retry(retries))
+        self._once = self._session(0)
 
     def __repr__(self) -> str:
         chosen = f", deployment={self.deployment!r}" if self.deployment else ""
@@ -227,7 +260,8 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._repeating.close()
+        self._once.close()
 
     def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data") -> list[Any]:
         """Return the predicted label of each row, length ``len(rows)``.
@@ -274,7 +308,7 @@ class Endpoint:
         """
         body = request_body(rows, dialect=dialect, method=method)
         url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
-        response = self._repeat("POST", url, body, "application/json")
+        response = self._send(self._repeating, "POST", url, body, "application/json")
         predictions = self._unwrapped(url, self._json(url, response))
         if len(predictions) != len(rows):
             raise EndpointError(
@@ -305,17 +339,14 @@ class Endpoint:
             Only when no answer came at all.
         """
         url = self.scoring_uri if route is None else self._url(route)
-        try:
-            return self._send("POST", url, body, content_type)
-        except requests.RequestException as error:
-            raise self._unreachable(url, error) from error
+        return self._send(self._once, "POST", url, body, content_type)
 
     def health(self) -> bool:
         """Tell whether the endpoint answers its health route."""
         try:
-            response = self._repeat("GET", self._url("/health"))
+            response = self._send(self._repeating, "GET", self._url("/health"))
             if response.status_code == 404:  # Azure's inference server has only `/`
-                response = self._repeat("GET", self._url("/"))
+                response = self._send(self._repeating, "GET", self._url("/"))
         except EndpointError:
             return False
         return response.ok
@@ -334,7 +365,7 @@ class Endpoint:
             The endpoint has no such document or did not answer.
         """
         url = self._url("/swagger.json")
-        response = self._repeat("GET", f"{url}?version={version}")
+        response = self._send(self._repeating, "GET", f"{url}?version={version}")
         document = self._json(url, response)
         if not isinstance(document, dict):
             raise EndpointError(f"{url} did not answer with an OpenAPI document", status=502)
@@ -345,39 +376,37 @@ class Endpoint:
     def _url(self, route: str) -> str:
         return f"{self.base_uri}/{route.lstrip('/')}"
 
-    def _send(
-        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
-    ) -> requests.Response:
-        return self._session.request(
-            verb,
-            url,
-            data=body,
-            headers={"Content-Type": content_type} if content_type else None,
-            timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
-            # A redirected POST would arrive as a GET without its rows.
-            allow_redirects=False,
-        )
+    def _session(self, retries: Retry | int) -> requests.Session:
+        session = requests.Session()
+        session.auth = _Bearer(self._key)
+        # A proxy named in the environment cannot reach this machine's own loopback.
+        session.trust_env = not _is_loopback(self._host)
+        if self.deployment:
+            session.headers[DEPLOYMENT_HEADER] = self.deployment
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=64, max_retries=retries))
+        return session
 
-    def _repeat(
-        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
+    def _send(
+        self,
+        session: requests.Session,
+        verb: str,
+        url: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
     ) -> requests.Response:
-        """Send until an answer comes that a repeat would not change."""
-        for attempt in range(self.retries + 1):
-            last = attempt == self.retries
-            try:
-                response = self._send(verb, url, body, content_type)
-            except requests.ReadTimeout as error:
-                # The endpoint is at work on it; a repeat would double its load.
-                raise self._unreachable(url, error) from error
-            except requests.RequestException as error:
-                if last:
-                    raise self._unreachable(url, error) from error
-                time.sleep(_pause(attempt, None))
-                continue
-            if last or response.status_code not in RETRIED_STATUSES:
-                return response
-            time.sleep(_pause(attempt, response.headers.get("Retry-After")))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        try:
+            return session.request(
+                verb,
+                url,
+                data=body,
+                headers={"Content-Type": content_type} if content_type else None,
+                timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
+                # A redirected POST would arrive as a GET without its rows.
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(url, error) from error
 
     # Answers
 
@@ -477,25 +506,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _pause(attempt: int, retry_after: str | None) -> float:
-    """Return the seconds to wait after failed attempt number ``attempt`` (from 0)."""
-    if retry_after is not None:
-        asked = _seconds(retry_after)
-        if asked is not None:
-            return min(max(asked, 0.0), LONGEST_PAUSE)
-    longest = min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE)
-    # Jitter keeps clients that failed together from coming back together.
-    return random.uniform(longest / 2, longest)  # noqa: S311
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Read a Retry-After header: seconds or an HTTP date."""
-    if retry_after.strip().isdigit():
-        return float(retry_after)
-    try:
-        when = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

@@ -13,6 +13,7 @@ One folder holds everything that is made on this machine: ``$TWINML_HOME``, by d
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -42,3 +43,5 @@ def quiet_libraries() -> None:
     # Addresses of runs, among what --json prints.
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # urllib3 warns of every request that it repeats.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
