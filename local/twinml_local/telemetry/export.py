@@ -30,7 +30,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from twinml_local.telemetry.batch import Batch, Origin
+from twinml_local.telemetry.flush import Batch, Origin
 
 __all__ = ["Exporter", "from_environment"]
 

@@ -40,7 +40,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from twinml_local.telemetry.batch import Batch, Origin, span_id
+from twinml_local.telemetry.flush import Batch, Origin, span_id
 from twinml_local.telemetry.schema import COLUMNS
 
 __all__ = ["log_records_of", "metrics_of", "resource_of", "spans_of"]
