@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from twinml.endpoint import Endpoint, request_body, scoring_retry
+from twinml.endpoint import Endpoint, request_body
+from twinml.endpoint.retry import scoring_retry
 from twinml.errors import EndpointError, UsageError
 from twinml.settings import quiet_libraries
 

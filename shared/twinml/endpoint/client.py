@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from urllib3 import Retry
-from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 
+from twinml.endpoint.retry import scoring_retry
 from twinml.errors import Detail, EndpointError, UsageError
 
 __all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
@@ -30,9 +30,6 @@ __all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 REQUEST_IDS = ("x-ms-request-id", "x-request-id")
 CONNECT_TIMEOUT = 10.0  # seconds
-PAUSE = 0.25  # seconds; the first repeat comes at once, the n-th after 2 ** (n - 1) pauses
-LONGEST_PAUSE = 30  # seconds, whatever a Retry-After says
-RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 HINTS = {
     401: "Check the key: `twinml status --show-keys` prints the keys of an endpoint.",
@@ -150,47 +147,6 @@ class _Bearer(AuthBase):
         if self._key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
-
-
-class _Retry(Retry):
-    """Repeats what was refused for now or got lost, and leaves alone what is merely slow."""
-
-    RETRY_AFTER_STATUS_CODES = RETRIED_STATUSES
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: Any = None,
-        error: Exception | None = None,
-        *given: Any,
-        **named: Any,
-    ) -> Self:
-        if isinstance(error, ReadTimeoutError):
-            # The endpoint is at work on it; a repeat would double its load.
-            raise error
-        return super().increment(method, url, response, error, *given, **named)
-
-    def parse_retry_after(self, retry_after: str) -> float:
-        try:
-            return super().parse_retry_after(retry_after)
-        except InvalidHeader:
-            return 0.0  # the usual pause is made
-
-
-def scoring_retry(retries: int) -> Retry:
-    """Return the rule by which a request is repeated, at most ``retries`` times."""
-    return _Retry(
-        retries,
-        allowed_methods=None,
-        status_forcelist=RETRIED_STATUSES,
-        raise_on_status=False,
-        backoff_factor=PAUSE,
-        # Clients that failed together shall not come back together.
-        backoff_jitter=PAUSE,
-        backoff_max=LONGEST_PAUSE,
-        retry_after_max=LONGEST_PAUSE,
-    )
 
 
 class Endpoint:
