@@ -21,6 +21,7 @@ from twinml.endpoint import Endpoint
 from twinml.endpoint.json_rows import records
 from twinml.platform import load
 from twinml_local.jobs import lifecycle
+from twinml_local.processes import running
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +85,7 @@ def test_drift_starts_one_training_whose_record_says_why(home: Path, tmp_path: P
     assert len(twinml("pipeline", "list", "training")) == 1
 
     # Another world. The service is killed before it can have looked.
-    pid = lifecycle.service_pid()
+    pid = running(home / "pipelines" / "service.pid")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     ask(customers(4, changed=True))

@@ -25,8 +25,7 @@ CREATE TABLE IF NOT EXISTS runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workspace TEXT NOT NULL,
     parent TEXT, root TEXT NOT NULL, kind TEXT NOT NULL, experiment TEXT NOT NULL,
     display TEXT NOT NULL, status TEXT NOT NULL, created TEXT NOT NULL, started TEXT, ended TEXT,
-    details TEXT NOT NULL, cancel INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
-    pid INTEGER, identity TEXT);
+    details TEXT NOT NULL, cancel INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent, number);
 """
 ENDED = ("Completed", "Failed", "Canceled")
@@ -54,9 +53,6 @@ class Run:
     ended: str | None
     details: Mapping[str, Any]
     cancel: bool
-    attempt: int
-    pid: int | None
-    identity: str | None
 
     @property
     def over(self) -> bool:
@@ -153,19 +149,6 @@ class RunStore:
         )
         return changed > 0
 
-    def begin_attempt(self, run: str) -> int:
-        """Count an attempt to run something and forget the process of the one before."""
-        self._database.execute(
-            "UPDATE runs SET attempt = attempt + 1, pid = NULL, identity = NULL WHERE id = ?", [run]
-        )
-        return self.require(run).attempt
-
-    def set_process(self, run: str, pid: int, identity: str) -> None:
-        """Keep which process does the work."""
-        self._database.execute(
-            "UPDATE runs SET pid = ?, identity = ? WHERE id = ?", [pid, identity, run]
-        )
-
     def ask_to_cancel(self, run: str) -> None:
         """Mark a run for cancellation."""
         self._database.execute("UPDATE runs SET cancel = 1 WHERE id = ?", [run])
@@ -211,7 +194,4 @@ def _run(row: Any) -> Run:
         ended=row["ended"],
         details=json.loads(row["details"]),
         cancel=bool(row["cancel"]),
-        attempt=row["attempt"],
-        pid=row["pid"],
-        identity=row["identity"],
     )

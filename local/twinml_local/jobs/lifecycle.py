@@ -58,7 +58,6 @@ __all__ = [
     "run",
     "schedule",
     "schedules",
-    "service_pid",
     "stop",
     "unschedule",
 ]
@@ -309,11 +308,6 @@ def client(name: str, *, directory: Path | None = None) -> RestPipelineClient:
 def keys(*, directory: Path | None = None) -> Keys:
     """Return the two keys of the service; they are made if there are none."""
     return generate_keys(_files(directory).keys)
-
-
-def service_pid(*, directory: Path | None = None) -> int | None:
-    """Return the pid of the running service, ``None`` if it is not running."""
-    return running(_files(directory).pid)
 
 
 def stop(*, directory: Path | None = None) -> bool:

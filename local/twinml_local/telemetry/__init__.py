@@ -17,7 +17,7 @@
 In a worker process::
 
     recorder = Recorder(directory, retention_days=30, settings=TelemetrySettings())
-    recorder.close_at_exit()
+    atexit.register(recorder.close)
     app.register_blueprint(blueprint(directory))            # GET /metrics
 
     recorder.record_request(

@@ -258,12 +258,6 @@ class BenchmarkResult:
             "timeline": [asdict(moment) for moment in self.timeline()],
         }
 
-    def ab_text(self) -> str:
-        """Return the figures in the layout of ``ab``, for those who know it."""
-        from twinml.benchmark.text import in_ab_style
-
-        return in_ab_style(self)
-
     def picture(self, path: Path) -> Path:
         """Write a PNG: how often each latency occurred, and latency by percentile.
 

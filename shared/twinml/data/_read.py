@@ -33,7 +33,6 @@ __all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
-UNNAMED = re.compile(r"Unnamed: [0-9]+")
 # pyarrow takes a block size as a 32-bit integer.
 LARGEST_BLOCK = 2**31 - 2
 

@@ -19,7 +19,7 @@ import math
 import threading
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -41,7 +41,6 @@ FEW_ROWS = 8
 COMPARED_ROWS = 20
 COMPARED_SIZES = (2, 3, 5, 8, 17, 33, MOST_ROWS)
 
-Columns = Mapping[str, Sequence[Any]]
 Scored = tuple[Sequence[str | int | float | bool], "NDArray[Any] | None"]
 
 
