@@ -133,7 +133,11 @@ def test_one_that_did_not_load_says_so_to_who_names_it() -> None:
     serving = Serving("bank", deployments, {"blue": 50, "green": 50, "red": 50}, (), failed=["red"])  # type: ignore[arg-type]
     with pytest.raises(PlatformUnavailable, match="deployment 'red' did not load"):
         serving.chosen("red", 0.0)
-    assert [serving.chosen(None, point) for point in (0.0, 0.4999, 0.5)] == ["blue", "blue", "green"]
+    assert [serving.chosen(None, point) for point in (0.0, 0.4999, 0.5)] == [
+        "blue",
+        "blue",
+        "green",
+    ]
     assert serving.chosen("green", 0.0) == "green"
     with pytest.raises(NotFound):
         serving.chosen("grey", 0.0)
