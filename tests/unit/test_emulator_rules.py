@@ -247,11 +247,11 @@ def test_a_place_is_free_again_once_the_answer_is_there() -> None:
     front = Front(cast(Any, Servers()), lambda: 0.0)
     question = Question("POST", "/score", {}, b"")
     assert [front.answer(endpoint(), question).status for _ in range(3)] == [200] * 3
-    with front._admitted(Deployment("two", "two", 1.0, 2)):
-        with front._admitted(Deployment("two", "two", 1.0, 2)):
-            with pytest.raises(FrontRefusal), front._admitted(Deployment("two", "two", 1.0, 2)):
-                pytest.fail("a third one was let in")
-        with front._admitted(Deployment("two", "two", 1.0, 2)):
+    two = Deployment("two", "two", 1.0, 2)
+    with front._admitted(two):
+        with front._admitted(two), pytest.raises(FrontRefusal), front._admitted(two):
+            pytest.fail("a third one was let in")
+        with front._admitted(two):
             pass
     front.close()
 
@@ -282,7 +282,7 @@ def test_who_gets_a_copy(mirror: dict[str, int], draw: float, wanted: str, copie
 # Sweeps
 
 
-def trials(*metrics: float | None | str) -> list[Trial]:
+def trials(*metrics: float | str | None) -> list[Trial]:
     return [
         Trial(number, f"job_{number}", "Failed", None, {}, metric)
         if isinstance(metric, str)
@@ -313,7 +313,7 @@ def task(*, maximise: bool) -> SweepTask:
     ],
 )
 def test_which_trial_is_the_best(
-    metrics: tuple[float | None | str, ...], highest: int, lowest: int
+    metrics: tuple[float | str | None, ...], highest: int, lowest: int
 ) -> None:
     assert _best(trials(*metrics), task(maximise=True)).number == highest
     assert _best(trials(*metrics), task(maximise=False)).number == lowest
@@ -327,7 +327,7 @@ def test_which_trial_is_the_best(
         ((None, "no time"), "no trial logged the primary metric 'auc'"),
     ],
 )
-def test_no_trial_is_the_best(metrics: tuple[float | None | str, ...], message: str) -> None:
+def test_no_trial_is_the_best(metrics: tuple[float | str | None, ...], message: str) -> None:
     with pytest.raises(PlatformError, match=message):
         _best(trials(*metrics), task(maximise=True))
 
