@@ -193,7 +193,7 @@ class JobStore(Timetable):
         with self._transaction() as cursor:
             if schedule is not None and due is not None:
                 cursor.execute(
-                    "UPDATE schedules SET next = :after, last = :now, error = NULL, "
+                    "UPDATE schedules SET next = :after, last = :now, error = NULL, "  # noqa: S608
                     "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE :now END, "
                     f"finding = :reason WHERE {STILL_STANDS}",
                     {**as_looked_at(schedule, due), "now": now(), "reason": reason},

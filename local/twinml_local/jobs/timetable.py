@@ -155,7 +155,7 @@ class Timetable(ABC):
         """Note that a schedule could not start a job, and when it is next due."""
         with self._transaction() as cursor:
             cursor.execute(
-                f"UPDATE schedules SET next = :after, error = :error WHERE {STILL_STANDS}",
+                f"UPDATE schedules SET next = :after, error = :error WHERE {STILL_STANDS}",  # noqa: S608
                 {**as_looked_at(schedule, due), "error": error},
             )
 
@@ -163,7 +163,7 @@ class Timetable(ABC):
         """Note what a trigger saw when it had nothing to start, and when it looks next."""
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE schedules SET next = :after, checked = :now, finding = :finding, "
+                "UPDATE schedules SET next = :after, checked = :now, finding = :finding, "  # noqa: S608
                 f"error = NULL WHERE {STILL_STANDS}",
                 {**as_looked_at(schedule, due), "now": now(), "finding": finding},
             )
