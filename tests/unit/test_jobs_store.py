@@ -250,6 +250,26 @@ def test_a_schedule_that_became_another_between_look_and_fire_does_nothing(
 
 
 @pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (Schedule("s", "p", cron="0 6 * * *"), {"cron": "0 7 * * *"}),
+        (Schedule("s", "p", every="1h", on_drift="bank", cooldown="1d"), {"cooldown": "2d"}),
+        (Schedule("s", "p", every="1h", on_drift="bank", cooldown="1d"), {"cooldown": None}),
+        (Schedule("s", "p", every="1h", on_drift="bank"), {"on_drift": "other"}),
+        (Schedule("s", "p", every="1h", on_drift="bank"), {"on_drift": None}),
+    ],
+)
+def test_another_rhythm_or_trigger_is_another_schedule(
+    store: JobStore, first: Schedule, then: dict[str, Any]
+) -> None:
+    store.put_schedule(first, DUE)
+    [(looked_at, due)] = store.schedules()
+    store.put_schedule(replace(first, **then), DUE)
+    assert fire(store, looked_at, due) is None
+    assert store.schedules()[0][1] == DUE
+
+
+@pytest.mark.parametrize(
     "wanted",
     [
         HOURLY,
