@@ -27,6 +27,7 @@ from twinml.training.ensemble import Vote, fit_stack, fit_vote
 from twinml.training.learners import LEARNERS
 from twinml.training.recipe import Fitted, Recipe
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
+from twinml_local.compiled._layout import MANY
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "LightGBM": {"n_estimators": 25, "num_leaves": 12, "min_child_samples": 5},
@@ -163,6 +164,35 @@ def test_a_threshold_is_met_by_what_equals_it() -> None:
     pipeline = parts.pipeline(vote, classes_of(2), exactly)
     assert pipeline.predict(frame.iloc[:1]).tolist() == ["yes"]
     assert compile_model(pipeline, contract).predict_columns(columns, 1)[0] == ["yes"]
+
+
+# LightGBM takes up to this for zero.
+FLUSH = float(np.float32(1e-35))
+
+
+@pytest.mark.parametrize("n_rows", [1, MANY - 1, MANY, MANY + 1])
+@pytest.mark.parametrize("nulls", [False, True])
+def test_lightgbm_at_the_smallest_numbers_and_at_nulls(n_rows: int, nulls: bool) -> None:
+    x = np.array([-1e-34, 0.0, 1e-34, math.nan if nulls else 0.0] * 100)
+    y = np.where(np.isnan(x), 2, np.digitize(x, [-1e-36, 1e-36]))
+    frame = pd.DataFrame({"x": x})
+    contract = Contract.from_frame(frame, pd.Series(classes_of(3)[y], name="label"), name="tiny")
+    learner = next(one for one in LEARNERS if one.name == "LightGBM")
+    members = {"LightGBM": (learner, {"n_estimators": 5, "num_leaves": 4, "min_child_samples": 5})}
+    parts = Recipe(members, 3, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(3))
+    compiled = compile_model(pipeline, contract)
+    bounds = [math.nan, 0.0, 5e-324]
+    for one in (FLUSH, -FLUSH):
+        bounds += [one, float(np.nextafter(one, -1.0)), float(np.nextafter(one, 1.0))]
+    for start in range(len(bounds)):
+        values = [bounds[(start + place) % len(bounds)] for place in range(n_rows)]
+        expected = np.ascontiguousarray(pipeline.predict_proba(pd.DataFrame({"x": values})))
+        found = compiled.predict_columns({"x": values}, n_rows)[1]
+        assert found.tobytes() == expected.tobytes()
+    # Nothing of this would show if the bound and what is beyond it were the same to the model.
+    ends = pd.DataFrame({"x": [-FLUSH, float(np.nextafter(-FLUSH, -1.0))]})
+    assert pipeline.predict(ends).tolist() == ["b", "a"]
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [True, False], [3, 7, 11]])
