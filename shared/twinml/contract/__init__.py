@@ -17,7 +17,6 @@ Nothing here knows HTTP servers, files or models; pandas is imported only when a
 asked for.
 """
 
-from twinml.contract._dialect import Route
 from twinml.contract._example import example, example_csv
 from twinml.contract._infer import infer_contract
 from twinml.contract._openapi import openapi
@@ -26,6 +25,7 @@ from twinml.contract._parse import parse
 from twinml.contract._render import render
 from twinml.contract._request import ScoringRequest, frame_of
 from twinml.contract._schema import Column, Contract
+from twinml.contract.dialects import Route
 
 __all__ = [
     "Column",

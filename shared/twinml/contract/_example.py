@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from twinml.contract._dialect import JSON
 from twinml.contract._method import Method
 from twinml.contract._schema import Column, Contract
-from twinml.contract.dialects import DIALECTS
+from twinml.contract.dialects import DIALECTS, JSON
 from twinml.errors import UsageError
 
 __all__ = ["example", "example_csv", "example_rows"]

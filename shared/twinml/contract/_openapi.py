@@ -9,12 +9,19 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from twinml.contract._dialect import JSON, Dialect, Route
 from twinml.contract._example import example, example_rows
 from twinml.contract._openapi_schemas import schemas
-from twinml.contract._openapi_shapes import Schema, Shapes, Version, reference
+from twinml.contract._openapi_shapes import Schema, Version, reference
 from twinml.contract._schema import Contract
-from twinml.contract.dialects import DIALECTS, ROUTES, TEXTS, documented
+from twinml.contract.dialects import (
+    DIALECTS,
+    JSON,
+    ROUTES,
+    TEXTS,
+    Dialect,
+    Route,
+    documented,
+)
 from twinml.errors import UsageError
 
 __all__ = ["openapi"]
@@ -95,7 +102,7 @@ def openapi(
     if only is not None:
         # Not the keys that twinml's own server lets stand beside those of the dialect.
         name = DIALECTS[only].schema_name
-        own = DIALECTS[only].schema(Shapes(contract, version))
+        own = DIALECTS[only].schema(contract, version)
         known[name] = {**known[name], "properties": own}
     if version == "2":
         return {
@@ -196,7 +203,7 @@ def _scoring(contract: Contract, route: Route, version: Version, only: str | Non
     for media_type, each in TEXTS.items() if only is None else ():
         text = each.example(example_rows(contract), "predict")
         content[media_type] = {
-            "schema": each.schema(Shapes(contract, version)),
+            "schema": each.schema(contract, version),
             "examples": {each.name: {"summary": each.summary, "value": text}},
         }
     return operation | {
@@ -221,7 +228,7 @@ def _joined_request(contract: Contract, route: Route, dialects: list[Dialect]) -
     """Return one object with the keys of all dialects: Swagger 2.0 has no alternatives."""
     properties: Schema = {}
     for each in dialects:
-        properties |= each.schema(Shapes(contract, "2"))
+        properties |= each.schema(contract, "2")
     return {
         "type": "object",
         "description": f"Exactly one of {', '.join(ROUTES[route])}.",
@@ -242,7 +249,7 @@ def _reply_schema(dialects: list[Dialect], version: Version) -> Schema:
     if len(forms) == 1:
         return forms[0]
     if version == "2":
-        words = ", ".join(f"{each.reply_words} for {each.key}" for each in dialects)
+        words = ", ".join(f"{each.reply_words()} for {each.key}" for each in dialects)
         return {"description": f"{words[0].upper()}{words[1:]}."}
     return {"anyOf": forms}
 

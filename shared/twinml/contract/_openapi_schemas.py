@@ -12,14 +12,7 @@ from twinml.contract._openapi_columns import (
     row_schema,
     values_schema,
 )
-from twinml.contract._openapi_shapes import (
-    Schema,
-    Shapes,
-    Version,
-    any_of,
-    array_of,
-    reference,
-)
+from twinml.contract._openapi_shapes import Schema, Version, any_of, array_of, beside, reference
 from twinml.contract._schema import Contract
 from twinml.contract.dialects import ROUTES, documented
 
@@ -28,7 +21,7 @@ __all__ = ["error_schemas", "schemas"]
 
 def schemas(contract: Contract, version: Version) -> dict[str, Schema]:
     """Return every schema of the document, by name."""
-    shapes = Shapes(contract, version)
+    parameters = beside(version)
     result = {
         "Row": row_schema(contract, version) | _shown(example_rows(contract, 1)[0], version),
         "Values": values_schema(contract, version),
@@ -42,20 +35,16 @@ def schemas(contract: Contract, version: Version) -> dict[str, Schema]:
             },
         },
         "Parameters": nullable(
-            {"type": "object", "properties": {"method": shapes.method}}, version
+            {"type": "object", "properties": {"method": parameters["method"]}}, version
         ),
         **_predictions(contract, version),
         **error_schemas(version),
     }
     for dialect in documented():
-        properties = dialect.schema(shapes)
+        properties = dialect.schema(contract, version)
         if version == "3.1":
             # To the letter: parameters are read wherever they stand, and rows come once.
-            properties |= {
-                "method": shapes.method,
-                "params": shapes.parameters,
-                "GlobalParameters": shapes.global_parameters,
-            }
+            properties |= parameters
             for route in dialect.routes:
                 properties |= {key: False for key in ROUTES[route] if key != dialect.key}
         result[dialect.schema_name] = {

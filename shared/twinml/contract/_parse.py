@@ -9,12 +9,11 @@ from typing import Any
 import orjson
 
 from twinml.contract._coerce import EXPECTED, coerce, kind, raise_problems, shown
-from twinml.contract._dialect import JSON, Dialect, Route
 from twinml.contract._method import Method, method_of
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
-from twinml.contract.dialects import ROUTES, TEXTS
+from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
 from twinml.errors import PayloadError
 
 __all__ = ["parse"]

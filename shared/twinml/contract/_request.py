@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract._dialect import Dialect
 from twinml.contract._method import Method
 from twinml.contract._schema import ColumnType
+from twinml.contract.dialects import Dialect
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,31 +1,15 @@
-"""The shapes of rows in a request, each to the contract's columns, unconverted."""
+"""The three shapes of rows in a request, each to the contract's columns, unconverted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from twinml.contract._coerce import kind, shown
+from twinml.contract._coerce import shown
 from twinml.contract._schema import Contract
 from twinml.errors import Detail, PayloadError
 
-__all__ = ["check_header", "from_rows", "from_split", "refuse_ragged"]
-
-
-def from_rows(
-    contract: Contract, value: Any, key: str, *, only_records: bool = False
-) -> dict[str, list[Any]]:
-    """Return columns of rows in any shape but a split, or of records only."""
-    if type(value) is list:
-        if value and type(value[0]) is list and not only_records:
-            return from_matrix(contract, contract.column_names, value, key)
-        return from_records(contract, value, key)
-    if type(value) is dict and not only_records:
-        return from_columns(contract, value, key)
-    raise PayloadError(
-        f"'{key}' is {kind(value)}, expected rows",
-        hint=f'Send {{"{key}": [{{"column": value, …}}, …]}}.',
-    )
+__all__ = ["check_header", "from_columns", "from_matrix", "from_records", "from_split"]
 
 
 def from_records(contract: Contract, rows: list[Any], key: str) -> dict[str, list[Any]]:

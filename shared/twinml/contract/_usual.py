@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import Any
 
 from twinml.contract._coerce import LARGEST, SMALLEST
-from twinml.contract._dialect import Dialect
 from twinml.contract._schema import ColumnType, Contract
+from twinml.contract.dialects import Dialect
 
 __all__ = ["UsualRow"]
 
@@ -76,7 +76,7 @@ class UsualRow:
                 values = self._values(row)
             except KeyError:
                 return None
-        elif type(row) is list and len(row) == len(self._names) and not dialect.only_records:
+        elif type(row) is list and len(row) == len(self._names) and "arrays" in dialect.takes:
             values = row
         else:
             return None

@@ -1,4 +1,4 @@
-"""The payload dialects: every form in which rows and predictions travel, one class each.
+"""The payload dialects: every form in which rows and predictions travel, one object each.
 
 ::
 
@@ -16,8 +16,8 @@
     SPLIT    {"columns": ["age", …], "data": [[41, …], …], "index": [0, …]}
     COLUMNS  {"age": [41, …], …}
 
-A new dialect is a class here and its instance in the last lines. Parser, replies, clients,
-command line and documents ask it for the rest.
+A new dialect is one more object below, of a subclass where the facts do not say it. Parser,
+replies, clients, command line and documents ask it for the rest.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from twinml.contract._coerce import kind
 from twinml.contract._csv import read_csv
-from twinml.contract._dialect import JSON, Columns, Dialect, Route, Row, Side
 from twinml.contract._method import PLACES, Method
 from twinml.contract._openapi_columns import csv_schema
-from twinml.contract._openapi_shapes import Schema, Shapes
-from twinml.contract._rows import from_rows, from_split
+from twinml.contract._openapi_shapes import Schema, Version, any_of, beside, forms, object_of
+from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
 from twinml.contract._schema import Contract
 from twinml.errors import PayloadError, UsageError
 
 __all__ = [
     "DEFAULT",
     "DIALECTS",
+    "JSON",
     "PLACES",
     "RECORDS",
     "ROUTES",
@@ -56,6 +57,220 @@ __all__ = [
     "written",
 ]
 
+Route: TypeAlias = Literal["score", "invocations"]
+# twinml's own server; Azure's for an MLflow model without code; the scoring script that Azure
+# AutoML writes; MLflow's server.
+Side: TypeAlias = Literal["local", "azure-no-code", "azure-automl", "mlflow"]
+Form: TypeAlias = Literal["records", "arrays", "columns", "row", "split"]
+Row: TypeAlias = Mapping[str, Any]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """A form of requests and replies in JSON.
+
+    Attributes
+    ----------
+    name
+        In code, on the command line and in the examples of documents.
+    summary, schema_name
+        What documents call an example of it, and the schema of its requests.
+    key, inside
+        Of the rows in a body, and in the object that stands there.
+    takes
+        Forms of rows; they are written in the first of them.
+    routes
+        Which of them take it; clients send it to the first.
+    sides
+        Which servers take it.
+    method_in, says_predict
+        Where the method stands, and whether ``predict`` is written too.
+    example_beside
+        What its example shows besides.
+    reply_key, reply_is_text
+        Of the predictions, which else are the reply; and whether JSON holds the reply as text.
+    numbers_as_text
+        Whether numbers that are sent for a text column become text, as MLflow has it.
+    rank
+        Documents show the dialects in this order, and those of one rank as they are registered.
+    """
+
+    name: str
+    summary: str
+    schema_name: str = ""
+    key: str = ""
+    inside: str | None = None
+    takes: tuple[Form, ...] = ("records", "arrays", "columns", "row")
+    routes: tuple[Route, ...] = ("invocations",)
+    sides: frozenset[Side] = frozenset({"local", "mlflow"})
+    method_in: str = "params"
+    says_predict: bool = False
+    example_beside: Mapping[str, Any] = field(default_factory=dict)
+    reply_key: str | None = "predictions"
+    reply_is_text: bool = False
+    numbers_as_text: bool = False
+    rank: int = 3
+    media_type: str = JSON
+
+    def read(self, contract: Contract, value: Any) -> dict[str, list[Any]]:
+        """Return the contract's columns of what stands under the key, not yet converted.
+
+        Raises
+        ------
+        PayloadError
+            These are not rows of the contract.
+        """
+        key = self.key
+        if self.inside is not None:
+            if type(value) is not dict or self.inside not in value:
+                wanted = " without" if type(value) is dict else ", expected an object with"
+                raise PayloadError(
+                    f"'{key}' is {kind(value)}{wanted} '{self.inside}'",
+                    hint=f'Send {{"{key}": {{"{self.inside}": [{{"column": value, …}}, …]}}}}.',
+                )
+            key, value = f"{key}.{self.inside}", value[self.inside]
+        if type(value) is list:
+            if "records" not in self.takes:
+                raise PayloadError(
+                    f"'{key}' is an array, expected an object",
+                    hint='Send {"columns": […], "data": [[…], …]}, or use dataframe_records.',
+                )
+            if value and type(value[0]) is list and "arrays" in self.takes:
+                return from_matrix(contract, contract.column_names, value, key)
+            return from_records(contract, value, key)
+        if type(value) is dict and "split" in self.takes:
+            return from_split(contract, value, key)
+        if type(value) is dict and "columns" in self.takes:
+            return from_columns(contract, value, key)
+        raise PayloadError(
+            f"'{key}' is {kind(value)}, expected rows",
+            hint=f'Send {{"{key}": [{{"column": value, …}}, …]}}.',
+        )
+
+    def plain_rows(self, value: Any, header: list[str]) -> Any:
+        """Return the array of rows under the key, something else where :meth:`read` must look.
+
+        Rows of a split count if its columns are ``header``, the contract's.
+        """
+        if self.inside is not None:
+            return value.get(self.inside) if type(value) is dict else None
+        if type(value) is not dict:
+            return value if "records" in self.takes else None
+        if "split" not in self.takes or value.get("columns") != header:
+            return None
+        rows, index = value.get("data"), value.get("index")
+        if index is not None and (type(index) is not list or len(index) != 1):
+            return None
+        return rows if type(rows) is list and rows and type(rows[0]) is list else None
+
+    def write(self, rows: Sequence[Row], method: Method) -> Any:
+        """Return a request of at least one row as JSON values, or as text if it is no JSON.
+
+        Raises
+        ------
+        UsageError
+            The rows have different columns, and the form needs the same in all.
+        """
+        held: Any = list(rows)
+        if self.takes[0] == "columns":
+            held = {name: [row[name] for row in rows] for name in _header(rows)}
+        elif self.takes[0] == "split":
+            columns = _header(rows)
+            data = [[row[column] for column in columns] for row in rows]
+            held = {"columns": columns, "index": list(range(len(rows))), "data": data}
+        body = {self.key: held if self.inside is None else {self.inside: held}}
+        if method != "predict" or self.says_predict:
+            body[self.method_in] = method if self.method_in == "method" else {"method": method}
+        return body
+
+    def example(self, rows: Sequence[Row], method: Method) -> Any:
+        """Return a request as documents show it."""
+        body = self.write(rows, method)
+        return body | {key: value for key, value in self.example_beside.items() if key not in body}
+
+    def reply(self, predictions: list[Any], more: Mapping[str, Any]) -> Any:
+        """Return the reply as JSON values; ``more`` stands beside where there is room."""
+        if self.reply_key is None:
+            return predictions
+        shape = {self.reply_key: predictions, **more}
+        # Azure's script answers with the text of json.dumps, spaces included.
+        return json.dumps(shape) if self.reply_is_text else shape
+
+    def read_reply(self, reply: Any) -> list[Any] | None:
+        """Return the predictions of an opened reply, ``None`` when it has another form."""
+        if self.reply_key is not None:
+            reply = reply.get(self.reply_key) if isinstance(reply, dict) else None
+        return reply if isinstance(reply, list) else None
+
+    def schema(self, contract: Contract, version: Version) -> Schema:
+        """Return the properties of a request's schema; of a form that is no JSON, its schema."""
+        rows = any_of([forms(version)[form] for form in self.takes], version)
+        rows = rows if self.inside is None else object_of(self.inside, rows)
+        return {self.key: rows, self.method_in: beside(version)[self.method_in]}
+
+    def reply_schema(self, predictions: Schema) -> Schema:
+        """Return the schema of replies around that of ``predictions``."""
+        if self.reply_key is None:
+            return predictions
+        if self.reply_is_text:
+            words = f'For {self.key}: JSON text, {{"{self.reply_key}": […]}}.'
+            return {"type": "string", "description": words}
+        return object_of(self.reply_key, predictions)
+
+    def reply_words(self) -> str:
+        """Return the same in words, for Swagger 2.0 has no alternatives."""
+        if self.reply_key is None:
+            return "an array of predictions"
+        what = "a text that holds JSON" if self.reply_is_text else "an object"
+        return f"{what} with {self.reply_key}"
+
+
+class Csv(Dialect):
+    """Rows as CSV with a header; null is empty."""
+
+    def read(self, contract: Contract, value: str) -> dict[str, list[Any]]:
+        """Return the contract's columns of a text."""
+        return read_csv(contract, value)
+
+    def write(self, rows: Sequence[Row], method: Method) -> str:
+        """Return the text; it has no place for a method."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_header(rows))
+        writer.writerows([_cell(value) for value in row.values()] for row in rows)
+        return text.getvalue()
+
+    def example(self, rows: Sequence[Row], method: Method) -> str:
+        """Return the text."""
+        return self.write(rows, method)
+
+    def schema(self, contract: Contract, version: Version) -> Schema:
+        """Return the schema of the text."""
+        return csv_schema(contract, version)
+
+
+def _header(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that all rows have."""
+    for number, row in enumerate(rows):
+        if row.keys() != rows[0].keys():
+            odd = sorted(row.keys() ^ rows[0].keys())
+            raise UsageError(
+                f"row {number} has other columns than row 0: {', '.join(odd)}",
+                hint="Give every row the same columns; null stands for a missing value.",
+            )
+    return list(rows[0])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
 DIALECTS: dict[str, Dialect] = {}
 """By name."""
 ROUTES: dict[Route, dict[str, Dialect]] = {"score": {}, "invocations": {}}
@@ -64,15 +279,15 @@ TEXTS: dict[str, Dialect] = {}
 """Those that are no JSON, by media type."""
 
 
-def register(dialect: Dialect) -> None:
-    """Let requests come in a dialect.
+def register(dialect: Dialect) -> Dialect:
+    """Let requests come in a dialect, and return it.
 
     Raises
     ------
     UsageError
         There is one of its name, or one that cannot be told from it.
     """
-    places: list[tuple[dict[Any, Dialect], str]] = [(DIALECTS, dialect.name)]
+    places: list[tuple[dict[str, Dialect], str]] = [(DIALECTS, dialect.name)]
     if dialect.media_type == JSON:
         places += [(ROUTES[route], dialect.key) for route in dialect.routes]
     else:
@@ -85,13 +300,12 @@ def register(dialect: Dialect) -> None:
             )
     for known, word in places:
         known[word] = dialect
+    return dialect
 
 
 def documented() -> list[Dialect]:
     """Return the dialects of JSON in the order of the documents."""
-    return sorted(
-        (each for each in DIALECTS.values() if each.media_type == JSON), key=lambda each: each.rank
-    )
+    return sorted((DIALECTS[name] for name in written()), key=lambda each: each.rank)
 
 
 def written(side: Side | None = None) -> tuple[str, ...]:
@@ -120,232 +334,93 @@ def predictions_in(reply: Any) -> list[Any] | None:
     return next((found for found in read if found is not None), None)
 
 
-def _header(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that all rows have."""
-    for number, row in enumerate(rows):
-        if row.keys() != rows[0].keys():
-            odd = sorted(row.keys() ^ rows[0].keys())
-            raise UsageError(
-                f"row {number} has other columns than row 0: {', '.join(odd)}",
-                hint="Give every row the same columns; null stands for a missing value.",
-            )
-    return list(rows[0])
-
-
-def _split(rows: Sequence[Row]) -> dict[str, Any]:
-    columns = _header(rows)
-    return {
-        "columns": columns,
-        "index": list(range(len(rows))),
-        "data": [[row[column] for column in columns] for row in rows],
-    }
-
-
-def _plain_split(value: Any, header: list[str]) -> Any:
-    """Return the rows of values of a split under the contract's own header."""
-    if type(value) is not dict or value.get("columns") != header:
-        return None
-    data, index = value.get("data"), value.get("index")
-    if index is not None and (type(index) is not list or len(index) != 1):
-        return None
-    return data if type(data) is list and data and type(data[0]) is list else None
-
-
-class _Data(Dialect):
-    name = key = "data"
-    summary = "Azure AutoML, first version"
-    schema_name = "DataRequest"
-    routes = ("score",)
-    sides = frozenset({"local", "azure-automl"})
-    reply_key = "result"
-    reply_words = "a text that holds JSON with result"
-    rank = 2
-
-    def parameters(self, method: Method) -> dict[str, Any]:
-        return {} if method == "predict" else {"method": method}
-
-    def parameters_schema(self, shapes: Shapes) -> Schema:
-        return {"method": shapes.method}
-
-    def reply(self, predictions: list[Any], beside: Mapping[str, Any]) -> str:
-        # Azure's script answers with the text of json.dumps, spaces included.
-        return json.dumps(super().reply(predictions, beside))
-
-    def reply_schema(self, predictions: Schema) -> Schema:
-        return {"type": "string", "description": 'For data: JSON text, {"result": […]}.'}
-
-
-class _Inputs(Dialect):
-    name = "inputs"
-    key = "Inputs"
-    summary = "Azure AutoML"
-    schema_name = "InputsRequest"
-    routes = ("score",)
-    sides = frozenset({"local", "azure-automl"})
-    reply_key = "Results"
-    reply_words = "an object with Results"
-    rank = 1
-
-    def read(self, contract: Contract, value: Any) -> Columns:
-        if type(value) is not dict or "data" not in value:
-            wanted = " without" if type(value) is dict else ", expected an object with"
-            raise PayloadError(
-                f"'Inputs' is {kind(value)}{wanted} 'data'",
-                hint='Send {"Inputs": {"data": [{"column": value, …}, …]}}.',
-            )
-        return from_rows(contract, value["data"], "Inputs.data")
-
-    def plain_rows(self, value: Any, header: list[str]) -> Any:
-        return value.get("data") if type(value) is dict else None
-
-    def rows(self, rows: Sequence[Row]) -> Any:
-        return {"data": list(rows)}
-
-    def parameters(self, method: Method) -> dict[str, Any]:
-        return {"GlobalParameters": {"method": method}}
-
-    def rows_schema(self, shapes: Shapes) -> Schema:
-        return {"type": "object", "required": ["data"], "properties": {"data": shapes.rows}}
-
-    def parameters_schema(self, shapes: Shapes) -> Schema:
-        return {"GlobalParameters": shapes.global_parameters}
-
-
-class _InputData(Dialect):
-    name = key = "input_data"
-    summary = "Azure managed endpoint, MLflow model"
-    schema_name = "InputDataRequest"
-    routes = ("score",)
-    sides = frozenset({"local", "azure-no-code"})
-    reply_words = "an array of predictions"
-    rank = 0
-
-    def read(self, contract: Contract, value: Any) -> Columns:
-        if type(value) is dict:
-            return from_split(contract, value, self.key)
-        return super().read(contract, value)
-
-    def plain_rows(self, value: Any, header: list[str]) -> Any:
-        return value if type(value) is list else _plain_split(value, header)
-
-    def rows(self, rows: Sequence[Row]) -> Any:
-        return _split(rows)
-
-    def example(self, rows: Sequence[Row], method: Method) -> Any:
-        return {**self.write(rows, method), "params": self.parameters(method).get("params", {})}
-
-    def rows_schema(self, shapes: Shapes) -> Schema:
-        return shapes.any_of(shapes.split, shapes.records, shapes.arrays)
-
-    def reply(self, predictions: list[Any], beside: Mapping[str, Any]) -> list[Any]:
-        return predictions
-
-    def read_reply(self, reply: Any) -> list[Any] | None:
-        return reply if isinstance(reply, list) else None
-
-    def reply_schema(self, predictions: Schema) -> Schema:
-        return predictions
-
-
-class _MLflow(Dialect):
-    """Whatever MLflow's server takes, it answers alike."""
-
-    routes: tuple[Route, ...] = ("invocations",)
-    sides: frozenset[Side] = frozenset({"local", "mlflow"})
-
-
-class _DataframeSplit(_MLflow):
-    name = key = "dataframe_split"
-    summary = "MLflow, columns and rows"
-    schema_name = "DataframeSplitRequest"
-
-    def read(self, contract: Contract, value: Any) -> Columns:
-        if type(value) is dict:
-            return from_split(contract, value, self.key)
-        if type(value) is list:
-            raise PayloadError(
-                "'dataframe_split' is an array, expected an object",
-                hint='Send {"columns": […], "data": [[…], …]}, or use dataframe_records.',
-            )
-        return super().read(contract, value)
-
-    def plain_rows(self, value: Any, header: list[str]) -> Any:
-        return _plain_split(value, header)
-
-    def rows(self, rows: Sequence[Row]) -> Any:
-        return _split(rows)
-
-    def rows_schema(self, shapes: Shapes) -> Schema:
-        return shapes.split
-
-
-class _DataframeRecords(_MLflow):
-    name = key = "dataframe_records"
-    summary = "MLflow, records"
-    schema_name = "DataframeRecordsRequest"
-    only_records = True
-
-    def rows_schema(self, shapes: Shapes) -> Schema:
-        return shapes.records
-
-
-class _Instances(_MLflow):
-    name = key = "instances"
-    summary = "MLflow, instances"
-    schema_name = "InstancesRequest"
-    numbers_as_text = True
-
-
-class _MLflowInputs(_MLflow):
-    name = "mlflow_inputs"
-    key = "inputs"
-    summary = "MLflow, columns"
-    schema_name = "ColumnsRequest"
-    numbers_as_text = True
-
-    def rows(self, rows: Sequence[Row]) -> Any:
-        return {name: [row[name] for row in rows] for name in _header(rows)}
-
-    def rows_schema(self, shapes: Shapes) -> Schema:
-        return shapes.any_of(shapes.columns, shapes.row, shapes.records, shapes.arrays)
-
-
-class _Csv(_MLflow):
-    name = "csv"
-    key = ""
-    media_type = "text/csv"
-    summary = "CSV with a header; an empty cell is null"
-    routes = ("score", "invocations")
-
-    def read(self, contract: Contract, value: str) -> Columns:
-        return read_csv(contract, value)
-
-    def write(self, rows: Sequence[Row], method: Method = "predict") -> str:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_header(rows))
-        writer.writerows([_cell(value) for value in row.values()] for row in rows)
-        return text.getvalue()
-
-    def schema(self, shapes: Shapes) -> Schema:
-        return csv_schema(shapes.contract, shapes.version)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else repr(value)
-
-
-RECORDS = _Data()
+RECORDS = register(
+    Dialect(
+        name="data",
+        key="data",
+        summary="Azure AutoML, first version",
+        schema_name="DataRequest",
+        routes=("score",),
+        sides=frozenset({"local", "azure-automl"}),
+        method_in="method",
+        reply_key="result",
+        reply_is_text=True,
+        rank=2,
+    )
+)
 """Rows as they are: its example in a document is where clients find sample rows."""
-DEFAULT = _InputData()
+register(
+    Dialect(
+        name="inputs",
+        key="Inputs",
+        inside="data",
+        summary="Azure AutoML",
+        schema_name="InputsRequest",
+        routes=("score",),
+        sides=frozenset({"local", "azure-automl"}),
+        method_in="GlobalParameters",
+        says_predict=True,
+        reply_key="Results",
+        rank=1,
+    )
+)
+DEFAULT = register(
+    Dialect(
+        name="input_data",
+        key="input_data",
+        takes=("split", "records", "arrays"),
+        summary="Azure managed endpoint, MLflow model",
+        schema_name="InputDataRequest",
+        routes=("score",),
+        sides=frozenset({"local", "azure-no-code"}),
+        example_beside={"params": {}},
+        reply_key=None,
+        rank=0,
+    )
+)
 """The one in which twinml sends rows when no other is asked for."""
-
-for _each in (
-    RECORDS, _Inputs(), DEFAULT, _DataframeSplit(), _DataframeRecords(), _Instances(),
-    _MLflowInputs(), _Csv(),
-):  # fmt: skip
-    register(_each)
+register(
+    Dialect(
+        name="dataframe_split",
+        key="dataframe_split",
+        takes=("split",),
+        summary="MLflow, columns and rows",
+        schema_name="DataframeSplitRequest",
+    )
+)
+register(
+    Dialect(
+        name="dataframe_records",
+        key="dataframe_records",
+        takes=("records",),
+        summary="MLflow, records",
+        schema_name="DataframeRecordsRequest",
+    )
+)
+register(
+    Dialect(
+        name="instances",
+        key="instances",
+        summary="MLflow, instances",
+        schema_name="InstancesRequest",
+        numbers_as_text=True,
+    )
+)
+register(
+    Dialect(
+        name="mlflow_inputs",
+        key="inputs",
+        takes=("columns", "row", "records", "arrays"),
+        summary="MLflow, columns",
+        schema_name="ColumnsRequest",
+        numbers_as_text=True,
+    )
+)
+register(
+    Csv(
+        name="csv",
+        media_type="text/csv",
+        summary="CSV with a header; an empty cell is null",
+        routes=("score", "invocations"),
+    )
+)
