@@ -67,7 +67,7 @@ Row: TypeAlias = Mapping[str, Any]
 JSON = "application/json"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Dialect:
     """A form of requests and replies in JSON.
 
