@@ -13,7 +13,8 @@ __all__ = ["PLACES", "Method", "method_of"]
 Method: TypeAlias = Literal["predict", "predict_proba"]
 
 # Members of a body that may name a method, in the order in which they are read.
-PLACES = ("method", "GlobalParameters", "params")
+PARAMETERS = ("GlobalParameters", "params")
+PLACES = ("method", *PARAMETERS)
 
 
 def method_of(document: Mapping[str, Any]) -> Method:
@@ -35,7 +36,7 @@ def method_of(document: Mapping[str, Any]) -> Method:
     'predict_proba'
     """
     method = _named(document.get("method"))
-    for place in PLACES[1:]:
+    for place in PARAMETERS:
         parameters = document.get(place)
         if parameters is None:
             continue

@@ -67,8 +67,7 @@ def parse(
     >>> request.columns
     {'age': [41]}
     """
-    text = None if content_type == JSON else TEXTS.get(_media_type(content_type))
-    if text is not None:
+    if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
         return _request(contract, text, text.read(contract, _text(body)), "predict", max_rows)
     document = _load(body)
     if type(document) is not dict:
@@ -76,10 +75,11 @@ def parse(
             f"the body is {kind(document)}, expected a JSON object",
             hint=_keys_that_would_do(route),
         )
-    keys = [key for key in ROUTES[route] if key in document]
+    known = ROUTES[route]
+    keys = [key for key in known if key in document]
     if len(keys) != 1:
         _refuse_keys(document, keys, route)
-    dialect, value = ROUTES[route][keys[0]], document[keys[0]]
+    dialect, value = known[keys[0]], document[keys[0]]
     if max_rows is None or max_rows > 0:
         usual = _usual_row(contract).columns(dialect, value)
         if usual is not None:

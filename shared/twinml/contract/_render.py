@@ -1,15 +1,6 @@
 """Predictions to the reply that the request's dialect expects.
 
-========================  =================================================
-request                   reply
-========================  =================================================
-``data``                  a JSON *string* that holds ``{"result": [...]}``
-``Inputs``                ``{"Results": [...]}``
-``input_data``            ``[...]``
-``/invocations``, CSV     ``{"predictions": [...]}``
-========================  =================================================
-
-The list holds one label a row; with ``predict_proba`` one list a row, the probabilities in
+The predictions are one label a row; with ``predict_proba`` one list a row, the probabilities in
 the order of the contract's classes.
 """
 

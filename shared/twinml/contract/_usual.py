@@ -76,7 +76,7 @@ class UsualRow:
                 values = self._values(row)
             except KeyError:
                 return None
-        elif type(row) is list and len(row) == len(self._names) and "arrays" in dialect.takes:
+        elif type(row) is list and len(row) == len(self._names):
             values = row
         else:
             return None

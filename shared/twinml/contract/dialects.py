@@ -27,6 +27,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract._coerce import kind
@@ -114,6 +115,11 @@ class Dialect:
     rank: int = 3
     media_type: str = JSON
 
+    @cached_property
+    def takes_both(self) -> bool:
+        """Whether rows come as objects and as arrays alike."""
+        return {"records", "arrays"} <= {*self.takes}
+
     def read(self, contract: Contract, value: Any) -> dict[str, list[Any]]:
         """Return the contract's columns of what stands under the key, not yet converted.
 
@@ -155,15 +161,18 @@ class Dialect:
         Rows of a split count if its columns are ``header``, the contract's.
         """
         if self.inside is not None:
-            return value.get(self.inside) if type(value) is dict else None
-        if type(value) is not dict:
-            return value if "records" in self.takes else None
-        if "split" not in self.takes or value.get("columns") != header:
-            return None
-        rows, index = value.get("data"), value.get("index")
-        if index is not None and (type(index) is not list or len(index) != 1):
-            return None
-        return rows if type(rows) is list and rows and type(rows[0]) is list else None
+            value = value.get(self.inside) if type(value) is dict else None
+        elif type(value) is dict:
+            if "split" not in self.takes or value.get("columns") != header:
+                return None
+            rows, index = value.get("data"), value.get("index")
+            if index is not None and (type(index) is not list or len(index) != 1):
+                return None
+            return rows if type(rows) is list and rows and type(rows[0]) is list else None
+        if self.takes_both:
+            return value
+        named = type(value) is list and value and type(value[0]) is not list
+        return value if named and "records" in self.takes else None
 
     def write(self, rows: Sequence[Row], method: Method) -> Any:
         """Return a request of at least one row as JSON values, or as text if it is no JSON.
