@@ -343,93 +343,42 @@ def predictions_in(reply: Any) -> list[Any] | None:
     return next((found for found in read if found is not None), None)
 
 
-RECORDS = register(
-    Dialect(
-        name="data",
-        key="data",
-        summary="Azure AutoML, first version",
-        schema_name="DataRequest",
-        routes=("score",),
-        sides=frozenset({"local", "azure-automl"}),
-        method_in="method",
-        reply_key="result",
-        reply_is_text=True,
-        rank=2,
-    )
-)
+RECORDS = register(Dialect(
+    name="data", key="data", routes=("score",), sides=frozenset({"local", "azure-automl"}),
+    method_in="method", reply_key="result", reply_is_text=True, rank=2,
+    summary="Azure AutoML, first version", schema_name="DataRequest",
+))  # fmt: skip
 """Rows as they are: its example in a document is where clients find sample rows."""
-register(
-    Dialect(
-        name="inputs",
-        key="Inputs",
-        inside="data",
-        summary="Azure AutoML",
-        schema_name="InputsRequest",
-        routes=("score",),
-        sides=frozenset({"local", "azure-automl"}),
-        method_in="GlobalParameters",
-        says_predict=True,
-        reply_key="Results",
-        rank=1,
-    )
-)
-DEFAULT = register(
-    Dialect(
-        name="input_data",
-        key="input_data",
-        takes=("split", "records", "arrays"),
-        summary="Azure managed endpoint, MLflow model",
-        schema_name="InputDataRequest",
-        routes=("score",),
-        sides=frozenset({"local", "azure-no-code"}),
-        example_beside={"params": {}},
-        reply_key=None,
-        rank=0,
-    )
-)
+register(Dialect(
+    name="inputs", key="Inputs", inside="data", routes=("score",),
+    sides=frozenset({"local", "azure-automl"}),
+    method_in="GlobalParameters", says_predict=True, reply_key="Results", rank=1,
+    summary="Azure AutoML", schema_name="InputsRequest",
+))  # fmt: skip
+DEFAULT = register(Dialect(
+    name="input_data", key="input_data", takes=("split", "records", "arrays"), routes=("score",),
+    sides=frozenset({"local", "azure-no-code"}), reply_key=None, rank=0,
+    summary="Azure managed endpoint, MLflow model", schema_name="InputDataRequest",
+    example_beside={"params": {}},
+))  # fmt: skip
 """The one in which twinml sends rows when no other is asked for."""
-register(
-    Dialect(
-        name="dataframe_split",
-        key="dataframe_split",
-        takes=("split",),
-        summary="MLflow, columns and rows",
-        schema_name="DataframeSplitRequest",
-    )
-)
-register(
-    Dialect(
-        name="dataframe_records",
-        key="dataframe_records",
-        takes=("records",),
-        summary="MLflow, records",
-        schema_name="DataframeRecordsRequest",
-    )
-)
-register(
-    Dialect(
-        name="instances",
-        key="instances",
-        summary="MLflow, instances",
-        schema_name="InstancesRequest",
-        numbers_as_text=True,
-    )
-)
-register(
-    Dialect(
-        name="mlflow_inputs",
-        key="inputs",
-        takes=("columns", "row", "records", "arrays"),
-        summary="MLflow, columns",
-        schema_name="ColumnsRequest",
-        numbers_as_text=True,
-    )
-)
-register(
-    Csv(
-        name="csv",
-        media_type="text/csv",
-        summary="CSV with a header; an empty cell is null",
-        routes=("score", "invocations"),
-    )
-)
+register(Dialect(
+    name="dataframe_split", key="dataframe_split", takes=("split",),
+    summary="MLflow, columns and rows", schema_name="DataframeSplitRequest",
+))  # fmt: skip
+register(Dialect(
+    name="dataframe_records", key="dataframe_records", takes=("records",),
+    summary="MLflow, records", schema_name="DataframeRecordsRequest",
+))  # fmt: skip
+register(Dialect(
+    name="instances", key="instances", numbers_as_text=True,
+    summary="MLflow, instances", schema_name="InstancesRequest",
+))  # fmt: skip
+register(Dialect(
+    name="mlflow_inputs", key="inputs", takes=("columns", "row", "records", "arrays"),
+    numbers_as_text=True, summary="MLflow, columns", schema_name="ColumnsRequest",
+))  # fmt: skip
+register(Csv(
+    name="csv", media_type="text/csv", routes=("score", "invocations"),
+    summary="CSV with a header; an empty cell is null",
+))  # fmt: skip
