@@ -24,7 +24,7 @@ from twinml.cli._deployed import endpoint_options
 from twinml.cli._endpoints import connect
 from twinml.cli._progress import counting
 from twinml.cli._rows import Facts, facts_of, samples
-from twinml.contract.dialects import DEFAULT, ROUTES, Method, written
+from twinml.contract.dialects import DEFAULT, RECORDS, ROUTES, Method, written
 from twinml.endpoint import Endpoint, request_body
 from twinml.errors import DataError, UsageError
 from twinml.platform import load
@@ -47,8 +47,8 @@ EXAMPLE = Path("data.json")
 @click.option(
     "--dialect",
     type=click.Choice(written()),
-    help=f"How rows are sent [default: {DEFAULT.name}; for --example: the first, on Azure "
-    f"{DEFAULT.name}].",
+    help=f"How rows are sent [default: {DEFAULT.name}; for --example: {RECORDS.name}, "
+    f"on Azure {DEFAULT.name}].",
 )
 @click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
