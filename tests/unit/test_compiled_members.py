@@ -21,7 +21,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier
 
-from twinml.contract import Contract, ScoringRequest
+from twinml.contract import Contract, frame_of, infer_contract
 from twinml.data import bundled
 from twinml.training.ensemble import Vote, fit_stack, fit_vote
 from twinml.training.learners import LEARNERS
@@ -81,7 +81,7 @@ def fitted(n_classes: int) -> tuple[Fitted, Contract, pd.DataFrame, np.ndarray]:
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     recipe = Recipe(members, n_classes, seed=0)
     labels = pd.Series(classes_of(n_classes)[y], name="label")
-    contract = Contract.from_frame(frame, labels, name="made")
+    contract = infer_contract(frame, labels, name="made")
     return recipe.fit(frame, y, np.ones(len(y)), jobs=1), contract, frame, y
 
 
@@ -199,7 +199,7 @@ def test_lightgbm_at_the_smallest_numbers_and_at_nulls(n_rows: int, nulls: bool)
 def test_labels_are_native_scalars_of_the_contract(labels: list[Any]) -> None:
     parts, _, frame, y = fitted(len(labels))
     classes = np.array(sorted(labels))
-    contract = Contract.from_frame(frame, pd.Series(classes[y], name="label"), name="made")
+    contract = infer_contract(frame, pd.Series(classes[y], name="label"), name="made")
     compiled = compile_model(parts.pipeline(Vote({"HistGradientBoosting": 1.0}), classes), contract)
     found, _ = compiled.predict_columns(columns_of(contract, frame), len(frame))
     assert {type(label) for label in found} == {type(labels[0])}
@@ -211,7 +211,7 @@ def test_tables_of_one_kind_of_column() -> None:
     for chosen in (["city", "code"], ["whole", "flag"], ["amount"], ["whole"]):
         part = frame[chosen]
         labels = pd.Series(classes_of(2)[y], name="label")
-        contract = Contract.from_frame(part, labels, name="made")
+        contract = infer_contract(part, labels, name="made")
         members = {
             one.name: (one, CONFIGS[one.name])
             for one in LEARNERS
@@ -239,7 +239,7 @@ def test_a_linear_member_whose_features_are_sparse() -> None:
     for n_classes in (2, 3):
         y = np.digitize(frame["x"] + (frame["c0"] < "v3"), [0.3, 1.0][: n_classes - 1])
         labels = pd.Series(classes_of(n_classes)[y], name="label")
-        contract = Contract.from_frame(frame, labels, name="made")
+        contract = infer_contract(frame, labels, name="made")
         linear = {"LogisticRegression": (LEARNERS[5], {"C": 1.0})}
         parts = Recipe(linear, n_classes, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
         assert parts.members["LogisticRegression"][0].sparse_output_
@@ -251,7 +251,7 @@ def test_the_bank_data() -> None:
     data = pd.read_csv(bundled(), nrows=6000)
     frame, labels = data.drop(columns="y"), data["y"]
     y = (labels == "yes").to_numpy().astype(np.int64)
-    contract = Contract.from_frame(frame, labels, name="bank-full")
+    contract = infer_contract(frame, labels, name="bank-full")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     parts = Recipe(members, 2, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
     stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
@@ -305,7 +305,7 @@ def test_any_rows(n_classes: int, rows: list[dict[str, Any]]) -> None:
     pipeline, compiled, contract = everything(n_classes)
     columns = {name: [row[name] for row in rows] for name in contract.column_names}
     types = tuple(column.type for column in contract.columns)
-    frame = ScoringRequest("data", columns, len(rows), "predict_proba", types).frame()
+    frame = frame_of(columns, types)
     labels, shares = compiled.predict_columns(columns, len(rows))
     assert shares.tobytes() == np.ascontiguousarray(pipeline.predict_proba(frame)).tobytes()
     assert labels == pipeline.predict(frame).tolist()
