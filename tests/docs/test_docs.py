@@ -25,7 +25,7 @@ from twinml_local.jobs.service import create_app as pipeline_service
 from twinml_local.jobs.store import JobStore
 from twinml_local.server import ServerSettings, Serving
 from twinml_local.server.app import app_of
-from twinml_local.server.service import ScoringService
+from twinml_local.server.scoring.service import ScoringService
 from twinml_local.telemetry.exposition import blueprint as metrics
 
 ROOT = Path(__file__).resolve().parents[2]
