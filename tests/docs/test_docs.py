@@ -196,12 +196,18 @@ def test_a_command_line_that_cannot_be_read_is_found(line: str) -> None:
         parse(line.split())
 
 
-@each_document
-def test_verbs_and_flags_in_prose_exist(path: Path) -> None:
+@functools.cache
+def flags_of_the_code() -> set[str]:
     known = options(main) | options(emulator) | options(faults) | FOREIGN_FLAGS
     scripts = (ROOT / "tests" / "benchmarks").glob("*.py")
     for code in (sources(), *(script.read_text(encoding="utf-8") for script in scripts)):
         known |= set(re.findall(r'"(--[a-z-]+)"', code))
+    return known
+
+
+@each_document
+def test_verbs_and_flags_in_prose_exist(path: Path) -> None:
+    known = flags_of_the_code()
     for code in inline(path.read_text(encoding="utf-8")):
         named = re.match(r"(?:\.venv/bin/)?twinml ([a-z]+)(?: (.*))?$", code)
         if named is not None:
@@ -254,7 +260,7 @@ def test_files_that_are_named_exist(path: Path) -> None:
         first = found.split("/")[0]
         where = ROOT / PACKAGES.get(first, "") / found
         # What is written large stands for something.
-        assert where.exists() or where.name.isupper() or found in NO_FILES, found
+        assert where.exists() or where.stem.isupper() or found in NO_FILES, found
 
 
 @each_document
@@ -297,9 +303,17 @@ def test_a_name_that_is_not_there_is_found() -> None:
         resolve("twinml.training.nothing")
 
 
+@each_document
+def test_lists_are_indented_as_both_readers_of_markdown_want_it(path: Path) -> None:
+    # The site's parser ends a numbered list at a block that is indented by less than four.
+    for indent, language in re.findall(r"^( *)```(\w*)", path.read_text(encoding="utf-8"), re.M):
+        assert len(indent) % 4 == 0, f"```{language} is indented by {len(indent)}"
+
+
 # Settings ---------------------------------------------------------------------------------------
 
 
+@functools.cache
 def variables_of_the_code() -> set[str]:
     literal = set(re.findall(r"\bTWINML_[A-Z_]*[A-Z]\b", sources()))
     # One variable a field, but for the origins, which have Azure's name.
@@ -382,9 +396,14 @@ def test_the_routes_of_the_pipeline_service_are_those_in_its_guide(tmp_path: Pat
     assert written_routes("docs/pipelines.md", "/pipelines/NAME") == there
 
 
+@functools.cache
+def spoken_of() -> str:
+    return sources().lower().replace("_", "-")
+
+
 @each_document
 def test_headers_that_are_named_are_in_the_code(path: Path) -> None:
-    spoken = sources().lower().replace("_", "-")
+    spoken = spoken_of()
     for code in inline(path.read_text(encoding="utf-8")):
         name = re.match(r"((?:x|ms|azureml)-[a-z-]+[a-z])(?:: .*)?$", code)
         if name is not None and name[1] not in NO_HEADERS:
