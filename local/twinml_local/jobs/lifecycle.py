@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import PlatformError, PlatformUnavailable
 from twinml.settings import home
-from twinml_local.jobs.store import JobStore
 from twinml_local.processes import (
     free_port,
     generate_keys,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import RestPipelineClient
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
+    from twinml_local.jobs.store import JobStore
 
 __all__ = [
     "ServiceFiles",
@@ -338,6 +338,8 @@ def _files(directory: Path | None) -> ServiceFiles:
 @contextmanager
 def _open(files: ServiceFiles) -> Iterator[JobStore]:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    from twinml_local.jobs.store import JobStore
+
     store = JobStore(files.store)
     try:
         yield store
