@@ -144,13 +144,13 @@ class LocalPlatform:
     def deployed(self, endpoint: str, deployment: str | None = None) -> Deployed:
         """Fetch what a deployment serves; by default of the one with most traffic."""
         from twinml.comparison import installed
-        from twinml.platform import Deployed, busiest
+        from twinml.platform import Deployed, ModelReference, busiest
         from twinml.registry.training_run import model_folder
 
         info = self.endpoint_info(endpoint)
         chosen = deployment or busiest(info)
         model = info.deployments[chosen]
-        version = self._tracking.resolve(model.replace(":", "/"))
+        version = self._tracking.resolve(ModelReference.parse(model))
         return Deployed(
             deployment=chosen,
             model=model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from twinml.cli._endpoints import endpoint_option, meant
+from twinml.cli._models import directory_of
 from twinml.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,22 +70,16 @@ def model_directory(
     UsageError
         Nothing tells which model it is.
     """
-    if model is not None and Path(model).is_dir():
-        yield Path(model)
+    if model is not None:
+        with directory_of(model) as directory:
+            yield directory
         return
-    if model is None and url is not None:
+    if url is not None:
         raise UsageError(
             "a URL does not tell the model's contract",
             hint="Name the model too: --model-dir DIRECTORY or --model NAME/VERSION.",
         )
-    if model is None:
-        yield deployed_directory(platform_name, endpoint_name, deployment)
-        return
-    from twinml.registry.tracking import Tracking
-
-    tracking = Tracking()
-    with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")
+    yield deployed_directory(platform_name, endpoint_name, deployment)
 
 
 def deployed_directory(platform_name: str, name: str | None, deployment: str | None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import click
 from twinml.cli._collected import collected_options
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._endpoints import endpoint_option
+from twinml.cli._models import directory_of
 from twinml.errors import DataError, ModelError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -185,17 +185,13 @@ def command(
     from twinml.data import load
 
     dataset = load(file, target)
-    with tempfile.TemporaryDirectory() as scratch:
-        if endpoint_name is not None or url is not None:
-            sides = [
-                answered(name, dataset, platform_name, endpoint_name, url, key_env)
-                for name in (first, second)
-            ]
-        else:
-            sides = [
-                predicted(name, dataset, Path(scratch) / side)
-                for name, side in ((first, "a"), (second, "b"))
-            ]
+    if endpoint_name is not None or url is not None:
+        sides = [
+            answered(name, dataset, platform_name, endpoint_name, url, key_env)
+            for name in (first, second)
+        ]
+    else:
+        sides = [predicted(name, dataset) for name in (first, second)]
     (classes, prob_a), (classes_b, prob_b) = sides
     if set(classes) != set(classes_b):
         raise ModelError(
@@ -226,27 +222,20 @@ def _show(result: Any, mode: str, out: Path | None, as_json: bool) -> None:
     emit(result.to_dict() | {"page": out}, as_json=as_json, text=text)
 
 
-def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[Any, ...], Any]:
+def predicted(reference: str, dataset: Dataset) -> tuple[tuple[Any, ...], Any]:
     """Return a model's classes and its probabilities of all rows, shape (n, k)."""
     from twinml.model import load_contract, load_predictor
 
-    directory = Path(reference)
-    if not directory.is_dir():
-        from twinml.registry.tracking import Tracking
-
-        tracking = Tracking()
-        try:
-            found = tracking.resolve(reference)
-        except NotFound as error:
-            raise NotFound(
-                error.message,
-                hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
-            ) from error
-        directory = tracking.download(found.uri, scratch)
-    contract = load_contract(directory)
+    try:
+        with directory_of(reference) as directory:
+            contract, predictor = load_contract(directory), load_predictor(directory)
+    except NotFound as error:
+        raise NotFound(
+            error.message,
+            hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
+        ) from error
     console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
-    frame = fitting_frame(contract, dataset)
-    return contract.classes, load_predictor(directory).predict_proba(frame)
+    return contract.classes, predictor.predict_proba(fitting_frame(contract, dataset))
 
 
 def answered(

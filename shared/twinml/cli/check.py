@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import nullcontext
 
 import click
 from rich.markup import escape
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._models import directory_of
 from twinml.platform.abilities import Checks, able
 
 __all__ = ["command"]
@@ -35,16 +36,16 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
     from twinml.platform import load
 
     platform = able(load(platform_name), Checks, "check")  # type: ignore[type-abstract]
-    directory = _directory(reference) if reference else None
     found = []
-    for check in platform.check(directory):
-        found.append(check)
-        if not as_json:
-            todo = f" [dim]→ {escape(check.todo)}[/]" if check.todo else ""
-            console.print(
-                f"{MARKS[check.level]:<18} {escape(check.what)}: {escape(check.found)}{todo}",
-                soft_wrap=True,
-            )
+    with directory_of(reference) if reference else nullcontext() as directory:
+        for check in platform.check(directory):
+            found.append(check)
+            if not as_json:
+                todo = f" [dim]→ {escape(check.todo)}[/]" if check.todo else ""
+                console.print(
+                    f"{MARKS[check.level]:<18} {escape(check.what)}: {escape(check.found)}{todo}",
+                    soft_wrap=True,
+                )
     errors = sum(check.level == "error" for check in found)
     warnings = sum(check.level == "warning" for check in found)
     emit(
@@ -54,14 +55,3 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
     )
     if errors:
         raise SystemExit(1)
-
-
-def _directory(reference: str) -> Path:
-    if Path(reference).is_dir():
-        return Path(reference)
-    from twinml.registry.tracking import Tracking
-    from twinml.registry.training_run import model_folder
-
-    tracking = Tracking()
-    version = tracking.resolve(reference)
-    return tracking.download(version.uri, model_folder(version.digest))

@@ -33,11 +33,11 @@ def command(
     some (twinml traffic). Deploying under a name that exists changes over without losing a
     request; to go back, deploy the earlier version.
     """
-    from twinml.platform import endpoint_name, load
+    from twinml.platform import ModelReference, endpoint_name, load
     from twinml.registry.tracking import Tracking
 
     platform = load(platform_name)
-    version = Tracking(platform.tracking_uri).resolve(reference)
+    version = Tracking(platform.tracking_uri).resolve(ModelReference.parse(reference))
     info = platform.deploy(
         version, endpoint=endpoint or endpoint_name(version.name), deployment=deployment
     )
@@ -46,6 +46,6 @@ def command(
     emit(
         info,
         as_json=as_json,
-        text=f"{version.name}/{version.version} answers at {info.scoring_uri} as {deployment} "
+        text=f"{version.reference} answers at {info.scoring_uri} as {deployment} "
         f"with {info.traffic.get(deployment, 0)} % of the traffic",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._training import data_options, dataset_from, training_options
 from twinml.errors import PlatformError
 from twinml.platform.abilities import TRAIN_HERE, Rehearses, able
 
@@ -85,8 +85,9 @@ def command(
     on this machine, and every difference is explained. Nothing is sent to a real cloud.
     """
     from twinml.platform import load
+    from twinml.training import TrainingOptions
 
-    wanted = options_from(**options)
+    wanted = TrainingOptions.parse(**options)
     dataset = dataset_from(data, target, drop, name)
     platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
     began = time.monotonic()
@@ -173,7 +174,7 @@ def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
 
     done = training_run.run(dataset, options, Tracking())
     local = load(REFERENCE)
-    version = local.register_model(done.directory, name=dataset.name, run_id=done.logged.run_id)
+    version = local.register_model(done.directory, name=dataset.name, run_id=done.run_id)
     name = endpoint_name(version.name)
     local.deploy(version, endpoint=name, deployment=DEPLOYMENT)
     return name

@@ -17,7 +17,7 @@ from twinml.cli._common import (
     on_option,
 )
 from twinml.cli._progress import live
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._training import data_options, dataset_from, training_options
 from twinml.errors import UsageError
 from twinml.platform.abilities import TRAIN_HERE, Plans, able
 
@@ -72,9 +72,10 @@ def command(
 
     What is left running answers until ``twinml stop``.
     """
-    wanted = options_from(**options)
-
     from twinml.platform import load
+    from twinml.training import TrainingOptions
+
+    wanted = TrainingOptions.parse(**options)
 
     platform = load(platform_name)
     trainers = (TRAIN_HERE, *getattr(platform, "trainers", ()))

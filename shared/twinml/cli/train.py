@@ -10,7 +10,7 @@ from rich.table import Table
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
 from twinml.cli._progress import live
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._training import data_options, dataset_from, training_options
 
 __all__ = ["command", "leaderboard_table"]
 
@@ -53,8 +53,10 @@ def command(
 
     Ctrl-C ends the search early and goes on with the best so far.
     """
+    from twinml.training import TrainingOptions
+
     # The options are checked before the data are read: a typo shows at once.
-    wanted = options_from(**options)
+    wanted = TrainingOptions.parse(**options)
     dataset = dataset_from(data, target, drop, name)
 
     from twinml.registry import training_run
@@ -74,12 +76,10 @@ def command(
     platform = load(platform_name)
     with live() as progress:
         done = training_run.run(dataset, wanted, Tracking(), again=again, progress=progress)
-    result = done.logged.result
+    result = done.searched()
     version = None
     if register:
-        version = platform.register_model(
-            done.directory, name=dataset.name, run_id=done.logged.run_id
-        )
+        version = platform.register_model(done.directory, name=dataset.name, run_id=done.run_id)
     if not as_json:
         console.print(leaderboard_table(result))
         for line in _remarks(result, done.reused):
@@ -89,7 +89,7 @@ def command(
             "model": dataset.name,
             "version": version.version if version else None,
             "aliases": version.aliases if version else (),
-            "run_id": done.logged.run_id,
+            "run_id": done.run_id,
             "digest": done.digest,
             "directory": done.directory,
             "best": result.best.name,
@@ -104,7 +104,7 @@ def command(
             "interrupted": result.interrupted,
         },
         as_json=as_json,
-        text=(f"{dataset.name}/{version.version}" if version else f"run {done.logged.run_id}"),
+        text=(f"{dataset.name}/{version.version}" if version else f"run {done.run_id}"),
     )
 
 
