@@ -166,7 +166,7 @@ class Workflow:
             self._step(lambda: self._logs(info))
             self._step(lambda: self._benchmark(client, done))
             self._step(lambda: self._consume(client, done))
-            self._step(lambda: self._ab_test(done))
+            self._step(lambda: self._ab_test(done, version))
             self._step(lambda: self._probe(client, done))
         pipeline, job = None, None
         if self._with_pipeline:
@@ -361,14 +361,17 @@ class Workflow:
         )
         return None, summary, {"rows": len(rows), "right": right}
 
-    def _ab_test(self, done: TrainedModel) -> tuple[None, str, Mapping[str, Any]]:
+    def _ab_test(
+        self, done: TrainedModel, version: ModelVersion
+    ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml.abtest import offline
 
         result = done.result
+        deployed = f"deployed is {version.reference}"
         if result is None:
-            return None, "the platform's AutoML leaves one model, nothing to compare", {}
+            return None, f"the platform's AutoML leaves one model, {deployed}", {}
         if result.runner_up_test is None or result.runner_up_name is None:
-            return None, "only one candidate, nothing to compare", {}
+            return None, f"only one candidate, {result.best.name}: {deployed}", {}
         compared = offline.compare(
             result.test.labels,
             result.runner_up_test,
@@ -377,7 +380,8 @@ class Workflow:
             threshold=result.threshold or 0.5,
             seed=int(result.options["seed"]),
         )
-        return None, str(compared.verdict), compared.to_dict()
+        summary = f"{deployed}, {result.best.name}, B in the comparison: {compared.verdict}"
+        return None, summary, compared.to_dict()
 
     def _probe(self, client: Endpoint, done: TrainedModel) -> tuple[None, str, Mapping[str, Any]]:
         from twinml.probe import run as probing

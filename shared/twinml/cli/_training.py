@@ -31,6 +31,7 @@ def data_options(function: F) -> F:
         click.option("--target", metavar="COLUMN", help="Column to predict."),
         click.option(
             "--data",
+            type=click.Path(),
             metavar="FILE",
             help="CSV or Parquet [default: the bank marketing data, target y].",
         ),

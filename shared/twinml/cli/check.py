@@ -5,22 +5,22 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import click
-from rich.markup import escape
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._models import directory_of
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option
+from twinml.cli._types import MODEL_OR_DIRECTORY
 from twinml.platform.abilities import Checks, able
 
 __all__ = ["command"]
 
-MARKS = {"ok": "[green]ok[/]", "note": "[blue]note[/]", "warning": "[yellow]warning[/]",
-         "error": "[bold red]error[/]"}  # fmt: skip
+COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
 
 
 @click.command(short_help="Look at what stands in the way of a run.")
 @click.option(
     "--model",
     "reference",
+    type=MODEL_OR_DIRECTORY,
     metavar="MODEL",
     help="Model to be deployed: a directory, NAME, NAME/VERSION or NAME@ALIAS.",
 )
@@ -34,6 +34,7 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
     twinml check --on azure --model bank-full
     """
     from twinml.platform import load
+    from twinml.registry.model_files import directory_of
 
     platform = able(load(platform_name), Checks, "check")  # type: ignore[type-abstract]
     found = []
@@ -41,11 +42,9 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
         for check in platform.check(directory):
             found.append(check)
             if not as_json:
-                todo = f" [dim]→ {escape(check.todo)}[/]" if check.todo else ""
-                console.print(
-                    f"{MARKS[check.level]:<18} {escape(check.what)}: {escape(check.found)}{todo}",
-                    soft_wrap=True,
-                )
+                mark = click.style(f"{check.level:<7}", fg=COLOURS[check.level])
+                todo = click.style(f" → {check.todo}", dim=True) if check.todo else ""
+                click.echo(f"{mark} {check.what}: {check.found}{todo}")
     errors = sum(check.level == "error" for check in found)
     warnings = sum(check.level == "warning" for check in found)
     emit(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._schedules import schedule_line
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option, schedule_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,25 +19,20 @@ __all__ = ["command"]
 
 
 @click.command("status", short_help="Show what is deployed and running.")
-@click.option("--endpoint", "endpoint_name", metavar="NAME", help="Only this endpoint.")
+@endpoint_options("on", help="Only this endpoint.")
 @click.option("--show-keys", is_flag=True, help="Print the keys too.")
-@on_option
 @json_option
 @errors_in_one_line
-def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_json: bool) -> None:
+def command(where: EndpointOptions, show_keys: bool, as_json: bool) -> None:
     """Show the endpoints of a platform, their deployments and traffic, and its pipelines.
 
     For example, to call an endpoint with other tools: twinml status --show-keys
     """
-    from twinml.platform import load
-
-    platform = load(platform_name)
-    infos = (
-        platform.endpoints() if endpoint_name is None else (platform.endpoint_info(endpoint_name),)
-    )
+    platform = where.platform
+    infos = platform.endpoints() if where.name is None else (where.info(),)
     keys = {info.name: platform.keys(info.name) for info in infos} if show_keys else {}
     # Who asks for one endpoint does not ask for pipelines.
-    published = platform.pipelines() if endpoint_name is None else ()
+    published = platform.pipelines() if where.name is None else ()
     schedules = platform.schedules() if published else ()
     parts = [_text(info, keys.get(info.name)) for info in infos]
     parts += [_pipeline(one, schedules) for one in published]

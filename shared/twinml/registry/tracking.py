@@ -341,6 +341,24 @@ class Tracking:
             put(Path(fetched), destination)
         return destination
 
+    def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
+        """Return a file of a run, fetched into ``folder``; ``None`` if the run has none."""
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    run_id=run_id,
+                    artifact_path=artifact,
+                    dst_path=str(folder),
+                    tracking_uri=self.uri,
+                )
+            )
+        except (MlflowException, OSError):
+            return None
+
     def digest_of(self, run_id: str) -> str:
         """Return the digest of the model that a run made."""
         return str(self.client.get_run(run_id).data.tags[DIGEST])

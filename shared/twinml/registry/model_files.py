@@ -1,4 +1,4 @@
-"""Which model a verb is about: a folder, or a registered one fetched for the while."""
+"""The files of a model that is a folder, or registered and fetched into one."""
 
 from __future__ import annotations
 
