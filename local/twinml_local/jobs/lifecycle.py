@@ -168,13 +168,10 @@ def publish(
 
 def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
     """Describe a published pipeline; ``NotFound`` if there is none of that name."""
-    from twinml.platform import PipelineInfo
-
     files = _files(directory)
     with _open(files) as store:
         _, version = store.definition(name)
-    uri = f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs"
-    return PipelineInfo(name=name, version=str(version), uri=uri)
+    return _described(files, name, version)
 
 
 def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
@@ -183,8 +180,19 @@ def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
     if not files.store.exists():
         return ()
     with _open(files) as store:
-        names = store.names()
-    return tuple(info(name, directory=directory) for name in names)
+        versions = store.versions()
+    return tuple(_described(files, name, version) for name, version in versions.items())
+
+
+def _described(files: ServiceFiles, name: str, version: int) -> PipelineInfo:
+    from twinml.platform import PipelineInfo
+
+    return PipelineInfo(
+        name=name,
+        version=str(version),
+        uri=f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs",
+        state="stopped" if running(files.pid) is None else "running",
+    )
 
 
 def run(name: str, inputs: Mapping[str, Any], *, directory: Path | None = None) -> PipelineJob:

@@ -165,6 +165,14 @@ class JobStore(Timetable):
             rows = cursor.execute("SELECT DISTINCT name FROM definitions ORDER BY name")
             return [row["name"] for row in rows]
 
+    def versions(self) -> dict[str, int]:
+        """Return the newest version of each published pipeline, by name."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT name, MAX(version) AS newest FROM definitions GROUP BY name ORDER BY name"
+            )
+            return {row["name"]: int(row["newest"]) for row in rows}
+
     # --- jobs --------------------------------------------------------------------------
 
     def accept(

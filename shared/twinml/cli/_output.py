@@ -140,10 +140,13 @@ def changes_text(changes: Sequence[Change]) -> str:
     return "\n".join(lines)
 
 
-def schedule_line(one: Schedule) -> str:
-    """Return a schedule as people read it, with what it last saw below."""
+def schedule_line(one: Schedule, *, stopped: bool = False) -> str:
+    """Return a schedule as people read it, with what it last saw below.
+
+    ``stopped`` says that what keeps it does not run.
+    """
     when = f'cron "{one.cron}" {one.timezone}' if one.cron else f"every {one.every}"
-    state = f"next {one.next}" if one.enabled else "disabled"
+    state = "disabled" if not one.enabled else "stopped" if stopped else f"next {one.next}"
     if one.on_drift:
         when += f", if {one.on_drift} drifted"
     seen = f"\n  {one.checked}  {one.finding}" if one.finding else ""

@@ -10,7 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,7 +18,8 @@ from click.shell_completion import CompletionItem
 from twinml.settings import quiet_libraries
 
 if TYPE_CHECKING:
-    TimeType, TextType = click.ParamType[timedelta], click.ParamType[str]
+    TimeType: TypeAlias = click.ParamType[timedelta]
+    TextType: TypeAlias = click.ParamType[str]
 else:
     # click 8.1 has no type arguments at run time.
     TimeType = TextType = click.ParamType

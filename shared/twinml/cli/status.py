@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+STOPPED = "stopped"
+
 
 @click.command("status", short_help="Show what is deployed and running.")
 @endpoint_options("on", help="Only this endpoint.")
@@ -51,12 +53,13 @@ def command(where: EndpointOptions, show_keys: bool, as_json: bool) -> None:
 
 
 def _pipeline(info: PipelineInfo, schedules: Sequence[Schedule]) -> str:
-    lines = [f"pipeline {info.name}  version {info.version}", f"  {'jobs':<12} {info.uri}"]
-    lines += [
-        f"  {'schedule':<12} {schedule_line(each)}"
-        for each in schedules
-        if each.pipeline == info.name
-    ]
+    lines = [f"pipeline {info.name}  version {info.version}, {info.state}"]
+    lines.append(f"  {'jobs':<12} {info.uri}")
+    for each in schedules:
+        if each.pipeline == info.name:
+            lines.append(f"  {'schedule':<12} {schedule_line(each, stopped=info.state == STOPPED)}")
+    if info.state == STOPPED:
+        lines.append(f"  {'':<12} the next job brings it back: twinml pipeline run {info.name}")
     return "\n".join(lines)
 
 
@@ -74,6 +77,8 @@ def _text(info: EndpointInfo, keys: Keys | None) -> str:
             lines[-1] += f", mirrors {info.mirror[deployment]} %"
         if deployment in info.notes:
             lines.append(f"  {'':<12} {info.notes[deployment]}")
+    if info.state == STOPPED:
+        lines.append(f"  {'':<12} bring it back: twinml start --endpoint {info.name}")
     shown = {"scoring": info.scoring_uri, "documents": info.docs_uri}
     if keys is None:
         shown["keys"] = "twinml keys"

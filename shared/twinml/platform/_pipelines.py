@@ -24,11 +24,15 @@ OTHER = ("·", "#888888")
 
 @dataclass(frozen=True)
 class PipelineInfo:
-    """A published pipeline: ``POST`` to ``uri`` with the key starts a job."""
+    """A published pipeline: ``POST`` to ``uri`` with the key starts a job.
+
+    ``state`` is ``running``, or ``stopped`` where nothing answers at ``uri`` and no schedule fires.
+    """
 
     name: str
     version: str
     uri: str
+    state: str = "running"
 
 
 @dataclass(frozen=True)
