@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -108,14 +109,15 @@ def interrupt(*words: str, server: socket.socket | None = None) -> tuple[int, st
         stderr=subprocess.PIPE,
         text=True,
     )
-    if server is None:
-        assert process.stdout is not None
-        process.stdout.readline()
-    else:
-        server.settimeout(120)
-        server.accept()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    with contextlib.ExitStack() as held:
+        if server is None:
+            assert process.stdout is not None
+            process.stdout.readline()
+        else:
+            server.settimeout(120)
+            held.enter_context(server.accept()[0])
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
     return process.returncode, said
 
 

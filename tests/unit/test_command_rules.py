@@ -144,9 +144,9 @@ def test_a_length_of_time(text: str, seconds: int) -> None:
     assert TIME.convert(text, None, None).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0s", "1", "s", "1.5h", "-1h", "1w", "12345678s", "１s"])
+@pytest.mark.parametrize("text", ["", "0s", "1", "s", "1.5h", "-1h", "1w", "12345678s", "1２s"])
 def test_no_length_of_time(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="no length of time|not a length of time"):
+    with pytest.raises(click.BadParameter, match="not a length of time"):
         TIME.convert(text, None, None)
 
 

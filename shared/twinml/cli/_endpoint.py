@@ -200,6 +200,9 @@ class EndpointOptions:
         UsageError
             Nothing tells which model it is.
         """
+        if model is not None and Path(model).is_dir():
+            yield Path(model)
+            return
         if model is not None:
             from twinml.registry.model_files import directory_of
 

@@ -301,5 +301,6 @@ def interrupted(ctx: click.Context) -> NoReturn:
         Always.
     """
     kept = ctx.meta.get(KEPT, "What was finished before is kept.")
-    click.echo(f"\ninterrupted. {kept}" if kept else "", err=True)
+    if kept:
+        click.echo(f"\ninterrupted. {kept}", err=True)
     sys.exit(INTERRUPTED)

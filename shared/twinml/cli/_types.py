@@ -57,7 +57,7 @@ class LengthOfTime(TimeType):
         """Return the length; fails for what is none, such as ``0s`` or ``1.5h``."""
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"([1-9]\d{0,6})([smhd])", value.strip())
+        found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", value.strip())
         if found is None:
             self.fail(f"{value!r} is not a length of time such as 90s, 15m, 1h or 7d", param, ctx)
         return timedelta(**{UNITS[found[2]]: int(found[1])})
