@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,7 @@ from twinml.registry import aliases
 from twinml.registry import tracking as tracking_module
 from twinml.registry.listing import CHAMPION, DIGEST, SCHEMA, Listed, listed, named
 from twinml.registry.tracking import Tracking
+from twinml.report import PAGE, of_version
 
 HEAVY = ("mlflow", "pandas", "numpy", "sklearn", "sqlalchemy", "pyarrow")
 
@@ -86,6 +88,16 @@ def test_a_reference_means_the_same_version_as_for_mlflow(
 def test_what_is_not_there_is_told_with_what_is(store: Tracking, text: str) -> None:
     with pytest.raises(NotFound, match="Registered: bank, zoo"):
         named(store.uri, ModelReference.parse(text))
+
+
+def test_a_report_is_that_of_the_run_which_made_the_version(store: Tracking) -> None:
+    first, second = (named(store.uri, ModelReference("bank", number)) for number in ("1", "2"))
+    page = Path(urlsplit(first.uri).path).parent / "report" / PAGE
+    page.parent.mkdir()
+    page.write_text("<!DOCTYPE html>", encoding="utf-8")
+    assert of_version(first, store.uri) == page
+    with pytest.raises(NotFound, match="no report was written of model bank/2"):
+        of_version(second, store.uri)
 
 
 def test_another_schema_goes_through_mlflow(

@@ -122,8 +122,8 @@ def test_ctrl_c_keeps_what_was_scored(tmp_path: Path) -> None:
     with toy(slow) as server:
         words = ["--data", str(source), "--out", str(out), "--chunk-rows", "2"]
         running = subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTIBLE, "score", "--url", server.uri, "--key-env", "TOY_KEY",
-             *words],
+            [sys.executable, "-c", INTERRUPTIBLE, "score", "--url", server.uri,
+             "--key-env", "TOY_KEY", *words],
             env=os.environ | {"TOY_KEY": server.key}, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
