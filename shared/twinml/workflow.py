@@ -265,9 +265,10 @@ class Workflow:
     def _expected(self, done: TrainedModel, rows: list[dict[str, Any]]) -> Any:
         from twinml import model
         from twinml.contract import parse
+        from twinml.endpoint import request_body
 
         contract = done.searched().contract
-        body = _body(rows)
+        body = request_body(rows)
         request = parse(contract, body, content_type="application/json", route="score")
         predictor = model.load_predictor(done.directory)
         frame = request.frame()
@@ -284,9 +285,10 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
         from twinml.benchmark.figures import overview
+        from twinml.endpoint import request_body
 
         rows = self._rows(50)
-        bodies = [_body([row]) for row in rows]
+        bodies = [request_body([row]) for row in rows]
         if done.result is None:
             expected = [client.score([row]) for row in rows]
         else:
@@ -461,11 +463,3 @@ def _found(done: TrainedModel) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _body(rows: list[dict[str, Any]]) -> bytes:
-    import orjson
-
-    columns = list(rows[0])
-    data = [[row[name] for name in columns] for row in rows]
-    return orjson.dumps({"input_data": {"columns": columns, "data": data}})

@@ -12,6 +12,7 @@ from typing import Any
 
 from twinml.batch.read import Source
 from twinml.batch.remote import FileRows, HeldRows, Rows
+from twinml.contract.dialects import ROUTES
 from twinml.data import read_records
 from twinml.endpoint.document import Facts
 from twinml.errors import DataError
@@ -19,9 +20,7 @@ from twinml.errors import DataError
 __all__ = ["opened"]
 
 # A JSON object with one of these keys is a request in some dialect, not a row.
-BODY_KEYS = frozenset(
-    {"data", "Inputs", "input_data", "dataframe_split", "dataframe_records", "instances", "inputs"}
-)
+BODY_KEYS = frozenset().union(*ROUTES.values())
 LINES = frozenset({".jsonl", ".ndjson"})
 
 

@@ -103,7 +103,7 @@ def bodies_of(rows: Sequence[Mapping[str, Any]], size: int) -> list[bytes]:
     """Return request bodies of ``size`` rows that use every row, from the start if short."""
     from twinml.endpoint import request_body
 
-    return [request_body(chunk, dialect="input_data") for chunk in chunks(rows, size)]
+    return [request_body(chunk) for chunk in chunks(rows, size)]
 
 
 def chunks(pool: Sequence[Mapping[str, Any]], size: int) -> list[list[Mapping[str, Any]]]:

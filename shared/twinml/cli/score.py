@@ -29,7 +29,8 @@ from twinml.cli._output import (
     safe_csv_option,
 )
 from twinml.cli._types import MODEL_OR_DIRECTORY
-from twinml.endpoint import DIALECTS, Endpoint, request_body
+from twinml.contract.dialects import DEFAULT, RECORDS, ROUTES, Method, written
+from twinml.endpoint import Endpoint, request_body
 from twinml.endpoint.document import Facts, facts_of, samples
 from twinml.errors import DataError, UsageError
 
@@ -40,7 +41,6 @@ __all__ = ["command"]
 
 EXAMPLE = Path("data.json")
 PATH = click.Path(allow_dash=True)
-INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
 
 
 @click.command("score", short_help="Score rows with a deployed endpoint.")
@@ -54,8 +54,9 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
 )
 @click.option(
     "--dialect",
-    type=click.Choice(DIALECTS),
-    help="How rows are sent [default: input_data; for --example: data, on Azure input_data].",
+    type=click.Choice(written()),
+    help=f"How rows are sent [default: {DEFAULT.name}; for --example: {RECORDS.name}, "
+    f"on Azure {DEFAULT.name}].",
 )
 @click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
@@ -121,7 +122,7 @@ def command(
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."
         )
-    taken = DIALECTS if where.url is not None else where.platform.dialects
+    taken = written() if where.url is not None else where.platform.dialects
     if dialect is not None and dialect not in taken:
         raise UsageError(
             f"endpoints on '{where.platform_name}' do not take the dialect {dialect}",
@@ -194,8 +195,8 @@ def _post(endpoint: Endpoint, body: bytes, out: Path | None, as_json: bool) -> N
         shape = json.loads(body)
     except ValueError:
         shape = None
-    to_invocations = isinstance(shape, dict) and not INVOCATIONS_KEYS.isdisjoint(shape)
-    response = endpoint.post(body, route="/invocations" if to_invocations else None)
+    to_mlflow = isinstance(shape, dict) and not ROUTES["invocations"].keys().isdisjoint(shape)
+    response = endpoint.post(body, route="/invocations" if to_mlflow else None)
     if not response.ok:
         raise endpoint.refusal(response)
     if out is not None:
@@ -220,7 +221,7 @@ def _score(
 ) -> None:
     from twinml.batch.remote import ask, score_rows
 
-    asked = dialect or "input_data"
+    asked = dialect or DEFAULT.name
     shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}
     with counting("rows") as progress:
         if out is not None:
@@ -259,7 +260,7 @@ def _write_example(
     endpoint: Endpoint, dialect: str, proba: bool, out: Path | None, as_json: bool
 ) -> None:
     rows = samples(facts_of(endpoint), 2)
-    method = "predict_proba" if proba else "predict"
+    method: Method = "predict_proba" if proba else "predict"
     body: Mapping[str, Any] = json.loads(request_body(rows, dialect=dialect, method=method))
     text = json.dumps(body, indent=2, ensure_ascii=False)
     if out is not None and str(out) == "-":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twinml.contract.dialects import RECORDS
 from twinml.endpoint.client import Endpoint
 from twinml.errors import EndpointError, UsageError
 
@@ -38,7 +39,7 @@ def facts_of(endpoint: Endpoint) -> Facts:
         columns = schemas["Row"]["properties"]
         body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
         return Facts(
-            samples=body["examples"]["data"]["value"]["data"],
+            samples=body["examples"][RECORDS.name]["value"][RECORDS.key],
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas["Label"].get("enum", ()),
             types={name: _type(columns[name]) for name in columns},
