@@ -172,7 +172,7 @@ def _serve(
     try:
         if routes:
             for route in emulator.router.routes:
-                click.echo(f"{route.method:7}{route.host}{route.path}")
+                click.echo(route.template)
             return
         authority = CertificateAuthority()
         bundle = directory / "ca.pem"

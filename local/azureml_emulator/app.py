@@ -203,11 +203,11 @@ class Emulator:
                 )
             if host != LOCAL_HOST:
                 self._faults.strike(request.method, host, path, request.environ)
-            route, parameters = found
+            handler, parameters = found
             if host == ARM_HOST and path not in PUBLIC_PATHS:
                 self._check_management_request(request)
                 self._store.settle()
-            return route.handler(Call(request, host, path, parameters))
+            return handler(Call(request, host, path, parameters))
         except EmulatorError as error:
             return error.response()
         except ConnectionDropped:

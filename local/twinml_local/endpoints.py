@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from azureml_runner import logs as log_files
 from azureml_runner.files import write_atomic
 from azureml_runner.processes import running
-from twinml.endpoint import Endpoint
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml_local.endpoint_folders import (
@@ -36,7 +35,6 @@ from twinml_local.endpoint_folders import (
     uri,
 )
 from twinml_local.keys import generate_keys, read_keys
-from twinml_local.server.deployments.compiling import compiled_form
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE
 from twinml_local.server.process import control
@@ -49,6 +47,9 @@ from twinml_local.server.state import (
     read_state,
     write_state,
 )
+
+if TYPE_CHECKING:
+    from twinml.endpoint import Endpoint
 
 __all__ = [
     "client",
@@ -108,6 +109,8 @@ def deploy(
     UsageError
         A name cannot be used.
     """
+    from twinml_local.server.deployments.compiling import compiled_form
+
     check_name(name, "endpoint")
     check_name(deployment, "deployment")
     folder = folder_of(name)
@@ -359,6 +362,8 @@ def client(name: str, *, deployment: str | None = None) -> Endpoint:
     NotFound
         There is no endpoint or no deployment of that name.
     """
+    from twinml.endpoint import Endpoint
+
     state = state_of(name)
     check_deployment(state, deployment)
     return Endpoint(uri(state, "score"), keys(name).primary, deployment=deployment)
@@ -411,6 +416,8 @@ def stop(name: str | None = None) -> tuple[str, ...]:
 
 def _compiled_anew(state: EndpointState) -> EndpointState:
     """Return the state with compiled forms of this version; takes seconds where there are none."""
+    from twinml_local.server.deployments.compiling import compiled_form
+
     deployments = dict(state.deployments)
     for name, item in deployments.items():
         if item.compiled:

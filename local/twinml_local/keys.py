@@ -1,9 +1,11 @@
-"""The two keys of an endpoint or of the pipelines, in a file that only its owner can read."""
+"""The two keys of an endpoint or of the pipelines: their file, and which requests they open."""
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ from twinml.errors import NotFound, PlatformError
 if TYPE_CHECKING:
     from twinml.platform import Keys
 
-__all__ = ["generate_keys", "read_key_values", "read_keys"]
+__all__ = ["generate_keys", "offered_key", "opens", "read_key_values", "read_keys"]
 
 
 def generate_keys(path: Path, *, replace: bool = False) -> Keys:
@@ -58,3 +60,28 @@ def read_key_values(path: Path) -> tuple[str, str]:
             f"'{path.parent.name}/{path.name}' does not hold two keys",
             hint="Remove it; it is made anew when the endpoint is next started.",
         ) from error
+
+
+def offered_key(authorization: str) -> bytes:
+    """Return the key in a header ``Authorization``, empty where there is none.
+
+    Examples
+    --------
+    >>> offered_key("Bearer k1"), offered_key("BEARER  k1 "), offered_key("Basic k1")
+    (b'k1', b'k1', b'')
+    """
+    scheme, _, given = authorization.partition(" ")
+    return given.strip().encode() if scheme.lower() == "bearer" else b""
+
+
+def opens(offered: bytes, keys: Sequence[bytes]) -> bool:
+    """Return whether what is offered is one of the keys; what is empty opens nothing.
+
+    Examples
+    --------
+    >>> opens(b"k2", [b"k1", b"k2"]), opens(b"k3", [b"k1", b"k2"]), opens(b"", [b""])
+    (True, False, False)
+    """
+    # Every key is compared, and in constant time: an answer's timing says nothing.
+    matches = [hmac.compare_digest(offered, key) for key in keys]
+    return bool(offered) and any(matches)

@@ -94,10 +94,10 @@ def traced(trace: Path, word: str) -> list[str]:
 
 def crash(home: Path) -> None:
     """Kill the service as the kernel would: no handler runs."""
-    pid = lifecycle.service_pid(directory=home)
+    pid = running(home / "service.pid")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: lifecycle.service_pid(directory=home) is None)
+    wait_for(lambda: running(home / "service.pid") is None)
 
 
 def restart(home: Path) -> RestPipelineClient:
@@ -127,11 +127,11 @@ def made(client: RestPipelineClient, job_id: str) -> Any:
 def test_a_pipeline_is_published_and_its_job_completes(home):
     command = "echo $((${{inputs.n}} + 1)) > ${{outputs.out}}"
     first = publish(home, command, n=0)
-    pid = lifecycle.service_pid(directory=home)
+    pid = running(home / "service.pid")
     assert pid is not None
     assert os.getsid(pid) == pid, "the service must outlive the terminal"
     assert publish(home, command, n=0) == first
-    assert lifecycle.service_pid(directory=home) == pid
+    assert running(home / "service.pid") == pid
     assert publish(home, command, n=1).version == "2"
     for secret in ("keys.json", "service.log"):
         assert (home / secret).stat().st_mode & 0o077 == 0

@@ -16,6 +16,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from azureml_runner.processes import running
 from twinml.cli import main
 from twinml.endpoint import Endpoint
 from twinml.endpoint.json_rows import records
@@ -84,7 +85,7 @@ def test_drift_starts_one_training_whose_record_says_why(home: Path, tmp_path: P
     assert len(twinml("pipeline", "list", "training")) == 1
 
     # Another world. The service is killed before it can have looked.
-    pid = lifecycle.service_pid()
+    pid = running(home / "pipelines" / "service.pid")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     ask(customers(4, changed=True))

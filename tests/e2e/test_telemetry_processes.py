@@ -18,7 +18,7 @@ from twinml_local.telemetry import prometheus_text, summarize
 pytestmark = pytest.mark.e2e
 
 WORKER = """
-import os, sys, time
+import atexit, os, signal, sys, time
 from pathlib import Path
 from twinml.contract import Column, Contract
 from twinml_local.telemetry import Recorder, TelemetrySettings
@@ -30,7 +30,9 @@ contract = Contract(
 )
 settings = TelemetrySettings(flush_seconds=float(flush_seconds), collect_rate=1.0)
 recorder = Recorder(Path(directory), settings=settings)
-recorder.close_at_exit()
+# As a worker of the server does; granian turns SIGTERM into an end of the interpreter.
+atexit.register(recorder.close)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 for number in range(int(count)):
     recorder.record_request(
         "POST /score", "/score", 200, 1.0, operation_id=f"{os.getpid()}-{number}",

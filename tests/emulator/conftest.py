@@ -250,5 +250,5 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small MLflow model with its own, pinned requirements, as a user would save one."""
     path = tmp_path_factory.mktemp("model") / "model"
     script = Path(__file__).with_name("small_model.py")
-    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=400)
     return path

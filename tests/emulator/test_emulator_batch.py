@@ -3,17 +3,14 @@
 import json
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.clock import ScheduleClock
 from azureml_emulator.schedules.trigger import next_time
 from tests.emulator.contract import held
 
@@ -105,109 +102,6 @@ def test_triggers_fire_when_they_should(trigger: dict[str, Any], expected: list[
 def test_what_is_no_trigger_is_refused(trigger: dict[str, Any]):
     with pytest.raises(ArmError):
         next_time(trigger, CREATED, created=CREATED)
-
-
-PATH = "/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/schedules/x"
-BEGIN = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def clock(tmp_path: Path):
-    """Return a store, a clock that nobody started, and the moments that it fired for."""
-    store = ResourceStore(tmp_path / "r.sqlite")
-    fired: list[datetime] = []
-    yield store, ScheduleClock(store, lambda _, at: fired.append(at)), fired
-    store.close()
-
-
-def schedule(**properties: Any) -> dict[str, Any]:
-    trigger = recurrence("hour", startTime="2026-03-01T12:00:00")
-    return {"properties": {"isEnabled": True, "trigger": trigger, **properties}}
-
-
-def hours(number: float) -> float:
-    return BEGIN.timestamp() + 3600 * number
-
-
-def test_a_schedule_fires_once_when_it_is_due_and_not_before(clock):
-    store, clock, fired = clock
-    store.put(PATH, schedule())
-    assert clock.look(hours(-0.5)) == hours(0)
-    assert clock.look(hours(0) - 0.001) == hours(0)
-    assert fired == []
-    assert clock.look(hours(0)) == hours(1)
-    assert clock.look(hours(0) + 0.001) == hours(1)
-    assert fired == [BEGIN]
-
-
-def test_what_was_missed_is_made_up_for_by_one_job_and_the_beat_is_kept(clock):
-    store, clock, fired = clock
-    store.put(PATH, schedule())
-    clock.look(hours(-0.5))
-    clock.look(hours(0))
-    # Five and a half hours of nobody looking, as when the emulator was down.
-    assert ScheduleClock(store, lambda _, at: fired.append(at)).look(hours(5.5)) == hours(6)
-    assert fired == [BEGIN, BEGIN + timedelta(hours=1)]
-
-
-def test_a_fire_that_was_not_written_down_is_for_the_same_moment_again(clock):
-    store, clock, fired = clock
-    store.put(PATH, schedule())
-    clock.look(hours(-0.5))
-
-    def killed(_: Resource, at: datetime) -> None:
-        fired.append(at)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ScheduleClock(store, killed).look(hours(0.1))
-    clock.look(hours(0.2))
-    assert fired == [BEGIN, BEGIN]
-
-
-def test_a_schedule_that_was_disabled_makes_up_for_nothing(clock):
-    store, clock, fired = clock
-    store.put(PATH, schedule())
-    clock.look(hours(-0.5))
-    store.put(PATH, schedule(isEnabled=False))
-    assert clock.look(hours(3)) is None
-    enabled, _ = store.put(PATH, schedule())
-    clock.written(enabled)
-    known, due = store.due(PATH)
-    assert known
-    assert due is not None
-    assert due > time.time()
-    assert fired == []
-
-
-def test_what_fires_in_vain_is_not_tried_again(clock):
-    store, _, fired = clock
-    store.put(PATH, schedule())
-
-    def refused(_: Resource, at: datetime) -> None:
-        fired.append(at)
-        raise ArmError(404, "UserError", "its component is gone")
-
-    clock = ScheduleClock(store, refused)
-    clock.look(hours(-0.5))
-    assert clock.look(hours(0)) == hours(1)
-    assert clock.look(hours(0.5)) == hours(1)
-    assert fired == [BEGIN]
-
-
-def test_a_clock_that_runs_hears_of_a_new_schedule(clock):
-    store, clock, fired = clock
-    clock.start()
-    start = datetime.fromtimestamp(time.time() + 1, UTC).replace(microsecond=0)
-    trigger = recurrence("minute", startTime=start.strftime("%Y-%m-%dT%H:%M:%S"))
-    made, _ = store.put(PATH, schedule(trigger=trigger))
-    clock.written(made)
-    deadline = time.monotonic() + 30
-    while not fired:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    clock.stop()
-    assert fired == [start]
 
 
 @pytest.fixture(scope="module")

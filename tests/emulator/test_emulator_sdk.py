@@ -27,7 +27,7 @@ def recorded(emulators, tmp_path_factory) -> tuple[dict[str, Any], list[dict[str
         env=emulator.environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twinml import benchmark
+from twinml.benchmark.figures import overview
 from twinml.benchmark.load import Check, Worker
+from twinml.benchmark.text import in_ab_style
 from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, UsageError
 
@@ -178,7 +179,7 @@ def test_every_reply_of_a_good_endpoint_counts_and_connections_are_kept():
     assert 0 < result.percentile(50) <= result.percentile(90) <= result.percentile(99)
     assert result.percentile(100) == max(result.latencies)
     assert 0 < result.client_ms < max(result.latencies)
-    assert "the-key" not in repr(result) + json.dumps(result.to_dict()) + result.ab_text()
+    assert "the-key" not in repr(result) + json.dumps(result.to_dict()) + in_ab_style(result)
 
 
 def test_failures_are_counted_by_kind_with_the_first_message():
@@ -207,14 +208,14 @@ def test_failures_are_counted_by_kind_with_the_first_message():
     assert (result.good, result.failed, result.non_2xx) == (20, 30, 10)
     assert len(result.latencies) == 20
     assert result.requests_per_second == pytest.approx(20 / result.seconds)
-    text = result.ab_text()
+    text = in_ab_style(result)
     assert "Complete requests:      50" in text
     assert "Failed requests:        30" in text
     assert "Non-2xx responses:      10" in text
     assert "First failure, HTTP 400: " in text
 
 
-def test_an_endpoint_that_refuses_everything_has_no_throughput(tmp_path: Path):
+def test_an_endpoint_that_refuses_everything_has_no_throughput():
     refuse = serving(lambda number, body: (401, b'{"message": "no"}'))
     with refuse as server, Endpoint(server.uri) as endpoint:
         result = benchmark.run(endpoint, BODIES, requests=8, concurrency=2, warmup=0)
@@ -223,9 +224,9 @@ def test_an_endpoint_that_refuses_everything_has_no_throughput(tmp_path: Path):
     assert set(shape["latency_ms"].values()) == {None}
     assert {"p50", "p90", "p95", "p99", "max", "mean"} <= set(shape["latency_ms"])
     json.dumps(shape, allow_nan=False)
-    assert "Failed requests:        8" in result.ab_text()
+    assert "Failed requests:        8" in in_ab_style(result)
     with pytest.raises(UsageError, match="no good reply"):
-        result.picture(tmp_path / "none.png")
+        overview(result)
 
 
 def test_a_dropped_kept_connection_is_opened_anew_and_is_no_failure():
@@ -280,7 +281,7 @@ def test_the_run_ends_when_the_time_is_over_and_leaves_no_thread():
         assert 4 <= result.completed <= 20
         assert (result.completed, result.failed) == (result.good, 0)
         assert result.stopped == "0.5 s were over"
-        assert "Stopped early: 0.5 s were over" in result.ab_text()
+        assert "Stopped early: 0.5 s were over" in in_ab_style(result)
         workers = [t for t in set(threading.enumerate()) - before if isinstance(t, Worker)]
         assert not workers
 
@@ -377,7 +378,7 @@ def test_percentiles_are_nearest_rank():
 
 
 def test_the_text_has_the_lines_of_ab():
-    text = made((1.0, 2.0, 3.0, 40.0)).ab_text()
+    text = in_ab_style(made((1.0, 2.0, 3.0, 40.0)))
     for line in (
         "Server Hostname:        127.0.0.1",
         "Server Port:            5001",
@@ -392,10 +393,9 @@ def test_the_text_has_the_lines_of_ab():
         assert line in text.splitlines()
 
 
-def test_the_picture_is_a_png_even_of_one_reply(tmp_path: Path):
+def test_the_picture_is_a_png_even_of_one_reply():
     for latencies in ((5.0,), tuple(1 + (n % 97) / 50 for n in range(2000))):
-        path = made(latencies).picture(tmp_path / "latency.png")
-        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+        assert overview(made(latencies)).startswith(b"\x89PNG\r\n")
 
 
 def made(latencies: tuple[float, ...]) -> benchmark.BenchmarkResult:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from urllib3.exceptions import ProtocolError
 
 from twinml.endpoint import Endpoint, request_body
+from twinml.endpoint.retry import scoring_retry
 from twinml.errors import EndpointError, UsageError
+from twinml.settings import quiet_libraries
 
 KEY = "sesame-4711-key"
 ROWS = [{"age": 56, "job": "services"}, {"age": 41, "job": None}]
@@ -263,11 +266,44 @@ def test_a_retry_after_that_makes_no_sense_does_not_stop_the_repeat(
     assert endpoint.score(ROWS) == ["no", "yes"]
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("29", 29),
+        ("30", 30),
+        ("31", 30),
+        ("86400", 30),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 30),
+        ("soon", 0),
+        ("-5", 0),
+        ("", 0),
+    ],
+)
+def test_a_retry_after_is_bounded(value: str, seconds: float) -> None:
+    assert scoring_retry(3).parse_retry_after(value) == seconds
+
+
+@pytest.mark.parametrize(
+    ("failures", "shortest", "longest"),
+    [(1, 0, 0), (2, 0.5, 0.75), (3, 1, 1.25), (4, 2, 2.25), (7, 16, 16.25), (8, 30, 30)],
+)
+def test_pauses_double(failures: int, shortest: float, longest: float) -> None:
+    retry = scoring_retry(9)
+    for _ in range(failures):
+        retry = retry.increment("POST", "/score", error=ProtocolError("hung up"))
+    assert shortest <= retry.get_backoff_time() <= longest
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 500])
 def test_what_a_repeat_would_not_change_is_not_repeated(
     server: Scripted, endpoint: Endpoint, status: int
 ) -> None:
-    server.answers = [Answer({"message": "no"}, status), Answer(["no", "yes"])]
+    server.answers = [
+        Answer({"message": "no"}, status, {"Retry-After": "1"}),
+        Answer(["no", "yes"]),
+    ]
     with pytest.raises(EndpointError) as caught:
         endpoint.score(ROWS)
     assert caught.value.status == status
@@ -360,7 +396,8 @@ def test_a_slow_endpoint_is_not_asked_twice(server: Scripted) -> None:
     assert len(server.asked) == 1
 
 
-def test_nobody_there(server: Scripted) -> None:
+def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_libraries()
     with Endpoint("http://127.0.0.1:9/score", retries=1) as endpoint:
         assert not endpoint.health()
         with pytest.raises(EndpointError, match="cannot be reached") as caught:
@@ -368,6 +405,7 @@ def test_nobody_there(server: Scripted) -> None:
         with pytest.raises(EndpointError, match="cannot be reached"):
             endpoint.post(b"{}")
     assert caught.value.status == 503
+    assert caplog.text == ""
 
 
 def test_a_redirect_is_not_followed(server: Scripted, endpoint: Endpoint) -> None:

@@ -21,9 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from twinml.cli import main
-from twinml.cli._rows import Facts, rows_from
-from twinml.contract import Column, Contract, openapi, parse, render
-from twinml.data import load
+from twinml.contract import Column, Contract, infer_contract, openapi, parse, render
+from twinml.data import load, read_records
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
 from twinml.probe import run as probe
@@ -53,7 +52,7 @@ def people(n: int = 400) -> tuple[pd.DataFrame, pd.Series]:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Contract, Callable[[Rows], list[list[float]]], Rows]:
     frame, labels = people()
-    contract = Contract.from_frame(frame, labels, name="people")
+    contract = infer_contract(frame, labels, name="people")
     numbers = ["age", "visits", "income", "debt"]
     pipeline = make_pipeline(
         make_column_transformer(
@@ -283,7 +282,7 @@ def test_an_endpoint_that_dies_of_one_input_and_comes_back_goes_on(fitted):
 def test_more_than_two_classes():
     frame, _ = people(200)
     labels = pd.Series(np.array(["a", "b", "c"])[frame["age"] // 31], name="y")
-    contract = Contract.from_frame(frame[["age", "debt"]], labels, name="three")
+    contract = infer_contract(frame[["age", "debt"]], labels, name="three")
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
         frame[["age", "debt"]], labels
     )
@@ -331,9 +330,7 @@ def test_the_result_can_be_read_saved_and_drawn(fitted, tmp_path: Path):
     assert shape["features"] == ["age", "visits", "income", "debt", "job", "member"]
     infinity = [s for s in shape["shifts"] if s["probe"] == "infinity"]
     assert {s["mean_change"] for s in infinity} == {None}
-    table = result.frame()
-    assert len(table) == len(result.shifts)
-    assert table["rows"].sum() == result.counts["rows"]
+    assert sum(shift["rows"] for shift in shape["shifts"]) == shape["counts"]["rows"]
     text = result.text(5)
     assert "failed 4" in text
     assert len(text.splitlines()) == 4 + 5
@@ -507,9 +504,9 @@ def test_a_parquet_file_that_trains_is_scored_as_the_same_rows(tmp_path: Path):
         }
     ).to_parquet(file)
     trained = load(file, "y")
-    contract = Contract.from_frame(trained.features, trained.labels, name="calls")
+    contract = infer_contract(trained.features, trained.labels, name="calls")
     texts = frozenset(column.name for column in contract.columns if column.type == "string")
-    rows = rows_from(file, Facts(text_columns=texts))
+    rows = read_records(file, text=texts)
     body = request_body(rows, dialect="data")
     sent = parse(contract, body, content_type="application/json", route="score").frame()
     expected = trained.features

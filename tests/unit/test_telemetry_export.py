@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,7 +28,7 @@ class Listener:
     """A collector that keeps what it was sent, and answers what it is told to."""
 
     def __init__(self) -> None:
-        self.received: list[tuple[str, dict[str, str], bytes]] = []
+        self.received: list[tuple[str, Message, bytes]] = []
         self.statuses: list[int] = []
         self.reply = b""
         listener = self
@@ -39,7 +40,7 @@ class Listener:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                listener.received.append((self.path, dict(self.headers), body))
+                listener.received.append((self.path, self.headers, body))
                 status = listener.statuses.pop(0) if listener.statuses else 200
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(listener.reply)))
@@ -161,6 +162,44 @@ def test_remarks_reach_a_collector_as_log_records(
     assert (second.severity_text, second.trace_id.hex()) == ("WARN", OPERATION.replace("-", ""))
 
 
+def test_the_variables_of_one_signal_go_before_the_general_ones(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", listener.address)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "to=all")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "to=metrics")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")
+    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
+        work(recorder)
+        recorder.record_trace("not sent")
+    told = {
+        path: (headers["Content-Encoding"], headers["to"]) for path, headers, _ in listener.received
+    }
+    assert told == {"/v1/traces": ("gzip", "all"), "/v1/metrics": (None, "metrics")}
+    (traces,) = [body for path, _, body in listener.received if path == "/v1/traces"]
+    assert ExportTraceServiceRequest.FromString(traces).resource_spans
+
+
+@pytest.mark.parametrize("headers", ["api-key=4111-secret", "4111-secret"])
+def test_a_refusal_is_said_without_the_secrets_of_address_and_headers(
+    tmp_path: Path,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    headers: str,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{listener.address}/4111-secret")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    listener.statuses = [401]
+    with caplog.at_level(logging.INFO), Recorder(tmp_path / "b", settings=BY_HAND) as recorder:
+        work(recorder)
+    assert [path for path, _, _ in listener.received] == ["/4111-secret/v1/traces"]
+    assert "telemetry cannot be exported: the collector does not take traces" in caplog.messages
+    assert "4111-secret" not in caplog.text
+
+
 def test_a_busy_collector_is_asked_again(
     tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,13 +217,14 @@ def test_a_collector_that_is_away_is_said_once_and_the_rows_are_kept(
     away = Listener()
     away.close()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{away.address}/secret")
-    monkeypatch.setattr("twinml_local.telemetry.otlp.RETRIES", 0)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")  # too short for a second try
     with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
         for _ in range(2):
             work(recorder)
             recorder.flush()
     told = [record.getMessage() for record in caplog.records if record.name == "twinml.telemetry"]
-    assert told == ["telemetry cannot be exported: ConnectionError"]
+    assert told == ["telemetry cannot be exported: the collector does not take traces"]
+    assert "secret" not in caplog.text
     assert (tmp_path / "bank" / "telemetry.db").stat().st_size > 0
 
 
@@ -250,6 +290,7 @@ def test_application_insights_gets_its_own_tables_back(
     )
     with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
         work(recorder)
+        recorder.record_trace("blue (bank:3) scores compiled", operation_id=OPERATION)
     items = [
         item
         for path, _, body in listener.received
@@ -274,6 +315,10 @@ def test_application_insights_gets_its_own_tables_back(
         for item in items
         if item["data"]["baseType"] == "ExceptionData"
     } == {"ValueError", "KeyError"}
+    remark = by_type["MessageData"]
+    assert remark["tags"]["ai.operation.id"] == OPERATION.replace("-", "")
+    assert remark["data"]["baseData"]["message"] == "blue (bank:3) scores compiled"
+    assert remark["data"]["baseData"]["severityLevel"] == 1
     (metric,) = by_type["MetricData"]["data"]["baseData"]["metrics"]
     assert (metric["name"], metric["value"], metric["count"]) == ("queue_length", 4.0, 1)
 

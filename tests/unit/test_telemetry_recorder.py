@@ -102,6 +102,8 @@ def test_a_request_and_its_scoring(directory: Path, recorder: Recorder) -> None:
     assert dependency["operation_ParentId"] == request["id"]
     assert dependency["id"] != request["id"]
     assert (dependency["name"], dependency["type"]) == ("score", "InProc")
+    assert (dependency["success"], dependency["resultCode"]) == ("True", "0")
+    assert dependency["timestamp"] == request["timestamp"]
     assert dependency["target"] == "bank:3"
     assert dependency["duration"] == 1.5
 
@@ -118,17 +120,11 @@ def test_performance_buckets(
     assert rows(directory, "requests")[0]["performanceBucket"] == bucket
 
 
-def test_dependency_trace_and_metric(directory: Path, recorder: Recorder) -> None:
-    recorder.record_dependency(
-        "mirror", 7.0, operation_id="request-1", target="green", kind="HTTP", success=False
-    )
+def test_trace_and_metric(directory: Path, recorder: Recorder) -> None:
     recorder.record_trace("serving blue", severity=2)
     for value in (1.0, 4.0):
         recorder.record_metric("queue_length", value, dimensions={"deployment": "blue"})
     recorder.flush()
-    (dependency,) = rows(directory, "dependencies")
-    assert (dependency["success"], dependency["resultCode"]) == ("False", "1")
-    assert (dependency["type"], dependency["target"]) == ("HTTP", "green")
     (trace,) = rows(directory, "traces")
     assert (trace["message"], trace["severityLevel"]) == ("serving blue", 2)
     metrics = rows(directory, "customMetrics")

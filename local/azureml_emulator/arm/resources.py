@@ -36,7 +36,7 @@ INSERT INTO numbers SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM numbers);
 CREATE TABLE IF NOT EXISTS secrets (
     key TEXT PRIMARY KEY, content TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS schedule_times (
-    key TEXT PRIMARY KEY, next REAL);
+    key TEXT PRIMARY KEY, etag TEXT NOT NULL, next REAL);
 CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
     started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
@@ -183,23 +183,19 @@ class ResourceStore:
         row = self._database.row("SELECT content FROM secrets WHERE key = ?", [resource_id.lower()])
         return None if row is None else dict(json.loads(row["content"]))
 
-    def due(self, resource_id: str) -> tuple[bool, float | None]:
-        """Return whether it is known when a schedule is due next, and when, if ever."""
+    def due(self, schedule: Resource) -> tuple[bool, float | None]:
+        """Return whether it is known when a schedule, as it is, is due next; and when, if ever."""
         row = self._database.row(
-            "SELECT next FROM schedule_times WHERE key = ?", [resource_id.lower()]
+            "SELECT next FROM schedule_times WHERE key = ? AND etag = ?",
+            [schedule.id.lower(), schedule.etag],
         )
         return (False, None) if row is None else (True, row["next"])
 
-    def set_due(self, resource_id: str, moment: float | None, *, was: float | None = None) -> None:
-        """Write down when a schedule is due next; with ``was``, only if that is still so."""
-        key = resource_id.lower()
-        if was is not None:
-            self._database.execute(
-                "UPDATE schedule_times SET next = ? WHERE key = ? AND next = ?", [moment, key, was]
-            )
-            return
+    def set_due(self, schedule: Resource, moment: float | None) -> None:
+        """Write down when a schedule, as it is, is due next."""
         self._database.execute(
-            "INSERT OR REPLACE INTO schedule_times (key, next) VALUES (?, ?)", [key, moment]
+            "INSERT OR REPLACE INTO schedule_times (key, etag, next) VALUES (?, ?, ?)",
+            [schedule.id.lower(), schedule.etag, moment],
         )
 
     def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:

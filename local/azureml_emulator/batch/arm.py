@@ -29,7 +29,6 @@ from azureml_emulator.storage.assets import Datastores
 
 __all__ = ["BatchEndpoints"]
 
-AUDIENCES = ("https://ml.azure.com", "https://management.azure.com")
 CODE = Path(__file__).with_name("code")
 ENDPOINT_PROPERTY, DEPLOYMENT_PROPERTY = "azureml.endpointname", "azureml.deploymentname"
 

@@ -146,12 +146,6 @@ class Venv:
         """Its interpreter."""
         return self.directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
-    @property
-    def lock(self) -> Path | None:
-        """The resolved versions with their hashes, where the installer gave them."""
-        path = self.directory / LOCK
-        return path if path.exists() else None
-
 
 class VenvCache:
     """Builds environments, or finds those that were built before.

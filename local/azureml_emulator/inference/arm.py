@@ -252,7 +252,6 @@ class OnlineDeployments:
             },
             workers=max(1, min(workers, MOST_WORKERS)),
             start_seconds=patience,
-            insights=bool(properties.get("appInsightsEnabled")),
         )
 
     def _ended(self, resource: Resource) -> None:

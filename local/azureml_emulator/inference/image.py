@@ -49,8 +49,6 @@ class Order:
         How many processes score.
     start_seconds
         How long the server may take until it is healthy.
-    insights
-        Whether telemetry is asked for; kept and shown to the server, sent nowhere.
     """
 
     id: str
@@ -65,7 +63,6 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     start_seconds: float = 310.0
-    insights: bool = False
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Tracking:
 
     def routes(self) -> list[Route]:
         """Return the table."""
-        path = f"/mlflow/{{version}}{WORKSPACE_PATH}/{{rest*}}"
+        path = f"/mlflow/{{version}}{WORKSPACE_PATH}/{{names:rest}}"
         return [Route(method, self._site.api_host, path, self._serve) for method in METHODS]
 
     def _serve(self, call: Call) -> Response:

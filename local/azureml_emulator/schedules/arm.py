@@ -65,7 +65,7 @@ class Schedules:
         self._store = management.store
         self._clock = ScheduleClock(management.store, self._fire)
         management.before_write("schedules", self._check)
-        management.after_write("schedules", self._clock.written)
+        management.after_write("schedules", lambda _: self._clock.changed())
         management.after_delete("schedules", lambda _: self._clock.changed())
 
     def routes(self) -> list[Route]:

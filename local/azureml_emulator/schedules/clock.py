@@ -17,7 +17,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.schedules.trigger import next_time
 from azureml_runner.clock import Clock
 
-__all__ = ["ScheduleClock"]
+__all__ = ["ScheduleClock", "enabled", "still_stands"]
 
 PATTERN = "*/schedules/*"
 LONGEST_SECONDS = 30.0
@@ -42,35 +42,38 @@ class ScheduleClock(Clock):
         super().__init__(self.look, name="schedules", longest=LONGEST_SECONDS)
         self._store, self._fire = store, fire
 
-    def written(self, schedule: Resource) -> None:
-        """Count from now on, because the schedule was made or changed."""
-        self._store.set_due(schedule.id, _following(schedule, _seconds(schedule.modified)))
-        self.changed()
-
     def look(self, now: float) -> float | None:
         """Fire what is due at ``now``, seconds since 1970; return when anything is due next."""
         upcoming = [self._step(schedule, now) for schedule in self._store.find(PATTERN)]
         return min((moment for moment in upcoming if moment is not None), default=None)
 
     def _step(self, schedule: Resource, now: float) -> float | None:
-        properties = schedule.properties
-        if not properties.get("isEnabled") or properties.get("provisioningState") == "Deleting":
+        if not enabled(schedule):
             return None
-        known, due = self._store.due(schedule.id)
-        if not known:  # by an earlier version
-            due = _following(schedule, now)
-            self._store.set_due(schedule.id, due)
+        known, due = self._store.due(schedule)
+        if not known:
+            # It was made or changed, and counts from then. What an earlier version fired since
+            # then is there under its name.
+            due = _following(schedule, _seconds(schedule.modified))
+            self._store.set_due(schedule, due)
         if due is None or due > now:
             return due
-        self._strike(schedule, datetime.fromtimestamp(due, UTC))
+        if not self._strike(schedule, datetime.fromtimestamp(due, UTC)):
+            return now  # to look again at once
         following = _following(schedule, now)
-        self._store.set_due(schedule.id, following, was=due)
+        self._store.set_due(schedule, following)
         return following
 
-    def _strike(self, schedule: Resource, moment: datetime) -> None:
+    def _strike(self, schedule: Resource, moment: datetime) -> bool:
+        """Fire a schedule unless it has become another one; return whether it was its turn."""
         started = time.monotonic()
         try:
-            self._fire(schedule, moment)
+            # One step: who has disabled a schedule sees no job begin afterwards.
+            with self._store.transaction():
+                found = self._store.get(schedule.id)
+                if found is None or not still_stands(schedule, found):
+                    return False
+                self._fire(found, moment)
         except ArmError as error:
             _log.warning("schedule %s fired in vain: %s", schedule.name, error.message)
         except Exception:
@@ -78,6 +81,30 @@ class ScheduleClock(Clock):
         else:
             took = time.monotonic() - started
             _log.info("schedule %s fired for %s, %.1f s", schedule.name, moment, took)
+        return True
+
+
+def enabled(schedule: Resource) -> bool:
+    """Return whether a schedule is to fire at all."""
+    properties = schedule.properties
+    return bool(properties.get("isEnabled")) and properties.get("provisioningState") != "Deleting"
+
+
+def still_stands(looked_at: Resource, found: Resource) -> bool:
+    """Return whether the moment that a look at a schedule came to still is one of its moments.
+
+    Parameters
+    ----------
+    looked_at
+        The schedule that the moment was reckoned from.
+    found
+        What is under its id now: it may be disabled, changed, or made anew.
+    """
+    return (
+        enabled(found)
+        and found.created == looked_at.created
+        and found.properties["trigger"] == looked_at.properties["trigger"]
+    )
 
 
 def _following(schedule: Resource, after: float) -> float | None:

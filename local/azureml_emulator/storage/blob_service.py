@@ -37,7 +37,7 @@ class Storage:
 
     def routes(self) -> list[Route]:
         """Return the table."""
-        host, container, blob = self._site.blob_host, "/{container}", "/{container}/{blob*}"
+        host, container, blob = self._site.blob_host, "/{container}", "/{container}/{names:blob}"
         return [
             Route("HEAD", host, blob, self._head),
             Route("GET", host, blob, self._get),

@@ -32,7 +32,6 @@ from azureml_runner.service import Service
 from twinml.errors import PlatformUnavailable
 from twinml.settings import home
 from twinml_local.errors import twinml_errors
-from twinml_local.jobs.store import JobStore
 from twinml_local.keys import generate_keys
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import RestPipelineClient
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
+    from twinml_local.jobs.store import JobStore
 
 __all__ = [
     "ServiceFiles",
@@ -54,7 +54,6 @@ __all__ = [
     "run",
     "schedule",
     "schedules",
-    "service_pid",
     "stop",
     "unschedule",
 ]
@@ -160,13 +159,10 @@ def publish(
 
 def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
     """Describe a published pipeline; ``NotFound`` if there is none of that name."""
-    from twinml.platform import PipelineInfo
-
     files = _files(directory)
     with _open(files) as store:
         _, version = store.definition(name)
-    uri = f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs"
-    return PipelineInfo(name=name, version=str(version), uri=uri)
+    return _described(files, name, version)
 
 
 def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
@@ -175,8 +171,19 @@ def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
     if not files.store.exists():
         return ()
     with _open(files) as store:
-        names = store.names()
-    return tuple(info(name, directory=directory) for name in names)
+        versions = store.versions()
+    return tuple(_described(files, name, version) for name, version in versions.items())
+
+
+def _described(files: ServiceFiles, name: str, version: int) -> PipelineInfo:
+    from twinml.platform import PipelineInfo
+
+    return PipelineInfo(
+        name=name,
+        version=str(version),
+        uri=f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs",
+        state="stopped" if running(files.pid) is None else "running",
+    )
 
 
 def run(name: str, inputs: Mapping[str, Any], *, directory: Path | None = None) -> PipelineJob:
@@ -303,11 +310,6 @@ def keys(*, directory: Path | None = None) -> Keys:
     return generate_keys(_files(directory).keys)
 
 
-def service_pid(*, directory: Path | None = None) -> int | None:
-    """Return the pid of the running service, ``None`` if it is not running."""
-    return running(_files(directory).pid)
-
-
 @twinml_errors()
 def stop(*, directory: Path | None = None) -> bool:
     """End the service; a job that runs is queued again, and goes on at the next start.
@@ -331,6 +333,8 @@ def _files(directory: Path | None) -> ServiceFiles:
 @contextmanager
 def _open(files: ServiceFiles) -> Iterator[JobStore]:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    from twinml_local.jobs.store import JobStore
+
     store = JobStore(files.store)
     try:
         yield store

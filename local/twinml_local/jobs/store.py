@@ -7,18 +7,25 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azureml_runner import store
 from azureml_runner.database import Database
-from azureml_runner.engine import Plan, StepEvent
 from azureml_runner.store import ENDED, Job, jobs_table
 from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
-from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.job import JobRecord, StepRecord
-from twinml_local.jobs.schedules.store import SCHEDULES, ScheduleStore
+from twinml_local.jobs.schedules.store import (
+    SCHEDULES,
+    STILL_STANDS,
+    ScheduleStore,
+    as_looked_at,
+)
+
+if TYPE_CHECKING:
+    from azureml_runner.engine import Plan, StepEvent
+    from twinml_local.jobs.definition.pipeline import PipelineDefinition
 
 __all__ = ["JobEnded", "JobStore"]
 
@@ -104,12 +111,21 @@ class JobStore(store.JobStore[JobRecord], ScheduleStore):
                 f"there is no pipeline '{name[:64]}'",
                 hint=f"Published: {', '.join(self.names()) or 'none'}.",
             )
+        from twinml_local.jobs.definition.pipeline import PipelineDefinition
+
         return PipelineDefinition(name, json.loads(row["content"])), int(row["version"])
 
     def names(self) -> list[str]:
         """Return the names of the published pipelines, sorted."""
         rows = self._database.rows("SELECT DISTINCT name FROM definitions ORDER BY name")
         return [row["name"] for row in rows]
+
+    def versions(self) -> dict[str, int]:
+        """Return the newest version of each published pipeline, by name."""
+        rows = self._database.rows(
+            "SELECT name, MAX(version) AS newest FROM definitions GROUP BY name ORDER BY name"
+        )
+        return {row["name"]: int(row["newest"]) for row in rows}
 
     # --- jobs --------------------------------------------------------------------------
 
@@ -132,8 +148,9 @@ class JobStore(store.JobStore[JobRecord], ScheduleStore):
             As ``definition.resolve`` returned them.
         schedule, due
             Where a schedule starts it: the time that it was due, and the next. Both are
-            written in the job's transaction, and only if the schedule still was due then;
-            else ``None`` is returned. So a schedule fires once, whatever crashes.
+            written in the job's transaction, and only if the schedule still is as it was
+            read, enabled and due then; else ``None`` is returned. So a schedule fires once,
+            whatever crashes, and not after somebody disabled or changed it.
         reason
             Why it was started, where a trigger had one.
         """
@@ -142,10 +159,10 @@ class JobStore(store.JobStore[JobRecord], ScheduleStore):
         with self._database.transaction():
             if schedule is not None and due is not None:
                 moved = self._database.execute(
-                    "UPDATE schedules SET next = ?, last = ?, error = NULL, "
-                    "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE ? END, finding = ? "
-                    "WHERE name = ? AND next = ? AND enabled",
-                    [due[1], utc_now(), utc_now(), reason, schedule.name, due[0]],
+                    "UPDATE schedules SET next = :after, last = :now, error = NULL, "  # noqa: S608
+                    "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE :now END, "
+                    f"finding = :reason WHERE {STILL_STANDS}",
+                    {**as_looked_at(schedule, due), "now": utc_now(), "reason": reason},
                 )
                 if moved != 1:
                     return None

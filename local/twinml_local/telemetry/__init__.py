@@ -11,13 +11,13 @@
     collector   inputs and outputs as files, when collection is on
     exposition  /metrics for Prometheus
     summary     the figures of twinml metrics
-    export      sending on: signals (OpenTelemetry's forms), otlp (its wire protocol)
+    export      sending on, with OpenTelemetry's exporters; signals are its forms
     settings    limits
 
 In a worker process::
 
     recorder = Recorder(directory, retention_days=30, settings=TelemetrySettings())
-    recorder.close_at_exit()
+    atexit.register(recorder.close)
     app.register_blueprint(blueprint(directory))            # GET /metrics
 
     recorder.record_request(

@@ -3,11 +3,16 @@
 ========================================  ==================================================
 variable                                  sends to
 ========================================  ==================================================
-``OTEL_EXPORTER_OTLP_ENDPOINT``           an OpenTelemetry collector over HTTP
-``APPLICATIONINSIGHTS_CONNECTION_STRING`` Application Insights, with Azure's own exporter,
+``OTEL_EXPORTER_OTLP_ENDPOINT``           an OpenTelemetry collector over HTTP;
+                                          ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``, ``METRICS``
+                                          and ``LOGS`` send one signal, or send it elsewhere
+``APPLICATIONINSIGHTS_CONNECTION_STRING`` Application Insights, with Azure's own exporters,
                                           which ``pip install 'twinml[azure]'`` brings
 ``OTEL_SDK_DISABLED=true``                nowhere
 ========================================  ==================================================
+
+OpenTelemetry's own exporters read its other variables: headers, timeout in seconds,
+compression, certificates, and each of these for one signal.
 
 A thread of its own sends, so that a slow or absent collector never delays writing; batches
 that it cannot keep up with are let go and counted in one log line.
@@ -20,19 +25,12 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, NamedTuple
 
 from twinml_local.telemetry.flush import Batch, Origin
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricsData
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from twinml_local.telemetry.signals import Remark
 
 __all__ = ["Exporter", "from_environment"]
 
@@ -40,29 +38,43 @@ logger = logging.getLogger("twinml.telemetry")
 
 AZURE_VARIABLE = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 AZURE_EXPORTER = "azure_monitor_opentelemetry_exporter"
+OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+OTLP_PROTOCOL = "http/protobuf"
+OTLP_EXPORTER = "otlp_proto_http"
+SIGNALS = ("traces", "metrics", "logs")
+# They quote the collector's address and headers, which may hold a secret.
+QUOTING_LOGGERS = ("opentelemetry.exporter", "opentelemetry.util.re")
 UNSENT = "unsent"
 WAITING_BATCHES = 20
 CLOSE_SECONDS = 5.0
 
 
-class Sink(Protocol):
-    """Where spans, metrics and remarks can be sent; raises when they are not taken."""
+class NotTaken(Exception):
+    """A receiver is away, or refuses what it was sent."""
 
-    def send_spans(self, spans: Sequence[ReadableSpan]) -> None:
-        """Send spans."""
-        ...
 
-    def send_metrics(self, metrics: MetricsData) -> None:
-        """Send metrics."""
-        ...
+class Sink(NamedTuple):
+    """A receiver, and OpenTelemetry's exporter to it for each signal that it gets."""
 
-    def send_remarks(self, remarks: Sequence[Remark], resource: Resource) -> None:
-        """Send remarks as log records."""
-        ...
+    receiver: str
+    exporters: Mapping[str, Any]
+
+    def send(self, signals: Mapping[str, Any]) -> None:
+        """Send what there is of each signal.
+
+        Raises
+        ------
+        NotTaken
+            A signal was not taken; those after it are not sent.
+        """
+        for signal, exporter in self.exporters.items():
+            if signals[signal] and exporter.export(signals[signal]).name != "SUCCESS":
+                raise NotTaken(f"{self.receiver} does not take {signal}")
 
     def close(self) -> None:
-        """Free what it holds."""
-        ...
+        """Free what the exporters hold."""
+        for exporter in self.exporters.values():
+            exporter.shutdown()
 
 
 class Exporter:
@@ -94,16 +106,19 @@ class Exporter:
             sink.close()
 
     def _run(self) -> None:
-        from twinml_local.telemetry.signals import metrics_of, remarks_of, spans_of
+        from twinml_local.telemetry.signals import log_records_of, metrics_of, spans_of
 
         for batch in iter(self._queue.get, None):
+            signals = {
+                "traces": spans_of(batch, self._resource),
+                "metrics": metrics_of(batch, self._resource),
+                "logs": log_records_of(batch, self._resource),
+            }
             for sink in self._sinks:
                 try:
-                    sink.send_spans(spans_of(batch, self._resource))
-                    metrics = metrics_of(batch, self._resource)
-                    if metrics is not None:
-                        sink.send_metrics(metrics)
-                    sink.send_remarks(remarks_of(batch), self._resource)
+                    sink.send(signals)
+                except NotTaken as error:
+                    self._warn(f"telemetry cannot be exported: {error}")
                 except Exception as error:
                     # The error may quote an address with a secret in it.
                     self._warn(f"telemetry cannot be exported: {type(error).__name__}")
@@ -112,37 +127,6 @@ class Exporter:
         if message not in self._warned:
             self._warned.add(message)
             logger.warning(message)
-
-
-class _AzureMonitor:
-    """Azure's exporters of spans and of metrics, found by their entry points."""
-
-    def __init__(self, connection_string: str, directory: Path) -> None:
-        # What could not be sent waits there, and not in the machine's folder for such files.
-        options = {
-            "connection_string": connection_string,
-            "storage_directory": str(directory / UNSENT),
-        }
-        self._spans = _azure("traces")(**options)
-        self._metrics = _azure("metrics")(**options)
-
-    def send_spans(self, spans: Sequence[ReadableSpan]) -> None:
-        if spans:
-            self._check(self._spans.export(spans))
-
-    def send_metrics(self, metrics: MetricsData) -> None:
-        self._check(self._metrics.export(metrics))
-
-    def send_remarks(self, remarks: Sequence[Remark], resource: Resource) -> None:
-        """Do nothing: Azure's exporter of log records takes those of an SDK still in the making."""
-
-    def close(self) -> None:
-        self._spans.shutdown()
-        self._metrics.shutdown()
-
-    def _check(self, result: Any) -> None:
-        if result.name != "SUCCESS":
-            raise ConnectionError("Application Insights did not take the telemetry")
 
 
 def from_environment(origin: Origin, directory: Path) -> Exporter | None:
@@ -160,39 +144,61 @@ def from_environment(origin: Origin, directory: Path) -> Exporter | None:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     sinks: list[Sink] = []
-    connection_string = os.environ.get(AZURE_VARIABLE)
-    if connection_string:
-        try:
-            sinks.append(_AzureMonitor(connection_string, directory))
-        except LookupError:
-            logger.warning(
-                "%s is set, but its exporter is not installed: pip install 'twinml[azure]'",
-                AZURE_VARIABLE,
-            )
-        except Exception as error:
-            logger.warning("%s cannot be used: %s", AZURE_VARIABLE, type(error).__name__)
-    if _asks_for_otlp():
-        from twinml_local.telemetry.otlp import OtlpHttp, endpoint_of
-
-        sinks.append(OtlpHttp(endpoint_of("traces"), endpoint_of("metrics"), endpoint_of("logs")))
+    if connection_string := os.environ.get(AZURE_VARIABLE):
+        sinks += _sinks(
+            "Application Insights",
+            AZURE_VARIABLE,
+            AZURE_EXPORTER,
+            SIGNALS,
+            connection_string=connection_string,
+            # What could not be sent waits there, not in the machine's own folder.
+            storage_directory=str(directory / UNSENT),
+        )
+    if signals := _otlp_signals():
+        sinks += _sinks("the collector", OTLP_VARIABLE, OTLP_EXPORTER, signals)
     return Exporter(sinks, origin) if sinks else None
 
 
-def _asks_for_otlp() -> bool:
-    names = ("ENDPOINT", "TRACES_ENDPOINT", "METRICS_ENDPOINT", "LOGS_ENDPOINT")
-    if not any(os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") for name in names):
-        return False
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-    if protocol != "http/protobuf":
+def _sinks(
+    receiver: str, variable: str, name: str, signals: Sequence[str], **options: str
+) -> list[Sink]:
+    """Return the sink of the exporters called ``name``, or none and say why."""
+    for quoting in QUOTING_LOGGERS:
+        logging.getLogger(quoting).setLevel(logging.CRITICAL + 1)
+    try:
+        return [Sink(receiver, {one: _exporter(one, name)(**options) for one in signals})]
+    except LookupError:
         logger.warning(
-            "OTEL_EXPORTER_OTLP_PROTOCOL is %s; only http/protobuf is spoken here", protocol
+            "%s is set, but its exporter is not installed: pip install 'twinml[azure]'", variable
         )
-        return False
-    return True
+    except Exception as error:
+        logger.warning("%s cannot be used: %s", variable, type(error).__name__)
+    return []
 
 
-def _azure(signal: str) -> Any:
-    found = entry_points(group=f"opentelemetry_{signal}_exporter", name=AZURE_EXPORTER)
-    for point in found:
+def _otlp_signals() -> list[str]:
+    """Return the signals that a collector is named for, if its protocol is spoken here."""
+    asked = {
+        signal: _otlp_setting(signal, "PROTOCOL") or OTLP_PROTOCOL
+        for signal in SIGNALS
+        if _otlp_setting(signal, "ENDPOINT")
+    }
+    unknown = sorted(set(asked.values()) - {OTLP_PROTOCOL})
+    if unknown:
+        logger.warning(
+            "OTEL_EXPORTER_OTLP_PROTOCOL is %s; only %s is spoken here",
+            ", ".join(unknown),
+            OTLP_PROTOCOL,
+        )
+    return [signal for signal, protocol in asked.items() if protocol == OTLP_PROTOCOL]
+
+
+def _otlp_setting(signal: str, name: str) -> str | None:
+    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}")
+    return own or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}")
+
+
+def _exporter(signal: str, name: str) -> Any:
+    for point in entry_points(group=f"opentelemetry_{signal}_exporter", name=name):
         return point.load()
-    raise LookupError(AZURE_EXPORTER)
+    raise LookupError(name)

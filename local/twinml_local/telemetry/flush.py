@@ -20,7 +20,6 @@ import orjson
 __all__ = [
     "DURATION_BUCKETS",
     "Batch",
-    "DependencyRecord",
     "ExceptionRecord",
     "Origin",
     "RequestRecord",
@@ -51,20 +50,6 @@ class RequestRecord(NamedTuple):
     rows: int | None
     scoring_ms: float | None
     client_request_id: str | None
-
-
-class DependencyRecord(NamedTuple):
-    """A call that a request made."""
-
-    ended: float
-    name: str
-    target: str
-    kind: str
-    data: str | None
-    milliseconds: float
-    success: bool
-    operation_id: str
-    deployment: str | None
 
 
 class ExceptionRecord(NamedTuple):
@@ -198,26 +183,28 @@ class Batch:
             )
         )
         if record.scoring_ms is not None:
-            self._dependency(
-                DependencyRecord(
-                    ended=started + min(record.scoring_ms, record.milliseconds) / 1e3,
-                    name="score",
-                    target=record.model or "",
-                    kind="InProc",
-                    data=None,
-                    milliseconds=record.scoring_ms,
-                    success=record.status < 500,
-                    operation_id=record.operation_id,
-                    deployment=record.deployment,
-                ),
-                operation=name,
-                parent=request_id,
-                weight=weight,
+            success = record.status < 500
+            self.rows["dependencies"].append(
+                (
+                    iso(started),
+                    span_id(),
+                    "score",
+                    "InProc",
+                    record.model or "",
+                    None,
+                    str(success),
+                    "0" if success else "1",
+                    record.scoring_ms,
+                    *self._common(
+                        name,
+                        record.operation_id,
+                        request_id,
+                        _place(record.deployment),
+                        None,
+                        weight,
+                    ),
+                )
             )
-
-    def add_dependency(self, record: DependencyRecord) -> None:
-        """Make the row of a call."""
-        self._dependency(record, operation=None, parent=None, weight=1)
 
     def add_exception(self, record: ExceptionRecord) -> None:
         """Make the row of an error, and count it by type."""
@@ -294,31 +281,6 @@ class Batch:
         if len(milliseconds) > below:
             self.add(f"{name}_bucket", {**labels, "le": "+Inf"}, len(milliseconds) - below)
         self.add(f"{name}_sum", labels, sum(milliseconds) / 1e3)
-
-    def _dependency(
-        self, record: DependencyRecord, *, operation: str | None, parent: str | None, weight: int
-    ) -> None:
-        self.rows["dependencies"].append(
-            (
-                iso(record.ended - record.milliseconds / 1e3),
-                span_id(),
-                record.name[:LONGEST_NAME],
-                record.kind,
-                record.target,
-                record.data,
-                str(record.success),
-                "0" if record.success else "1",
-                record.milliseconds,
-                *self._common(
-                    operation,
-                    record.operation_id,
-                    parent,
-                    _place(record.deployment),
-                    None,
-                    weight,
-                ),
-            )
-        )
 
     def _common(
         self,

@@ -9,20 +9,16 @@ made in the process that uses it, after any fork.
 
 from __future__ import annotations
 
-import atexit
 import os
 import random
-import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from multiprocessing.util import Finalize
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from twinml import __version__
@@ -30,7 +26,7 @@ from twinml.contract import Contract
 from twinml_local.telemetry.collector import Payload
 from twinml_local.telemetry.exceptions import describe
 from twinml_local.telemetry.features import sample
-from twinml_local.telemetry.flush import DependencyRecord, ExceptionRecord, Origin, TraceRecord
+from twinml_local.telemetry.flush import ExceptionRecord, Origin, TraceRecord
 from twinml_local.telemetry.settings import TelemetrySettings
 from twinml_local.telemetry.writer import MEASURED, OBSERVED, REQUESTED, Writer
 
@@ -165,37 +161,6 @@ class Recorder:
             )
         )
 
-    def record_dependency(
-        self,
-        name: str,
-        milliseconds: float,
-        *,
-        operation_id: str,
-        target: str = "",
-        kind: str = "InProc",
-        data: str | None = None,
-        success: bool = True,
-        deployment: str | None = None,
-    ) -> None:
-        """Record a call that a request made; a model's share is told by ``scoring_ms`` instead.
-
-        ``kind`` is Application Insights' dependency type. ``target`` and ``data`` say who was
-        called with what, and must not hold a payload or a secret.
-        """
-        self._put(
-            DependencyRecord(
-                time.time(),
-                name,
-                target,
-                kind,
-                data,
-                milliseconds,
-                success,
-                operation_id,
-                deployment,
-            )
-        )
-
     def record_exception(
         self,
         error: BaseException,
@@ -300,7 +265,7 @@ class Recorder:
             Who answered, and with which ``name:version``.
         """
         rate = self._collect_rate
-        if rate == 0 or (rate < 1 and random.random() >= rate):  # noqa: S311 - a sample
+        if rate == 0 or random.random() >= rate:  # noqa: S311 - a sample
             return
         n_rows = len(next(iter(columns.values()), ()))
         # The thread may set it to 0 in between: a bound on memory needs no more than this.
@@ -348,20 +313,6 @@ class Recorder:
         self.flush()
         self._writer.close()
 
-    def close_at_exit(self) -> None:
-        """Close when this process ends: at its end, after ``sys.exit``, and on SIGTERM.
-
-        A SIGTERM that nobody handles would end the process at once; in the main thread it is
-        turned into ``SystemExit``, unless somebody handles it already.
-        """
-        atexit.register(self.close)
-        # A process of multiprocessing runs its finalizers and not its exit functions.
-        Finalize(None, self.close, exitpriority=10)
-        if threading.current_thread() is threading.main_thread() and (
-            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        ):
-            signal.signal(signal.SIGTERM, _leave)
-
     def _run(self) -> None:
         while not self._stop.wait(self._settings.flush_seconds):
             with self._draining:
@@ -380,7 +331,3 @@ class Recorder:
             with self._counting:
                 dropped, self._dropped = self._dropped, 0
             self._writer.write(records, dropped=dropped, at_leisure=at_leisure)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 from twinml.errors import UsageError
 
@@ -75,16 +73,3 @@ class TelemetrySettings:
     def observed_rows_per_flush(self) -> int:
         """How many rows are compared with the contract between two writes."""
         return max(int(self.observed_rows_per_second * self.flush_seconds), 1)
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> TelemetrySettings:
-        """Read settings as JSON holds them; names that this version does not know are left out.
-
-        Examples
-        --------
-        >>> TelemetrySettings.from_dict({"collect_rate": 0.1, "of a later version": 1})
-        ... # doctest: +ELLIPSIS
-        TelemetrySettings(..., collect_rate=0.1, ...)
-        """
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in document.items() if name in known})

@@ -1,4 +1,4 @@
-"""A written batch as OpenTelemetry's spans and metrics.
+"""A written batch as OpenTelemetry's spans, metrics and log records.
 
 Requests become server spans, dependencies their children, exceptions events of the span in
 which they happened, remarks log records, and the minutes of metrics histograms without bounds.
@@ -14,8 +14,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Histogram,
@@ -28,41 +30,34 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from twinml_local.telemetry.flush import Batch, Origin, span_id
 from twinml_local.telemetry.schema import COLUMNS
 
-__all__ = ["Remark", "metrics_of", "remarks_of", "resource_of", "spans_of"]
+__all__ = ["log_records_of", "metrics_of", "resource_of", "spans_of"]
 
 SCOPE = InstrumentationScope("twinml")
 
 Row = Mapping[str, Any]
 
 
-class Remark(NamedTuple):
-    """A remark of the server, as a log record has it.
-
-    Attributes
-    ----------
-    time
-        In nanoseconds.
-    message
-        What was said.
-    severity
-        OpenTelemetry's number, and its name.
-    trace
-        128 bits that stand for the request; ``None`` for a remark about the server itself.
-    """
-
-    time: int
-    message: str
-    severity: tuple[int, str]
-    trace: int | None
-
-
 # By Application Insights' severity.
-SEVERITIES = ((5, "DEBUG"), (9, "INFO"), (13, "WARN"), (17, "ERROR"), (21, "FATAL"))
+SEVERITIES = (
+    SeverityNumber.DEBUG,
+    SeverityNumber.INFO,
+    SeverityNumber.WARN,
+    SeverityNumber.ERROR,
+    SeverityNumber.FATAL,
+)
 
 
 def resource_of(origin: Origin) -> Resource:
@@ -115,17 +110,9 @@ def spans_of(batch: Batch, resource: Resource) -> list[ReadableSpan]:
     return spans
 
 
-def remarks_of(batch: Batch) -> list[Remark]:
-    """Return the remarks of a batch, oldest first."""
-    return [
-        Remark(
-            _nanoseconds(row["timestamp"]),
-            row["message"],
-            SEVERITIES[row["severityLevel"]],
-            _trace_id(row["operation_Id"]) if row["operation_Id"] else None,
-        )
-        for row in _rows(batch, "traces")
-    ]
+def log_records_of(batch: Batch, resource: Resource) -> list[ReadableLogRecord]:
+    """Return the remarks of a batch as log records, oldest first."""
+    return [_log_record(row, resource) for row in _rows(batch, "traces")]
 
 
 def metrics_of(batch: Batch, resource: Resource) -> MetricsData | None:
@@ -220,6 +207,23 @@ def _span(
         end_time=start + nanoseconds,
         instrumentation_scope=SCOPE,
     )
+
+
+def _log_record(row: Row, resource: Resource) -> ReadableLogRecord:
+    severity = SEVERITIES[row["severityLevel"]]
+    moment = _nanoseconds(row["timestamp"])
+    # A remark about the server itself belongs to no request: its trace is 0.
+    trace = _trace_id(row["operation_Id"]) if row["operation_Id"] else 0
+    record = LogRecord(
+        timestamp=moment,
+        observed_timestamp=moment,
+        context=set_span_in_context(NonRecordingSpan(SpanContext(trace, 0, is_remote=False))),
+        severity_number=severity,
+        severity_text=severity.name,
+        body=row["message"],
+        attributes={},  # Azure's exporter fails on none
+    )
+    return ReadableLogRecord(record, resource, SCOPE)
 
 
 def _context(trace: int, span: str) -> SpanContext:

@@ -17,7 +17,6 @@ from twinml_local.telemetry.export import Exporter, from_environment
 from twinml_local.telemetry.features import FeatureChecks
 from twinml_local.telemetry.flush import (
     Batch,
-    DependencyRecord,
     ExceptionRecord,
     Origin,
     RequestRecord,
@@ -191,9 +190,7 @@ class Writer:
             time.sleep(BREATH)
 
     def _add(self, batch: Batch, record: tuple[Any, ...]) -> None:
-        if isinstance(record, DependencyRecord):
-            batch.add_dependency(record)
-        elif isinstance(record, ExceptionRecord):
+        if isinstance(record, ExceptionRecord):
             batch.add_exception(record)
         elif isinstance(record, TraceRecord):
             batch.add_trace(record)

@@ -19,14 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._deployed import endpoint_options
-from twinml.cli._endpoints import connect
-from twinml.cli._progress import counting
-from twinml.cli._rows import Facts, facts_of, samples
-from twinml.endpoint import DIALECTS, Endpoint, request_body
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import (
+    counting,
+    emit,
+    errors_in_one_line,
+    json_option,
+    keeps,
+    safe_csv_option,
+)
+from twinml.cli._types import MODEL_OR_DIRECTORY
+from twinml.contract.dialects import DEFAULT, RECORDS, ROUTES, Method, written
+from twinml.endpoint import Endpoint, request_body
+from twinml.endpoint.document import Facts, facts_of, samples
 from twinml.errors import DataError, UsageError
-from twinml.platform import load
 
 if TYPE_CHECKING:
     from twinml.batch.remote import Rows
@@ -34,20 +40,23 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXAMPLE = Path("data.json")
-INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
+PATH = click.Path(allow_dash=True)
 
 
 @click.command("score", short_help="Score rows with a deployed endpoint.")
-@endpoint_options
-@click.option("--data", metavar="FILE", help="CSV, Parquet, JSON lines or a JSON body; - is stdin.")
+@endpoint_options("on", "deployment", "url")
+@click.option(
+    "--data", type=PATH, metavar="FILE", help="CSV, Parquet, JSON lines or a JSON body; - is stdin."
+)
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Score N sample rows.")
 @click.option(
     "--example", is_flag=True, help="Write a request body, data.json, instead of sending one."
 )
 @click.option(
     "--dialect",
-    type=click.Choice(DIALECTS),
-    help="How rows are sent [default: input_data; for --example: data, on Azure input_data].",
+    type=click.Choice(written()),
+    help=f"How rows are sent [default: {DEFAULT.name}; for --example: {RECORDS.name}, "
+    f"on Azure {DEFAULT.name}].",
 )
 @click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
@@ -68,6 +77,7 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
 )
 @click.option(
     "--model",
+    type=MODEL_OR_DIRECTORY,
     metavar="MODEL",
     help="With --explain: model directory, NAME, NAME/VERSION or NAME@ALIAS [default: the "
     "deployed one].",
@@ -78,14 +88,11 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
     metavar="PNG",
     help="With --explain: draw the first rows.",
 )
-@on_option
+@safe_csv_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None,
-    deployment: str | None,
-    url: str | None,
-    key_env: str | None,
+    where: EndpointOptions,
     data: str | None,
     sample: int | None,
     example: bool,
@@ -97,7 +104,7 @@ def command(
     explain: bool,
     model: str | None,
     picture: Path | None,
-    platform_name: str,
+    safe_csv: bool,
     as_json: bool,
 ) -> None:
     """Score rows with a deployed endpoint.
@@ -107,12 +114,7 @@ def command(
     For example: twinml score --sample 2, or twinml score --data new.csv --out scored.csv
     """
     if explain:
-        from twinml.cli._explain import explain_rows
-
-        explain_rows(
-            *(platform_name, endpoint_name, deployment, url, model),
-            *(data, sample, out, picture, as_json),
-        )
+        _explain(where, model, data, sample, out, picture, safe_csv, as_json)
         return
     if model is not None or picture is not None:
         raise UsageError("--model and --picture go with --explain", hint="Leave them out.")
@@ -120,23 +122,25 @@ def command(
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."
         )
-    taken = DIALECTS if url is not None else load(platform_name).dialects
+    taken = written() if where.url is not None else where.platform.dialects
     if dialect is not None and dialect not in taken:
         raise UsageError(
-            f"endpoints on '{platform_name}' do not take the dialect {dialect}",
+            f"endpoints on '{where.platform_name}' do not take the dialect {dialect}",
             hint=f"They take {', '.join(taken)}.",
         )
-    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
+    with where.connect() as endpoint:
         if example:
             _write_example(endpoint, dialect or taken[0], proba, out, as_json)
             return
+        from twinml.batch.given import opened
         from twinml.batch.remote import HeldRows
-        from twinml.cli._given import opened
 
         if sample is not None:
             facts = facts_of(endpoint)
             rows = HeldRows(samples(facts, sample))
-            _score(endpoint, rows, facts, dialect, proba, out, chunk_rows, restart, as_json)
+            _score(
+                endpoint, rows, facts, dialect, proba, out, chunk_rows, restart, safe_csv, as_json
+            )
             return
         tables = data == "-" or not str(data).endswith(".json")
         facts = facts_of(endpoint) if tables else Facts()
@@ -150,7 +154,37 @@ def command(
                 _post(endpoint, given, out, as_json)
                 return
             facts = facts if facts.classes else facts_of(endpoint)
-            _score(endpoint, given, facts, dialect, proba, out, chunk_rows, restart, as_json)
+            _score(
+                endpoint, given, facts, dialect, proba, out, chunk_rows, restart, safe_csv, as_json
+            )
+
+
+def _explain(
+    where: EndpointOptions,
+    model: str | None,
+    data: str | None,
+    sample: int | None,
+    out: Path | None,
+    picture: Path | None,
+    safe_csv: bool,
+    as_json: bool,
+) -> None:
+    from twinml.explanation import rows as explanation
+
+    if (data is None) == (sample is None):
+        raise UsageError("say what to explain, once", hint="Give --data FILE or --sample N.")
+    with where.model_directory(model) as directory:
+        found, rows = explanation.explain_rows(directory, data, sample or 0)
+    if out is not None:
+        explanation.write(out, rows, found, safe=safe_csv)
+    if picture is not None:
+        from twinml.explanation.figure import contributions
+
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(contributions(found))
+    files = [f"written: {file}" for file in (out, picture) if file is not None]
+    text = "\n".join([explanation.text(found, len(rows)), *files])
+    emit(found.to_dict() | {"file": out, "picture": picture}, as_json=as_json, text=text)
 
 
 # A body as it is
@@ -161,8 +195,8 @@ def _post(endpoint: Endpoint, body: bytes, out: Path | None, as_json: bool) -> N
         shape = json.loads(body)
     except ValueError:
         shape = None
-    to_invocations = isinstance(shape, dict) and not INVOCATIONS_KEYS.isdisjoint(shape)
-    response = endpoint.post(body, route="/invocations" if to_invocations else None)
+    to_mlflow = isinstance(shape, dict) and not ROUTES["invocations"].keys().isdisjoint(shape)
+    response = endpoint.post(body, route="/invocations" if to_mlflow else None)
     if not response.ok:
         raise endpoint.refusal(response)
     if out is not None:
@@ -182,22 +216,20 @@ def _score(
     out: Path | None,
     chunk_rows: int,
     restart: bool,
+    safe_csv: bool,
     as_json: bool,
 ) -> None:
     from twinml.batch.remote import ask, score_rows
 
-    asked = dialect or "input_data"
+    asked = dialect or DEFAULT.name
     shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}
     with counting("rows") as progress:
         if out is not None:
-            try:
-                count, resumed = score_rows(
-                    rows, endpoint, out, classes=facts.classes, dialect=asked, proba=proba,
-                    chunk_rows=chunk_rows, restart=restart, progress=progress,
-                )  # fmt: skip
-            except KeyboardInterrupt:
-                console.print("Stopped. What was scored is kept; the same command goes on.")
-                raise
+            keeps(f"What was scored is kept in {out}.parts; the same command goes on from there.")
+            count, resumed = score_rows(
+                rows, endpoint, out, classes=facts.classes, dialect=asked, proba=proba,
+                chunk_rows=chunk_rows, restart=restart, safe_csv=safe_csv, progress=progress,
+            )  # fmt: skip
             before = f", {resumed:,} of them before" if resumed else ""
             emit(
                 shown | {"n_rows": count, "resumed": resumed, "out": out},
@@ -228,7 +260,7 @@ def _write_example(
     endpoint: Endpoint, dialect: str, proba: bool, out: Path | None, as_json: bool
 ) -> None:
     rows = samples(facts_of(endpoint), 2)
-    method = "predict_proba" if proba else "predict"
+    method: Method = "predict_proba" if proba else "predict"
     body: Mapping[str, Any] = json.loads(request_body(rows, dialect=dialect, method=method))
     text = json.dumps(body, indent=2, ensure_ascii=False)
     if out is not None and str(out) == "-":

@@ -36,15 +36,6 @@ class Changed:
     sent: Any
     became: Any
 
-    @property
-    def ulps(self) -> float | None:
-        """How many floats apart the two are, roughly; ``None`` unless both are finite floats."""
-        if not (isinstance(self.sent, (int, float)) and isinstance(self.became, float)):
-            return None
-        if not (math.isfinite(self.sent) and math.isfinite(self.became)):
-            return None
-        return abs(self.became - self.sent) / math.ulp(max(abs(self.became), abs(self.sent)))
-
 
 def read_as_pandas(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the rows of one request as that server hands them to the model.

@@ -152,13 +152,6 @@ class DriftReport:
         """Return the report as JSON-able values."""
         return {**asdict(self), "drifted": list(self.drifted), "verdict": self.verdict()}
 
-    def frame(self) -> pd.DataFrame:
-        """Return the features as a table, one row each, without the histograms."""
-        import pandas as pd
-
-        table = pd.DataFrame([asdict(one) for one in self.features])
-        return table.drop(columns=["labels", "reference", "current"], errors="ignore")
-
     def text(self) -> str:
         """Return the report as a table and a verdict, for people."""
         width = max([len(one.feature) for one in self.features] + [len("feature")])

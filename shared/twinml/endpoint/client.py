@@ -10,12 +10,8 @@ Rows go out in one of the payload dialects, answers come back as plain Python li
 from __future__ import annotations
 
 import json
-import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
@@ -24,71 +20,30 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3 import Retry
 
+from twinml.contract import dialects
+from twinml.contract.dialects import DEFAULT, Method, written
+from twinml.endpoint.retry import scoring_retry
 from twinml.errors import Detail, EndpointError, UsageError
 
-__all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
+__all__ = ["Answer", "Endpoint", "request_body"]
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 REQUEST_IDS = ("x-ms-request-id", "x-request-id")
 CONNECT_TIMEOUT = 10.0  # seconds
-FIRST_PAUSE = 0.25  # seconds before the first repeat; doubles from there
-LONGEST_PAUSE = 30.0  # seconds, whatever a Retry-After says
-RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 HINTS = {
     401: "Check the key: `twinml status --show-keys` prints the keys of an endpoint.",
     403: "Check the key and the rights of its owner.",
     404: "Check the URL (it ends in /score) and the deployment's name.",
-    424: "The model's own server refused it; one of an MLflow model on Azure takes input_data.",
+    424: "The model's own server refused it; one of an MLflow model on Azure takes "
+    f"{' or '.join(written('azure-no-code'))}.",
     413: "Send the rows in smaller chunks.",
     415: "Send Content-Type: application/json.",
     429: "The endpoint is busy; send fewer requests at a time.",
 }
 SERVER_HINT = "Read the endpoint's log: twinml logs."
-
-
-def _data(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"data": list(rows)}
-    if method != "predict":
-        body["method"] = method
-    return body
-
-
-def _inputs(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    return {"Inputs": {"data": list(rows)}, "GlobalParameters": {"method": method}}
-
-
-def _split(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    columns = list(rows[0])
-    for number, row in enumerate(rows):
-        if row.keys() != rows[0].keys():
-            odd = sorted(row.keys() ^ rows[0].keys())
-            raise UsageError(
-                f"row {number} has other columns than row 0: {', '.join(odd)}",
-                hint="Give every row the same columns; null stands for a missing value.",
-            )
-    return {
-        "columns": columns,
-        "index": list(range(len(rows))),
-        "data": [[row[column] for column in columns] for row in rows],
-    }
-
-
-def _params(method: str) -> dict[str, Any]:
-    return {} if method == "predict" else {"params": {"method": method}}
-
-
-BODIES: Mapping[str, Callable[[Sequence[Mapping[str, Any]], str], dict[str, Any]]] = {
-    "data": _data,
-    "inputs": _inputs,
-    "input_data": lambda rows, method: {"input_data": _split(rows), **_params(method)},
-    "dataframe_split": lambda rows, method: {"dataframe_split": _split(rows), **_params(method)},
-    "dataframe_records": lambda rows, method: {"dataframe_records": list(rows), **_params(method)},
-    "instances": lambda rows, method: {"instances": list(rows), **_params(method)},
-}
-DIALECTS = tuple(BODIES)
-MLFLOW_DIALECTS = frozenset({"dataframe_split", "dataframe_records", "instances"})
 
 
 def _plain(value: Any) -> Any:
@@ -107,9 +62,12 @@ def _null_for_nan(value: Any) -> Any:
 
 
 def request_body(
-    rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data", method: str = "predict"
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    dialect: str = DEFAULT.name,
+    method: Method = "predict",
 ) -> bytes:
-    """Return ``rows`` as a request body in ``dialect``.
+    """Return ``rows`` as a request body in the dialect of that name.
 
     Raises
     ------
@@ -121,14 +79,15 @@ def request_body(
     >>> request_body([{"age": 56, "job": "services"}], dialect="data")
     b'{"data": [{"age": 56, "job": "services"}]}'
     """
-    if dialect not in BODIES:
+    if dialect not in written():
         raise UsageError(
-            f"there is no payload dialect '{dialect}'", hint=f"Known: {', '.join(DIALECTS)}."
+            f"there is no payload dialect '{dialect}'", hint=f"Known: {', '.join(written())}."
         )
     if not rows:
         raise UsageError("there are no rows to score", hint="Give at least one row.")
     clean = [{name: _null_for_nan(value) for name, value in row.items()} for row in rows]
-    return json.dumps(BODIES[dialect](clean, method), default=_plain).encode()
+    body = dialects.DIALECTS[dialect].write(clean, method)
+    return json.dumps(body, default=_plain).encode()
 
 
 @dataclass(frozen=True)
@@ -199,16 +158,10 @@ class Endpoint:
         self.base_uri = self.scoring_uri.removesuffix("/score").removesuffix("/invocations")
         self.deployment = deployment
         self.timeout = timeout
-        self.retries = retries
         self._key = key
-        self._session = requests.Session()
-        self._session.auth = _Bearer(key)
-        # A proxy named in the environment cannot reach this machine's own loopback.
-        self._session.trust_env = not _is_loopback(parts.hostname)
-        if deployment:
-            self._session.headers[DEPLOYMENT_HEADER] = deployment
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        self._host = parts.hostname
+        self._repeating = self._session(scoring_retry(retries))
+        self._once = self._session(0)
 
     def __repr__(self) -> str:
         chosen = f", deployment={self.deployment!r}" if self.deployment else ""
@@ -227,9 +180,10 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._repeating.close()
+        self._once.close()
 
-    def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data") -> list[Any]:
+    def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = DEFAULT.name) -> list[Any]:
         """Return the predicted label of each row, length ``len(rows)``.
 
         Raises
@@ -242,7 +196,7 @@ class Endpoint:
         return self.answer(rows, dialect=dialect).predictions
 
     def score_proba(
-        self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data"
+        self, rows: Sequence[Mapping[str, Any]], *, dialect: str = DEFAULT.name
     ) -> list[list[float]]:
         """Return class probabilities, ``len(rows)`` lists in the contract's class order.
 
@@ -257,8 +211,8 @@ class Endpoint:
         self,
         rows: Sequence[Mapping[str, Any]],
         *,
-        dialect: str = "input_data",
-        method: str = "predict",
+        dialect: str = DEFAULT.name,
+        method: Method = "predict",
     ) -> Answer:
         """Return the predictions for ``rows`` and the id that the request has in the logs.
 
@@ -273,8 +227,9 @@ class Endpoint:
             As ``score``.
         """
         body = request_body(rows, dialect=dialect, method=method)
-        url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
-        response = self._repeat("POST", url, body, "application/json")
+        route = dialects.DIALECTS[dialect].routes[0]
+        url = self.scoring_uri if route == "score" else self._url(f"/{route}")
+        response = self._send(self._repeating, "POST", url, body, "application/json")
         predictions = self._unwrapped(url, self._json(url, response))
         if len(predictions) != len(rows):
             raise EndpointError(
@@ -305,17 +260,14 @@ class Endpoint:
             Only when no answer came at all.
         """
         url = self.scoring_uri if route is None else self._url(route)
-        try:
-            return self._send("POST", url, body, content_type)
-        except requests.RequestException as error:
-            raise self._unreachable(url, error) from error
+        return self._send(self._once, "POST", url, body, content_type)
 
     def health(self) -> bool:
         """Tell whether the endpoint answers its health route."""
         try:
-            response = self._repeat("GET", self._url("/health"))
+            response = self._send(self._repeating, "GET", self._url("/health"))
             if response.status_code == 404:  # Azure's inference server has only `/`
-                response = self._repeat("GET", self._url("/"))
+                response = self._send(self._repeating, "GET", self._url("/"))
         except EndpointError:
             return False
         return response.ok
@@ -334,7 +286,7 @@ class Endpoint:
             The endpoint has no such document or did not answer.
         """
         url = self._url("/swagger.json")
-        response = self._repeat("GET", f"{url}?version={version}")
+        response = self._send(self._repeating, "GET", f"{url}?version={version}")
         document = self._json(url, response)
         if not isinstance(document, dict):
             raise EndpointError(f"{url} did not answer with an OpenAPI document", status=502)
@@ -345,65 +297,60 @@ class Endpoint:
     def _url(self, route: str) -> str:
         return f"{self.base_uri}/{route.lstrip('/')}"
 
-    def _send(
-        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
-    ) -> requests.Response:
-        return self._session.request(
-            verb,
-            url,
-            data=body,
-            headers={"Content-Type": content_type} if content_type else None,
-            timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
-            # A redirected POST would arrive as a GET without its rows.
-            allow_redirects=False,
-        )
+    def _session(self, retries: Retry | int) -> requests.Session:
+        session = requests.Session()
+        session.auth = _Bearer(self._key)
+        # A proxy named in the environment cannot reach this machine's own loopback.
+        session.trust_env = not _is_loopback(self._host)
+        if self.deployment:
+            session.headers[DEPLOYMENT_HEADER] = self.deployment
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=64, max_retries=retries))
+        return session
 
-    def _repeat(
-        self, verb: str, url: str, body: bytes | None = None, content_type: str | None = None
+    def _send(
+        self,
+        session: requests.Session,
+        verb: str,
+        url: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
     ) -> requests.Response:
-        """Send until an answer comes that a repeat would not change."""
-        for attempt in range(self.retries + 1):
-            last = attempt == self.retries
-            try:
-                response = self._send(verb, url, body, content_type)
-            except requests.ReadTimeout as error:
-                # The endpoint is at work on it; a repeat would double its load.
-                raise self._unreachable(url, error) from error
-            except requests.RequestException as error:
-                if last:
-                    raise self._unreachable(url, error) from error
-                time.sleep(_pause(attempt, None))
-                continue
-            if last or response.status_code not in RETRIED_STATUSES:
-                return response
-            time.sleep(_pause(attempt, response.headers.get("Retry-After")))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        try:
+            return session.request(
+                verb,
+                url,
+                data=body,
+                headers={"Content-Type": content_type} if content_type else None,
+                timeout=(min(CONNECT_TIMEOUT, self.timeout), self.timeout),
+                # A redirected POST would arrive as a GET without its rows.
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(url, error) from error
 
     # Answers
 
     def _unwrapped(self, url: str, reply: Any) -> list[Any]:
         """Take the predictions out of a reply in any dialect."""
-        if isinstance(reply, str):  # Azure ML v1: a JSON string that holds JSON
-            try:
-                reply = json.loads(reply)
-            except ValueError:
-                raise EndpointError(
-                    f"{url} answered with the text '{self._safe(reply)}'",
-                    hint=SERVER_HINT,
-                    status=502,
-                ) from None
-        if isinstance(reply, list):
-            return reply
-        if isinstance(reply, dict):
-            for name in ("predictions", "Results", "result"):
-                if isinstance(reply.get(name), list):
-                    return list(reply[name])
-            if "error" in reply:  # Azure ML v1 scripts report errors with status 200
-                raise EndpointError(
-                    f"{url} answered with an error: {self._safe(str(reply['error']))}",
-                    hint=SERVER_HINT,
-                    status=502,
-                )
+        try:
+            reply = dialects.opened(reply)
+        except ValueError:
+            raise EndpointError(
+                f"{url} answered with the text '{self._safe(reply)}'",
+                hint=SERVER_HINT,
+                status=502,
+            ) from None
+        predictions = dialects.predictions_in(reply)
+        if predictions is not None:
+            return predictions
+        if isinstance(reply, dict) and "error" in reply:
+            # Azure ML v1 scripts report errors with status 200
+            raise EndpointError(
+                f"{url} answered with an error: {self._safe(str(reply['error']))}",
+                hint=SERVER_HINT,
+                status=502,
+            )
         raise EndpointError(f"{url} answered without predictions", hint=SERVER_HINT, status=502)
 
     def _json(self, url: str, response: requests.Response) -> Any:
@@ -477,25 +424,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _pause(attempt: int, retry_after: str | None) -> float:
-    """Return the seconds to wait after failed attempt number ``attempt`` (from 0)."""
-    if retry_after is not None:
-        asked = _seconds(retry_after)
-        if asked is not None:
-            return min(max(asked, 0.0), LONGEST_PAUSE)
-    longest = min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE)
-    # Jitter keeps clients that failed together from coming back together.
-    return random.uniform(longest / 2, longest)  # noqa: S311
-
-
-def _seconds(retry_after: str) -> float | None:
-    """Read a Retry-After header: seconds or an HTTP date."""
-    if retry_after.strip().isdigit():
-        return float(retry_after)
-    try:
-        when = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()

@@ -142,12 +142,6 @@ class ProbeResult:
         """Return the ``n`` worst: failures, then broken probabilities, then largest changes."""
         return tuple(sorted(self.shifts, key=lambda shift: shift.severity, reverse=True)[:n])
 
-    def frame(self) -> pd.DataFrame:
-        """Return the shifts as a table, one row each."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(shift) for shift in self.shifts]).drop(columns="example")
-
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-able values; a change that there is not is ``None``."""
         shape = asdict(self)

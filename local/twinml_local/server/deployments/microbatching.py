@@ -19,12 +19,13 @@ import math
 import threading
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from twinml.contract import Contract, ScoringRequest
+from twinml.contract.dialects import DEFAULT
 from twinml.errors import PlatformUnavailable
 from twinml_local.compiled import random_columns
 
@@ -41,7 +42,6 @@ FEW_ROWS = 8
 COMPARED_ROWS = 20
 COMPARED_SIZES = (2, 3, 5, 8, 17, 33, MOST_ROWS)
 
-Columns = Mapping[str, Sequence[Any]]
 Scored = tuple[Sequence[str | int | float | bool], "NDArray[Any] | None"]
 
 
@@ -192,7 +192,7 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
 
     def asked(places: Sequence[int], method: Literal["predict", "predict_proba"]) -> list[Any]:
         chosen = {name: [values[place] for place in places] for name, values in columns.items()}
-        request = ScoringRequest("data", chosen, len(places), method, types)
+        request = ScoringRequest(DEFAULT, chosen, len(places), method, types)
         labels, shares = predict_alone(predictor, request)
         if shares is None:
             return list(labels)

@@ -1,0 +1,72 @@
+"""What an endpoint's OpenAPI document tells about its rows: types, classes and samples."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from twinml.contract.dialects import RECORDS
+from twinml.endpoint.client import Endpoint
+from twinml.errors import EndpointError, UsageError
+
+__all__ = ["Facts", "facts_of", "samples"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an endpoint's OpenAPI document tells about its rows; empty if it tells nothing."""
+
+    samples: Sequence[Mapping[str, Any]] = ()
+    text_columns: frozenset[str] = frozenset()
+    classes: Sequence[Any] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    """A contract's types by column."""
+
+
+def facts_of(endpoint: Endpoint) -> Facts:
+    """Return what the endpoint's OpenAPI document says; empty for somebody else's document."""
+    try:
+        document = endpoint.swagger()
+    except EndpointError as error:
+        # It answers but has no such document; with a deployment named, 404 may mean that one.
+        if error.status in (404, 502) and endpoint.deployment is None:
+            return Facts()
+        raise
+    try:
+        schemas = document["components"]["schemas"]
+        columns = schemas["Row"]["properties"]
+        body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+        return Facts(
+            samples=body["examples"][RECORDS.name]["value"][RECORDS.key],
+            text_columns=frozenset(name for name in columns if _is_text(columns[name])),
+            classes=schemas["Label"].get("enum", ()),
+            types={name: _type(columns[name]) for name in columns},
+        )
+    except (KeyError, TypeError, StopIteration):
+        return Facts()
+
+
+TYPES = {"integer": "long", "number": "double", "string": "string", "boolean": "boolean"}
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return the contract's type that an OpenAPI schema stands for."""
+    stated = schema["type"]
+    return TYPES[
+        next(each for each in (stated if type(stated) is list else [stated]) if each != "null")
+    ]
+
+
+def _is_text(schema: Mapping[str, Any]) -> bool:
+    return "string" in (schema.get("type"), *(schema.get("type") or ()))
+
+
+def samples(facts: Facts, n: int) -> list[Mapping[str, Any]]:
+    """Return ``n`` sample rows, the same ones again when there are fewer."""
+    if not facts.samples:
+        raise UsageError(
+            "the endpoint's OpenAPI document has no sample rows", hint="Give rows: --data FILE."
+        )
+    return list(itertools.islice(itertools.cycle(facts.samples), n))
