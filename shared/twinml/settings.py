@@ -1,4 +1,4 @@
-"""Where twinml keeps its state, and the environment that its processes run in.
+"""Which twinml this is, where it keeps its state, and the environment that its processes run in.
 
 One folder holds everything that is made on this machine: ``$TWINML_HOME``, by default
 ``.twinml`` in the current folder::
@@ -16,7 +16,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["home", "quiet_libraries", "tracking_uri"]
+__all__ = ["__version__", "home", "quiet_libraries", "tracking_uri"]
+
+__version__ = "0.1.0"
 
 
 def home() -> Path:

@@ -10,8 +10,7 @@ import importlib
 
 import click
 
-from twinml import __version__
-from twinml.settings import quiet_libraries
+from twinml.settings import __version__, quiet_libraries
 
 __all__ = ["VERBS", "main"]
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinml.settings import quiet_libraries
+from twinml.training.learners import modules, packages
 from twinml_local.jobs.warm.launcher import STEPS
 
 __all__ = ["main"]
@@ -46,7 +47,7 @@ IMPORTED = (
     "twinml.registry.tracking",
     "twinml.training",
     "twinml_local.platform",
-    "lightgbm",
+    *modules(packages(optional=False)),
 )
 IDLE_SECONDS = 900.0
 REQUEST_SECONDS = 10.0
