@@ -1,8 +1,9 @@
 """The plan of the house: how many rooms, how many arrows between them, and what each shows.
 
 A room is a direct child of a package, a module or a folder; an arrow goes from a room to one that
-it imports, wherever in a file. ``lint-imports`` holds that no arrows go in a circle. A number that
-has fallen may be lowered here; one that is to rise needs a reason.
+it imports, wherever in a file. ``lint-imports`` holds that nothing below imports in a circle
+either, modules included. A number that has fallen may be lowered here; one that is to rise needs
+a reason.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ PLAN = {  # package: rooms, arrows
     "azureml_emulator": (18, 77),
     "twinml_azure": (11, 31),
 }
+# A run is told by its records, and kept in MLflow's store.
+CIRCLES = {("azureml_emulator.jobs", "azureml_emulator.mlflow")}
 WHERE = {"twinml": "shared", "twinml_azure": "azure"}
 FACES = [
     path
     for package in PLAN
     for path in sorted((ROOT / WHERE.get(package, "local") / package).rglob("__init__.py"))
-    if "__all__" in path.read_text(encoding="utf-8") and "clients" not in path.parts
+    if "__all__" in path.read_text(encoding="utf-8")
 ]
 
 
@@ -52,6 +55,16 @@ def test_rooms_and_arrows_are_no_more_than_planned(package: str) -> None:
     assert len(arrows) <= PLAN[package][1], arrows
 
 
+@pytest.mark.parametrize("package", PLAN)
+def test_no_rooms_import_each_other_in_a_circle(package: str) -> None:
+    graph = grimp.build_graph(package)
+    found = {
+        tuple(sorted(".".join(module.split(".")[:2]) for module in pair))
+        for pair in graph.nominate_cycle_breakers(package)
+    }
+    assert found <= CIRCLES
+
+
 @pytest.mark.parametrize("path", FACES, ids=module_of)
 def test_a_face_shows_all_that_it_names_and_no_more(path: Path) -> None:
     face = importlib.import_module(module_of(path))
@@ -67,7 +80,7 @@ def test_a_face_shows_all_that_it_names_and_no_more(path: Path) -> None:
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     }
-    hidden = {"Verbs", *(name for name in named if name.startswith("_"))}
+    hidden = {name for name in named if name.startswith("_")}
     assert (named | defined) - hidden <= set(face.__all__)
     assert len(set(face.__all__)) == len(face.__all__)
     for name in face.__all__:

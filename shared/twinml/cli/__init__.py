@@ -12,7 +12,7 @@ import click
 
 from twinml.settings import __version__, quiet_libraries
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "Verbs", "main"]
 
 # Order is the order of the help page; the text is shown without importing the module.
 VERBS: dict[str, str] = {
