@@ -47,7 +47,7 @@ def test_every_form_is_read(text: str, expected: ModelReference) -> None:
     "text",
     ["", " ", "/", "bank/", "bank@", "bank:", "/bank", "@champion", "bank/3/4", "bank/3@champion",
      "bank@champion/3", " bank", "bank ", "azureml:", "azureml://datastores/d/paths/model",
-     f"{ARM}/bank", "/home/me/model"],
+     f"{ARM}/bank", "/home/me/model", "./model", "../bank", ".bank"],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused_with_what_was_found(text: str) -> None:
     with pytest.raises(UsageError, match="names no model") as found:
