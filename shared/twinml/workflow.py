@@ -262,17 +262,6 @@ class Workflow:
         summary = f"{len(lines)} lines so far: twinml logs --endpoint {info.name}"
         return None, summary, {"lines": len(lines)}
 
-    def _expected(self, done: TrainedModel, rows: list[dict[str, Any]]) -> Any:
-        from twinml import model
-        from twinml.contract import parse
-
-        contract = done.searched().contract
-        body = _body(rows)
-        request = parse(contract, body, content_type="application/json", route="score")
-        predictor = model.load_predictor(done.directory)
-        frame = request.frame()
-        return predictor.predict(frame)
-
     def _rows(self, n: int) -> list[dict[str, Any]]:
         """Return rows of the data set as a client would send them."""
         features = self._dataset.features
@@ -284,13 +273,17 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
         from twinml.benchmark.figures import overview
+        from twinml.comparison import recalculate
+        from twinml.model import load_predictor
 
         rows = self._rows(50)
         bodies = [_body([row]) for row in rows]
         if done.result is None:
             expected = [client.score([row]) for row in rows]
         else:
-            expected = [[native(label)] for label in self._expected(done, rows)]
+            model, size = load_predictor(done.directory), len(rows)
+            own = recalculate(model, done.result.contract, rows, size=size, alone_from=size)
+            expected = [[label] for label in own.exact.labels]
         result = benchmark.run(
             client,
             bodies,

@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,9 @@ class Shape:
     n_codes: int
     n_classes: int
     seed: int
+
+
+Build: TypeAlias = Callable[[Config, NDArray[np.float64], Shape], Any]
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Learner:
     """
 
     name: str
-    build: Callable[[Config, NDArray[np.float64], Shape], Any]
+    build: Build
     space: Callable[[Any], dict[str, Any]]
     start: Config
     work: Callable[[Config], float]
@@ -106,45 +109,16 @@ class Learner:
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
 
-def _lightgbm(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from lightgbm import LGBMClassifier
+def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
+    """Return a ``build`` of a class, imported when it is first built, with these parameters."""
 
-    return LGBMClassifier(
-        **config,
-        subsample=0.8,
-        subsample_freq=1,
-        n_jobs=1,
-        random_state=shape.seed,
-        deterministic=True,
-        force_row_wise=True,
-        verbose=-1,
-    )
+    def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+        module, _, name = estimator.rpartition(".")
+        return getattr(importlib.import_module(module), name)(
+            **config, **fixed, **{seed: shape.seed}
+        )
 
-
-def _xgboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from xgboost import XGBClassifier
-
-    return XGBClassifier(
-        **config, subsample=0.8, tree_method="hist", n_jobs=1, random_state=shape.seed, verbosity=0
-    )
-
-
-def _hist_gradient_boosting(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(**config, early_stopping=False, random_state=shape.seed)
-
-
-def _random_forest(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-
-    return RandomForestClassifier(**config, n_jobs=1, random_state=shape.seed)
-
-
-def _extra_trees(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    return ExtraTreesClassifier(**config, bootstrap=True, n_jobs=1, random_state=shape.seed)
+    return build
 
 
 def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
@@ -155,18 +129,6 @@ def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -
 
     return make_pipeline(
         linear_features(X, shape.n_codes), LogisticRegression(**config, max_iter=200, tol=1e-3)
-    )
-
-
-def _catboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from catboost import CatBoostClassifier
-
-    return CatBoostClassifier(
-        **config,
-        thread_count=1,
-        random_seed=shape.seed,
-        allow_writing_files=False,
-        verbose=False,
     )
 
 
@@ -207,7 +169,15 @@ def _forest_work(config: Config) -> float:
 LEARNERS: tuple[Learner, ...] = (
     Learner(
         "LightGBM",
-        _lightgbm,
+        _of(
+            "lightgbm.LGBMClassifier",
+            subsample=0.8,
+            subsample_freq=1,
+            n_jobs=1,
+            deterministic=True,
+            force_row_wise=True,
+            verbose=-1,
+        ),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 800),
             "learning_rate": tune.loguniform(0.01, 0.2),
@@ -234,7 +204,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "RandomForest",
-        _random_forest,
+        _of("sklearn.ensemble.RandomForestClassifier", n_jobs=1),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
@@ -247,7 +217,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "HistGradientBoosting",
-        _hist_gradient_boosting,
+        _of("sklearn.ensemble.HistGradientBoostingClassifier", early_stopping=False),
         lambda tune: {
             "max_iter": tune.lograndint(50, 500),
             "learning_rate": tune.loguniform(0.01, 0.2),
@@ -269,7 +239,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "XGBoost",
-        _xgboost,
+        _of("xgboost.XGBClassifier", subsample=0.8, tree_method="hist", n_jobs=1, verbosity=0),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 800),
             "learning_rate": tune.loguniform(0.01, 0.2),
@@ -295,7 +265,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "ExtraTrees",
-        _extra_trees,
+        _of("sklearn.ensemble.ExtraTreesClassifier", bootstrap=True, n_jobs=1),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
@@ -316,7 +286,13 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "CatBoost",
-        _catboost,
+        _of(
+            "catboost.CatBoostClassifier",
+            seed="random_seed",
+            thread_count=1,
+            allow_writing_files=False,
+            verbose=False,
+        ),
         lambda tune: {
             "iterations": tune.lograndint(60, 600),
             "learning_rate": tune.loguniform(0.01, 0.2),

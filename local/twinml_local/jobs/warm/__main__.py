@@ -45,7 +45,7 @@ IMPORTED = (
     "twinml.model",
     "twinml.registry.promotion",
     "twinml.registry.tracking",
-    "twinml.training",
+    "twinml.training._train",
     "twinml_local.platform",
     *modules(packages(optional=False)),
 )
