@@ -102,7 +102,7 @@ def test_many_rows_and_missing_columns_are_scored(scorer):
 def test_loading_needs_numpy_alone(scorer, tmp_path: Path):
     (tmp_path / ood.FILE).write_bytes(scorer.to_bytes())
     code = (
-        "import sys; from pathlib import Path; from twinml import ood\n"
+        "import sys; from pathlib import Path; from twinml.model import ood\n"
         f"ood.load(Path({str(tmp_path)!r})).score({{'age': [3]}}, 1)\n"
         "print(sorted({'sklearn', 'pandas', 'scipy'} & set(sys.modules)))"
     )
