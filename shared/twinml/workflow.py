@@ -273,17 +273,15 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
         from twinml.benchmark.figures import overview
-        from twinml.comparison import recalculate
-        from twinml.model import load_predictor
+        from twinml.comparison import own_answers
+        from twinml.endpoint import request_body
 
         rows = self._rows(50)
-        bodies = [_body([row]) for row in rows]
+        bodies = [request_body([row]) for row in rows]
         if done.result is None:
             expected = [client.score([row]) for row in rows]
         else:
-            model, size = load_predictor(done.directory), len(rows)
-            own = recalculate(model, done.result.contract, rows, size=size, alone_from=size)
-            expected = [[label] for label in own.exact.labels]
+            expected = [[label] for label in own_answers(done.directory, rows).exact.labels]
         result = benchmark.run(
             client,
             bodies,
@@ -450,11 +448,3 @@ def _found(done: TrainedModel) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _body(rows: list[dict[str, Any]]) -> bytes:
-    import orjson
-
-    columns = list(rows[0])
-    data = [[row[name] for name in columns] for row in rows]
-    return orjson.dumps({"input_data": {"columns": columns, "data": data}})
