@@ -88,7 +88,8 @@ class Parts:
         if state.is_file():
             known = json.loads(state.read_text(encoding="utf-8"))
             if known != identity:
-                other = sorted(key for key in identity if known.get(key) != identity[key])
+                either = known.keys() | identity.keys()
+                other = sorted(key for key in either if known.get(key) != identity.get(key))
                 raise DataError(
                     f"{self.folder} holds the beginning of something else: {', '.join(other)} "
                     f"{'is' if len(other) == 1 else 'are'} not what it was begun with",

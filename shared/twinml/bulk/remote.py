@@ -147,17 +147,7 @@ def score_rows(
     """
     if restart:
         Parts.forget(out)
-    parts = Parts(
-        out,
-        {
-            "input": rows.digest(),
-            "endpoint": endpoint.scoring_uri,
-            "deployment": endpoint.deployment,
-            "dialect": dialect,
-            "probabilities": proba,
-            "chunk rows": chunk_rows,
-        },
-    )
+    parts = Parts(out, identity(rows, endpoint, dialect, proba=proba, chunk_rows=chunk_rows))
     done = resumed = number = 0
     for number, (chunk, table) in enumerate(rows.pairs(chunk_rows), start=1):
         if parts.has(number - 1):
@@ -172,6 +162,20 @@ def score_rows(
         raise DataError("there are no rows to score", hint="Give at least one row.")
     parts.join(range(number))
     return done, resumed
+
+
+def identity(
+    rows: Rows, endpoint: Endpoint, dialect: str, *, proba: bool, chunk_rows: int
+) -> Mapping[str, Any]:
+    """Return what the parts of rows that an endpoint scored depend on."""
+    return {
+        "input": rows.digest(),
+        "endpoint": endpoint.scoring_uri,
+        "deployment": endpoint.deployment,
+        "dialect": dialect,
+        "probabilities": proba,
+        "chunk rows": chunk_rows,
+    }
 
 
 def _with_answers(
