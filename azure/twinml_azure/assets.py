@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError
-from twinml.experiment import model_folder
 from twinml.platform import DataAsset, ModelVersion
-from twinml.tracking import DIGEST, put
+from twinml.registry.tracking import DIGEST, put
+from twinml.registry.training_run import model_folder
 from twinml_azure.resources import TAG, created, tagged
 
 if TYPE_CHECKING:

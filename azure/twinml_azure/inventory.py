@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound
-from twinml.provision import Change
+from twinml.platform.abilities import Change
 from twinml_azure.resources import is_ours
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinml import publication
-from twinml.pipeline import DEFINITION
+from twinml.pipeline import DEFINITION, publication
 from twinml.platform import endpoint_name
-from twinml.provision import TRAIN_HERE, Change
-from twinml.titles import CHAMPION, titled
-from twinml.tracking import DIGEST
+from twinml.platform.abilities import TRAIN_HERE, Change
+from twinml.registry.aliases import CHAMPION, titled
+from twinml.registry.tracking import DIGEST
 from twinml.workflow import DEPLOYMENT
 from twinml_azure import training
 from twinml_azure.assets import data_tags, table_name

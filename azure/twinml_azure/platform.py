@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
-    from twinml.experiment import Trained
     from twinml.platform import PipelineClient, PipelineInfo, PipelineJob, Schedule
-    from twinml.provision import Change, Check
+    from twinml.platform.abilities import Change, Check
+    from twinml.registry.training_run import Trained
     from twinml.training import TrainingOptions
     from twinml_azure.pipelines import Pipelines
 

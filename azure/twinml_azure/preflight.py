@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import PlatformError, PlatformUnavailable, TwinmlError
-from twinml.provision import Check
+from twinml.platform.abilities import Check
 from twinml_azure.resources import word
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import twinml
 from twinml.errors import PlatformError, TrainingError
-from twinml.experiment import Trained, fingerprint, model_folder
-from twinml.tracking import put
+from twinml.registry.tracking import put
+from twinml.registry.training_run import Trained, fingerprint, model_folder
 from twinml_azure.assets import register_job_model, register_table
 from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, word
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from azureml_emulator.app import Emulator
-from azureml_emulator.certificates import CertificateAuthority
 from azureml_emulator.faults.rule import Rule, RuleError
-from azureml_emulator.proxy import Proxy
+from azureml_emulator.http.certificates import CertificateAuthority
+from azureml_emulator.http.proxy import Proxy
 from azureml_emulator.site import Site
 from twinml.errors import PlatformError
 from twinml_local.processes import locked, write_atomic

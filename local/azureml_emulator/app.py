@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from werkzeug.wrappers import Request, Response
 
-from azureml_emulator import tokens
-from azureml_emulator.actions import Actions
+from azureml_emulator.arm.actions import Actions
+from azureml_emulator.arm.capacity import Capacity
+from azureml_emulator.arm.management import Management
+from azureml_emulator.arm.resources import ResourceStore
+from azureml_emulator.arm.subscription import Subscription
+from azureml_emulator.arm.workspace import Workspaces
 from azureml_emulator.batch.arm import BatchEndpoints
-from azureml_emulator.blobs import BlobStore
-from azureml_emulator.capacity import Capacity
-from azureml_emulator.deployments import OnlineDeployments
+from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, EmulatorError
 from azureml_emulator.faults.plan import ConnectionDropped, FaultPlan
 from azureml_emulator.faults.rule import Rule
+from azureml_emulator.identity import tokens
+from azureml_emulator.identity.login import Login
 from azureml_emulator.inference import Fleet
-from azureml_emulator.jobs.plant import JobPlant
-from azureml_emulator.login import Login
-from azureml_emulator.management import Management
-from azureml_emulator.resources import ResourceStore
+from azureml_emulator.inference.arm import OnlineDeployments
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.site import ARM_HOST, LOCAL_HOST, Site
-from azureml_emulator.storage import Storage
-from azureml_emulator.subscription import Subscription
-from azureml_emulator.venvs import VenvCache
-from azureml_emulator.workspace import Workspaces
+from azureml_emulator.storage.blob_service import Storage
+from azureml_emulator.storage.blobs import BlobStore
+from azureml_emulator.wiring import JobPlant
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

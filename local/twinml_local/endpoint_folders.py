@@ -10,9 +10,9 @@ from twinml.errors import NotFound, UsageError
 from twinml.platform import EndpointInfo
 from twinml.settings import home
 from twinml_local.processes import locked, running
-from twinml_local.server import control
+from twinml_local.server.deployments.watch import WorkerReport, reports
+from twinml_local.server.process import control
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state
-from twinml_local.server.watch import WorkerReport, reports
 
 __all__ = [
     "check_deployment",

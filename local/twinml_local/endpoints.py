@@ -34,10 +34,11 @@ from twinml_local.endpoint_folders import (
     uri,
 )
 from twinml_local.processes import generate_keys, read_keys, running, write_atomic
-from twinml_local.server import control
-from twinml_local.server.compiling import compiled_form
-from twinml_local.server.environment import with_environment
-from twinml_local.server.shares import check_shares
+from twinml_local.server.deployments.compiling import compiled_form
+from twinml_local.server.deployments.shares import check_shares
+from twinml_local.server.deployments.watch import KEYS_FILE
+from twinml_local.server.process import control
+from twinml_local.server.process.settings import with_environment
 from twinml_local.server.state import (
     STATE_FILE,
     DeploymentState,
@@ -46,7 +47,6 @@ from twinml_local.server.state import (
     read_state,
     write_state,
 )
-from twinml_local.server.watch import KEYS_FILE
 
 __all__ = [
     "client",
@@ -95,9 +95,9 @@ def deploy(
         Of the model; the same digest is the same model.
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for what the
-        environment says (``twinml_local.server.environment``). Workers, threads, drain time and
-        retention are the process's: changing those restarts it, and so does another version of
-        twinml than the server runs.
+        environment says (``twinml_local.server.process.settings``). Workers, threads, drain time
+        and retention are the process's: changing those restarts it, and so does another version
+        of twinml than the server runs.
 
     Raises
     ------

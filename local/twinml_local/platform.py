@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinml.experiment import model_folder
+from twinml.registry.training_run import model_folder
 from twinml.settings import home, tracking_uri
 from twinml_local import assets, endpoints
 from twinml_local.jobs import lifecycle as jobs
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
-    from twinml.metrics import EndpointMetrics
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import (
         DataAsset,
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
         PipelineJob,
         Schedule,
     )
-    from twinml.tracking import Tracking
-    from twinml_local.bulk import TableScorer
+    from twinml.registry.tracking import Tracking
+    from twinml.traffic.metrics import EndpointMetrics
+    from twinml_local.batch import TableScorer
 
 __all__ = ["LocalPlatform"]
 
@@ -50,7 +50,7 @@ class LocalPlatform:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        from twinml.tracking import Tracking
+        from twinml.registry.tracking import Tracking
 
         return Tracking()
 
@@ -61,7 +61,7 @@ class LocalPlatform:
 
     def scorer(self, model_directory: Path) -> TableScorer:
         """Return what scores tables with a model in this process, compiled where it can be."""
-        from twinml_local.bulk import TableScorer
+        from twinml_local.batch import TableScorer
 
         return TableScorer(model_directory)
 

@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from twinml import experiment, settings
+from twinml import settings
+from twinml.endpoint.json_rows import native, records
 from twinml.errors import EndpointError
 from twinml.platform import (
     DataAsset,
@@ -32,13 +33,13 @@ from twinml.platform import (
     Platform,
     endpoint_name,
 )
-from twinml.provision import TRAIN_HERE, Trains, able
-from twinml.records import native, records
+from twinml.platform.abilities import TRAIN_HERE, Trains, able
+from twinml.registry import training_run
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
     from twinml.training import Progress, TrainingOptions
 
 __all__ = ["STEPS", "Step", "Watcher", "Workflow", "WorkflowResult"]
@@ -58,7 +59,7 @@ STEPS: tuple[str, ...] = (
 )
 T = TypeVar("T")
 # A run of twinml's own search, or a model that the platform's AutoML made.
-Learned: TypeAlias = experiment.Experiment | experiment.Trained
+Learned: TypeAlias = training_run.Experiment | training_run.Trained
 
 DEPLOYMENT = "blue"
 
@@ -208,7 +209,7 @@ class Workflow:
     def _train(self, asset: DataAsset) -> tuple[Learned, str, Mapping[str, Any]]:
         if self._train_on != TRAIN_HERE:
             return self._train_there(asset)
-        done = experiment.run(
+        done = training_run.run(
             self._dataset,
             self._options,
             self._tracking,
@@ -226,11 +227,11 @@ class Workflow:
         if trained.result is None:
             summary = f"{trained.name}, the best of {trained.where}"
             return trained, summary, {"where": trained.where}
-        done = experiment.adopt(trained, self._dataset, self._options, self._tracking)
+        done = training_run.adopt(trained, self._dataset, self._options, self._tracking)
         details = {"run_id": done.logged.run_id, "reused": done.reused, "where": trained.where}
         return done, f"{self._learned(done)}; {trained.where}", details
 
-    def _learned(self, done: experiment.Experiment) -> str:
+    def _learned(self, done: training_run.Experiment) -> str:
         result = done.logged.result
         test = result.test.metrics
         summary = (
@@ -243,11 +244,11 @@ class Workflow:
         return summary + (" (found, not trained again)" if done.reused else "")
 
     def _register_model(self, done: Learned) -> tuple[ModelVersion, str, Mapping[str, Any]]:
-        if isinstance(done, experiment.Trained) and done.version is not None:
+        if isinstance(done, training_run.Trained) and done.version is not None:
             version = done.version
             summary = f"{version.name}/{version.version}, from job {version.digest}"
             return version, summary, {"version": version.version, "digest": version.digest}
-        assert isinstance(done, experiment.Experiment)
+        assert isinstance(done, training_run.Experiment)
         version = self._platform.register_model(
             done.directory, name=self._dataset.name, run_id=done.logged.run_id
         )
@@ -276,7 +277,7 @@ class Workflow:
         summary = f"{len(lines)} lines so far: twinml logs --endpoint {info.name}"
         return None, summary, {"lines": len(lines)}
 
-    def _expected(self, done: experiment.Experiment, rows: list[dict[str, Any]]) -> Any:
+    def _expected(self, done: training_run.Experiment, rows: list[dict[str, Any]]) -> Any:
         from twinml import model
         from twinml.contract import parse
 
@@ -298,7 +299,7 @@ class Workflow:
 
         rows = self._rows(50)
         bodies = [_body([row]) for row in rows]
-        if isinstance(done, experiment.Trained):
+        if isinstance(done, training_run.Trained):
             expected = [client.score([row]) for row in rows]
         else:
             expected = [[native(label)] for label in self._expected(done, rows)]
@@ -330,7 +331,7 @@ class Workflow:
         from twinml.comparison import against_model
 
         rows = self._rows(1000)
-        if isinstance(done, experiment.Trained):
+        if isinstance(done, training_run.Trained):
             return self._consume_labels(client, rows)
         found = against_model(client, done.directory, rows)
         if not found.passes:
@@ -371,15 +372,15 @@ class Workflow:
         return None, summary, {"rows": len(rows), "right": right}
 
     def _ab_test(self, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
-        from twinml import abtest
+        from twinml.abtest import offline
 
-        if isinstance(done, experiment.Trained):
+        if isinstance(done, training_run.Trained):
             return None, "the platform's AutoML leaves one model, nothing to compare", {}
 
         result = done.logged.result
         if result.runner_up_test is None or result.runner_up_name is None:
             return None, "only one candidate, nothing to compare", {}
-        compared = abtest.compare(
+        compared = offline.compare(
             result.test.labels,
             result.runner_up_test,
             result.test.probabilities,
@@ -390,12 +391,12 @@ class Workflow:
         return None, str(compared.verdict), compared.to_dict()
 
     def _probe(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
-        from twinml import probe
+        from twinml.probe import run as probing
 
-        if isinstance(done, experiment.Trained):
+        if isinstance(done, training_run.Trained):
             return None, "the model of the platform's AutoML gives labels only: not probed", {}
         result = done.logged.result
-        found = probe.run(
+        found = probing.run(
             result.contract,
             client.score_proba,
             self._rows(200),
@@ -416,8 +417,7 @@ class Workflow:
     def _pipeline(
         self, asset: DataAsset
     ) -> tuple[tuple[PipelineInfo, PipelineJob], str, Mapping[str, Any]]:
-        from twinml import publication
-        from twinml.pipeline import DEFINITION
+        from twinml.pipeline import DEFINITION, publication
 
         inputs = publication.inputs(self._dataset, asset.version, self._options)
         info = self._platform.publish_pipeline(publication.PIPELINE, DEFINITION, inputs=inputs)
@@ -437,7 +437,7 @@ class Workflow:
     def _report(self, done: Learned, version: ModelVersion, info: EndpointInfo) -> Path | None:
         from twinml import report
 
-        if isinstance(done, experiment.Trained):
+        if isinstance(done, training_run.Trained):
             return None
 
         files = report.write(

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from twinml import model
-from twinml.bulk import scoring
+from twinml.batch import scoring
 from twinml.cli._models import directory_of
 from twinml.data import bundled
-from twinml_local.bulk import TableScorer, _frame, matrix
+from twinml_local.batch import TableScorer, _frame, matrix
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
 
             found.append((f"batch, CSV to {ending[1:]}", rate(whole, given.rows, times=1)))
         if given.spark:
-            from twinml.bulk import spark
+            from twinml.batch import spark
 
             done = spark.score_file(
                 scoring.source_for(big, contract), contract, directory, Path(folder) / "s.parquet",

@@ -80,7 +80,7 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> Iterator[Served]:
     from twinml_local import endpoints
     from twinml_local.processes import running
-    from twinml_local.server.compiling import Outcome, compiled_form
+    from twinml_local.server.deployments.compiling import Outcome, compiled_form
     from twinml_local.server.state import ServerSettings
 
     with tempfile.TemporaryDirectory() as home:
@@ -169,7 +169,7 @@ def serve_null(port: int, kind: str) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
-    from twinml_local.server.listen import GRANIAN_CONNECTIONS
+    from twinml_local.server.process.listen import GRANIAN_CONNECTIONS
 
     app = Flask("null", static_folder=None)
     reply = b'{"predictions":["no"]}'

@@ -17,7 +17,7 @@ from twinml import model
 from twinml.contract import Contract
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.server import control
+from twinml_local.server.process import control
 
 
 @pytest.fixture(scope="session", autouse=True)

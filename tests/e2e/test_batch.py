@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from twinml import model
 from twinml.cli import main
-from twinml_local.bulk import _frame
+from twinml_local.batch import _frame
 
 pytestmark = pytest.mark.e2e
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from twinml.cli import main
 from twinml.platform import load
-from twinml.promotion import propose
-from twinml.tracking import Tracking
+from twinml.registry.promotion import propose
+from twinml.registry.tracking import Tracking
 
 pytestmark = pytest.mark.e2e
 

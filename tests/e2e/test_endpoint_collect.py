@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import make_table
 from twinml.cli import main
-from twinml.collected import read
-from twinml.feedback import GroundTruth
+from twinml.traffic.collected import read
+from twinml.traffic.feedback import GroundTruth
 from twinml_local import endpoint_folders, endpoints
 from twinml_local.processes import running
-from twinml_local.server.control import PID_FILE
+from twinml_local.server.process.control import PID_FILE
 from twinml_local.telemetry.collector import FOLDER
 
 pytestmark = pytest.mark.e2e

@@ -21,7 +21,7 @@ from twinml.contract import example, example_csv
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.processes import running
-from twinml_local.server.compiling import compiled_form, form_key
+from twinml_local.server.deployments.compiling import compiled_form, form_key
 from twinml_local.server.state import read_state, write_state
 
 pytestmark = pytest.mark.e2e

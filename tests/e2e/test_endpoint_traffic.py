@@ -28,7 +28,8 @@ from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.platform import LocalPlatform
 from twinml_local.processes import process_identity, running
-from twinml_local.server import ServerSettings, control
+from twinml_local.server import ServerSettings
+from twinml_local.server.process import control
 from twinml_local.server.state import read_state, write_state
 
 pytestmark = pytest.mark.e2e

@@ -23,7 +23,7 @@ from twinml.cli import main
 from twinml.pipeline.steps.adopt import command as adopt
 from twinml.pipeline.steps.prepare import command as prepare
 from twinml.pipeline.steps.split import command as split
-from twinml.tracking import Tracking
+from twinml.registry.tracking import Tracking
 
 pytestmark = pytest.mark.e2e
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 
 from twinml.cli import main
 from twinml.endpoint import Endpoint
+from twinml.endpoint.json_rows import records
 from twinml.platform import load
-from twinml.records import records
 from twinml_local.jobs import lifecycle
 
 pytestmark = pytest.mark.e2e

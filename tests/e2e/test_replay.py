@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from twinml.cli import main
-from twinml.promotion import promotions
-from twinml.tracking import Tracking
+from twinml.registry.promotion import promotions
+from twinml.registry.tracking import Tracking
 
 pytestmark = pytest.mark.e2e
 

@@ -13,11 +13,11 @@ import pytest
 
 from tests.conftest import make_table
 from twinml import model, spark
-from twinml.bulk import scoring
-from twinml.bulk import spark as on_spark
+from twinml.batch import scoring
+from twinml.batch import spark as on_spark
 from twinml.data import load
 from twinml.training import TrainingOptions, train
-from twinml_local.bulk import TableScorer
+from twinml_local.batch import TableScorer
 
 pytestmark = [
     pytest.mark.e2e,

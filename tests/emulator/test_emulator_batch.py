@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import requests
 
+from azureml_emulator.arm.resources import Resource, ResourceStore, timestamp
 from azureml_emulator.errors import ArmError
-from azureml_emulator.resources import Resource, ResourceStore, timestamp
 from azureml_emulator.schedules.clock import Clock
 from azureml_emulator.schedules.trigger import next_time
 from tests.emulator.contract import held

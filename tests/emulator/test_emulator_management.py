@@ -13,11 +13,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from azureml_emulator import sas, tokens
 from azureml_emulator.app import Emulator
+from azureml_emulator.arm.kinds import KINDS
+from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.errors import StorageError
-from azureml_emulator.kinds import KINDS
-from azureml_emulator.resources import ResourceStore
+from azureml_emulator.identity import tokens
+from azureml_emulator.storage import sas
 
 VERSION = "2023-04-01-preview"
 Ask = Callable[..., TestResponse]

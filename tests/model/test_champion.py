@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import make_table
-from twinml import experiment
-from twinml.champion import compare
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo, ModelVersion
-from twinml.promotion import promote, promotions
-from twinml.tracking import Tracking
+from twinml.registry import training_run
+from twinml.registry.champion import compare
+from twinml.registry.promotion import promote, promotions
+from twinml.registry.tracking import Tracking
 from twinml.training import TrainingOptions
 
 QUICK = TrainingOptions(trials=1, learners=("LogisticRegression",))
@@ -26,8 +26,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(dataset: Dataset, tracking: Tracking) -> experiment.Experiment:
-    return experiment.run(dataset, QUICK, tracking)
+def trained(dataset: Dataset, tracking: Tracking) -> training_run.Experiment:
+    return training_run.run(dataset, QUICK, tracking)
 
 
 def test_the_better_model_is_better_and_both_are_measured(table: Path) -> None:

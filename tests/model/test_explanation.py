@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tests.conftest import make_table
 from twinml.cli import main
 from twinml.errors import ModelError
-from twinml.explanation import TOLERANCE, explain, raw_scores
+from twinml.explanation.members import TOLERANCE, explain, raw_scores
 from twinml.model import load_predictor
 from twinml.training.ensemble import Stack, Vote, fit_stack
 from twinml.training.learners import installed

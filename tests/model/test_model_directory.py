@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_table
-from twinml import model, ood
+from twinml import model
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
+from twinml.model import ood
 from twinml.training import TrainingOptions, TrainingResult, train
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from twinml.titles import CHALLENGER, CHAMPION, Titles
-from twinml.tracking import DIGEST, Tracking
+from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles
+from twinml.registry.tracking import DIGEST, Tracking
 
 
 @pytest.mark.parametrize("kind", ["sqlite:", "azureml:"])

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from tests.conftest import make_table
-from twinml import experiment, model
+from twinml import model
 from twinml.cli import main
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound
-from twinml.tracking import Tracking
+from twinml.registry import training_run
+from twinml.registry.tracking import Tracking
 from twinml.training import TrainingOptions
 
 QUICK = TrainingOptions(trials=2, learners=("LightGBM", "LogisticRegression"))
@@ -30,7 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def test_a_run_is_logged_with_nested_candidates_and_all_artifacts(dataset: Dataset) -> None:
     tracking = Tracking()
-    done = experiment.run(dataset, QUICK, tracking)
+    done = training_run.run(dataset, QUICK, tracking)
     run_id = done.logged.run_id
     run = tracking.client.get_run(run_id)
     assert run.info.status == "FINISHED"
@@ -53,37 +54,37 @@ def test_a_run_is_logged_with_nested_candidates_and_all_artifacts(dataset: Datas
 
 def test_the_same_run_is_found_and_any_difference_is_not(dataset: Dataset) -> None:
     tracking = Tracking()
-    first = experiment.run(dataset, QUICK, tracking)
-    again = experiment.run(dataset, QUICK, tracking)
+    first = training_run.run(dataset, QUICK, tracking)
+    again = training_run.run(dataset, QUICK, tracking)
     assert (first.reused, again.reused) == (False, True)
     assert again.logged.run_id == first.logged.run_id
     assert again.directory == first.directory
     assert again.logged.result.test.metrics == first.logged.result.test.metrics
     marks = {
-        experiment.fingerprint(dataset, QUICK),
-        experiment.fingerprint(dataset, replace(QUICK, seed=1)),
-        experiment.fingerprint(replace(dataset, digest="0" * 64), QUICK),
-        experiment.fingerprint(load(dataset.source, "y", drop=["job"]), QUICK),
+        training_run.fingerprint(dataset, QUICK),
+        training_run.fingerprint(dataset, replace(QUICK, seed=1)),
+        training_run.fingerprint(replace(dataset, digest="0" * 64), QUICK),
+        training_run.fingerprint(load(dataset.source, "y", drop=["job"]), QUICK),
     }
     assert len(marks) == 4
-    assert not experiment.run(dataset, QUICK, tracking, again=True).reused
+    assert not training_run.run(dataset, QUICK, tracking, again=True).reused
 
 
 def test_a_found_run_brings_its_model_back(dataset: Dataset) -> None:
     import shutil
 
     tracking = Tracking()
-    first = experiment.run(dataset, QUICK, tracking)
+    first = training_run.run(dataset, QUICK, tracking)
     shutil.rmtree(first.directory)
-    again = experiment.run(dataset, QUICK, tracking)
+    again = training_run.run(dataset, QUICK, tracking)
     assert again.reused
     assert model.digest(again.directory) == first.digest
 
 
-def two_models(dataset: Dataset, tracking: Tracking) -> list[experiment.Experiment]:
+def two_models(dataset: Dataset, tracking: Tracking) -> list[training_run.Experiment]:
     """Return two runs with different models, the worse first."""
     runs = [
-        experiment.run(dataset, TrainingOptions(trials=1, learners=(name,)), tracking)
+        training_run.run(dataset, TrainingOptions(trials=1, learners=(name,)), tracking)
         for name in ("LightGBM", "LogisticRegression")
     ]
     return sorted(runs, key=lambda one: one.logged.result.test.metrics["roc_auc"].value)
@@ -93,7 +94,7 @@ def test_versions_champion_and_challenger(dataset: Dataset) -> None:
     tracking = Tracking()
     first, second = two_models(dataset, tracking)
 
-    def register(done: experiment.Experiment):
+    def register(done: training_run.Experiment):
         return tracking.register(
             "bank", run_id=done.logged.run_id, digest=done.digest, metric="roc_auc"
         )
@@ -155,7 +156,7 @@ def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     tracking = Tracking()
-    done = experiment.run(dataset, QUICK, tracking)
+    done = training_run.run(dataset, QUICK, tracking)
     with pytest.raises(ModelError, match="nowhere"):
         tracking.log(
             done.logged.result,
@@ -179,10 +180,10 @@ def test_models_that_were_judged_on_other_rows_or_features_do_not_compete(
     tracking = Tracking()
     honest = TrainingOptions(trials=1, learners=("LogisticRegression",))
     runs = [
-        experiment.run(load(dataset.source, "y", drop=["age", "income"]), honest, tracking),
-        experiment.run(dataset, honest, tracking),
-        experiment.run(dataset, replace(honest, seed=5), tracking),
-        experiment.run(dataset, replace(honest, split="ordered"), tracking),
+        training_run.run(load(dataset.source, "y", drop=["age", "income"]), honest, tracking),
+        training_run.run(dataset, honest, tracking),
+        training_run.run(dataset, replace(honest, seed=5), tracking),
+        training_run.run(dataset, replace(honest, split="ordered"), tracking),
     ]
     for done in runs:
         version = tracking.register(
@@ -194,9 +195,9 @@ def test_models_that_were_judged_on_other_rows_or_features_do_not_compete(
 
 def test_a_model_whose_files_are_gone_or_changed_is_trained_again(dataset: Dataset) -> None:
     tracking = Tracking()
-    first = experiment.run(dataset, QUICK, tracking)
+    first = training_run.run(dataset, QUICK, tracking)
     (first.directory / "requirements.txt").write_text("x==1\n", encoding="utf-8")
-    again = experiment.run(dataset, QUICK, tracking)
+    again = training_run.run(dataset, QUICK, tracking)
     assert not again.reused
     assert model.digest(again.directory) == first.digest
 

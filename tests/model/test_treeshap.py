@@ -12,7 +12,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 
-from twinml import treeshap
+from twinml.explanation import treeshap
 
 P = 4
 

@@ -18,7 +18,12 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
 from twinml.contract import Contract, ScoringRequest
 from twinml_local.server import Deployment
-from twinml_local.server.batching import MOST_ROWS, Batches, predict_alone, same_in_batches
+from twinml_local.server.deployments.microbatching import (
+    MOST_ROWS,
+    Batches,
+    predict_alone,
+    same_in_batches,
+)
 
 N_CLIENTS = 16
 JOBS = ["admin.", "services", "retired"]

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving
 from twinml_local.server.app import app_of
-from twinml_local.server.lane import EXCHANGE, Lane
-from twinml_local.server.mirror import Mirror
-from twinml_local.server.service import ScoringService
+from twinml_local.server.scoring.lane import EXCHANGE, Lane
+from twinml_local.server.scoring.mirror import Mirror
+from twinml_local.server.scoring.service import ScoringService
 
 KEY = "primary-key-0123456789"
 ROW = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}

@@ -15,9 +15,9 @@ from flask.testing import FlaskClient
 
 from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, Serving, create_app
-from twinml_local.server import mirror as mirror_room
-from twinml_local.server.deployment import mirrored
-from twinml_local.server.mirror import Copy, Mirror
+from twinml_local.server.deployments.deployment import mirrored
+from twinml_local.server.scoring import mirror as mirror_room
+from twinml_local.server.scoring.mirror import Copy, Mirror
 
 KEY = {"Authorization": "Bearer k"}
 BODY = {"data": [{"age": 70, "balance": 1.5, "job": "admin.", "owner": True}]}

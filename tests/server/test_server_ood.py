@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from twinml import ood
+from twinml.model import ood
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
-from twinml_local.server.deployment import load
-from twinml_local.server.lane import Lane
-from twinml_local.server.service import ScoringService
+from twinml_local.server.deployments.deployment import load
+from twinml_local.server.scoring.lane import Lane
+from twinml_local.server.scoring.service import ScoringService
 from twinml_local.telemetry import Recorder
 
 KEY = {"Authorization": "Bearer key"}

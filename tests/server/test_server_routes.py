@@ -14,8 +14,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from twinml_local.server import Deployment, RequestLog, Serving, create_app, log
-from twinml_local.server.deployment import choose
+from twinml_local.server import Deployment, RequestLog, Serving, create_app
+from twinml_local.server import request_log as log
+from twinml_local.server.deployments.deployment import choose
 
 KEY = "primary-key-0123456789"
 SECOND_KEY = "secondary-key-0123456789"

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from twinml import model
-from twinml.abtest import RULE, compare
+from twinml.abtest.offline import RULE, compare
+from twinml.abtest.paired import Ranking, delong, difference_test, mcnemar, resamples
 from twinml.cli import main
 from twinml.contract import Contract
 from twinml.errors import DataError, UsageError
-from twinml.paired import Ranking, delong, difference_test, mcnemar, resamples
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import pytest
 
 from twinml.contract import Contract
 from twinml.errors import UsageError
-from twinml.provision import Checks, Plans, Rehearses, Removes, Trains, able
+from twinml.platform.abilities import Checks, Plans, Rehearses, Removes, Trains, able
 from twinml_azure import preflight
 from twinml_azure.pipelines import component_of, with_inputs
 from twinml_azure.platform import AzurePlatform

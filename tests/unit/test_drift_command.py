@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from tests.conftest import make_table
 from tests.unit.traffic import HOUR, NOW, collect
-from twinml import collected
 from twinml.cli import main
 from twinml.errors import DataError, NotFound
+from twinml.traffic import collected
 
 
 def run(*words: str | Path) -> Result:

@@ -17,12 +17,12 @@ from click.testing import CliRunner
 
 from tests.conftest import make_table
 from tests.unit.traffic import NOW, collect
-from twinml import online
+from twinml.abtest import online
 from twinml.cli import main
-from twinml.collected import Request, Traffic
 from twinml.errors import DataError, PlatformError, UsageError
-from twinml.feedback import DATABASE, GroundTruth, Recorded, Truth, truths_from
-from twinml.metrics import RequestMetrics
+from twinml.traffic.collected import Request, Traffic
+from twinml.traffic.feedback import DATABASE, GroundTruth, Recorded, Truth, truths_from
+from twinml.traffic.metrics import RequestMetrics
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 Labels = dict[tuple[str, int], str]

@@ -13,9 +13,9 @@ import pytest
 from sklearn.ensemble import IsolationForest
 
 from tests.conftest import make_table
-from twinml import ood
 from twinml.contract import Contract
 from twinml.errors import ModelError
+from twinml.model import ood
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from twinml import probe
 from twinml.cli import main
 from twinml.cli._rows import Facts, rows_from
 from twinml.contract import Column, Contract, openapi, parse, render
 from twinml.data import load
-from twinml.distortion import PROBES, WHOLE_ROW, choose, plan
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
+from twinml.probe import run as probe
+from twinml.probe.perturbations import PROBES, WHOLE_ROW, choose, plan
 
 Rows = list[dict[str, Any]]
 

@@ -14,16 +14,17 @@ import pytest
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
-from twinml import ood, probe
 from twinml.cli import main
-from twinml.combination import impossible
 from twinml.contract import Contract
-from twinml.distortion import plan
 from twinml.errors import UsageError
-from twinml.nearest import nearest
-from twinml.response import read_monotonic, sweep
+from twinml.model import ood
+from twinml.probe import run as probe
+from twinml.probe.neighbours import nearest
+from twinml.probe.perturbations import plan
+from twinml.probe.response_curves import read_monotonic, sweep
+from twinml.probe.unseen_pairs import impossible
 from twinml_local.server import Serving, create_app
-from twinml_local.server.deployment import load
+from twinml_local.server.deployments.deployment import load
 
 Rows = list[dict[str, Any]]
 

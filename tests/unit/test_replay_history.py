@@ -10,10 +10,10 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from twinml.errors import DataError
+from twinml.pages.result_page import write
 from twinml.replay import Entry, History, Scores
 from twinml.replay.history import scores
 from twinml.replay.page import sheet
-from twinml.report.sheet import write
 
 
 def entry(number: int, first: float, kept: float, **changes: object) -> Entry:

@@ -16,10 +16,10 @@ from sklearn.metrics import confusion_matrix
 from twinml.contract import Contract
 from twinml.data import Dataset, load
 from twinml.errors import NotFound, UsageError
+from twinml.pages.wording import quantity, shorten
 from twinml.report import newest, write
 from twinml.report.content import build
-from twinml.report.drawings import draw
-from twinml.report.measures import quantity, shorten
+from twinml.report.figure_choice import draw
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult
 
 LABELS = np.array([0, 1] * 20)

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from twinml.report import canvas, figures
+from twinml.pages import figure_style
+from twinml.pages.wording import measure
+from twinml.report import figures
 from twinml.report.figures import Curve
-from twinml.report.measures import measure
 from twinml.training.result import Candidate, Evaluation, Interval
 
 ROC_AUC = measure("roc_auc")
@@ -63,7 +64,7 @@ def test_all_pictures_have_one_width() -> None:
         figures.scores([("no", np.array([0.1])), ("yes", np.array([0.8]))], "x", 0.3),
         figures.importance(frame, ROC_AUC),
     ]
-    assert {opened(png).width for png in drawn} == {round(canvas.WIDTH * canvas.DPI)}
+    assert {opened(png).width for png in drawn} == {round(figure_style.WIDTH * figure_style.DPI)}
 
 
 def test_the_same_values_give_the_same_bytes() -> None:
@@ -89,7 +90,7 @@ def test_the_winner_is_the_one_coloured_bar() -> None:
     png = figures.leaderboard(
         [candidate("a", 0.9), candidate("b", 0.9), candidate("c", 0.9)], ROC_AUC, None
     )
-    winner, others = share_of(png, canvas.BLUE), share_of(png, canvas.GREY)
+    winner, others = share_of(png, figure_style.BLUE), share_of(png, figure_style.GREY)
     assert winner > 0.05
     assert others == pytest.approx(2 * winner, rel=0.1)
 
@@ -105,8 +106,8 @@ def test_a_second_estimate_is_drawn_in_its_own_colour() -> None:
     two = figures.splits(
         [ROC_AUC], [("Random split", evaluation(0.9)), ("Forward in time", evaluation(0.7))]
     )
-    assert share_of(one, canvas.ORANGE) == 0
-    assert share_of(two, canvas.ORANGE) > 0.001
+    assert share_of(one, figure_style.ORANGE) == 0
+    assert share_of(two, figure_style.ORANGE) > 0.001
 
 
 def test_a_full_cell_of_the_confusion_matrix_is_darker_than_an_empty_one() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from twinml.report.canvas import BLUE, canvas, drawn
-from twinml.report.picture import Picture
-from twinml.report.sheet import Section, Sheet, Tile, rows, write
+from twinml.pages.figure import Picture
+from twinml.pages.figure_style import BLUE, canvas, drawn
+from twinml.pages.result_page import Section, Sheet, Tile, rows, write
 
 
 @drawn

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from twinml import sequential
+from twinml.abtest import sequential
+from twinml.abtest.sequential import critical, paired, plan, ratio_p_value, unpaired
 from twinml.errors import UsageError
-from twinml.sequential import critical, paired, plan, ratio_p_value, unpaired
 
 ALPHA = 0.05
 

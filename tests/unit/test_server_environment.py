@@ -4,7 +4,7 @@ import pytest
 
 from twinml.errors import UsageError
 from twinml_local.server import ServerSettings
-from twinml_local.server.environment import with_environment
+from twinml_local.server.process.settings import with_environment
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from twinml.cli import main
 from twinml_local import logs
 from twinml_local.logs import last_lines
 from twinml_local.platform import LocalPlatform
-from twinml_local.server.log import RequestLog
+from twinml_local.server.request_log import RequestLog
 
 TRACE = '  File "x.py", line 1, in predict\nbuiltins.ValueError'
 

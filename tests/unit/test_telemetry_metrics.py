@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from twinml.cli import metrics
 from twinml.contract import Column, Contract
 from twinml.errors import PlatformError
-from twinml.metrics import EndpointMetrics, FeatureMetrics
+from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics
 from twinml_local.platform import LocalPlatform
 from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
 from twinml_local.telemetry.summary import percentile

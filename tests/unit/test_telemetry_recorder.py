@@ -16,7 +16,7 @@ import pytest
 from twinml.contract import Column, Contract
 from twinml.errors import Detail, PayloadError, UsageError
 from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
-from twinml_local.telemetry.batch import spread
+from twinml_local.telemetry.flush import spread
 from twinml_local.telemetry.schema import connect
 from twinml_local.telemetry.store import Store
 
@@ -143,7 +143,7 @@ def test_dependency_trace_and_metric(directory: Path, recorder: Recorder) -> Non
 
 def test_metrics_of_a_minute_add_up_over_flushes_and_workers(directory: Path) -> None:
     store = Store(directory, retention_days=1, max_bytes=10**9)
-    from twinml_local.telemetry.batch import Batch, Origin
+    from twinml_local.telemetry.flush import Batch, Origin
 
     for value in (3.0, -2.0):
         batch = Batch(Origin("bank", "host:1", "twinml:0"))

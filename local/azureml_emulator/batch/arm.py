@@ -9,7 +9,9 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator import tokens
+from azureml_emulator.arm.kinds import Draft
+from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resources import Resource
 from azureml_emulator.batch.invocation import (
     file_of,
     job_of_component,
@@ -19,13 +21,11 @@ from azureml_emulator.batch.invocation import (
     script_of,
 )
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.kinds import Draft
-from azureml_emulator.management import WORKSPACE_PATH, Management
-from azureml_emulator.places import Places
-from azureml_emulator.resources import Resource
+from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules.arm import SubmitJob
 from azureml_emulator.site import PROVIDER, Site
+from azureml_emulator.storage.assets import Places
 
 __all__ = ["BatchEndpoints"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import urllib3
 
+from azureml_emulator.environments.venvs import Venv
 from azureml_emulator.inference.image import IMAGE, Image
-from azureml_emulator.venvs import Venv
 from twinml_local.logs import last_lines
 from twinml_local.processes import free_port
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from azureml_emulator.environments.venvs import BuildError, Venv, VenvCache
 from azureml_emulator.inference.container import Container, ContainerCrashed
 from azureml_emulator.inference.image import IMAGE, Image, Order, plan
-from azureml_emulator.venvs import BuildError, Venv, VenvCache
 from twinml_local.logs import last_lines
 
 __all__ = ["DeploymentFailed", "Fleet"]

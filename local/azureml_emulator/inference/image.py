@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from azureml_emulator.venvs import BuildError, Requirements
+from azureml_emulator.environments.venvs import BuildError, Requirements
 
 __all__ = ["IMAGE", "SERVER", "Image", "Order", "plan", "seconds"]
 

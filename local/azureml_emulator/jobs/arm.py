@@ -10,15 +10,15 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator import listing
+from azureml_emulator.arm import listing
+from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.definitions import Definition, read_job
 from azureml_emulator.jobs.page import RunPages
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
-from azureml_emulator.management import WORKSPACE_PATH, Management
-from azureml_emulator.resources import Resource
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER
 from twinml.errors import TwinmlError

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from azureml_emulator.venvs import Log, Requirements, VenvCache
+from azureml_emulator.environments.venvs import Log, Requirements, VenvCache
 
 __all__ = ["EnvironmentOf", "interpreter", "is_curated"]
 

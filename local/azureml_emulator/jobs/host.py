@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import OutputPlace
 from azureml_emulator.jobs.definitions import ONLY_STEP, Definition
@@ -22,7 +23,6 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.sweep import run_sweep
 from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_emulator.site import Site
-from azureml_emulator.venvs import BuildError, VenvCache
 from twinml.errors import PlatformError
 from twinml_local.jobs.engine import (
     Asset,
@@ -265,7 +265,7 @@ class JobHost(Host):
 
     def note(self, text: str) -> None:
         """Write a line to the log of a pipeline."""
-        from azureml_emulator.resources import timestamp
+        from azureml_emulator.arm.resources import timestamp
 
         path = self._folder / "logs" / "executionlogs.txt"
         path.parent.mkdir(parents=True, exist_ok=True)

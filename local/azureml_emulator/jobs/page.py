@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator import tokens
 from azureml_emulator.errors import not_found
+from azureml_emulator.identity import tokens
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.routing import Call, Route

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azureml_emulator.arm.resources import timestamp
 from azureml_emulator.database import Database
-from azureml_emulator.resources import timestamp
 
 __all__ = ["ENDED", "Run", "RunStore"]
 

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.arm.kinds import Draft
+from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.kinds import Draft
-from azureml_emulator.management import WORKSPACE_PATH, Management
-from azureml_emulator.resources import Resource
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules.clock import Clock
 from azureml_emulator.schedules.trigger import check

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.resources import Resource, ResourceStore
 from azureml_emulator.schedules.trigger import next_time
 
 __all__ = ["Clock"]

@@ -17,7 +17,7 @@ from twinml_local.jobs.record import JobRecord
 from twinml_local.processes import write_atomic
 
 if TYPE_CHECKING:
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
 __all__ = ["Recording"]
 
@@ -51,7 +51,7 @@ class Recording:
         if os.environ.get(SWITCH, "on") == "off":
             return
         try:
-            from twinml.tracking import Tracking
+            from twinml.registry.tracking import Tracking
 
             self._tracking = Tracking()
             self._runs = self._read()

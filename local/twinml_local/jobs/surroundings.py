@@ -163,8 +163,8 @@ def resolve(asset: Asset) -> Path:
 
 
 def _model(name: str, version: str | None) -> Path:
-    from twinml.experiment import model_folder
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
+    from twinml.registry.training_run import model_folder
 
     tracking = Tracking()
     if version is None:

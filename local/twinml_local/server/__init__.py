@@ -2,27 +2,14 @@
 
 ::
 
-    __main__   the process: reads the endpoint's folder, listens, drains on SIGTERM
-    listen     granian, or waitress where there is none
-    worker     what a worker process does before it serves
-    watch      follows the folder: new models, traffic and keys without a restart
-    lane       the usual scoring request, before Flask
-    app        scoring routes, errors
-    service    what both do: ids, keys, choice, scoring, headers, notes
-    service_routes  health, readiness, documents
-    replies    errors as JSON
-    documents  OpenAPI
-    query      GET /score
-    cors       pages of other origins
-    compiling  compiled forms, made when a model is deployed
-    deployment loaded models, and which of them answers a request
-    mirror     copies of requests for another deployment
-    shares     which percentages may be
-    state      endpoint.json: all that the process is told, besides its keys
-    log        one line a request, written off the hot path
-    environment  settings by environment variables
-    code       which version of the code a server runs
-    control    starting, stopping and steering the process from outside
+    process/      starting and ending it from outside, its workers, its port
+    app           the Flask application: routes, keys, headers, errors
+    routes/       what does not score: health, documents, feedback
+    scoring/      the way of a scoring request, in Flask and before it
+    deployments/  loaded models, their traffic, and how both change while it runs
+    state         endpoint.json: all that the process is told, besides its keys
+    cors          pages of other origins
+    request_log   one line a request, written off the hot path
 """
 
 from __future__ import annotations
@@ -32,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twinml_local.server.app import create_app
-    from twinml_local.server.deployment import Deployment, Predictor, Serving
-    from twinml_local.server.log import RequestLog
+    from twinml_local.server.deployments.deployment import Deployment, Predictor, Serving
+    from twinml_local.server.request_log import RequestLog
     from twinml_local.server.state import ServerSettings
 
 __all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "Serving", "create_app"]
 
 _MODULES = {
-    "Deployment": "deployment",
-    "Predictor": "deployment",
-    "RequestLog": "log",
+    "Deployment": "deployments.deployment",
+    "Predictor": "deployments.deployment",
+    "RequestLog": "request_log",
     "ServerSettings": "state",
-    "Serving": "deployment",
+    "Serving": "deployments.deployment",
     "create_app": "app",
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from twinml.errors import TwinmlError
-from twinml_local.server import listen
+from twinml_local.server.process import listen
 from twinml_local.server.state import read_state
 
 

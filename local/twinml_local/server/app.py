@@ -32,15 +32,15 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from twinml.contract import Route
 from twinml.errors import TwinmlError
-from twinml_local.server.deployment import Serving
-from twinml_local.server.feedback import feedback_route
-from twinml_local.server.lane import EXCHANGE
-from twinml_local.server.log import RequestLog
-from twinml_local.server.mirror import Mirror
-from twinml_local.server.query import body_from_query
-from twinml_local.server.replies import error_response, json_response, key_refused
-from twinml_local.server.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
-from twinml_local.server.service_routes import service_routes
+from twinml_local.server.deployments.deployment import Serving
+from twinml_local.server.request_log import RequestLog
+from twinml_local.server.routes.about import service_routes
+from twinml_local.server.routes.feedback import feedback_route
+from twinml_local.server.routes.query import body_from_query
+from twinml_local.server.routes.replies import error_response, json_response, key_refused
+from twinml_local.server.scoring.lane import EXCHANGE
+from twinml_local.server.scoring.mirror import Mirror
+from twinml_local.server.scoring.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
 from twinml_local.telemetry import Recorder
 
 __all__ = ["app_of", "create_app"]

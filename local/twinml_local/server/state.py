@@ -11,7 +11,7 @@
     └── logs/           DEPLOYMENT.log, server.log, console.log
 
 ``endpoint.json`` is all that the server is told; it is replaced whole, never changed in place.
-A running server follows it (``twinml_local.server.watch``).
+A running server follows it (``twinml_local.server.deployments.watch``).
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class ServerSettings:
     retention_days
         Age from which telemetry and collected files go.
     lane
-        Whether usual scoring requests pass by Flask (``twinml_local.server.lane``); the
+        Whether usual scoring requests pass by Flask (``twinml_local.server.scoring.lane``); the
         replies are the same.
     ood_scores
         Whether every reply has an out-of-distribution score, asked for or not
-        (``twinml_local.server.oddness``).
+        (``twinml_local.server.deployments.ood``).
     """
 
     max_body_bytes: int = 100 * 1024 * 1024

@@ -25,7 +25,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twinml_local.telemetry.batch import Batch, Origin
+from twinml_local.telemetry.flush import Batch, Origin
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinml_local.telemetry.batch import DURATION_BUCKETS
+from twinml_local.telemetry.flush import DURATION_BUCKETS
 from twinml_local.telemetry.schema import existing
 
 if TYPE_CHECKING:

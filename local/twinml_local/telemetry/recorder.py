@@ -27,10 +27,10 @@ from typing import Any
 
 from twinml import __version__
 from twinml.contract import Contract
-from twinml_local.telemetry.batch import DependencyRecord, ExceptionRecord, Origin, TraceRecord
 from twinml_local.telemetry.collector import Payload
 from twinml_local.telemetry.exceptions import describe
 from twinml_local.telemetry.features import sample
+from twinml_local.telemetry.flush import DependencyRecord, ExceptionRecord, Origin, TraceRecord
 from twinml_local.telemetry.settings import TelemetrySettings
 from twinml_local.telemetry.writer import MEASURED, OBSERVED, REQUESTED, Writer
 

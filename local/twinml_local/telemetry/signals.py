@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from twinml_local.telemetry.batch import Batch, Origin, span_id
+from twinml_local.telemetry.flush import Batch, Origin, span_id
 from twinml_local.telemetry.schema import COLUMNS
 
 __all__ = ["Remark", "metrics_of", "remarks_of", "resource_of", "spans_of"]

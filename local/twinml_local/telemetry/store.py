@@ -6,7 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from twinml_local.telemetry.batch import Batch, iso
+from twinml_local.telemetry.flush import Batch, iso
 from twinml_local.telemetry.schema import COLUMNS, connect, insert_statement
 
 __all__ = ["Store"]

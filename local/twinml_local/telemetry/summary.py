@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from twinml.errors import PlatformError
-from twinml.metrics import EndpointMetrics, FeatureMetrics, RequestMetrics
-from twinml_local.telemetry.batch import iso
+from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics, RequestMetrics
 from twinml_local.telemetry.features import KINDS
+from twinml_local.telemetry.flush import iso
 from twinml_local.telemetry.schema import existing
 
 __all__ = ["percentile", "summarize"]

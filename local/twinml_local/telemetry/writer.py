@@ -12,7 +12,10 @@ from typing import Any
 
 from twinml import __version__
 from twinml.errors import PlatformError
-from twinml_local.telemetry.batch import (
+from twinml_local.telemetry.collector import Collector, Payload
+from twinml_local.telemetry.export import Exporter, from_environment
+from twinml_local.telemetry.features import FeatureChecks
+from twinml_local.telemetry.flush import (
     Batch,
     DependencyRecord,
     ExceptionRecord,
@@ -21,9 +24,6 @@ from twinml_local.telemetry.batch import (
     TraceRecord,
     spread,
 )
-from twinml_local.telemetry.collector import Collector, Payload
-from twinml_local.telemetry.export import Exporter, from_environment
-from twinml_local.telemetry.features import FeatureChecks
 from twinml_local.telemetry.settings import TelemetrySettings
 from twinml_local.telemetry.store import Store
 

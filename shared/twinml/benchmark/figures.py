@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from twinml.benchmark.result import BenchmarkResult
 from twinml.benchmark.sweep import Sweep
-from twinml.report.canvas import BLUE, DASHES, GREY, INK, ORANGE, PALETTE, WIDTH, canvas, drawn
+from twinml.pages.figure_style import BLUE, DASHES, GREY, INK, ORANGE, PALETTE, WIDTH, canvas, drawn
 
 __all__ = ["distribution", "overview", "percentiles", "steps", "timeline"]
 

@@ -10,9 +10,9 @@ from twinml.benchmark.saved import Difference
 from twinml.benchmark.slo import Target, Verdict, judge
 from twinml.benchmark.sweep import Sweep
 from twinml.benchmark.text import ms
-from twinml.report.picture import Picture
-from twinml.report.sheet import Section, Sheet, Tile, rows
-from twinml.report.tables import Table
+from twinml.pages.figure import Picture
+from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.tables import Table
 
 __all__ = ["sheet"]
 

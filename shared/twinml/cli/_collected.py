@@ -15,7 +15,7 @@ from twinml.cli.metrics import length_of_time
 from twinml.errors import PlatformError
 
 if TYPE_CHECKING:
-    from twinml.collected import CollectsTraffic, Traffic
+    from twinml.traffic.collected import CollectsTraffic, Traffic
 
 __all__ = ["collected_folder", "collected_options", "collecting", "traffic_of"]
 
@@ -54,8 +54,8 @@ def collecting(platform_name: str) -> CollectsTraffic:
     PlatformError
         It does not.
     """
-    from twinml.collected import CollectsTraffic
     from twinml.platform import load
+    from twinml.traffic.collected import CollectsTraffic
 
     platform = load(platform_name)
     if not isinstance(platform, CollectsTraffic):
@@ -79,7 +79,7 @@ def collected_folder(platform_name: str, endpoint_name: str | None, folder: Path
 
 def traffic_of(folder: Path, last: timedelta, deployments: Sequence[str] | None = None) -> Traffic:
     """Read the traffic and remark on what could not be read."""
-    from twinml.collected import read
+    from twinml.traffic.collected import read
 
     traffic = read(folder, deployments=deployments, since=datetime.now(UTC) - last)
     if traffic.torn:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from twinml.errors import TwinmlError, UsageError
 
 if TYPE_CHECKING:
-    from twinml.provision import Change
+    from twinml.platform.abilities import Change
 
 __all__ = ["changes_text", "console", "emit", "errors_in_one_line", "json_option", "on_option"]
 

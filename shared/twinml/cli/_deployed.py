@@ -81,7 +81,7 @@ def model_directory(
     if model is None:
         yield deployed_directory(platform_name, endpoint_name, deployment)
         return
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from twinml.contract import Contract
-    from twinml.explanation import Explanation
+    from twinml.explanation.members import Explanation
 
 __all__ = ["explain_rows"]
 
@@ -44,7 +44,7 @@ def explain_rows(
     ModelError
         The model cannot be explained.
     """
-    from twinml.explanation import explain
+    from twinml.explanation.members import explain
     from twinml.model import load_contract, load_predictor
 
     if (data is None) == (sample is None):
@@ -59,7 +59,7 @@ def explain_rows(
     if out is not None:
         _write(out, rows, found)
     if picture is not None:
-        from twinml.report.reasons import contributions
+        from twinml.explanation.figure import contributions
 
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(contributions(found))

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinml.bulk.read import Source
-from twinml.bulk.remote import FileRows, HeldRows, Rows
+from twinml.batch.read import Source
+from twinml.batch.remote import FileRows, HeldRows, Rows
 from twinml.cli._rows import Facts, rows_from
 from twinml.errors import DataError
 

@@ -22,7 +22,7 @@ def directory_of(reference: str) -> Iterator[Path]:
     if (Path(reference) / "MLmodel").is_file():
         yield Path(reference)
         return
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:

@@ -12,8 +12,8 @@ from twinml.cli._plan import shares
 from twinml.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from twinml.metrics import RequestMetrics
-    from twinml.online import OnlineResult
+    from twinml.abtest.online import OnlineResult
+    from twinml.traffic.metrics import RequestMetrics
 
 __all__ = ["compared"]
 
@@ -36,8 +36,8 @@ def compared(
     UsageError
         Nothing tells how the traffic was shared out.
     """
-    from twinml.feedback import GroundTruth
-    from twinml.online import compare
+    from twinml.abtest.online import compare
+    from twinml.traffic.feedback import GroundTruth
 
     place = collected_folder(platform_name, endpoint_name, folder)
     traffic = traffic_of(place, last, deployments)
@@ -90,8 +90,8 @@ def _share(platform_name: str, endpoint_name: str | None, deployments: tuple[str
 def _telemetry(
     platform_name: str, endpoint_name: str | None, last: timedelta
 ) -> tuple[RequestMetrics, ...]:
-    from twinml.metrics import KeepsMetrics
     from twinml.platform import load
+    from twinml.traffic.metrics import KeepsMetrics
 
     platform = load(platform_name)
     if not isinstance(platform, KeepsMetrics):

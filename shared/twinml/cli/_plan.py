@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twinml.errors import UsageError
 
 if TYPE_CHECKING:
-    from twinml.sequential import Plan
+    from twinml.abtest.sequential import Plan
 
 __all__ = ["planned", "shares", "text"]
 
@@ -50,7 +50,7 @@ def planned(
     UsageError
         The effect or the spread of the metric is not told, or out of range.
     """
-    from twinml.sequential import plan
+    from twinml.abtest.sequential import plan
 
     if effect is None:
         raise UsageError(

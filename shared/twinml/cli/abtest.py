@@ -181,7 +181,7 @@ def command(
             "say which labelled rows to compare on",
             hint="Give --labels FILE and --target COLUMN, or --online.",
         )
-    from twinml.abtest import compare
+    from twinml.abtest.offline import compare
     from twinml.data import load
 
     dataset = load(file, target)
@@ -218,8 +218,8 @@ def command(
 def _show(result: Any, mode: str, out: Path | None, as_json: bool) -> None:
     text = result.text()
     if out is not None:
-        from twinml.report import trials
-        from twinml.report.sheet import write
+        from twinml.abtest import page as trials
+        from twinml.pages.result_page import write
 
         write(getattr(trials, mode)(result), out)
         text += f"\n\nPage: {out}"
@@ -232,7 +232,7 @@ def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[An
 
     directory = Path(reference)
     if not directory.is_dir():
-        from twinml.tracking import Tracking
+        from twinml.registry.tracking import Tracking
 
         tracking = Tracking()
         try:

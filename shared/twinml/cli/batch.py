@@ -14,7 +14,7 @@ from twinml.cli._progress import counting
 from twinml.errors import NotFound, PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from twinml.bulk import BatchResult
+    from twinml.batch import BatchResult
 
 __all__ = ["command"]
 
@@ -62,7 +62,7 @@ def command(
         raise UsageError("say which model, once", hint="Give --model NAME or --champion.")
     if workers is not None and engine != "spark":
         raise UsageError("--workers goes with --engine spark", hint="Leave it out.")
-    from twinml.bulk.scoring import CHUNK_ROWS
+    from twinml.batch.scoring import CHUNK_ROWS
 
     with directory_of(model or _only_model()) as directory:
         result = _score(
@@ -95,7 +95,7 @@ def _score(
     platform_name: str,
 ) -> BatchResult:
     from twinml import model
-    from twinml.bulk import ScoresBatches, scoring
+    from twinml.batch import ScoresBatches, scoring
     from twinml.platform import load
 
     contract = model.load_contract(directory)
@@ -103,7 +103,7 @@ def _score(
     digest = model.digest(directory)
     with counting("rows") as progress:
         if engine == "spark":
-            from twinml.bulk import spark
+            from twinml.batch import spark
 
             return spark.score_file(
                 source, contract, directory, out, digest=digest, chunk_rows=chunk_rows,
@@ -126,7 +126,7 @@ def _score(
 
 
 def _only_model() -> str:
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     names = Tracking().names()
     if not names:

@@ -178,7 +178,7 @@ def command(
     page = None
     if not no_report:
         from twinml.benchmark.page import sheet
-        from twinml.report.sheet import write
+        from twinml.pages.result_page import write
 
         place = home() / "reports" / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}.html"
         page = write(sheet(measured, objectives, differences, remarks), report or place)

@@ -8,7 +8,7 @@ import click
 from rich.markup import escape
 
 from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.provision import Checks, able
+from twinml.platform.abilities import Checks, able
 
 __all__ = ["command"]
 
@@ -59,8 +59,8 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
 def _directory(reference: str) -> Path:
     if Path(reference).is_dir():
         return Path(reference)
-    from twinml.experiment import model_folder
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
+    from twinml.registry.training_run import model_folder
 
     tracking = Tracking()
     version = tracking.resolve(reference)

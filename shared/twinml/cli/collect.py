@@ -41,8 +41,8 @@ def command(
 
     For example: twinml collect --rate 1
     """
-    from twinml.collected import read
     from twinml.platform import load
+    from twinml.traffic.collected import read
 
     platform = collecting(platform_name)
     name = meant(load(platform_name), endpoint_name)

@@ -258,7 +258,7 @@ def _packages(sides: Sequence[Found], directory: Path) -> Any:
 def _rows(contract: Contract, data: Path | None, wanted: int | None) -> list[dict[str, Any]]:
     """Return rows of a file, or the contract's samples, features only, null as ``None``."""
     from twinml.data import bundled, read_rows
-    from twinml.records import records
+    from twinml.endpoint.json_rows import records
 
     names = contract.column_names
     text = {column.name for column in contract.columns if column.type == "string"}

@@ -34,7 +34,7 @@ def command(
     request; to go back, deploy the earlier version.
     """
     from twinml.platform import endpoint_name, load
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     platform = load(platform_name)
     version = Tracking(platform.tracking_uri).resolve(reference)

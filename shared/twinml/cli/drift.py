@@ -19,8 +19,8 @@ from twinml.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from twinml.collected import Traffic
     from twinml.contract import Contract
+    from twinml.traffic.collected import Traffic
 
 __all__ = ["command"]
 
@@ -128,7 +128,7 @@ def command(
     text = "\n\n".join([report.text(), *([_over_time(windows)] if windows else [])])
     if out is not None:
         from twinml.drift.page import sheet
-        from twinml.report.sheet import write
+        from twinml.pages.result_page import write
 
         write(sheet(f"{source} against the training rows of {contract.name}", report, windows), out)
         text += f"\n\nPage: {out}"

@@ -68,8 +68,8 @@ def command(
 
     For example: twinml feedback --labels outcomes.csv, or twinml feedback --export labelled.csv
     """
-    from twinml.collected import Traffic, read
-    from twinml.feedback import GroundTruth, labelled_frame, truths_from
+    from twinml.traffic.collected import Traffic, read
+    from twinml.traffic.feedback import GroundTruth, labelled_frame, truths_from
 
     if file is None and export is None:
         raise UsageError("say what to do", hint="Give --labels FILE, --export CSV, or both.")

@@ -13,7 +13,7 @@ from rich.table import Table
 from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
 from twinml.cli._endpoints import endpoint_option, meant
 from twinml.errors import PlatformError
-from twinml.metrics import EndpointMetrics, KeepsMetrics
+from twinml.traffic.metrics import EndpointMetrics, KeepsMetrics
 
 __all__ = ["command"]
 

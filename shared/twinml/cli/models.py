@@ -21,7 +21,7 @@ __all__ = ["command"]
 def command(name: str | None, platform_name: str, as_json: bool) -> None:
     """List a platform's registered versions of model NAME, or of all models."""
     from twinml.platform import load
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     tracking = Tracking(load(platform_name).tracking_uri)
     found = tracking.versions(name)

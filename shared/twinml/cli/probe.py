@@ -12,12 +12,12 @@ from twinml.cli._common import console, emit, errors_in_one_line, json_option, o
 from twinml.cli._deployed import endpoint_options, model_directory
 from twinml.cli._endpoints import connect
 from twinml.cli._rows import facts_of, rows_from
-from twinml.distortion import choose
+from twinml.probe.perturbations import choose
 
 if TYPE_CHECKING:
-    from twinml.nearest import Neighbour
-    from twinml.probe import Shift
-    from twinml.response import Response
+    from twinml.probe.neighbours import Neighbour
+    from twinml.probe.response_curves import Response
+    from twinml.probe.run import Shift
 
 __all__ = ["command"]
 
@@ -89,10 +89,10 @@ def command(
     wrong is a good answer; the exit code is 1 if a probe made the endpoint fail or give what is no
     probability, or if a declared direction is broken.
     """
-    from twinml import probe
     from twinml.model import load_contract
-    from twinml.nearest import nearest
-    from twinml.response import read_monotonic, sweep
+    from twinml.probe import run as probing
+    from twinml.probe.neighbours import nearest
+    from twinml.probe.response_curves import read_monotonic, sweep
 
     with (
         connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint,
@@ -105,7 +105,7 @@ def command(
         if file is None and reference is not None:
             rows = reference.astype(object).where(reference.notna(), None).to_dict("records")
         with console.status("probing"):
-            result = probe.run(
+            result = probing.run(
                 contract,
                 endpoint.score_proba,
                 rows,
@@ -130,8 +130,8 @@ def command(
     )
     neighbours = [(shift, one[0]) for shift, one in zip(shown, near, strict=False)]
     if out is not None and out.suffix == ".html":
-        from twinml.report.probes import sheet
-        from twinml.report.sheet import write
+        from twinml.pages.result_page import write
+        from twinml.probe.page import sheet
 
         write(sheet(result, responses, neighbours, remarks), out)
     elif out is not None:
@@ -163,9 +163,8 @@ def command(
 
 def _described(directory: Path) -> tuple[Any, Any, list[str]]:
     """Return training rows and OOD score of a model, where it has them, and remarks on them."""
-    from twinml import ood
     from twinml.errors import ModelError
-    from twinml.model import load_reference
+    from twinml.model import load_reference, ood
 
     try:
         reference, scorer = load_reference(directory), ood.load(directory)

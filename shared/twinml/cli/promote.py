@@ -36,8 +36,8 @@ def command(
     figures of both versions go into the audit trail: twinml promotions.
     """
     from twinml.platform import endpoint_name, load
-    from twinml.promotion import promote
-    from twinml.tracking import Tracking
+    from twinml.registry.promotion import promote
+    from twinml.registry.tracking import Tracking
 
     side = load(platform_name)
     platform = None if no_endpoint else side

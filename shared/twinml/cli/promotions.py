@@ -20,8 +20,8 @@ COLUMNS = ("time (UTC)", "model", "version", "instead of", "by", "test ROC AUC",
 def command(name: str | None, platform_name: str, as_json: bool) -> None:
     """Show a platform's audit trail of model NAME, or of all models, newest first."""
     from twinml.platform import load
-    from twinml.promotion import promotions
-    from twinml.tracking import Tracking
+    from twinml.registry.promotion import promotions
+    from twinml.registry.tracking import Tracking
 
     found = promotions(Tracking(load(platform_name).tracking_uri), name)
     if not as_json:

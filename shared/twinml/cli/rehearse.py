@@ -14,7 +14,7 @@ import click
 from twinml.cli._common import console, emit, errors_in_one_line, json_option
 from twinml.cli._training import data_options, dataset_from, options_from, training_options
 from twinml.errors import PlatformError
-from twinml.provision import TRAIN_HERE, Rehearses, able
+from twinml.platform.abilities import TRAIN_HERE, Rehearses, able
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -166,12 +166,12 @@ def _child(*words: str, may_fail: bool = False) -> dict[str, Any]:
 
 def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
     """Deploy the model of the same run on this machine, unless it is; returns the endpoint."""
-    from twinml import experiment
     from twinml.platform import endpoint_name, load
-    from twinml.tracking import Tracking
+    from twinml.registry import training_run
+    from twinml.registry.tracking import Tracking
     from twinml.workflow import DEPLOYMENT
 
-    done = experiment.run(dataset, options, Tracking())
+    done = training_run.run(dataset, options, Tracking())
     local = load(REFERENCE)
     version = local.register_model(done.directory, name=dataset.name, run_id=done.logged.run_id)
     name = endpoint_name(version.name)

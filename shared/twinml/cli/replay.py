@@ -109,11 +109,11 @@ def command(
     dataset = dataset_from(data, target, drop, name)
 
     from twinml import settings
+    from twinml.pages.result_page import write
     from twinml.platform import load
+    from twinml.registry.tracking import Tracking
     from twinml.replay.loop import Replay, ReplayOptions, ReplayWatcher
     from twinml.replay.page import curves, sheet
-    from twinml.report.sheet import write
-    from twinml.tracking import Tracking
     from twinml.training import TrainingOptions, parse_seconds
 
     training = TrainingOptions(

@@ -19,7 +19,7 @@ from twinml.cli._common import (
 from twinml.cli._progress import live
 from twinml.cli._training import data_options, dataset_from, options_from, training_options
 from twinml.errors import UsageError
-from twinml.provision import TRAIN_HERE, Plans, able
+from twinml.platform.abilities import TRAIN_HERE, Plans, able
 
 if TYPE_CHECKING:
     from twinml.training import Progress
@@ -85,8 +85,8 @@ def command(
         )
     dataset = dataset_from(data, target, drop, name)
     if plan_only:
-        from twinml.experiment import known
-        from twinml.tracking import Tracking
+        from twinml.registry.tracking import Tracking
+        from twinml.registry.training_run import known
 
         planner = able(platform, Plans, "plan")  # type: ignore[type-abstract]
         changes = planner.plan(
@@ -100,7 +100,7 @@ def command(
         emit(changes, as_json=as_json, text=changes_text(changes))
         return
 
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
     from twinml.workflow import STEPS, Step, Watcher, Workflow
 
     class Printed(Watcher):

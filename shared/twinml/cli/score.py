@@ -29,7 +29,7 @@ from twinml.errors import DataError, UsageError
 from twinml.platform import load
 
 if TYPE_CHECKING:
-    from twinml.bulk.remote import Rows
+    from twinml.batch.remote import Rows
 
 __all__ = ["command"]
 
@@ -130,7 +130,7 @@ def command(
         if example:
             _write_example(endpoint, dialect or taken[0], proba, out, as_json)
             return
-        from twinml.bulk.remote import HeldRows
+        from twinml.batch.remote import HeldRows
         from twinml.cli._given import opened
 
         if sample is not None:
@@ -184,7 +184,7 @@ def _score(
     restart: bool,
     as_json: bool,
 ) -> None:
-    from twinml.bulk.remote import ask, score_rows
+    from twinml.batch.remote import ask, score_rows
 
     asked = dialect or "input_data"
     shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}

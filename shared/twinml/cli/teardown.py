@@ -13,7 +13,7 @@ from twinml.cli._common import (
     on_option,
 )
 from twinml.errors import TwinmlError, UsageError
-from twinml.provision import Removes, able
+from twinml.platform.abilities import Removes, able
 
 __all__ = ["command"]
 

@@ -57,11 +57,11 @@ def command(
     wanted = options_from(**options)
     dataset = dataset_from(data, target, drop, name)
 
-    from twinml import experiment
+    from twinml.registry import training_run
 
     if folder is not None:
         with live() as progress:
-            saved = experiment.train_into(dataset, wanted, folder, progress)
+            saved = training_run.train_into(dataset, wanted, folder, progress)
         emit(
             {"best": saved.best.name, "folder": folder},
             as_json=as_json,
@@ -69,11 +69,11 @@ def command(
         )
         return
     from twinml.platform import load
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     platform = load(platform_name)
     with live() as progress:
-        done = experiment.run(dataset, wanted, Tracking(), again=again, progress=progress)
+        done = training_run.run(dataset, wanted, Tracking(), again=again, progress=progress)
     result = done.logged.result
     version = None
     if register:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.report.canvas import BLUE, GREY, INK, PALETTE, canvas, drawn
+from twinml.pages.figure_style import BLUE, GREY, INK, PALETTE, canvas, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

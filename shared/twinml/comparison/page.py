@@ -8,10 +8,10 @@ from pathlib import Path
 from twinml.comparison import figures
 from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side
 from twinml.comparison.parsing import Changed
-from twinml.report.picture import Picture
-from twinml.report.sheet import Section, Sheet, Tile, rows
-from twinml.report.sheet import write as write_sheet
-from twinml.report.tables import Table
+from twinml.pages.figure import Picture
+from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import write as write_sheet
+from twinml.pages.tables import Table
 
 __all__ = ["write"]
 

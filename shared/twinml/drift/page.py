@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twinml.drift import drawings
+from twinml.drift import figures
 from twinml.drift._compare import DriftReport
 from twinml.drift._windows import Window
-from twinml.report.picture import Picture
-from twinml.report.sheet import Section, Sheet, Tile, rows
+from twinml.pages.figure import Picture
+from twinml.pages.result_page import Section, Sheet, Tile, rows
 
 __all__ = ["sheet"]
 
@@ -63,7 +63,7 @@ def _features(report: DriftReport) -> Section:
         ],
     )
     picture = Picture(
-        drawings.stability(report),
+        figures.stability(report),
         f"Population stability index by feature: {told}.",
         "How far the distribution of each feature is from that of the training rows.",
     )
@@ -92,7 +92,7 @@ def _over_time(report: DriftReport, windows: Sequence[Window]) -> Section:
         ],
     )
     picture = Picture(
-        drawings.over_time(windows, order),
+        figures.over_time(windows, order),
         f"Drifted features by window: {told}.",
         "PSI of each feature in each window; a dot marks drift, an empty column too few rows.",
     )
@@ -100,7 +100,7 @@ def _over_time(report: DriftReport, windows: Sequence[Window]) -> Section:
 
 
 def _histograms(report: DriftReport) -> Section:
-    shown = report.features[: drawings.MOST_HISTOGRAMS]
+    shown = report.features[: figures.MOST_HISTOGRAMS]
     told = "; ".join(
         f"{one.feature}: "
         + ", ".join(
@@ -110,7 +110,7 @@ def _histograms(report: DriftReport) -> Section:
         for one in shown
     )
     picture = Picture(
-        drawings.histograms(shown),
+        figures.histograms(shown),
         f"Shares in training and now. {told}.",
         "The features that moved most, training beside now; the number is the PSI. Numbers are "
         "cut into parts that held equal shares of the training rows.",

@@ -42,10 +42,10 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
         The platform does not keep traffic where it can be read.
     """
     from twinml import drift
-    from twinml.collected import CollectsTraffic, read
     from twinml.model import load_contract, load_reference
     from twinml.platform import load
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
+    from twinml.traffic.collected import CollectsTraffic, read
 
     platform = load(platform_name)
     if not isinstance(platform, CollectsTraffic):

@@ -9,7 +9,7 @@
     ├── input_example.json, serving_input_example.json
     ├── requirements.txt, conda.yaml, python_env.yaml   pinned
     ├── reference.parquet        up to 2,000 training rows with their labels, for drift and probe
-    ├── ood.npz                  the out-of-distribution score (``twinml.ood``)
+    ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── code/twinml_scoring_v1.py
     └── data/pipeline.pkl        the fitted scikit-learn pipeline
 
@@ -178,7 +178,7 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     """Write what later rows can be compared with."""
     import numpy as np
 
-    from twinml import ood
+    from twinml.model import ood
 
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
     columns = [*contract.column_names, contract.target]

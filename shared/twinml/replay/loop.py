@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml import abtest, drift
+from twinml import drift
+from twinml.abtest import offline
 from twinml.endpoint import Endpoint
+from twinml.endpoint.json_rows import records
 from twinml.errors import DataError, NotFound, UsageError
-from twinml.promotion import promote
-from twinml.records import records
+from twinml.registry.promotion import promote
 from twinml.replay.history import Decision, Entry, History, scores
 from twinml.replay.periods import Period
 from twinml.replay.training import Served, Trainer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from twinml.data import Dataset
     from twinml.platform import Platform
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
     from twinml.training import TrainingOptions
 
 __all__ = ["Replay", "ReplayOptions", "ReplayWatcher"]
@@ -247,7 +248,7 @@ class Replay:
         if challenger is None:
             return "no challenger", ""
         try:
-            found = abtest.compare(
+            found = offline.compare(
                 truth,
                 self._ask(rows, champion.deployment),
                 self._ask(rows, challenger.deployment),
@@ -329,5 +330,5 @@ class Replay:
 
 def _standard_error(truth: Labels, probabilities: Floats) -> float:
     """Return the standard error of the mean log loss."""
-    losses = abtest.row_losses(truth, probabilities)
+    losses = offline.row_losses(truth, probabilities)
     return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from matplotlib.figure import Figure
 
+from twinml.pages.figure import Picture
+from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
+from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.tables import Table
 from twinml.replay.history import History, Scores
-from twinml.report.canvas import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
-from twinml.report.picture import Picture
-from twinml.report.sheet import Section, Sheet, Tile, rows
-from twinml.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

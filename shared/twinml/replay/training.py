@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml import experiment, settings
+from twinml import settings
 from twinml.data import load
 from twinml.errors import PlatformError
 from twinml.pipeline import DEFINITION
-from twinml.promotion import deployment_name
+from twinml.registry import training_run
+from twinml.registry.promotion import deployment_name
 from twinml.replay.history import Scores
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from twinml.data import Dataset
     from twinml.platform import ModelVersion, PipelineClient, Platform
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
     from twinml.training import TrainingOptions
 
 __all__ = ["FirstModel", "Proposed", "Served", "Trainer"]
@@ -99,7 +100,7 @@ class Trainer:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
         rows = self._rows(0, stop)
-        done = experiment.run(
+        done = training_run.run(
             load(rows, self._dataset.target, name=self._name), self._options, self._tracking
         )
         model = self._platform.register_model(
@@ -154,7 +155,7 @@ class Trainer:
 
     def random_split(self) -> Scores:
         """Return the scores of a model trained and measured on rows of all times."""
-        done = experiment.run(self._dataset, self._options, self._tracking)
+        done = training_run.run(self._dataset, self._options, self._tracking)
         metrics = done.logged.result.test.metrics
         return Scores(metrics["roc_auc"].value, metrics["log_loss"].value)
 

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinml import __version__
-from twinml.report import origin
-from twinml.report.calls import calls
-from twinml.report.drawings import estimates
-from twinml.report.measures import (
+from twinml.pages.tables import Cell, Table, profile_column
+from twinml.pages.wording import (
     Measure,
     interval,
     measure,
@@ -24,7 +22,9 @@ from twinml.report.measures import (
     sentence,
     split_name,
 )
-from twinml.report.tables import Cell, Table, profile_column
+from twinml.report import origin
+from twinml.report.calls import calls
+from twinml.report.figure_choice import estimates
 
 if TYPE_CHECKING:
     from twinml.data import Dataset, Finding
@@ -46,7 +46,7 @@ def build(
     steps: Sequence[Mapping[str, Any]],
     environment: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Return the values that ``template.html.j2`` shows."""
+    """Return the values that ``report.html.j2`` shows."""
     name = model.name if model else result.contract.name
     return {
         "title": f"{name}: training report",

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from twinml.report.canvas import (
+from twinml.pages.figure_style import (
     BLUE,
     DASHES,
     GREY,
@@ -29,7 +29,7 @@ from twinml.report.canvas import (
     canvas,
     drawn,
 )
-from twinml.report.measures import Measure, number, percent, shorten
+from twinml.pages.wording import Measure, number, percent, shorten
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from twinml.report.measures import quantity, seconds
-from twinml.report.tables import Cell, Table, pairs
+from twinml.pages.tables import Cell, Table, pairs
+from twinml.pages.wording import quantity, seconds
 
 if TYPE_CHECKING:
     from twinml.data import Dataset

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, UsageError
-from twinml.report.picture import PNG_SIGNATURE, Picture
-from twinml.report.templates import render
+from twinml.pages.figure import PNG_SIGNATURE, Picture
+from twinml.pages.templates import render
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -73,10 +73,10 @@ def write(
         A file of ``extras`` is missing or is not a PNG.
 
     """
-    from twinml.report import content, drawings
+    from twinml.report import content, figure_choice
 
     added = [_extra(title, path) for title, path in (extras or {}).items()]
-    drawn = drawings.draw(result, dataset)
+    drawn = figure_choice.draw(result, dataset)
     page = content.build(
         result, dataset,
         endpoint=endpoint, model=model, steps=steps, environment=environment,
@@ -127,4 +127,4 @@ def _extra(title: str, path: Path) -> Picture:
 def _render(
     page: Mapping[str, Any], pictures: Mapping[str, Picture], extras: Sequence[Picture]
 ) -> str:
-    return render("template.html.j2", page=page, pictures=pictures, extras=extras)
+    return render("report.html.j2", page=page, pictures=pictures, extras=extras)

@@ -100,7 +100,7 @@ def _log(found: Found, variables: Mapping[str, str]) -> None:
     run_id = variables.get("MLFLOW_RUN_ID")
     if run_id is None:
         return
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     client, child = Tracking(variables["MLFLOW_TRACKING_URI"]).client, found.child()
     for name, value in child["metrics"].items():

@@ -16,7 +16,7 @@ from twinml.errors import TwinmlError, UsageError
 from twinml.settings import quiet_libraries
 
 if TYPE_CHECKING:
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
 __all__ = [
     "NONE",

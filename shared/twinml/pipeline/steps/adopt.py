@@ -57,7 +57,7 @@ def command(
 
     from twinml import model as directories
     from twinml.contract import Contract
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
     from twinml.training.metrics import METRICS, score
 
     if metric not in METRICS:

@@ -29,8 +29,8 @@ def command(registration: Path, endpoint: str, mode: str, percent: int, deployed
         reason = "nothing was registered"
     else:
         from twinml.platform import load
-        from twinml.promotion import propose
-        from twinml.tracking import Tracking
+        from twinml.registry.promotion import propose
+        from twinml.registry.tracking import Tracking
 
         version = Tracking().resolve(f"{facts['model']}/{facts['version']}")
         proposal = propose(

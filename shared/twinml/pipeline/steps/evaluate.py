@@ -29,8 +29,8 @@ def command(model: Path, holdout: Path, training: Path, min_gain: float, evaluat
     """Say whether the new model is better than the champion, and why."""
     import pandas as pd
 
-    from twinml.champion import compare
-    from twinml.tracking import Tracking
+    from twinml.registry.champion import compare
+    from twinml.registry.tracking import Tracking
 
     facts = read_json(training)
     tracking = Tracking()

@@ -20,7 +20,7 @@ __all__ = ["command"]
 def command(model: Path, training: Path, evaluation: Path, registration: Path) -> None:
     """Register a better model as challenger, the first one of its name as champion."""
     from twinml.model import digest
-    from twinml.tracking import Tracking
+    from twinml.registry.tracking import Tracking
 
     facts, judged = read_json(training), read_json(evaluation)
     # What is registered is what was trained: the digest covers all that predictions need.

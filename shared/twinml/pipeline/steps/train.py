@@ -49,10 +49,10 @@ def command(
     training: Path,
 ) -> None:
     """Train on the prepared data, or find the complete run that is the same."""
-    from twinml import experiment
     from twinml.cli._training import options_from
     from twinml.data import load
-    from twinml.tracking import Tracking
+    from twinml.registry import training_run
+    from twinml.registry.tracking import Tracking
 
     described = read_json(prepared / "dataset.json")
     dataset = load(
@@ -71,7 +71,7 @@ def command(
         engine="local",
         workers=None,
     )
-    done = experiment.run(dataset, options, Tracking(), progress=lambda moment: None)
+    done = training_run.run(dataset, options, Tracking(), progress=lambda moment: None)
     result = done.logged.result
     model.mkdir(parents=True, exist_ok=True)
     shutil.copytree(done.directory, model, dirs_exist_ok=True)

@@ -1,0 +1,1 @@
+"""The management plane: Azure Resource Manager for the kinds of resources that are emulated."""

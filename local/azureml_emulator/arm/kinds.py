@@ -1,0 +1,462 @@
+"""The kinds of resources, declared: what a request has to hold, what the service adds.
+
+Adding a kind here adds its routes; only what a kind does beyond create, read, update, delete
+and list (``listSecrets``, keys, uploads) is written elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azureml_emulator.arm.resources import Resource, timestamp
+from azureml_emulator.errors import ArmError
+from azureml_emulator.site import Site
+
+__all__ = ["KINDS", "Draft", "Kind", "stored_version"]
+
+# As Microsoft's types and the service's messages have them.
+_ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
+_DEPLOYMENT_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,31}")
+_COMPUTE_NAME = re.compile(r"[a-zA-Z](?![a-zA-Z0-9-]*-\d+$)[a-zA-Z0-9-]{2,23}")
+_ASSET_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
+_DATASTORE_NAME = re.compile(r"[A-Za-z0-9_]{1,255}")
+_WORKSPACE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}")
+_VERSION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A resource about to be stored: what was sent, and what was there before."""
+
+    id: str
+    name: str
+    body: dict[str, Any]
+    old: Resource | None
+    site: Site
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The properties that were sent."""
+        return dict(self.body.get("properties") or {})
+
+
+Fill = Callable[[Draft], dict[str, Any]]
+
+
+def _as_sent(draft: Draft) -> dict[str, Any]:
+    return draft.properties
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What there is to know about a kind of resource.
+
+    Parameters
+    ----------
+    segment
+        Its name in ids, ``data`` in ``…/workspaces/w/data/bank``.
+    parent
+        The segment of the kind that it belongs to, below the workspace.
+    names, versions
+        What it, and a version of it, may be called.
+    versioned
+        Whether the content is in numbered versions below it.
+    shared
+        Properties of a version that its asset shows too.
+    long_running
+        Whether it is made and deleted by operations that a client has to poll.
+    works
+        Whether making it is real work, whose end nobody knows beforehand.
+    created_status
+        The status of the answer when it is new.
+    located
+        Whether it has ``location`` of its own.
+    provisioned
+        Whether its properties show a ``provisioningState``.
+    bagged
+        Whether ``properties.properties`` is a bag of text, free for the user to fill.
+    required
+        Properties that a request has to hold.
+    frozen
+        Properties that cannot be changed once the resource is there.
+    fill
+        Returns the properties to store: those sent, and what the service adds.
+    """
+
+    segment: str
+    parent: str | None = None
+    names: re.Pattern[str] = _ASSET_NAME
+    versions: re.Pattern[str] = _VERSION
+    versioned: bool = False
+    shared: tuple[str, ...] = ()
+    long_running: bool = False
+    works: bool = False
+    created_status: int = 201
+    located: bool = False
+    provisioned: bool = True
+    bagged: bool = True
+    required: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    frozen_message: str = (
+        "The {kind} '{name}' with version '{version}' already exists and cannot be changed; "
+        "use another version."
+    )
+    fill: Fill = _as_sent
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others: ``onlineEndpoints/deployments``."""
+        return f"{self.parent}/{self.segment}" if self.parent else self.segment
+
+    def checked(self, draft: Draft) -> dict[str, Any]:
+        """Return the properties to store.
+
+        Raises
+        ------
+        ArmError
+            Something is missing, or was sent that cannot be changed any more.
+        """
+        sent = draft.properties
+        for name in self.required:
+            if sent.get(name) in (None, ""):
+                field = name[0].upper() + name[1:]
+                raise ArmError(400, "ValidationError", f"The {field} field is required.")
+        filled = self.fill(draft)
+        if self.bagged and isinstance(filled.get("properties"), Mapping):
+            filled["properties"] = _text_values(filled["properties"])
+        if draft.old is not None:
+            before = draft.old.properties
+            for name in self.frozen:
+                if _comparable(before.get(name)) != _comparable(filled.get(name)):
+                    raise self._conflict(draft)
+        return {name: value for name, value in filled.items() if value is not None}
+
+    def _conflict(self, draft: Draft) -> ArmError:
+        segments = draft.id.split("/")
+        message = self.frozen_message.format(
+            kind=self.segment, name=segments[-3], version=draft.name
+        )
+        return ArmError(409, "UserError", message, inner="Immutable")
+
+
+ANONYMOUS = "azureml_anonymous"
+# What may differ between two specifications of one component version: the SDK sends some of
+# what it was answered back as if it were part of the specification.
+_COSMETIC = {
+    "$schema", "_source", "creation_context", "description", "display_name", "id", "name",
+    "tags", "version",
+}  # fmt: skip
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: item for name, item in value.items() if name not in _COSMETIC}
+    return value
+
+
+def stored_version(version: str, asset: str, body: Mapping[str, Any]) -> str:
+    """Return the version that is stored for the one asked for.
+
+    An anonymous component that the SDK gives no version of its own goes by its content.
+    """
+    if asset != ANONYMOUS or version != "1":
+        return version
+    content = json.dumps(body.get("properties"), sort_keys=True)
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, content))
+
+
+def _text_values(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Return a property bag with text as values: the SDK sends numbers in some."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in properties.items()
+        if value is not None
+    }
+
+
+def _environment(draft: Draft) -> dict[str, Any]:
+    # Only the service's own are "curated"; their names begin so, and users' may not.
+    curated = draft.id.split("/")[-3].lower().startswith("azureml-")
+    kind = "Curated" if curated else "UserCreated"
+    return {"osType": "Linux", **draft.properties, "environmentType": kind}
+
+
+def _model(draft: Draft) -> dict[str, Any]:
+    return {"flavors": {}, "modelType": "custom_model", "properties": {}, **draft.properties}
+
+
+def _component(draft: Draft) -> dict[str, Any]:
+    sent = draft.properties
+    if not isinstance(sent["componentSpec"], Mapping):
+        raise ArmError(400, "ValidationError", "componentSpec is not an object.")
+    spec = dict(sent["componentSpec"])
+    asset = draft.id.split("/")[-3]
+    # An anonymous component keeps the name that it was declared with.
+    spec["name"] = spec.get("name", asset) if asset == ANONYMOUS else asset
+    return {**sent, "componentSpec": {"is_deterministic": True, **spec, "version": draft.name}}
+
+
+_COMPUTE_STATES: Mapping[str, Mapping[str, Any]] = {
+    "AmlCompute": {"allocationState": "Steady", "currentNodeCount": 0, "targetNodeCount": 0},
+    "ComputeInstance": {"state": "Running"},
+}
+_COMPUTE_TYPES = {
+    "AKS", "AmlCompute", "ComputeInstance", "DataFactory", "DataLakeAnalytics", "Databricks",
+    "HDInsight", "Kubernetes", "SynapseSpark", "VirtualMachine",
+}  # fmt: skip
+
+
+def _compute(draft: Draft) -> dict[str, Any]:
+    sent = draft.properties
+    kind = sent["computeType"]
+    if kind not in _COMPUTE_TYPES:
+        known = ", ".join(sorted(_COMPUTE_TYPES))
+        raise ArmError(400, "BadArgument", f"ComputeType '{kind}' is not one of {known}.")
+    if draft.old is not None and draft.old.properties["computeType"] != kind:
+        raise ArmError(409, "UserError", f"Compute '{draft.name}' is of another type.")
+    now = timestamp()
+    return {
+        **sent,
+        "createdOn": draft.old.properties["createdOn"] if draft.old else now,
+        "modifiedOn": now,
+        "isAttachedCompute": kind not in _COMPUTE_STATES,
+        "properties": {**(sent.get("properties") or {}), **_COMPUTE_STATES.get(kind, {})},
+    }
+
+
+def _endpoint(draft: Draft) -> dict[str, Any]:
+    sent = draft.properties
+    before = draft.old.properties if draft.old else {}
+    host = f"https://{draft.name}.{draft.site.location}.inference.ml.azure.com"
+    return {
+        "publicNetworkAccess": "Enabled",
+        "traffic": before.get("traffic", {}),
+        "mirrorTraffic": before.get("mirrorTraffic", {}),
+        "properties": {},
+        **{name: value for name, value in sent.items() if value is not None},
+        "authMode": _auth_mode(sent),
+        "scoringUri": f"{host}/score",
+        "swaggerUri": f"{host}/swagger.json",
+    }
+
+
+_PROBE = {
+    "initialDelay": "PT10S", "period": "PT10S", "timeout": "PT2S",
+    "successThreshold": 1, "failureThreshold": 30,
+}  # fmt: skip
+_REQUESTS = {
+    "maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT5S", "maxQueueWait": "PT0.5S",
+}  # fmt: skip
+
+
+_AUTH_MODES = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
+
+
+def _auth_mode(sent: Mapping[str, Any]) -> str:
+    """Return the mode as the types spell it; the SDK writes ``aadToken``."""
+    mode = str(sent.get("authMode"))
+    if mode.lower() not in _AUTH_MODES:
+        known = ", ".join(_AUTH_MODES.values())
+        raise ArmError(400, "ValidationError", f"authMode is '{mode}', not one of {known}.")
+    return _AUTH_MODES[mode.lower()]
+
+
+def _batch_endpoint(draft: Draft) -> dict[str, Any]:
+    sent = {name: value for name, value in draft.properties.items() if value is not None}
+    before = draft.old.properties if draft.old else {}
+    host = f"https://{draft.name}.{draft.site.location}.inference.ml.azure.com"
+    return {
+        "defaults": before.get("defaults", {}),
+        "properties": {},
+        **sent,
+        "authMode": _auth_mode(sent),
+        "scoringUri": f"{host}/jobs",
+        "swaggerUri": f"{host}/swagger.json",
+    }
+
+
+def _batch_deployment(draft: Draft) -> dict[str, Any]:
+    return {
+        "errorThreshold": -1,
+        "maxConcurrencyPerInstance": 1,
+        "miniBatchSize": 10,
+        "outputFileName": "predictions.csv",
+        **{name: value for name, value in draft.properties.items() if value is not None},
+    }
+
+
+_FREQUENCIES = {"minute": "Minute", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+
+
+def _schedule(draft: Draft) -> dict[str, Any]:
+    """Return a schedule with words spelled as the types have them: the SDK writes ``week``."""
+    sent = draft.properties
+    trigger = {name: value for name, value in sent["trigger"].items() if value is not None}
+    if "frequency" in trigger:
+        word = str(trigger["frequency"])
+        trigger["frequency"] = _FREQUENCIES.get(word.lower(), word)
+    chosen = trigger.get("schedule")
+    if isinstance(chosen, Mapping) and chosen.get("weekDays"):
+        days = [str(day).capitalize() for day in chosen["weekDays"]]
+        trigger["schedule"] = {**chosen, "weekDays": days}
+    return {"isEnabled": True, "properties": {}, "tags": {}, **sent, "trigger": trigger}
+
+
+def _online_deployment(draft: Draft) -> dict[str, Any]:
+    sent = {name: value for name, value in draft.properties.items() if value is not None}
+    filled = {
+        "appInsightsEnabled": False,
+        "egressPublicNetworkAccess": "Enabled",
+        "environmentVariables": {},
+        "properties": {},
+        "scaleSettings": {"scaleType": "Default"},
+        **sent,
+    }
+    defaults = {"requestSettings": _REQUESTS, "livenessProbe": _PROBE, "readinessProbe": _PROBE}
+    for name, values in defaults.items():
+        given = {key: value for key, value in (sent.get(name) or {}).items() if value is not None}
+        filled[name] = {**values, **given}
+    draft.body["sku"] = {"name": "Default", "capacity": 1, **(draft.body.get("sku") or {})}
+    return filled
+
+
+def _datastore(draft: Draft) -> dict[str, Any]:
+    sent = draft.properties
+    credentials = dict(sent["credentials"])
+    credentials.pop("secrets", None)
+    return {
+        "tags": {},
+        "properties": {},
+        "serviceDataAccessAuthIdentity": "None",
+        **sent,
+        "credentials": credentials,
+        "isDefault": draft.old.properties["isDefault"] if draft.old else False,
+    }
+
+
+def _workspace(draft: Draft) -> dict[str, Any]:
+    site, sent = draft.site, draft.properties
+    before = draft.old.properties if draft.old else {}
+    return {
+        "friendlyName": draft.name,
+        "description": "",
+        "hbiWorkspace": False,
+        "publicNetworkAccess": "Enabled",
+        "v1LegacyMode": False,
+        "storageAccount": site.storage_id,
+        **before,
+        **sent,
+        "discoveryUrl": f"https://{site.api_host}/discovery",
+        "mlFlowTrackingUri": f"azureml://{site.api_host}/mlflow/v1.0{draft.id}",
+        "tenantId": site.tenant_id,
+    }
+
+
+WORKSPACE = Kind(
+    "workspaces", located=True, long_running=True, names=_WORKSPACE_NAME, fill=_workspace
+)
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        "datastores",
+        names=_DATASTORE_NAME,
+        provisioned=False,
+        required=("datastoreType", "credentials"),
+        frozen=(),
+        fill=_datastore,
+    ),
+    Kind(
+        "data",
+        versioned=True,
+        shared=("dataType",),
+        provisioned=False,
+        required=("dataUri", "dataType"),
+        frozen=("dataUri", "dataType"),
+        frozen_message=(
+            "A data version with this name and version already exists: {name}, version "
+            "{version}. Its data uri cannot be changed, only description, tags and isArchived; "
+            "use another name or version."
+        ),
+    ),
+    Kind(
+        "environments",
+        versioned=True,
+        frozen=("image", "condaFile", "build"),
+        frozen_message=(
+            "Environment {name} with version {version} is already registered and cannot be changed."
+        ),
+        fill=_environment,
+    ),
+    Kind("codes", versioned=True, required=("codeUri",), frozen=("codeUri",)),
+    Kind(
+        "models",
+        versioned=True,
+        required=("modelUri",),
+        frozen=("modelUri", "modelType"),
+        fill=_model,
+    ),
+    Kind(
+        "components",
+        versioned=True,
+        required=("componentSpec",),
+        frozen=("componentSpec",),
+        fill=_component,
+    ),
+    Kind(
+        "computes",
+        names=_COMPUTE_NAME,
+        long_running=True,
+        located=True,
+        bagged=False,
+        required=("computeType",),
+        fill=_compute,
+    ),
+    Kind(
+        "onlineEndpoints",
+        names=_ENDPOINT_NAME,
+        long_running=True,
+        located=True,
+        required=("authMode",),
+        fill=_endpoint,
+    ),
+    Kind(
+        "deployments",
+        parent="onlineEndpoints",
+        names=_DEPLOYMENT_NAME,
+        long_running=True,
+        works=True,
+        located=True,
+        required=("endpointComputeType",),
+        fill=_online_deployment,
+    ),
+    Kind(
+        "batchEndpoints",
+        names=_ENDPOINT_NAME,
+        long_running=True,
+        located=True,
+        required=("authMode",),
+        fill=_batch_endpoint,
+    ),
+    Kind(
+        "deployments",
+        parent="batchEndpoints",
+        names=_DEPLOYMENT_NAME,
+        long_running=True,
+        located=True,
+        bagged=False,
+        fill=_batch_deployment,
+    ),
+    Kind(
+        "connections",
+        provisioned=False,
+        bagged=False,
+        created_status=200,
+        required=("category", "authType"),
+    ),
+    Kind("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
+)

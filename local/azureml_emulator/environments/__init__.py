@@ -1,0 +1,1 @@
+"""Virtual environments in place of container images, built once for what they hold."""

@@ -1,0 +1,1 @@
+"""Who asks: the login endpoints, and the access tokens that they make."""

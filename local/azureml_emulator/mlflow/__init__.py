@@ -1,0 +1,1 @@
+"""MLflow as a workspace offers it: tracking, model registry, run history."""

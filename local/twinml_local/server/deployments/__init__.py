@@ -1,0 +1,1 @@
+"""What an endpoint serves: loaded models, their traffic, and how both change while it runs."""

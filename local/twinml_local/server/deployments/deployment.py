@@ -1,0 +1,309 @@
+"""Loaded models, how the traffic goes to them, and which of them answers a request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml.contract import Contract, ScoringRequest, parse
+from twinml.errors import NotFound, PlatformUnavailable
+from twinml_local.compiled import CompiledModel, NotCovered
+from twinml_local.compiled import load as load_compiled
+from twinml_local.server.deployments.compiling import form_key
+from twinml_local.server.deployments.microbatching import Batches, Predictor, predict_alone
+from twinml_local.server.deployments.ood import OODLater
+from twinml_local.server.state import ServerSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["Deployment", "PipelineLater", "Predictor", "Serving", "choose", "load", "mirrored"]
+
+
+class PipelineLater:
+    """The pipeline of a model, loaded when it is first asked.
+
+    Loading it imports scikit-learn, pandas and the learners: seconds, and hundreds of
+    megabytes, that a model with a compiled form does not need.
+
+    Parameters
+    ----------
+    directory
+        The model directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._pipeline: Predictor | None = None
+
+    @property
+    def loaded(self) -> Predictor:
+        """The pipeline, from now on if not yet."""
+        if self._pipeline is None:
+            with self._lock:
+                if self._pipeline is None:
+                    from twinml.model import load_predictor
+
+                    self._pipeline = load_predictor(self._directory)
+        return self._pipeline
+
+    def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Return labels, shape (n_rows,)."""
+        return self.loaded.predict(frame)
+
+    def predict_proba(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Return class probabilities, shape (n_rows, n_classes), in contract order."""
+        return self.loaded.predict_proba(frame)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model that answers under a name.
+
+    Attributes
+    ----------
+    name
+        Of the deployment.
+    contract
+        What its requests are checked against.
+    predictor
+        The pipeline, which defines every prediction.
+    model
+        Reads ``name:version``.
+    digest
+        Of the model.
+    compiled
+        Gives the pipeline's predictions faster, or says that it does not cover a request.
+    batches
+        Predicts several requests in one call of the pipeline, where there is no compiled form.
+    ood
+        Tells how unlike the training rows a request's rows are.
+    """
+
+    name: str
+    contract: Contract
+    predictor: Predictor = field(repr=False)
+    model: str = ""
+    digest: str = ""
+    compiled: CompiledModel | None = field(default=None, repr=False)
+    batches: Batches | None = field(default=None, repr=False)
+    ood: OODLater | None = field(default=None, repr=False)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether requests find each other in ``predict``: then they must not take turns."""
+        return self.batches is not None
+
+    def predict(
+        self, request: ScoringRequest
+    ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
+        """Return labels, or no labels but probabilities when the request asks for those."""
+        if self.compiled is not None:
+            try:
+                labels, probabilities = self.compiled.predict_columns(
+                    request.columns, request.n_rows
+                )
+            except NotCovered:
+                pass
+            else:
+                return (labels, None) if request.method == "predict" else ((), probabilities)
+        if self.batches is not None:
+            return self.batches.predict(request)
+        return predict_alone(self.predictor, request)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """All that decides how a request is answered, at one moment.
+
+    A request takes it once and keeps it: what changes meanwhile is for the next one.
+
+    Attributes
+    ----------
+    endpoint
+        Its name.
+    deployments
+        Loaded models by deployment name.
+    traffic, mirror
+        Per cent of the requests by deployment name, and of copies of them.
+    keys
+        Any of them opens ``/score`` and ``/invocations``.
+    settings
+        Limits.
+    failed
+        Names of deployments whose models could not be loaded.
+    """
+
+    endpoint: str
+    deployments: Mapping[str, Deployment]
+    traffic: Mapping[str, int]
+    keys: Sequence[str] = field(repr=False)
+    mirror: Mapping[str, int] = field(default_factory=dict)
+    settings: ServerSettings = field(default_factory=ServerSettings)
+    failed: Sequence[str] = ()
+
+    @cached_property
+    def key_bytes(self) -> tuple[bytes, ...]:
+        """The keys, to compare with what a request offers."""
+        return tuple(key.encode() for key in self.keys)
+
+    @cached_property
+    def sole(self) -> Deployment | None:
+        """The deployment that has all the traffic, where one has."""
+        shared = [name for name in self.deployments if self.traffic.get(name, 0) > 0]
+        return self.deployments[shared[0]] if len(shared) == 1 else None
+
+    def chosen(self, wanted: str | None, point: float) -> Deployment:
+        """Return the deployment that answers; see ``choose``."""
+        if wanted is None and self.sole is not None:
+            return self.sole
+        if wanted in self.failed:
+            raise PlatformUnavailable(
+                f"deployment '{wanted}' did not load", hint="Its log has the reason: twinml logs."
+            )
+        names = tuple(self.deployments)
+        return self.deployments[choose(self.traffic, names, wanted=wanted, point=point)]
+
+
+def load(
+    name: str,
+    directory: Path,
+    *,
+    model: str,
+    digest: str,
+    compiled: str = "",
+    batched: bool = False,
+    threads: int = 1,
+) -> Deployment:
+    """Load the model in ``directory`` as deployment ``name``.
+
+    Parameters
+    ----------
+    name
+        Of the deployment.
+    directory
+        The model directory.
+    model, digest
+        As in ``Deployment``.
+    compiled
+        Where its compiled form is; without one the pipeline is loaded at once.
+    batched
+        Whether the pipeline gives the same bits in batches.
+    threads
+        How many may share the rows of a long request, where a compiled form scores it.
+
+    Raises
+    ------
+    ModelError
+        The directory holds no model that this version can load, or the compiled form is not
+        that model's.
+    """
+    # Here and not above: an app with an injected predictor can do without.
+    from twinml.model import load_contract
+
+    contract = load_contract(directory)
+    pipeline = PipelineLater(directory)
+    form = batches = None
+    if compiled:
+        form = load_compiled(Path(compiled), digest=form_key(directory))
+        form.threads = min(threads, os.cpu_count() or 1)
+        _warm(form, contract)
+    else:
+        _ = pipeline.loaded
+        batches = Batches(pipeline) if batched else None
+    return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
+
+
+def _warm(form: CompiledModel, contract: Contract) -> None:
+    """Score the contract's samples, so that the first request finds code and memory in place."""
+    body = json.dumps({"data": list(contract.samples)}).encode()
+    request = parse(contract, body, content_type="application/json", route="score")
+    with contextlib.suppress(NotCovered):
+        form.predict_columns(request.columns, request.n_rows)
+
+
+def choose(
+    traffic: Mapping[str, int], deployments: Sequence[str], *, wanted: str | None, point: float
+) -> str:
+    """Return the deployment that answers.
+
+    Parameters
+    ----------
+    traffic
+        Per cent by deployment name; they need not add up to 100.
+    deployments
+        Names of those that are loaded.
+    wanted
+        The one that the request names, if it does.
+    point
+        Uniform in [0, 1).
+
+    Raises
+    ------
+    NotFound
+        There is no deployment called ``wanted``.
+    PlatformUnavailable
+        No deployment has any traffic.
+
+    Examples
+    --------
+    >>> choose({"blue": 90, "green": 10}, ["blue", "green"], wanted=None, point=0.95)
+    'green'
+    >>> choose({"blue": 100}, ["blue", "green"], wanted="green", point=0.0)
+    'green'
+    """
+    if wanted is not None:
+        if wanted not in deployments:
+            raise NotFound(
+                f"there is no deployment '{wanted}'",
+                hint=f"Deployed: {', '.join(sorted(deployments)) or 'none'}.",
+            )
+        return wanted
+    shares = {name: traffic[name] for name in deployments if traffic.get(name, 0) > 0}
+    reach = point * sum(shares.values())
+    for name, share in shares.items():
+        if reach < share:
+            return name
+        reach -= share
+    if shares:  # rounding carried the point past the last share
+        return next(reversed(shares))
+    raise PlatformUnavailable(
+        "no deployment of this endpoint has traffic",
+        hint="Name one in the header azureml-model-deployment, or give one traffic.",
+    )
+
+
+def mirrored(mirror: Mapping[str, int], deployments: Sequence[str], *, point: float) -> str | None:
+    """Return the deployment that gets a copy of a request, if any does.
+
+    Parameters
+    ----------
+    mirror
+        Per cent by deployment name, together at most 100.
+    deployments
+        Names of those that are loaded.
+    point
+        Uniform in [0, 1), another one than ``choose`` was given.
+
+    Examples
+    --------
+    >>> mirrored({"green": 20}, ["blue", "green"], point=0.1)
+    'green'
+    >>> mirrored({"green": 20}, ["blue", "green"], point=0.3) is None
+    True
+    """
+    reach = point * 100
+    for name, share in mirror.items():
+        if reach < share:
+            return name if name in deployments else None
+        reach -= share
+    return None

@@ -1,0 +1,91 @@
+"""Routes that tell about the endpoint: health, what is loaded, documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from typing import Literal
+
+from flask import Blueprint, Response, g, request
+from flask_swagger_ui import get_swaggerui_blueprint
+
+from twinml_local.server.deployments.deployment import Serving
+from twinml_local.server.routes.documents import document
+from twinml_local.server.routes.replies import error_response, json_response
+from twinml_local.server.scoring.service import DEPLOYMENT_HEADER
+
+__all__ = ["service_routes"]
+
+SWAGGER_VERSIONS: Mapping[str, Literal["2", "3", "3.1"]] = {"2": "2", "3": "3", "3.1": "3.1"}
+
+
+def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint, ...]:
+    """Return the routes that need no model to answer, and Swagger UI.
+
+    Parameters
+    ----------
+    endpoint
+        Its name.
+    feedback
+        Whether it has the route ``/feedback``.
+    """
+    routes = Blueprint("service", __name__)
+    documents: dict[tuple[str, str], bytes] = {}
+
+    @routes.get("/")
+    def alive() -> Response:
+        return Response("Healthy", mimetype="text/html")
+
+    @routes.get("/ping")
+    @routes.get("/health")
+    def health() -> Response:
+        return Response("\n", mimetype="application/json")
+
+    @routes.get("/version")
+    def mlflow_version() -> Response:
+        return Response(installed_version("mlflow"), mimetype="text/html")
+
+    @routes.get("/ready")
+    def ready() -> Response:
+        now: Serving = g.exchange.serving
+        loaded = {
+            name: {"model": deployment.model, "digest": deployment.digest}
+            for name, deployment in now.deployments.items()
+        }
+        return json_response(
+            {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic},
+            200 if loaded else 503,
+        )
+
+    @routes.get("/swagger.json")
+    def swagger() -> Response:
+        # Azure ML's server, too, answers with version 2 unless asked for another.
+        asked = request.args.get("version", "2")
+        version = SWAGGER_VERSIONS.get(asked)
+        if version is None:
+            return error_response(
+                404,
+                f"Swagger version [{asked[:20]}] is not supported",
+                hint=f"Supported: {', '.join(SWAGGER_VERSIONS)}.",
+            )
+        now: Serving = g.exchange.serving
+        # Of several deployments the one with the most traffic is documented.
+        heaviest = max(now.deployments, key=lambda name: now.traffic.get(name, 0), default=None)
+        contract = now.chosen(request.headers.get(DEPLOYMENT_HEADER, heaviest), 0.0).contract
+        key = contract.digest, version
+        if key not in documents:
+            documents[key] = document(contract, version, title=endpoint, feedback=feedback)
+        return Response(documents[key], mimetype="application/json")
+
+    pages: Blueprint = get_swaggerui_blueprint(
+        "/docs",
+        "../swagger.json?version=3",
+        config={
+            "app_name": f"{endpoint} - twinml",
+            # Both would otherwise name an address outside: an online validator, and one
+            # taken from the Host header.
+            "validatorUrl": None,
+            "oauth2RedirectUrl": None,
+        },
+    )
+    return routes, pages

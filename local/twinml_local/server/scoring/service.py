@@ -1,0 +1,387 @@
+"""What happens to a scoring request between the wire and the wire.
+
+Flask's routes and the lane before them (``twinml_local.server.scoring.lane``) both read a
+request and write a reply; all that lies between is here, once, so that both ways give the same::
+
+    begin      ids, the endpoint as it is at this moment
+    refusal    is the key one of the endpoint's
+    choose     which deployment answers, and whether another gets a copy
+    score      parse, predict, render
+    headers    of the reply
+    end        log line and telemetry, once the reply is made
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from twinml import __version__
+from twinml.contract import Route, ScoringRequest, parse, render
+from twinml.errors import Detail, PayloadError, TwinmlError
+from twinml_local.server.cors import headers as cors_headers
+from twinml_local.server.deployments.deployment import Deployment, Serving, mirrored
+from twinml_local.server.deployments.ood import ASKED, HEADER, METRIC
+from twinml_local.server.request_log import RequestLog
+from twinml_local.server.scoring.mirror import Copy, Mirror, record_scored
+from twinml_local.telemetry import Recorder
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from numpy.typing import NDArray
+
+__all__ = ["DEPLOYMENT_HEADER", "LONGEST_ID", "LONGEST_PATH", "Exchange", "ScoringService"]
+
+DEPLOYMENT_HEADER = "azureml-model-deployment"
+LONGEST_ID = 100  # characters, as Azure ML's server has it
+LONGEST_PATH = 200  # characters of a path that an error or a record repeats
+# Asked every few seconds by whoever watches: no telemetry of that.
+PROBES = frozenset({"/", "/health", "/ping", "/ready", "/metrics"})
+UUID_MASK = 0xF000_C000 << 48
+UUID_4 = 0x4000_8000 << 48
+SHORT_BODY = 32 * 1024  # bytes that a compiled form answers sooner than a turn is taken
+NO_TURN: AbstractContextManager[object] = nullcontext()
+# Where WSGI has the ids that come back.
+IDS = {
+    "x-request-id": "HTTP_X_REQUEST_ID",
+    "x-ms-request-id": "HTTP_X_MS_REQUEST_ID",
+    "x-ms-client-request-id": "HTTP_X_MS_CLIENT_REQUEST_ID",
+}
+
+
+class Exchange:
+    """A request and what becomes of it.
+
+    Parameters
+    ----------
+    environ
+        The request, as WSGI has it.
+    serving
+        The endpoint as it is when the request comes.
+    new_id
+        The request's id if it brings none.
+
+    Attributes
+    ----------
+    request_id
+        The caller's, or a new one.
+    deployment
+        Who answers; ``None`` until chosen.
+    copy
+        The request once more for a mirrored deployment; ``None`` for none.
+    error
+        What scoring raised where somebody else answers for it.
+    n_rows, function_ms, function_failed
+        What scoring came to; ``None`` until then.
+    oddness
+        The largest out-of-distribution score of the rows, where it was asked for.
+    """
+
+    __slots__ = (
+        "client_id",
+        "copy",
+        "deployment",
+        "earlier_id",
+        "environ",
+        "error",
+        "function_failed",
+        "function_ms",
+        "mirrored",
+        "n_rows",
+        "oddness",
+        "request_id",
+        "serving",
+        "started",
+    )
+
+    def __init__(self, environ: WSGIEnvironment, serving: Serving, new_id: str) -> None:
+        self.started = time.perf_counter()
+        self.environ = environ
+        self.serving = serving
+        self.earlier_id: str = environ.get("HTTP_X_MS_REQUEST_ID", "")
+        self.client_id: str = environ.get("HTTP_X_MS_CLIENT_REQUEST_ID", "")
+        given: str = environ.get("HTTP_X_REQUEST_ID", "")
+        # What is refused for its length does not come back.
+        self.request_id = given if given and len(given) <= LONGEST_ID else new_id
+        self.deployment: Deployment | None = None
+        self.mirrored: Deployment | None = None
+        self.copy: Copy | None = None
+        self.error: Exception | None = None
+        self.n_rows: int | None = None
+        self.oddness: str | None = None
+        self.function_ms: float | None = None
+        self.function_failed = False
+
+    @property
+    def overlong_id(self) -> str | None:
+        """The header whose id is longer than may be."""
+        if len(self.earlier_id) <= LONGEST_ID and len(self.client_id) <= LONGEST_ID:
+            given: str = self.environ.get("HTTP_X_REQUEST_ID", "")
+            if len(given) <= LONGEST_ID:
+                return None
+        for name, key in IDS.items():
+            if len(self.environ.get(key, "")) > LONGEST_ID:
+                return name
+        return None
+
+    def refusal(self) -> str | None:
+        """Return what is wrong with the key; ``None`` when it is one of the endpoint's."""
+        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        offered = given.strip().encode() if scheme.lower() == "bearer" else b""
+        # Every key is compared, and in constant time: an answer's timing says nothing.
+        matches = [hmac.compare_digest(offered, key) for key in self.serving.key_bytes]
+        if any(matches):
+            return None
+        return "the key is wrong" if offered else "the key is missing"
+
+    def choose(self) -> Deployment:
+        """Choose the deployment that answers, once, and whether another one gets a copy.
+
+        Raises
+        ------
+        NotFound, PlatformUnavailable
+            None can answer.
+        """
+        if self.deployment is None:
+            now = self.serving
+            wanted: str | None = self.environ.get("HTTP_AZUREML_MODEL_DEPLOYMENT")
+            self.deployment = now.chosen(wanted, random.random())  # noqa: S311 - no secret
+            if now.mirror and wanted is None:
+                point = random.random()  # noqa: S311 - as above
+                name = mirrored(now.mirror, tuple(now.deployments), point=point)
+                self.mirrored = None if name is None else now.deployments[name]
+        return self.deployment
+
+
+class ScoringService:
+    """What the requests of an app have in common.
+
+    Parameters
+    ----------
+    serving
+        Asked once a request for what is served then; name and number of threads are taken
+        when the service is made.
+    log
+        Where requests are noted; ``None`` notes nothing.
+    mirror
+        Takes copies of requests; ``None`` mirrors nothing.
+    recorder
+        Takes telemetry; ``None`` records nothing.
+    """
+
+    def __init__(
+        self,
+        serving: Callable[[], Serving],
+        *,
+        log: RequestLog | None = None,
+        mirror: Mirror | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._serving = serving
+        self._log = log
+        self._mirror = mirror
+        self._recorder = recorder
+        self._turns = threading.BoundedSemaphore(serving().settings.threads)
+        # Made in the process that uses it, so that no two of them give the same ids.
+        self._chance = random.Random()  # noqa: S311 - ids tell requests apart, and open nothing
+        self._version = f"twinml/{__version__}"
+        self.endpoint = serving().endpoint
+
+    def begin(self, environ: WSGIEnvironment) -> Exchange:
+        """Begin with a request."""
+        return Exchange(environ, self._serving(), self._new_id())
+
+    def _new_id(self) -> str:
+        """Return a random UUID, as ``uuid.uuid4`` makes them but in a tenth of its time."""
+        bits = self._chance.getrandbits(128) & ~UUID_MASK | UUID_4
+        digits = f"{bits:032x}"
+        groups = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+        return "-".join(groups)
+
+    def score(
+        self, exchange: Exchange, route: Route, body: bytes, content_type: str | None
+    ) -> bytes:
+        """Return the reply's body.
+
+        Parameters
+        ----------
+        exchange
+            Its key has been checked and its deployment chosen.
+        route
+            Which dialects are taken.
+        body, content_type
+            As they came over the wire. Whoever calls has read the body already: a slow client
+            waits for nobody's turn.
+
+        Raises
+        ------
+        TwinmlError
+            The request cannot be scored.
+        """
+        deployment, most = exchange.choose(), exchange.serving.settings.max_rows
+        if exchange.mirrored is not None:
+            exchange.copy = Copy(
+                exchange.mirrored, body, content_type, route, exchange.request_id, most
+            )
+        # Short requests that are gathered must all come to where that is done; long ones are not
+        # gathered, and what it takes to read them is limited as for any deployment.
+        quick = deployment.compiled is not None or deployment.gathers
+        with NO_TURN if quick and len(body) <= SHORT_BODY else self._turns:
+            started = time.perf_counter()
+            try:
+                scoring = parse(
+                    deployment.contract, body, content_type=content_type, route=route, max_rows=most
+                )
+                labels, probabilities = _predicted(deployment, scoring)
+                oddness = None
+                if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
+                    oddness = self._oddness(exchange, deployment, scoring)
+                reply = render(deployment.contract, scoring, labels, probabilities, oddness)
+            except Exception as error:
+                exchange.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
+                raise
+            finally:
+                exchange.function_ms = (time.perf_counter() - started) * 1e3
+        exchange.n_rows = scoring.n_rows
+        if self._recorder is not None:
+            record_scored(
+                self._recorder, deployment, scoring, labels, probabilities, exchange.request_id
+            )
+        return reply
+
+    def _oddness(
+        self, exchange: Exchange, deployment: Deployment, scoring: ScoringRequest
+    ) -> list[float] | None:
+        """Return the out-of-distribution score of each row, and note the largest."""
+        scores = None if deployment.ood is None else deployment.ood.scores(scoring)
+        exchange.oddness = f"{max(scores):.4f}" if scores else "unavailable"
+        if scores and self._recorder is not None:
+            self._recorder.record_metric(
+                METRIC, max(scores), dimensions={"deployment": deployment.name}
+            )
+        return scores
+
+    def headers(
+        self, exchange: Exchange, status: int, *, methods: str = ""
+    ) -> list[tuple[str, str]]:
+        """Return the headers that every reply carries.
+
+        Parameters
+        ----------
+        exchange
+            The request.
+        status
+            Of the reply.
+        methods
+            Which methods the route has, as the reply says it.
+        """
+        environ, request_id = exchange.environ, exchange.request_id
+        headers = [("x-ms-server-version", self._version), ("x-request-id", request_id)]
+        if status != 431:
+            client_id = exchange.client_id
+            headers.append(("x-ms-request-id", exchange.earlier_id or client_id or request_id))
+            if client_id:
+                headers.append(("x-ms-client-request-id", client_id))
+            if "HTTP_TRACEID" in environ:
+                headers.append(("TraceId", environ["HTTP_TRACEID"][:LONGEST_ID]))
+        if exchange.deployment is not None:
+            headers.append((DEPLOYMENT_HEADER, exchange.deployment.name))
+        if exchange.function_ms is not None:
+            headers.append(("x-ms-run-function-failed", str(exchange.function_failed)))
+            headers.append(("x-ms-run-fn-exec-ms", f"{exchange.function_ms:.3f}"))
+        if exchange.oddness is not None:
+            headers.append((HEADER, exchange.oddness))
+        origins = exchange.serving.settings.cors_origins
+        if origins:
+            headers.extend(cors_headers(origins, environ, methods))
+        return headers
+
+    def mirror(self, exchange: Exchange) -> Callable[[], None] | None:
+        """Return what is to be called once the reply is on its way; ``None`` for nothing."""
+        mirror, copy = self._mirror, exchange.copy
+        if mirror is None or copy is None:
+            return None
+        return lambda: mirror.submit(copy)
+
+    def end(
+        self, exchange: Exchange, rule: str | None, path: str, status: int, size: int | None
+    ) -> None:
+        """Note a request whose reply is made.
+
+        Parameters
+        ----------
+        exchange
+            The request.
+        rule
+            The route's pattern; ``None`` when there is no such route.
+        path
+            As it was asked for.
+        status, size
+            Of the reply, in bytes; ``None`` when it is not known.
+        """
+        milliseconds = (time.perf_counter() - exchange.started) * 1e3
+        method: str = exchange.environ["REQUEST_METHOD"]
+        deployment = exchange.deployment
+        name = None if deployment is None else deployment.name
+        if self._recorder is not None and path not in PROBES:
+            self._recorder.record_request(
+                f"{method} {rule}" if rule else "other",
+                path[:LONGEST_PATH],
+                status,
+                milliseconds,
+                operation_id=exchange.request_id,
+                deployment=name,
+                model=None if deployment is None else deployment.model,
+                rows=exchange.n_rows,
+                scoring_ms=exchange.function_ms,
+                client_request_id=exchange.client_id[:LONGEST_ID] or None,
+            )
+        if self._log is not None:
+            self._log.request(name, method, path, status, milliseconds, size)
+
+    def record(self, exchange: Exchange, error: Exception) -> None:
+        """Record an error that is about to be answered."""
+        if self._recorder is not None:
+            deployment = exchange.deployment
+            self._recorder.record_exception(
+                error,
+                operation_id=exchange.request_id,
+                deployment=None if deployment is None else deployment.name,
+                contract=None if deployment is None else deployment.contract,
+                handled=isinstance(error, TwinmlError),
+            )
+
+    def log_failure(self, exchange: Exchange, error: Exception) -> None:
+        """Note where an error came from that nobody foresaw."""
+        if self._log is not None:
+            deployment = exchange.deployment
+            name = None if deployment is None else deployment.name
+            self._log.failure(name, exchange.request_id, error)
+
+
+def _predicted(
+    deployment: Deployment, scoring: ScoringRequest
+) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
+    """Return what the deployment predicts; what it fails on for an infinity is the caller's."""
+    try:
+        return deployment.predict(scoring)
+    except ValueError as error:
+        # Models that twinml trains take infinities; others, as scikit-learn's bare ones, do not.
+        for name, values in scoring.columns.items():
+            for row, value in enumerate(values):
+                if type(value) is float and math.isinf(value):
+                    shown = "Infinity" if value > 0 else "-Infinity"
+                    raise PayloadError(
+                        f"row {row}, column '{name}': found {shown}, which this model cannot score",
+                        hint=f"Send '{name}' as a finite number.",
+                        details=[
+                            Detail(row=row, column=name, value=shown, expected="a finite number")
+                        ],
+                    ) from error
+        raise

@@ -1,0 +1,11 @@
+"""A/B tests: which of two models or deployments is better, and whether that is more than chance.
+
+::
+
+    offline     two models on the same labelled rows
+    paired      its statistics: McNemar, DeLong, paired bootstrap
+    online      two deployments on the requests that came, judged while they come
+    sequential  its statistics: intervals, p-values and sample sizes valid at every look
+    guardrail   failures and latency, which a better model must not worsen
+    page        both as HTML pages
+"""

@@ -1,0 +1,217 @@
+"""Scores a file with a model, chunk by chunk, on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from twinml.batch.parts import Parts, result_columns
+from twinml.batch.read import Source, types_of
+
+if TYPE_CHECKING:
+    from twinml.contract import Contract
+
+__all__ = ["CHUNK_ROWS", "BatchResult", "Scorer", "ScoresBatches", "score_file", "with_results"]
+
+# Small enough that threads which end at different times leave little idle.
+CHUNK_ROWS = 32_768
+ABANDONED = -1
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+class Scorer(Protocol):
+    """Scores tables whose columns have the contract's types."""
+
+    form: str
+    """How it scores: ``compiled``, or ``pipeline`` and why."""
+    threads: int
+    """How many tables it scores at a time."""
+
+    def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
+        """Return labels, length n, and probabilities, shape (n, k), as the pipeline gives them."""
+        ...
+
+
+@runtime_checkable
+class ScoresBatches(Protocol):
+    """A platform that scores tables in this process."""
+
+    def scorer(self, model_directory: Path) -> Scorer:
+        """Return a scorer of a model directory."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What came of scoring a file.
+
+    Attributes
+    ----------
+    rows, resumed
+        Rows written, and how many of them an earlier run of the same command had scored.
+    seconds, scoring_seconds
+        Wall time of all, and of the scoring alone, summed over threads.
+    form
+        How the model scored.
+    """
+
+    out: Path
+    rows: int
+    resumed: int
+    seconds: float
+    scoring_seconds: float
+    form: str
+    engine: str = "local"
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows scored in this run by its wall time: reading, scoring, writing."""
+        return (self.rows - self.resumed) / self.seconds if self.seconds else 0.0
+
+
+def score_file(
+    source: Source,
+    contract: Contract,
+    scorer: Scorer,
+    out: Path,
+    *,
+    digest: str,
+    chunk_rows: int = CHUNK_ROWS,
+    restart: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+) -> BatchResult:
+    """Score every row of ``source`` and write rows, labels and probabilities to ``out``.
+
+    Parameters
+    ----------
+    source
+        With the contract's types.
+    digest
+        Of the model.
+    restart
+        Begin anew, even if an earlier run left parts of the same output.
+    progress
+        Called with the rows done and the share of the file that was read.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or ``out`` cannot be written.
+    """
+    started = time.perf_counter()
+    if restart:
+        Parts.forget(out)
+    parts = Parts(out, identity(source, digest, chunk_rows))
+    rows = resumed = 0
+    scoring = 0.0
+
+    def work(number: int, table: pa.Table) -> tuple[int, float]:
+        before = time.perf_counter()
+        labels, probabilities = scorer.score(table)
+        took = time.perf_counter() - before
+        parts.add(number, with_results(table, contract, labels, probabilities))
+        return number, took
+
+    def start(chunk: tuple[int, pa.Table]) -> Future[tuple[int, float]]:
+        nonlocal rows, resumed
+        number, table = chunk
+        rows += table.num_rows
+        if parts.has(number):
+            resumed += table.num_rows
+            known: Future[tuple[int, float]] = Future()
+            known.set_result((number, 0.0))
+            return known
+        if progress is not None:
+            progress(rows, source.share)
+        return pool.submit(work, number, table)
+
+    # The kernel holds no lock of the interpreter's: other threads read and write meanwhile, and
+    # what is scored is joined while the rest is being scored.
+    done: SimpleQueue[int | None] = SimpleQueue()
+    with ThreadPoolExecutor(scorer.threads) as pool, ThreadPoolExecutor(1) as joiner:
+        joined = joiner.submit(parts.join, _coming(done))
+        # One chunk waits while each thread has one: no more of the file is in memory.
+        chunks = enumerate(source.chunks(chunk_rows))
+        results = in_order(chunks, start, most=scorer.threads + 1)
+        try:
+            with closing(results):
+                for number, seconds in results:
+                    scoring += seconds
+                    done.put(number)
+            done.put(None)
+        except BaseException:
+            done.put(ABANDONED)
+            raise
+        joined.result()
+    return BatchResult(out, rows, resumed, time.perf_counter() - started, scoring, scorer.form)
+
+
+def in_order(
+    chunks: Iterable[Chunk], start: Callable[[Chunk], Future[Result]], *, most: int
+) -> Generator[Result]:
+    """Start work on every chunk, with ``most`` in flight at most; yield results in order.
+
+    A chunk is in flight until its result is yielded. What has not begun when this is closed,
+    or work fails, is cancelled.
+    """
+    running: deque[Future[Result]] = deque()
+    try:
+        for chunk in chunks:
+            while len(running) >= most:
+                yield running.popleft().result()
+            running.append(start(chunk))
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _coming(done: SimpleQueue[int | None]) -> Iterator[int]:
+    """Yield the numbers of parts as they are done; raise if the rest will not come."""
+    while (number := done.get()) is not None:
+        if number == ABANDONED:
+            raise CancelledError
+        yield number
+
+
+def identity(source: Source, digest: str, chunk_rows: int, **more: Any) -> Mapping[str, Any]:
+    """Return what the parts of a scored file depend on."""
+    return {"input": source.digest(), "scorer": digest, "chunk rows": chunk_rows} | more
+
+
+def with_results(
+    table: pa.Table,
+    contract: Contract,
+    labels: Sequence[Any],
+    probabilities: NDArray[np.float64],
+) -> pa.Table:
+    """Return ``table`` with a column of labels and one of probabilities for each class."""
+    label, shares = result_columns(table.column_names, contract.classes, len(contract.classes))
+    table = table.append_column(label, pa.array(labels, label_type(contract)))
+    for place, name in enumerate(shares):
+        table = table.append_column(name, pa.array(np.ascontiguousarray(probabilities[:, place])))
+    return table
+
+
+def label_type(contract: Contract) -> pa.DataType:
+    """Return the Arrow type of the classes."""
+    return pa.array(list(contract.classes)).type
+
+
+def source_for(path: Path, contract: Contract) -> Source:
+    """Open ``path`` as rows of ``contract``."""
+    return Source(path, types_of(contract.columns))

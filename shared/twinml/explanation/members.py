@@ -1,0 +1,376 @@
+"""Why a row got its probability: what each feature added, in log-odds, by exact SHAP values.
+
+=======================  ======================================================================
+LightGBM, XGBoost,       TreeSHAP of their own (Lundberg et al., "From local explanations to
+CatBoost                 global understanding with explainable AI for trees", Nature Machine
+                         Intelligence 2020), in log-odds
+HistGradientBoosting     TreeSHAP (``twinml.explanation.treeshap``), in log-odds
+forests                  TreeSHAP of the probability, then stretched, all features of a row alike,
+                         to sum to its log-odds: a forest has no other
+logistic regression      what the feature adds, less the mean over training rows: exact, because
+                         each of its columns comes from one feature
+=======================  ======================================================================
+
+For each of them, on every row, the base and the contributions add up to the member's score, which
+is checked here. An ensemble's contributions are the mean of its members', weighted as in the
+ensemble; ``share`` says how much of its weight is covered. The mean of log-odds is not the
+log-odds of a voting ensemble's mean probability, so the sum explains the members and tends to, but
+is not, the ensemble's log-odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.errors import ModelError
+from twinml.explanation import treeshap
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TOLERANCE", "Explanation", "explain"]
+
+Floats = NDArray[np.float64]
+
+# XGBoost adds up its trees in 32 bits.
+TOLERANCE = 1e-3
+# A forest may be sure, and has no log-odds then.
+LEAST = 1e-6
+OWN = ("lightgbm", "xgboost", "catboost")
+HISTOGRAM, FOREST, LINEAR = "histogram", "forest", "linear"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each feature added to the score of each row.
+
+    Attributes
+    ----------
+    features
+        Names of the p features, as the model was trained on them.
+    classes
+        The class whose score is explained: with two classes the second one, with more the one
+        that the model predicts; length n.
+    base
+        Score before anything is known of the row, in log-odds, shape (n,).
+    contributions
+        Shape (n, p), in log-odds; positive makes the class more probable.
+    score
+        ``base`` plus the sum of the contributions, shape (n,).
+    probability
+        What the whole model gives that class, shape (n,).
+    members
+        Covered members by their share of the covered weight, which sums to 1.
+    left_out
+        Other members by their weight in the ensemble.
+    share
+        Weight of the covered members in the ensemble, 0 to 1.
+    """
+
+    features: tuple[str, ...]
+    classes: tuple[Any, ...]
+    base: Floats
+    contributions: Floats
+    score: Floats
+    probability: Floats
+    members: Mapping[str, float]
+    left_out: Mapping[str, float]
+    share: float
+
+    def covered(self) -> str:
+        """Return in a sentence what the contributions cover."""
+        named = ", ".join(f"{name} {weight:.0%}" for name, weight in self.members.items())
+        if not self.left_out:
+            return f"exact SHAP values of the whole model ({named})"
+        other = ", ".join(f"{name} {weight:.0%}" for name, weight in self.left_out.items())
+        return (
+            f"exact SHAP values of members with {self.share:.0%} of the ensemble's weight "
+            f"({named}); not covered: {other}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as JSON-able values, one object a row in ``rows``."""
+        return {
+            "unit": "log-odds",
+            "covered": self.covered(),
+            "members": dict(self.members),
+            "left_out": dict(self.left_out),
+            "share": self.share,
+            "rows": [
+                {
+                    "class": self.classes[row],
+                    "probability": float(self.probability[row]),
+                    "base": float(self.base[row]),
+                    "score": float(self.score[row]),
+                    "contributions": dict(
+                        zip(self.features, self.contributions[row].tolist(), strict=True)
+                    ),
+                }
+                for row in range(len(self.base))
+            ],
+        }
+
+    def strongest(self, row: int, n: int = 5) -> list[tuple[str, float]]:
+        """Return the ``n`` features that moved a row most, with their contributions."""
+        order = np.argsort(-np.abs(self.contributions[row]))[:n]
+        return [(self.features[place], float(self.contributions[row, place])) for place in order]
+
+
+def explain(
+    pipeline: Any, frame: pd.DataFrame, *, background: pd.DataFrame | None = None
+) -> Explanation:
+    """Explain what ``pipeline`` predicts for the rows of ``frame``.
+
+    Parameters
+    ----------
+    pipeline
+        As in a model directory that twinml trained: one encoding, then a learner, a vote or a
+        stack of them, with or without a decision threshold.
+    frame
+        Raw features, n rows.
+    background
+        Training rows, of which a linear member needs the mean; without them it is left out.
+
+    Raises
+    ------
+    ModelError
+        The model has no member that can be explained, or is built otherwise.
+    """
+    whole = _thawed(pipeline)
+    whole = _thawed(getattr(whole, "estimator_", whole))  # inside a decision threshold
+    try:
+        encode, model = whole.named_steps["encode"], whole.named_steps["model"]
+        names = [
+            str(name)
+            for _, _, columns in encode.named_steps["columns"].transformers_
+            for name in columns
+        ]
+    except (AttributeError, KeyError) as error:
+        raise ModelError(
+            "the model is not built as twinml builds it, so its trees cannot be found",
+            hint="Explain a model that twinml train made.",
+        ) from error
+    members, weights = _members(model)
+    total = sum(abs(weight) for weight in weights.values())
+    known = None if background is None else _matrix(encode, background)
+    usable = {
+        name: one
+        for name, one in members.items()
+        if _kind(one) not in ((None, LINEAR) if known is None else (None,))
+    }
+    if not usable:
+        raise ModelError(
+            f"the model has no member that can be explained here: {', '.join(members)}",
+            hint="Trees can be; a linear model with the training rows that are kept with it.",
+        )
+    X = _matrix(encode, frame)
+    probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
+    labels = list(pipeline.classes_)
+    two = len(labels) == 2
+    chosen = np.full(len(X), 1) if two else probabilities.argmax(axis=1)
+    covered = sum(abs(weights[name]) for name in usable)
+    base, contributions = np.zeros(len(X)), np.zeros((len(X), X.shape[1]))
+    rows = np.arange(len(X))
+    for name, member in usable.items():
+        values = member_values(member, X, len(labels), known)  # (n, scores, p + 1)
+        one = values[rows, 0 if two else chosen]
+        # A stack may count a member negatively; a vote never does.
+        weight = weights[name] / covered
+        base += weight * one[:, -1]
+        contributions += weight * one[:, :-1]
+    return Explanation(
+        features=tuple(names),
+        classes=tuple(_plain(labels[place]) for place in chosen),
+        base=base,
+        contributions=contributions,
+        score=base + contributions.sum(axis=1),
+        probability=probabilities[rows, chosen],
+        members={name: abs(weights[name]) / covered for name in usable},
+        left_out={
+            name: abs(weight) / total for name, weight in weights.items() if name not in usable
+        },
+        share=covered / total,
+    )
+
+
+def raw_scores(member: Any, X: Floats) -> Floats:
+    """Return a member's scores, log-odds, shape (n, 1), or (n, k) for k > 2 classes.
+
+    Of a forest and more than two classes, the logarithm of the probability.
+    """
+    kind = _kind(member)
+    if kind == FOREST:
+        return _log_odds(np.asarray(member.predict_proba(X), dtype=np.float64))
+    if kind in (HISTOGRAM, LINEAR):
+        found = member.decision_function(X)
+    elif kind == "lightgbm":
+        found = member.predict(X, raw_score=True)
+    elif kind == "xgboost":
+        found = member.predict(X, output_margin=True)
+    else:
+        found = member.predict(X, prediction_type="RawFormulaVal")
+    values = np.asarray(found, dtype=np.float64)
+    return values.reshape(len(X), -1)
+
+
+def _log_odds(probabilities: Floats) -> Floats:
+    """Return log-odds of the second of two classes, shape (…, 1), or logarithms of all."""
+    if probabilities.shape[-1] == 2:
+        share = np.clip(probabilities[..., 1:], LEAST, 1 - LEAST)
+        return np.asarray(np.log(share / (1 - share)))
+    return np.asarray(np.log(np.clip(probabilities, LEAST, 1.0)))
+
+
+def member_values(
+    member: Any, X: Floats, n_classes: int, background: Floats | None = None
+) -> Floats:
+    """Return a member's SHAP values, shape (n, scores, p + 1), the base last.
+
+    Parameters
+    ----------
+    member
+        Of a kind that the module names.
+    X, background
+        Encoded rows, shapes (n, p) and (m, p).
+    n_classes
+        With two there is one score, with k > 2 there are k.
+
+    Raises
+    ------
+    ModelError
+        They do not add up to the member's raw score.
+    """
+    kind, scores = _kind(member), 1 if n_classes == 2 else n_classes
+    if kind == FOREST:
+        found = _of_forest(member, X, n_classes)
+    elif kind == HISTOGRAM:
+        base, parts = treeshap.shap_values(treeshap.of_histogram(member), X)
+        found = _joined(base + np.ravel(member._baseline_prediction), parts)
+    elif kind == LINEAR:
+        found = _of_linear(member, X, X if background is None else background)
+    elif kind == "lightgbm":
+        found = member.predict(X, pred_contrib=True)
+    elif kind == "xgboost":
+        import xgboost
+
+        found = member.get_booster().predict(
+            xgboost.DMatrix(X), pred_contribs=True, strict_shape=True
+        )
+    else:
+        import catboost
+
+        found = member.get_feature_importance(catboost.Pool(X), type="ShapValues")
+    values = np.asarray(found, dtype=np.float64).reshape(len(X), scores, X.shape[1] + 1)
+    raw = raw_scores(member, X)
+    if not np.allclose(values.sum(axis=2), raw, atol=TOLERANCE, rtol=TOLERANCE):
+        worst = float(np.abs(values.sum(axis=2) - raw).max())
+        raise ModelError(
+            f"the contributions of {type(member).__name__} miss its raw score by {worst:.2g}",
+            hint="This should not happen: please report it with the versions of the packages.",
+        )
+    return values
+
+
+def _joined(base: Floats, parts: Floats) -> Floats:
+    """Join a base, shape (k,) or (n, k), and contributions (n, p, k) to (n, k, p + 1)."""
+    bases = np.broadcast_to(base, (len(parts), parts.shape[2]))
+    return np.concatenate([parts.transpose(0, 2, 1), bases[:, :, None]], axis=2)
+
+
+def _of_forest(member: Any, X: Floats, n_classes: int) -> Floats:
+    # Its trees compare numbers of 32 bits.
+    narrow = X.astype(np.float32).astype(np.float64)
+    mean, parts = treeshap.shap_values(treeshap.of_forest(member), narrow)
+    reached = mean + parts.sum(axis=1)
+    if not np.allclose(reached, member.predict_proba(X), atol=TOLERANCE):
+        raise ModelError(
+            f"the contributions of {type(member).__name__} miss its probability",
+            hint="This should not happen: please report it with the versions of the packages.",
+        )
+    base, score = _log_odds(mean), _log_odds(reached)
+    if n_classes == 2:
+        mean, reached, parts = mean[1:], reached[:, 1:], parts[:, :, 1:]
+    moved = reached - mean
+    still = np.abs(moved) < 1e-9
+    # Where nothing moved, the slope of the log-odds.
+    slope = 1 / np.clip(mean * (1 - mean) if n_classes == 2 else mean, LEAST, None)
+    stretch = np.where(still, slope, (score - base) / np.where(still, 1.0, moved))
+    return _joined(base, parts * stretch[:, None, :])
+
+
+def _of_linear(member: Any, X: Floats, background: Floats) -> Floats:
+    """Return what each feature adds by itself: the score less that with the feature fixed."""
+
+    def scores(rows: Floats) -> Floats:
+        return np.asarray(member.decision_function(rows), dtype=np.float64).reshape(len(rows), -1)
+
+    def without(rows: Floats, place: int) -> Floats:
+        fixed = rows.copy()
+        fixed[:, place] = background[0, place]
+        return scores(fixed)
+
+    whole, mean = scores(X), scores(background)
+    parts = np.stack(
+        [
+            (whole - without(X, place)) - (mean - without(background, place)).mean(axis=0)
+            for place in range(X.shape[1])
+        ],
+        axis=1,
+    )
+    return _joined(mean.mean(axis=0), parts)
+
+
+def _matrix(encode: Any, frame: pd.DataFrame) -> Floats:
+    return np.asarray(encode.transform(frame), dtype=np.float64)
+
+
+def _members(model: Any) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the members of a vote, a stack or a single learner, and their weights."""
+    model = _thawed(model)
+    fitted: Sequence[Any] = getattr(model, "estimators_", ())
+    if hasattr(model, "final_estimator_"):
+        names = [name for name, _ in model.estimators]
+        coefficients = np.asarray(_thawed(model.final_estimator_)[-1].coef_)
+        if coefficients.shape != (1, len(names)):
+            raise ModelError(
+                "a stack of more than two classes cannot be explained",
+                hint="Explain a vote or a single learner of it.",
+            )
+        given = coefficients[0].tolist()
+    elif hasattr(model, "voting"):
+        names = [name for name, _ in model.estimators]
+        given = list(model.weights or [1.0] * len(names))
+    else:
+        return {type(model).__name__: model}, {type(model).__name__: 1.0}
+    members = {name: _thawed(one) for name, one in zip(names, fitted, strict=True)}
+    return members, dict(zip(names, map(float, given), strict=True))
+
+
+def _thawed(estimator: Any) -> Any:
+    """Return what a ``FrozenEstimator`` holds, or the estimator itself."""
+    while type(estimator).__name__ == "FrozenEstimator":
+        estimator = estimator.estimator
+    return estimator
+
+
+def _kind(member: Any) -> str | None:
+    """Return how a member is explained; ``None`` if it cannot be."""
+    package = type(member).__module__.partition(".")[0]
+    if package in OWN:
+        return package
+    if hasattr(member, "_predictors"):
+        # Not those with categories of their own: they take columns in another order.
+        return HISTOGRAM if getattr(member, "_preprocessor", None) is None else None
+    if hasattr(member, "estimators_") and getattr(member, "n_outputs_", 0) == 1:
+        return FOREST
+    steps = getattr(member, "steps", ())
+    return LINEAR if steps and hasattr(steps[-1][1], "coef_") else None
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

@@ -1,0 +1,1 @@
+"""What all HTML pages share: templates, one style sheet, figures, tables and wording."""

@@ -1,0 +1,26 @@
+"""The pages' templates and the one style sheet that they share."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["render"]
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that ``template``, a file of this package, makes of ``values``.
+
+    Every value is escaped; a name that the template uses and ``values`` lacks is an error.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    folder = files("twinml.pages")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+    )
+    return environment.get_template(template).render(**values)

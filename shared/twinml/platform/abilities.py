@@ -1,0 +1,168 @@
+"""What a platform can do beyond the common verbs, where it can: plan, check, remove, rehearse.
+
+A side that has something to show beforehand, or costs money, implements these; the verbs ask
+with ``isinstance`` and say so where a side has nothing of the kind::
+
+    Plans       what a run would create, change and keep
+    Checks      what stands in the way of a run
+    Removes     what twinml made there, and its removal
+    Trains      ways to train on the platform's own machines
+    Rehearses   a stand-in for the platform, on this machine
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+
+from twinml.errors import UsageError
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.platform import DataAsset, Platform
+    from twinml.registry.training_run import Trained
+    from twinml.training import TrainingOptions
+
+__all__ = [
+    "TRAIN_HERE",
+    "Change",
+    "Check",
+    "Checks",
+    "Plans",
+    "Rehearses",
+    "Removes",
+    "Trains",
+    "able",
+]
+
+TRAIN_HERE = "local"
+Action = Literal["create", "change", "keep", "delete"]
+Level = Literal["ok", "note", "warning", "error"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource and what would be, or was, done to it; ``detail`` says why, or what of it."""
+
+    action: Action
+    kind: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at beforehand.
+
+    Attributes
+    ----------
+    level
+        ``error`` if a run would fail, ``warning`` if it may, ``note`` if it is worth knowing.
+    what
+        What was looked at.
+    found
+        The value found.
+    todo
+        What to do about it; empty where nothing is to be done.
+    """
+
+    level: Level
+    what: str
+    found: str
+    todo: str = ""
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """Can tell what a run would do."""
+
+    def plan(
+        self,
+        dataset: Dataset,
+        options: TrainingOptions,
+        *,
+        train: str,
+        endpoint: str | None = None,
+        pipeline: bool = True,
+        digest: str | None = None,
+    ) -> tuple[Change, ...]:
+        """Return what a run would create, change and keep; changes nothing.
+
+        ``digest`` is that of the model, where the training is done already; the others are
+        those of ``Workflow``.
+        """
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """Can tell what stands in the way."""
+
+    def check(self, model: Path | None = None) -> Iterator[Check]:
+        """Yield what was looked at, one by one; ``model`` is a model directory to deploy."""
+        ...
+
+
+@runtime_checkable
+class Removes(Protocol):
+    """Can remove what twinml made there."""
+
+    def removable(self) -> tuple[Change, ...]:
+        """Return what twinml made and ``remove`` would delete, in that order."""
+        ...
+
+    def remove(self, change: Change) -> None:
+        """Delete one of what ``removable`` returned; fine if it is gone already."""
+        ...
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """Can train on its own machines."""
+
+    trainers: tuple[str, ...]
+
+    def train(
+        self,
+        how: str,
+        dataset: Dataset,
+        asset: DataAsset,
+        options: TrainingOptions,
+        say: Callable[[str], None],
+    ) -> Trained:
+        """Train there, one of ``trainers``, and fetch the result; the same run is found again."""
+        ...
+
+
+@runtime_checkable
+class Rehearses(Protocol):
+    """Is a stand-in of another platform, run on this machine."""
+
+    rehearsed: str
+
+    def begin(self, *, fresh: bool = False, faults: Sequence[str] = ()) -> None:
+        """Start the stand-in unless it runs, and point this process at it and at nothing else."""
+        ...
+
+    def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
+        """End the stand-in; what it holds is kept."""
+        ...
+
+
+def able(platform: Platform, wanted: type[T], what: str) -> T:
+    """Return ``platform`` as something that can do ``what``.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    if not isinstance(platform, wanted):
+        raise UsageError(
+            f"platform '{platform.name}' has nothing to {what}",
+            hint="Name another one: --on azure, or --on rehearsal.",
+        )
+    return platform

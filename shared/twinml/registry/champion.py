@@ -1,0 +1,178 @@
+"""Champion and challenger: which model serves, and whether a new one is better.
+
+::
+
+    champion.compare ──▶ promotion.propose ──▶ promotion.promote
+    both models on       10 % of the           the challenger is champion; who, when,
+    the same rows        traffic               why and the figures are on record
+
+A model version is champion or challenger by an alias in MLflow's registry, or by a tag where
+the registry has none: see ``titles``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
+from twinml.registry.training_run import model_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from twinml.registry.tracking import Tracking
+
+__all__ = ["Judgement", "compare"]
+
+SHOWN = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a candidate is better than the champion on the same rows, and why.
+
+    ``candidate`` and ``champion`` are metrics by name; ``champion`` is ``None`` where there
+    is none, or it cannot score the rows.
+    """
+
+    better: bool
+    reason: str
+    metric: str
+    candidate: Mapping[str, float]
+    champion: Mapping[str, float] | None = None
+    champion_version: str | None = None
+    rows: int = 0
+    paired: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able values."""
+        return asdict(self)
+
+
+def compare(
+    tracking: Tracking,
+    candidate: Path,
+    rows: pd.DataFrame,
+    *,
+    name: str,
+    metric: str,
+    min_gain: float = 0.0,
+    same_data: str | None = None,
+) -> Judgement:
+    """Judge a model directory against the champion of ``name`` on labelled rows.
+
+    The first model of a name is better than none. One that cannot be compared, because the
+    champion cannot score the rows, is not shown to be better.
+
+    Parameters
+    ----------
+    rows
+        Features and the target; rows that the candidate did not learn from.
+    metric
+        Decides; the candidate must be better by more than ``min_gain``, 0 or more.
+    same_data
+        Digest of the data set that the rows are from. If the champion learned from another
+        one, it may have seen some of the rows, which the reason then says.
+
+    Raises
+    ------
+    ModelError
+        The candidate cannot score the rows.
+    UsageError
+        There is no such metric, or ``min_gain`` is below 0.
+    """
+    from twinml.training.metrics import HIGHER_IS_BETTER, is_better
+
+    if metric not in HIGHER_IS_BETTER:
+        raise UsageError(
+            f"there is no metric '{metric}'", hint=f"Known: {', '.join(HIGHER_IS_BETTER)}."
+        )
+    if not min_gain >= 0:
+        raise UsageError(
+            f"the least gain is {min_gain:g}",
+            hint="Take 0 or more: a worse model never replaces the champion.",
+        )
+    labels, probabilities, figures = _measure(candidate, rows)
+    n_rows = len(rows)
+    try:
+        champion = tracking.resolve(name)
+    except NotFound:
+        reason = f"{name} has no champion yet; {_says(metric, figures)} on {n_rows:,} rows"
+        return Judgement(True, reason, metric, figures, rows=n_rows)
+    held = f"{champion.name}/{champion.version}"
+    try:
+        directory = tracking.download(champion.uri, model_folder(champion.digest))
+        # A pickle is code: only the files that were registered are ever loaded.
+        _check_digest(directory, champion.digest)
+        old_labels, old_probabilities, old = _measure(directory, rows)
+    except TwinmlError as error:
+        reason = f"not comparable: the champion {held} cannot score these rows: {error.message}"
+        return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
+    if old_probabilities.shape != probabilities.shape or (old_labels != labels).any():
+        reason = f"not comparable: the champion {held} knows other classes"
+        return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
+    better = is_better(metric, figures[metric], old[metric], min_gain)
+    paired = _paired(labels, old_probabilities, probabilities, held)
+    verb = "beats" if better else "does not beat"
+    by = f" by more than {min_gain:g}" if min_gain else ""
+    reason = (
+        f"{_says(metric, figures)} {verb} {old[metric]:.4f} of the champion {held}{by} "
+        f"on the same {n_rows:,} rows ({paired['verdict']['decision']} says the paired test)"
+    )
+    if same_data is not None and _data_of(tracking, champion.run_id) != same_data:
+        reason += "; the champion learned from other data and may have seen some of the rows"
+    return Judgement(better, reason, metric, figures, old, champion.version, n_rows, paired)
+
+
+def _measure(directory: Path, rows: pd.DataFrame) -> Any:
+    """Return labels, probabilities and metrics of a model on labelled rows."""
+    import numpy as np
+
+    from twinml import model
+    from twinml.training.metrics import score
+
+    contract = model.load_contract(directory)
+    missing = [name for name in [*contract.column_names, contract.target] if name not in rows]
+    if missing:
+        raise ModelError(f"the rows lack its column '{missing[0]}'")
+    classes = {str(label): index for index, label in enumerate(contract.classes)}
+    truth = rows[contract.target].astype(str)
+    unknown = sorted(set(truth) - set(classes))
+    if unknown:
+        raise ModelError(f"it does not know the class '{unknown[0]}'")
+    labels: Any = truth.map(classes).to_numpy(dtype=np.int64)
+    predictor = model.load_predictor(directory)
+    features = rows[list(contract.column_names)]
+    probabilities = np.asarray(predictor.predict_proba(features), dtype=np.float64)
+    threshold = model.metadata(directory).get("threshold")
+    return labels, probabilities, score(labels, probabilities, threshold)
+
+
+def _paired(labels: Any, old: Any, new: Any, held: str) -> dict[str, Any]:
+    from twinml.abtest import offline
+
+    found = offline.compare(labels, old, new, names=(held, "candidate"), n_bootstrap=400)
+    return found.to_dict()
+
+
+def _says(metric: str, figures: Mapping[str, float]) -> str:
+    return f"{SHOWN.get(metric, metric)} {figures[metric]:.4f}"
+
+
+def _data_of(tracking: Tracking, run_id: str | None) -> str | None:
+    """Return the digest of the data that a run learned from."""
+    if not run_id:
+        return None
+    found: str | None = tracking.client.get_run(run_id).data.tags.get("twinml.data")
+    return found
+
+
+def _check_digest(directory: Path, wanted: str) -> None:
+    from twinml.model import digest
+
+    found = digest(directory)
+    if found != wanted:
+        raise ModelError(f"the files in {directory} are not those that were registered")

@@ -1,0 +1,495 @@
+"""Runs and registered models in MLflow, on any tracking URI.
+
+A training run is one parent run with a nested run for each candidate of the leaderboard.
+Its artifacts: ``model/`` (the MLflow model directory), ``report/`` (HTML and pictures) and
+``training/`` (the result without the pipelines, for later steps).
+
+Models are written with ``save_model`` and uploaded with ``log_artifacts``: Azure ML's
+tracking server has no ``/logged-models``, so ``log_model`` fails there under MLflow 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twinml import settings
+from twinml.errors import ModelError, NotFound, UsageError
+from twinml.platform import ModelVersion
+from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, registered
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion as Registered
+
+    from twinml.data import Dataset
+    from twinml.training import TrainingResult
+
+__all__ = ["DIGEST", "LoggedRun", "Tracking", "put"]
+
+DIGEST = "twinml.digest"
+_FINGERPRINT = "twinml.fingerprint"
+# What carries it may be removed by ``twinml teardown`` where models are in a cloud.
+_MADE = {"twinml": "model"}
+_STATE = "twinml.state"
+_JUDGED = "twinml.judged"
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """A finished training run; ``result`` lacks the fitted pipelines."""
+
+    run_id: str
+    experiment: str
+    result: TrainingResult
+    model_uri: str
+
+
+class Tracking:
+    """MLflow's client on our store.
+
+    Parameters
+    ----------
+    uri
+        Tracking and registry URI; by default ``MLFLOW_TRACKING_URI``, else SQLite at home.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        settings.quiet_libraries()
+        import logging
+
+        # Alembic reports every migration of a new store at INFO.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        self.uri = uri or settings.tracking_uri()
+        if self.local:
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            # Both make and migrate the tables of a new store; two processes at once would
+            # leave it broken for good.
+            self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+            if self.local:
+                self.client.search_experiments(max_results=1)
+                self.client.search_registered_models(max_results=1)
+        self.titles = Titles(self.client, self.uri)
+
+    @property
+    def local(self) -> bool:
+        """Whether the store is a file of this machine, written by this user."""
+        return self.uri.startswith("sqlite:///")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold a lock between processes: SQLite's own, on a file beside a local store."""
+        if not self.local:
+            yield
+            return
+        lock = sqlite3.connect(
+            self.uri.removeprefix("sqlite:///") + ".lock", timeout=120, isolation_level=None
+        )
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+        finally:
+            lock.close()
+
+    def log(
+        self,
+        result: TrainingResult,
+        dataset: Dataset,
+        model_directory: Path,
+        *,
+        fingerprint: str,
+        digest: str,
+    ) -> LoggedRun:
+        """Log a training run with its model; it counts as finished only once all is there."""
+        run = self._start(
+            dataset.name,
+            f"{result.best.name} on {dataset.name}",
+            {
+                _FINGERPRINT: fingerprint,
+                DIGEST: digest,
+                _JUDGED: _judged(result, dataset),
+                "twinml.data": dataset.digest,
+            },
+        )
+        run_id = run.info.run_id
+        started = [run_id]
+        try:
+            self._log_values(
+                run_id,
+                {
+                    **result.options,
+                    "data": dataset.name,
+                    "target": dataset.target,
+                    "dropped": list(dataset.dropped),
+                    "best": result.best.name,
+                    "threshold": result.threshold,
+                },
+                {
+                    **{f"test_{k}": v.value for k, v in result.test.metrics.items()},
+                    **{f"baseline_{k}": v for k, v in result.test.baseline.items()},
+                    **(
+                        {f"forward_{k}": v.value for k, v in result.forward.metrics.items()}
+                        if result.forward
+                        else {}
+                    ),
+                },
+            )
+            for rank, candidate in enumerate(result.leaderboard, start=1):
+                child = self._start(
+                    dataset.name,
+                    candidate.name,
+                    {"mlflow.parentRunId": run_id, "twinml.kind": candidate.kind},
+                )
+                started.append(child.info.run_id)
+                self._log_values(
+                    child.info.run_id,
+                    {
+                        **candidate.config,
+                        **{f"weight_{k}": v for k, v in candidate.weights.items()},
+                    },
+                    {**candidate.metrics, "rank": rank, "seconds": candidate.seconds},
+                )
+                self.client.set_terminated(started.pop(), "FINISHED")
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch)
+                light = replace(result, pipeline=None, runner_up=None)
+                (folder / "result.pkl").write_bytes(pickle.dumps(light, protocol=5))
+                (folder / "trials.json").write_text(
+                    json.dumps(
+                        [{**vars(trial), "config": dict(trial.config)} for trial in result.trials],
+                        indent=1,
+                    ),
+                    encoding="utf-8",
+                )
+                self.client.log_artifacts(run_id, str(folder), "training")
+            self._upload(run_id, model_directory)
+            self.client.set_tag(run_id, _STATE, "complete")
+        except BaseException:
+            for each in started:
+                self.client.set_terminated(each, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+        return LoggedRun(run_id, dataset.name, light, self._model_uri(run))
+
+    def begin(
+        self, experiment: str, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> str:
+        """Start a run with these tags and metrics, and return its id; it has not ended."""
+        run_id = str(self._start(experiment, name, tags).info.run_id)
+        self._log_values(run_id, {}, metrics)
+        return run_id
+
+    def add_artifacts(self, run_id: str, directory: Path, path: str) -> None:
+        """Upload a folder into a run."""
+        self.client.log_artifacts(run_id, str(directory), path)
+
+    def find(self, experiment: str, fingerprint: str) -> LoggedRun | None:
+        """Return the newest complete run with this fingerprint, or ``None``.
+
+        Only a store on this machine is asked: the result is kept as a pickle.
+        """
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            return None
+        runs = self.client.search_runs(
+            [found.experiment_id],
+            filter_string=(
+                f"tags.`{_FINGERPRINT}` = '{fingerprint}' and tags.`{_STATE}` = 'complete'"
+            ),
+            order_by=["attributes.start_time DESC"],
+            max_results=5,
+        )
+        for run in runs:
+            result = self._result(run.info.run_id)
+            if result is not None:
+                return LoggedRun(run.info.run_id, experiment, result, self._model_uri(run))
+        return None
+
+    def upload(
+        self,
+        experiment: str,
+        model_directory: Path,
+        *,
+        digest: str,
+        title: str = "uploaded model",
+        tags: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> str:
+        """Log a model that was made elsewhere as a run of its own; return the run's id."""
+        run_id = self.begin(experiment, title, {DIGEST: digest, **(tags or {})}, metrics or {})
+        self._upload(run_id, model_directory)
+        self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def register(
+        self, name: str, *, run_id: str, digest: str, metric: str | None = None
+    ) -> ModelVersion:
+        """Register the model of a run; the same digest under a name keeps its version.
+
+        The first version of a name becomes its champion. A later one becomes champion when
+        it beats the champion on ``metric`` (``test_…`` as logged) and both were judged alike:
+        same target, same features, same test rows. Else it becomes challenger.
+        """
+        from mlflow.exceptions import MlflowException
+
+        run = self.client.get_run(run_id)
+        for version in registered(self.client, name):
+            if version.tags.get(DIGEST) == digest:
+                if self.titles.holder(name, CHAMPION) is None:
+                    # Uploaded to the registry without a title.
+                    self.titles.give(version, CHAMPION)
+                return self.resolve(f"{name}/{version.version}")
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        made = self.client.create_model_version(
+            name, source=self._model_uri(run), run_id=run_id, tags={**_MADE, DIGEST: digest}
+        )
+        champion = self.titles.holder(name, CHAMPION)
+        if champion is None:
+            self.titles.give(made, CHAMPION)
+        elif metric is not None and self._beats(run_id, champion.run_id, metric):
+            self.titles.give(made, CHAMPION)
+            self.titles.give(champion, CHALLENGER)
+        else:
+            self.titles.give(made, CHALLENGER)
+        return self.resolve(f"{name}/{made.version}")
+
+    def resolve(self, reference: str) -> ModelVersion:
+        """Return the version that ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS`` means.
+
+        A bare name means the champion.
+
+        Raises
+        ------
+        NotFound
+            There is no such model, version or alias.
+        """
+        from mlflow.exceptions import MlflowException
+
+        name, version, alias = _parts(reference)
+        found: Registered | None = None
+        if version is None:
+            found = self.titles.holder(name, alias or CHAMPION)
+        else:
+            with suppress(MlflowException):
+                found = self.client.get_model_version(name, version)
+        if found is None:
+            raise NotFound(
+                f"there is no registered model {reference!r}",
+                hint=f"Registered: {', '.join(self.names()) or 'none'}.",
+            )
+        return self._described(found)
+
+    def names(self) -> list[str]:
+        """Return the names of all registered models, sorted."""
+        found: list[str] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_registered_models(page_token=token)
+            found += [model.name for model in page]
+            token = page.token
+            if not token:
+                return sorted(found)
+
+    def versions(self, name: str | None = None) -> tuple[ModelVersion, ...]:
+        """Return the versions of one model, or of all, newest first."""
+        names = [name] if name is not None else self.names()
+        return tuple(
+            self._described(version)
+            for each in names
+            for version in sorted(
+                registered(self.client, each), key=lambda one: int(one.version), reverse=True
+            )
+        )
+
+    def download(self, uri: str, destination: Path) -> Path:
+        """Return ``destination`` with the model's files in it; nothing to do if it has them."""
+        if (destination / "MLmodel").is_file():
+            return destination
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        if destination.exists():
+            raise ModelError(
+                f"the folder {destination} holds no whole model", hint="Remove it and try again."
+            )
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetching-") as scratch:
+            try:
+                fetched = mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, dst_path=scratch, tracking_uri=self.uri
+                )
+            except (MlflowException, OSError) as error:
+                raise ModelError(
+                    "the files of the model are no longer in the tracking store",
+                    hint="Train it again: twinml train --again.",
+                ) from error
+            put(Path(fetched), destination)
+        return destination
+
+    def digest_of(self, run_id: str) -> str:
+        """Return the digest of the model that a run made."""
+        return str(self.client.get_run(run_id).data.tags[DIGEST])
+
+    def metrics(self, run_id: str) -> Mapping[str, float]:
+        """Return what a run logged, by name."""
+        return dict(self.client.get_run(run_id).data.metrics)
+
+    def _start(self, experiment: str, name: str, tags: Mapping[str, str]) -> Run:
+        return self.client.create_run(self._experiment(experiment), run_name=name, tags=dict(tags))
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                raise UsageError(
+                    f"experiment {name!r} is deleted",
+                    hint="Restore it in MLflow, or choose another --name.",
+                )
+            return str(found.experiment_id)
+        location = None
+        if self.local:
+            folder = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name
+            location = folder.as_uri()
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            # Another process may have made it in between.
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def _log_values(
+        self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> None:
+        import math
+        import time
+
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run_id,
+            metrics=[
+                Metric(key, float(value), now, 0)
+                for key, value in metrics.items()
+                if math.isfinite(value)
+            ],
+            params=[
+                Param(key, str(value)[:500])  # type: ignore[no-untyped-call]
+                for key, value in params.items()
+            ],
+        )
+
+    def _upload(self, run_id: str, model_directory: Path) -> None:
+        # MLflow uploads a folder that is not there without a word.
+        if not (model_directory / "MLmodel").is_file():
+            raise ModelError(
+                f"there is no MLflow model in {model_directory}",
+                hint="Name a folder with an MLmodel file.",
+            )
+        self.client.log_artifacts(run_id, str(model_directory), "model")
+
+    def _result(self, run_id: str) -> TrainingResult | None:
+        if not self.local:
+            # A pickle is code: from a store that others can write to, none is loaded.
+            return None
+        import mlflow.artifacts
+
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                path = mlflow.artifacts.download_artifacts(
+                    run_id=run_id,
+                    artifact_path="training/result.pkl",
+                    dst_path=scratch,
+                    tracking_uri=self.uri,
+                )
+                result: TrainingResult = pickle.loads(  # noqa: S301 - we wrote it
+                    Path(path).read_bytes()
+                )
+            except Exception:
+                # Removed, cut short, or written by another version: train again.
+                return None
+        return result
+
+    @staticmethod
+    def _model_uri(run: Run) -> str:
+        return f"{str(run.info.artifact_uri).rstrip('/')}/model"
+
+    def _beats(self, run_id: str, champion_run: str | None, metric: str) -> bool:
+        if not champion_run:
+            return False
+        runs = [self.client.get_run(one) for one in (run_id, champion_run)]
+        judged = {one.data.tags.get(_JUDGED) for one in runs}
+        if len(judged) > 1 or None in judged:
+            return False
+        new, old = (one.data.metrics.get(f"test_{metric}") for one in runs)
+        if new is None or old is None:
+            return False
+        from twinml.training.metrics import is_better
+
+        return is_better(metric, new, old)
+
+    def _described(self, version: Registered) -> ModelVersion:
+        uri = version.source or ""
+        if uri.startswith("azureml:") and version.run_id:
+            # Azure's own address of it is none that MLflow's client can fetch from.
+            uri = f"runs:/{version.run_id}/model"
+        return ModelVersion(
+            name=version.name,
+            version=str(version.version),
+            uri=uri,
+            digest=version.tags.get(DIGEST, ""),
+            run_id=version.run_id,
+            aliases=self.titles.of(version),
+        )
+
+
+def put(made: Path, destination: Path) -> None:
+    """Give a finished folder its name; fine if another process was first."""
+    try:
+        made.rename(destination)
+    except OSError:
+        if not (destination / "MLmodel").is_file():
+            raise
+
+
+def _judged(result: TrainingResult, dataset: Dataset) -> str:
+    """Return what two models must share for their test figures to be comparable."""
+    whole = hashlib.sha256()
+    features = sorted(result.contract.column_names)
+    for part in (dataset.digest, dataset.target, result.test.split, *features):
+        whole.update(hashlib.sha256(part.encode()).digest())
+    whole.update(result.test.rows.tobytes())
+    return whole.hexdigest()
+
+
+def _parts(reference: str) -> tuple[str, str | None, str | None]:
+    """Split ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS``.
+
+    >>> _parts("bank/3"), _parts("bank@champion"), _parts("bank")
+    (('bank', '3', None), ('bank', None, 'champion'), ('bank', None, None))
+    """
+    if "@" in reference:
+        name, _, alias = reference.partition("@")
+        return name, None, alias
+    name, _, version = reference.partition("/")
+    return name, version or None, None

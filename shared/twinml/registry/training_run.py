@@ -1,0 +1,261 @@
+"""A training run with its records: train, save the model, log everything, or reuse.
+
+The fingerprint of a run covers the data, the options and the versions of the packages that
+compute. A run with the same fingerprint that is complete is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import pickle
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinml import __version__, model, settings
+from twinml.data import Dataset
+from twinml.errors import ModelError
+from twinml.registry.tracking import LoggedRun, Tracking, put
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from twinml.platform import ModelVersion
+    from twinml.training import Progress, TrainingOptions, TrainingResult
+
+__all__ = ["Experiment", "Trained", "adopt", "fingerprint", "model_folder", "run", "train_into"]
+
+# Raised when a model directory gains a file, so that what was trained before is not reused.
+MODEL_FORMAT = 2
+_COMPUTING = (
+    "catboost",
+    "flaml",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "xgboost",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A complete training run in MLflow, and whether it was found rather than done."""
+
+    logged: LoggedRun
+    digest: str
+    directory: Path
+    reused: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training on a platform's own machines gave.
+
+    Attributes
+    ----------
+    name
+        Of the winner.
+    directory
+        The model's files on this machine.
+    result
+        Everything the run found, where it was twinml's own search; else ``None``.
+    version
+        The model, where it is registered on the platform already.
+    where
+        An address or a name under which the run can be looked at.
+    metrics
+        Of the test rows, by name, where they are known.
+    """
+
+    name: str
+    directory: Path
+    result: TrainingResult | None
+    version: ModelVersion | None
+    where: str
+    metrics: Mapping[str, float]
+
+
+def model_folder(digest: str) -> Path:
+    """Return where the model directory with this digest is kept on this machine."""
+    return settings.home() / "models" / digest
+
+
+def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
+    """Return a SHA-256 that changes with everything that could change the model."""
+    parts = {
+        "model format": MODEL_FORMAT,
+        "data": dataset.digest,
+        "target": dataset.target,
+        "features": list(dataset.features.columns),
+        "options": {
+            # The same model, whatever fits it and however many at a time.
+            k: v
+            for k, v in options.to_dict().items()
+            if k not in ("jobs", "engine")
+        },
+        "versions": {
+            # A job on another machine has this code, but not as an installed package.
+            "twinml": __version__,
+            **{
+                name: version(name)
+                for name in _COMPUTING
+                if importlib.util.find_spec(_module(name))
+            },
+        },
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _rows_learned(result: TrainingResult, dataset: Dataset) -> pd.DataFrame | None:
+    """Return the rows that the model learned from, features and labels."""
+    if result.trained_on is None:
+        return None
+    rows = dataset.features[list(result.contract.column_names)].iloc[result.trained_on].copy()
+    rows[result.contract.target] = dataset.labels.iloc[result.trained_on]
+    return rows
+
+
+def _module(package: str) -> str:
+    return {"scikit-learn": "sklearn"}.get(package, package)
+
+
+def run(
+    dataset: Dataset,
+    options: TrainingOptions,
+    tracking: Tracking,
+    *,
+    again: bool = False,
+    progress: Callable[[Progress], None] = lambda moment: None,
+) -> Experiment:
+    """Train and log, or return the complete run with the same fingerprint.
+
+    Parameters
+    ----------
+    again
+        Train even if such a run is there.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As ``twinml.training.train``.
+    """
+    mark = fingerprint(dataset, options)
+    if not again:
+        found = tracking.find(dataset.name, mark)
+        if found is not None:
+            digest = tracking.digest_of(found.run_id)
+            try:
+                directory = tracking.download(found.model_uri, model_folder(digest))
+                model.digest(directory)
+            except ModelError:
+                # Removed or changed since: the run is done again.
+                shutil.rmtree(model_folder(digest), ignore_errors=True)
+            else:
+                return Experiment(found, digest, directory, reused=True)
+    from twinml.training import train
+
+    result = train(dataset, options, progress)
+    models = settings.home() / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:
+        saved = Path(scratch) / "model"
+        digest = _save(result, dataset, saved)
+        directory = model_folder(digest)
+        put(saved, directory)
+    # An interrupted search is a good model but not what the options asked for, so it is
+    # logged without the fingerprint: the next run searches in full.
+    logged = tracking.log(
+        result,
+        dataset,
+        directory,
+        fingerprint="" if result.interrupted else mark,
+        digest=digest,
+    )
+    return Experiment(logged, digest, directory, reused=False)
+
+
+def known(dataset: Dataset, options: TrainingOptions, tracking: Tracking) -> str | None:
+    """Return the digest of the model that ``run`` would find instead of training, or ``None``."""
+    found = tracking.find(dataset.name, fingerprint(dataset, options))
+    return None if found is None else tracking.digest_of(found.run_id)
+
+
+def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
+    return model.save(
+        result.pipeline,
+        result.contract,
+        directory,
+        metrics={name: held.value for name, held in result.test.metrics.items()},
+        extra={
+            "best": result.best.name,
+            "metric": result.metric,
+            "threshold": result.threshold,
+            "split": result.test.split,
+            "data": dataset.digest,
+        },
+        training_rows=_rows_learned(result, dataset),
+    )
+
+
+def train_into(
+    dataset: Dataset,
+    options: TrainingOptions,
+    directory: Path,
+    progress: Callable[[Progress], None] = lambda moment: None,
+) -> TrainingResult:
+    """Train and leave everything in ``directory``; nothing is logged or registered.
+
+    ``model/`` is the model directory, ``result.pkl`` the result without the pipelines, and
+    ``result.json`` its main figures with the digest, for a machine that only fetches them.
+
+    Raises
+    ------
+    TrainingError, DataError
+        As ``twinml.training.train``.
+    ModelError
+        The folder holds a model already.
+    """
+    from twinml.training import train
+
+    result = train(dataset, options, progress)
+    digest = _save(result, dataset, directory / "model")
+    light = replace(result, pipeline=None, runner_up=None)
+    (directory / "result.pkl").write_bytes(pickle.dumps(light, protocol=5))
+    figures = {
+        "digest": digest,
+        "best": result.best.name,
+        "metric": result.metric,
+        "test": {name: held.value for name, held in result.test.metrics.items()},
+    }
+    (directory / "result.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    return result
+
+
+def adopt(
+    trained: Trained, dataset: Dataset, options: TrainingOptions, tracking: Tracking
+) -> Experiment:
+    """Log a run that was done elsewhere as if it had been done here, once.
+
+    Raises
+    ------
+    ModelError
+        It is not a run of twinml's own search, or its files were changed.
+    """
+    if trained.result is None:
+        raise ModelError("the model was not trained by twinml, so there is no result to log")
+    digest, mark = model.digest(trained.directory), fingerprint(dataset, options)
+    found = tracking.find(dataset.name, mark)
+    if found is not None and tracking.digest_of(found.run_id) == digest:
+        return Experiment(found, digest, trained.directory, reused=True)
+    logged = tracking.log(
+        trained.result, dataset, trained.directory, fingerprint=mark, digest=digest
+    )
+    return Experiment(logged, digest, trained.directory, reused=False)
