@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from twinml.promotion import abandoned, carry_out, serving, shares
+from twinml.registry.promotion import abandoned, carry_out, serving, shares
 from twinml.training.metrics import HIGHER_IS_BETTER, METRICS, is_better
 
 INF, NAN = math.inf, math.nan

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twinml.comparison import Answers, Reference, Refusal, Side, judge
+from twinml.comparison import Answers, Package, Reference, Refusal, Side, judge
+from twinml.comparison.adversarial import Case
 from twinml.comparison.judgement import CAUSES, Difference, _agree, _cause, _equal, is_explained
+from twinml.comparison.parsing import Changed
+from twinml.errors import UsageError
 
 SIDES = (Side("a", "u"), Side("b", "v"))
 NAN = math.nan
@@ -147,3 +150,48 @@ def test_rows_are_counted_by_who_answered_them() -> None:
     assert (found.both_refused, found.same_labels, found.n_scored) == (1, 1, 2)
     assert found.changes.tolist() == pytest.approx([0.0, 0.3])
     assert found.n_rows == 5
+
+
+def test_a_difference_says_which_case_it_is_and_which_cells_were_read_otherwise() -> None:
+    cases = [Case("x", "one", {"x": 1.0}), Case("x", "two", {"x": 2.0})]
+    cells = tuple(
+        Changed(row=row, column=column, sent=0.1, became=0.2)
+        for row, column in ((1, "x"), (1, "z"), (3, "x"), (0, "x"))
+    )
+    sent, read = answers(0.1, 0.1, 0.1, 0.1), answers(0.1, 0.2, 0.3, 0.4)
+    packages = [Package("numpy", ("1", "2"), True)]
+    found = judge(
+        SIDES,
+        (sent, read),
+        cases=cases,
+        reference=Reference(sent, read, cells),
+        packages=packages,
+    )
+    assert [(each.row, each.what, each.changed) for each in found.differences] == [
+        (1, "", cells[:2]),
+        (2, "x: one", ()),
+        (3, "x: two", cells[2:3]),
+    ]
+    assert {each.cause for each in found.differences} == {"input parsing"}
+    assert (found.n_adversarial, found.changed_cells, found.tolerance) == (2, 4, 0.0)
+    assert found.packages == tuple(packages)
+    assert found.sides == SIDES
+    bare = judge(SIDES, (sent, read))
+    assert (bare.n_adversarial, bare.changed_cells, bare.packages) == (0, None, ())
+    assert [each.what for each in bare.differences] == ["", "", ""]
+    with pytest.raises(UsageError, match="one side answered 4 rows, the other 1"):
+        judge(SIDES, (sent, answers(0.1)))
+
+
+def test_a_refused_row_has_no_change_even_if_numbers_came_with_it() -> None:
+    one, other = answers(0.1), answers(0.3)
+    other.refusals[0] = Refusal(400, "no")
+    [found] = judge(SIDES, (one, other)).differences
+    assert math.isnan(found.change)
+
+
+def test_rows_of_a_regression_have_no_classes_and_no_rows_have_no_answers() -> None:
+    one, other = (Answers([1.5], np.empty((1, 0)), {}) for _ in range(2))
+    assert judge(SIDES, (one, other)).passes
+    nothing = Answers([], np.empty((0, 2)), {})
+    assert judge(SIDES, (nothing, nothing)).changes.tolist() == []

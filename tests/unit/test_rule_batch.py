@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from twinml.bulk import Parts, score_file
-from twinml.bulk import remote as remote_scoring
-from twinml.bulk.parts import _write_whole
-from twinml.bulk.scoring import Scorer, identity, in_order, source_for
+from twinml.batch import Parts, score_file
+from twinml.batch import remote as remote_scoring
+from twinml.batch.parts import _write_whole
+from twinml.batch.scoring import Scorer, identity, in_order, source_for
 from twinml.contract import Column, Contract
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError
