@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from twinml.batch import Parts, score_file
+from twinml.batch import Parts, score_file, scoring
 from twinml.batch import remote as remote_scoring
 from twinml.batch.parts import _write_whole
 from twinml.batch.scoring import Scorer, identity, in_order, source_for
@@ -168,8 +171,10 @@ class Gated(Counting):
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
         self.gate = threading.Event()
+        self.by: set[int] = set()
 
     def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
+        self.by.add(threading.get_ident())
         assert self.gate.wait(60)
         return super().score(table)
 
@@ -193,6 +198,20 @@ def test_while_nothing_is_done_one_chunk_more_than_threads_is_started(
     run(file, scorer, chunk_rows=1, progress=lambda rows, share: told.append(rows))
     assert waited_at[0] == threads + 1
     assert len(told) == 10
+    assert len(scorer.by) == threads
+
+
+def test_the_seconds_of_scoring_are_those_of_this_run(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match="no power"):
+        run(file, Counting(breaks_at=7))
+    # A clock that ticks at every look: at the start, before and after each chunk, at the end.
+    clock = itertools.count(100.0)
+    monkeypatch.setattr(scoring, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    done = run(file, Counting())
+    assert (done.scoring_seconds, done.seconds) == (2.0, 5.0)
+    assert done.rows_per_second == 4 / 5.0
 
 
 def test_a_run_that_broke_off_is_continued_and_not_begun_anew(file: Path) -> None:
@@ -320,6 +339,17 @@ def test_the_state_says_what_the_parts_are_of(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=f"of something else: {named} not what it was begun"):
             Parts(tmp_path / "out.csv", other)
+
+
+def test_an_output_is_in_place_even_if_its_parts_are_gone_already(tmp_path: Path) -> None:
+    parts = Parts(tmp_path / "out.csv", {})
+    parts.add(0, pa.table({"a": [1]}))
+
+    def numbers() -> Iterator[int]:
+        yield 0
+        shutil.rmtree(parts.folder)
+
+    assert parts.join(numbers()).read_text() == '"a"\n1\n'
 
 
 def test_parts_that_stop_coming_leave_no_output(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Parts:
     def _claim(self, identity: Mapping[str, Any]) -> None:
         state = self.folder / STATE
         if state.is_file():
-            known = json.loads(state.read_text(encoding="utf-8"))
+            known = json.loads(state.read_bytes())
             if known != identity:
                 either = known.keys() | identity.keys()
                 other = sorted(key for key in either if known.get(key) != identity.get(key))
@@ -96,7 +96,7 @@ class Parts:
                     hint=f"Name another output, or begin anew: --restart, or delete {self.folder}.",
                 )
             return
-        _write_whole(state, json.dumps(identity, indent=2).encode())
+        _write_whole(state, json.dumps(identity).encode())
 
     @classmethod
     def forget(cls, out: Path) -> None:
