@@ -28,7 +28,7 @@ from azureml_emulator.identity import tokens
 from azureml_emulator.identity.login import Login
 from azureml_emulator.inference import Fleet
 from azureml_emulator.inference.arm import OnlineDeployments
-from azureml_emulator.jobs.service import JobService
+from azureml_emulator.job_service import JobService
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.site import ARM_HOST, LOCAL_HOST, Site

@@ -363,7 +363,7 @@ def test_labels_and_probabilities_come_from_the_same_predictor(serve: Serve) -> 
 
 def read_when(path: Path, *words: str) -> str:
     """Return a log once it holds ``words``: it is written by a thread."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = path.read_text() if path.exists() else ""
         if all(word in text for word in words):

@@ -14,7 +14,7 @@ from twinml.platform import Schedule
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.job import JobRecord
 from twinml_local.jobs.retention import out_of_reach
-from twinml_local.jobs.schedules.store import NameTaken
+from twinml_local.jobs.schedule_store import NameTaken
 from twinml_local.jobs.store import JobEnded, JobStore
 
 

@@ -16,7 +16,7 @@ from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
 from twinml_local.jobs.job import JobRecord, StepRecord
-from twinml_local.jobs.schedules.store import (
+from twinml_local.jobs.schedule_store import (
     SCHEDULES,
     STILL_STANDS,
     ScheduleStore,

@@ -461,9 +461,9 @@ class Tracking:
         new, old = (one.data.metrics.get(f"test_{metric}") for one in runs)
         if new is None or old is None:
             return False
-        from twinml.training.metrics import HIGHER_IS_BETTER
+        from twinml.training.metrics import is_better
 
-        return bool(new > old if HIGHER_IS_BETTER[metric] else new < old)
+        return is_better(metric, new, old)
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""

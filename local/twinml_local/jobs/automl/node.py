@@ -11,8 +11,8 @@ from azureml_runner.engine import Control
 from azureml_runner.engine.attempt import StepFolder
 from azureml_runner.engine.settings import bound_settings, with_values
 from twinml.errors import PlatformError
+from twinml_local.jobs import schema
 from twinml_local.jobs.automl.task import read_task
-from twinml_local.jobs.definition import schema
 
 if TYPE_CHECKING:
     from twinml_local.jobs.automl.search import Found

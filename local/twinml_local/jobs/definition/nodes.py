@@ -25,8 +25,8 @@ from azureml_runner.engine import (
 from azureml_runner.engine.settings import bound_settings
 from twinml.errors import UsageError
 from twinml_local.errors import twinml_errors
+from twinml_local.jobs import schema
 from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
-from twinml_local.jobs.definition import schema
 
 __all__ = ["RETRIES", "build_graph", "declared_inputs"]
 

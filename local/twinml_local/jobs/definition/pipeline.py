@@ -22,7 +22,7 @@ from azureml_runner.engine import Asset, Graph, Input, Literal, Plan, make_plan
 from azureml_runner.engine.plan import read_literal
 from twinml.errors import Detail, PayloadError, UsageError
 from twinml_local.errors import twinml_errors
-from twinml_local.jobs.definition import schema
+from twinml_local.jobs import schema
 from twinml_local.jobs.definition.nodes import build_graph, declared_inputs
 
 __all__ = ["PipelineDefinition", "read"]
