@@ -62,12 +62,12 @@ def views(k: int, n: int = 60) -> tuple[dict[str, np.ndarray], np.ndarray, np.nd
 
 
 def picked_plainly(
-    members: dict[str, np.ndarray], labels: np.ndarray, weights: np.ndarray
+    members: dict[str, np.ndarray], labels: np.ndarray, weights: np.ndarray, rounds: int = 30
 ) -> list[str]:
     """Return what greedy selection takes, round by round, up to the best round."""
     taken: list[str] = []
     best: tuple[float, int] = (math.inf, 0)
-    for size in range(1, 31):
+    for size in range(1, rounds + 1):
         losses = {}
         for name in members:
             mean = sum(members[each] for each in [*taken, name]) / size
@@ -91,6 +91,19 @@ def test_a_vote_counts_how_often_each_member_was_taken(k: int) -> None:
     mean = vote.predict_proba(members)
     by_hand = sum(share * members[name] for name, share in expected.items())
     np.testing.assert_allclose(mean, by_hand, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
+def test_a_vote_ends_after_so_many_rounds(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    members, labels, weights = views(2)
+    assert ensemble._ROUNDS == 30
+    monkeypatch.setattr(ensemble, "_ROUNDS", rounds)
+    taken = picked_plainly(members, labels, weights, rounds)
+    # Only the share of each row counts, not the unit of the weights.
+    for unit in (1.0, 1e-6, 1e6):
+        vote = fit_vote(members, labels, weights * unit)
+        expected = {name: taken.count(name) / len(taken) for name in members if name in taken}
+        assert dict(vote.weights) == expected
 
 
 def test_a_member_that_is_as_good_as_another_is_not_added() -> None:

@@ -192,8 +192,10 @@ def test_the_requests_that_would_decide_are_those_where_the_interval_leaves_out_
         error = float(track.standard_error[-1]) * math.sqrt(600 / n)
         return float(critical(np.array(n), tuned_for=2000, alpha=0.05)) * error
 
-    # Found on a grid whose steps are about one per cent.
-    assert reach(needed) <= abs(float(track.difference[-1])) < reach(needed / 1.02)
+    # Found on a grid from once to a thousand times the requests so far.
+    grid = (600 * 10 ** (3 * step / 599) for step in range(600))
+    difference = abs(float(track.difference[-1]))
+    assert needed == math.ceil(next(size for size in grid if reach(size) < difference))
     assert _required(unpaired(arm, -values, tuned_for=2000, alpha=0.05), 2000, 0.05) == needed
 
 
