@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from flask.testing import FlaskClient
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
+from werkzeug.test import Client
 
 from twinml.contract import Contract
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving, create_app
@@ -19,7 +19,7 @@ from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving,
 KEY = "primary-key-0123456789"
 SECOND_KEY = "secondary-key-0123456789"
 
-Serve = Callable[..., FlaskClient]
+Serve = Callable[..., Client]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def serve(bank: Deployment, log_directory: Path) -> Iterator[Serve]:
         traffic: dict[str, int] | None = None,
         predictor: object = None,
         **settings: object,
-    ) -> FlaskClient:
+    ) -> Client:
         blue = bank if predictor is None else replace(bank, predictor=predictor)
         now = Serving(
             endpoint="bank-test",
@@ -73,12 +73,12 @@ def serve(bank: Deployment, log_directory: Path) -> Iterator[Serve]:
             keys=(KEY, SECOND_KEY),
             settings=ServerSettings(**settings),  # type: ignore[arg-type]
         )
-        return create_app(lambda: now, log=log).test_client()
+        return Client(create_app(lambda: now, log=log))
 
     yield client
     log.close()
 
 
 @pytest.fixture
-def client(serve: Serve) -> FlaskClient:
+def client(serve: Serve) -> Client:
     return serve()

@@ -29,14 +29,15 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, help="processes that score")
-    parser.add_argument("--server", choices=["granian", "waitress"], default=listen.default())
+    parser.add_argument("--server", choices=listen.SERVERS, default=listen.default())
     options = parser.parse_args()
     directory = options.directory.resolve()
     try:
         state = read_state(directory)
-        serve = listen.with_granian if options.server == "granian" else listen.with_waitress
         settings = replace(state.settings, workers=options.workers or state.settings.workers)
-        serve(directory, host=options.host, port=options.port, settings=settings)
+        listen.serve(
+            options.server, directory, host=options.host, port=options.port, settings=settings
+        )
     except TwinmlError as error:
         sys.exit(f"error: {error}")
 

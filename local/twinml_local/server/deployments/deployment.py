@@ -104,16 +104,23 @@ class Deployment:
         return self.batches is not None
 
     def predict(
-        self, request: ScoringRequest
+        self, request: ScoringRequest, *, wait: bool = True
     ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
-        """Return labels, or no labels but probabilities when the request asks for those."""
+        """Return labels, or no labels but probabilities when the request asks for those.
+
+        Raises
+        ------
+        NotCovered
+            The compiled form does not score this request, and not ``wait`` forbids the pipeline.
+        """
         if self.compiled is not None:
             try:
                 labels, probabilities = self.compiled.predict_columns(
                     request.columns, request.n_rows
                 )
             except NotCovered:
-                pass
+                if not wait:
+                    raise
             else:
                 return (labels, None) if request.method == "predict" else ((), probabilities)
         if self.batches is not None:

@@ -36,7 +36,7 @@ from twinml_local.server.deployments.deployment import Deployment, Serving, load
 from twinml_local.server.request_log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
 
-__all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "reports", "stamp"]
+__all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "load_one", "reports", "stamp"]
 
 KEYS_FILE = "keys.json"
 WORKERS = "workers"
@@ -120,6 +120,26 @@ def _report(shape: dict[str, Any]) -> WorkerReport:
     return WorkerReport(**shape, deployments=deployments, staged=staged)
 
 
+def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment, str]:
+    """Load a model in its compiled form if that can be; if not, say why."""
+    directory, remark, title = Path(item.directory), item.refusal, f"{item.model}:{item.version}"
+    if item.compiled:
+        try:
+            compiled = load(
+                name,
+                directory,
+                model=title,
+                digest=item.digest,
+                compiled=item.compiled,
+                threads=threads,
+            )
+        except ModelError as error:
+            remark = error.message
+        else:
+            return compiled, ""
+    return load(name, directory, model=title, digest=item.digest, batched=item.batches), remark
+
+
 class Watcher:
     """Loads what an endpoint's folder says, and keeps ``serving`` up to it.
 
@@ -129,6 +149,8 @@ class Watcher:
         The endpoint's folder.
     log
         Where changes and failures are noted.
+    models
+        Those that are loaded already, with the remark on each.
 
     Raises
     ------
@@ -145,10 +167,17 @@ class Watcher:
 
     serving: Serving
 
-    def __init__(self, directory: Path, log: RequestLog) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log: RequestLog,
+        *,
+        models: Mapping[DeploymentState, tuple[Deployment, str]] | None = None,
+    ) -> None:
         self._directory = directory
         self._log = log
         self.on_change: Callable[[Serving], None] | None = None
+        self._given = dict(models or {})
         self._models: dict[DeploymentState, tuple[Deployment, str]] = {}
         self._report = WorkerReport(
             os.getpid(), process_identity(os.getpid()) or "", "", "", code=installed_code()
@@ -232,7 +261,7 @@ class Watcher:
         for name, item in items.items():
             title = f"{item.model}:{item.version}"
             try:
-                known, remark = self._models.get(item) or self._load_one(name, item, title, threads)
+                known, remark = self._models.get(item) or self._loaded(name, item, title, threads)
             except TwinmlError as error:
                 told[name] = Loaded(item.digest, title, failure=str(error))
             except Exception as error:  # whatever unpickling a model may raise
@@ -248,29 +277,16 @@ class Watcher:
                 self._log.note(f"{name} ({title}) cannot be loaded: {told[name].failure}")
         return deployments, told
 
-    def _load_one(
+    def _loaded(
         self, name: str, item: DeploymentState, title: str, threads: int
     ) -> tuple[Deployment, str]:
-        """Load a model in its compiled form if that can be, and say why if not."""
-        directory, remark = Path(item.directory), item.refusal
-        if item.compiled:
-            try:
-                compiled = load(
-                    name,
-                    directory,
-                    model=title,
-                    digest=item.digest,
-                    compiled=item.compiled,
-                    threads=threads,
-                )
-            except ModelError as error:
-                remark = error.message
-            else:
-                self._log.note(f"{name} ({title}) scores compiled")
-                return compiled, ""
-        loaded = load(name, directory, model=title, digest=item.digest, batched=item.batches)
-        how = "in batches" if loaded.batches else "one request at a time"
-        self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
+        """Return a model that was given, or load it; note how it scores."""
+        loaded, remark = self._given.get(item) or load_one(name, item, threads)
+        if loaded.compiled is not None:
+            self._log.note(f"{name} ({title}) scores compiled")
+        else:
+            how = "in batches" if loaded.batches else "one request at a time"
+            self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
         return loaded, remark
 
     def _note(self, state: EndpointState) -> None:

@@ -21,7 +21,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from twinml.errors import Detail, PayloadError, PlatformUnavailable
 from twinml.traffic.feedback import GroundTruth, Truth
-from twinml_local.server.routes.replies import json_response, key_refused
+from twinml_local.server.routes.replies import json_response
+from twinml_local.server.scoring.errors import key_refused
 from twinml_local.telemetry.collector import FOLDER
 
 __all__ = ["LARGEST_ROW", "LONGEST_ID", "MOST_LABELS", "PRINTABLE", "feedback_route"]
@@ -44,7 +45,7 @@ def feedback_route(directory: Path, endpoint: str) -> Blueprint:
         exchange = g.exchange
         refusal = exchange.refusal()
         if refusal is not None:
-            return key_refused(refusal, endpoint)
+            raise key_refused(refusal, endpoint)
         body = request.get_data(cache=False)
         if len(body) > exchange.serving.settings.max_body_bytes:
             raise RequestEntityTooLarge

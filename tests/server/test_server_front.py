@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from twinml_local.server.scoring.lane import EXCHANGE, Lane
 
 from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving
 from twinml_local.server.app import app_of
-from twinml_local.server.scoring.lane import EXCHANGE, Lane
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import ScoringService
 
