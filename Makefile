@@ -21,7 +21,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check format lock notebook bench-automl bench-batch bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check docs format lock notebook bench-automl bench-batch bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ check: $(DEV) ## Lint, types, import arrows
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(DEV) ## Build the documentation into build/site, without a network
+	@$(BIN)/zensical build --strict
 
 format: $(DEV) ## Format the code
 	@$(BIN)/ruff check --fix-only .

@@ -83,7 +83,7 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Two boosted learners and a forest vote on the columns of ``make_table``.
     """
     from twinml import model
-    from twinml.contract import Contract
+    from twinml.contract import infer_contract
     from twinml.training.ensemble import Vote
     from twinml.training.learners import LEARNERS
     from twinml.training.recipe import Recipe
@@ -100,7 +100,7 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fitted = Recipe(members, 2, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
     vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
     pipeline = fitted.pipeline(vote, np.array(["no", "yes"]), 0.4)
-    contract = Contract.from_frame(features, labels, name="customers")
+    contract = infer_contract(features, labels, name="customers")
     directory = tmp_path_factory.mktemp("described") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from twinml.contract.dialects import written
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset, Deployed, EndpointInfo, Keys, ModelVersion, busiest
 from twinml_azure import assets, inventory
@@ -51,7 +52,7 @@ class AzurePlatform:
     name = "azure"
     trainers = ("job", "automl")
     # What a no-code deployment of an MLflow model takes.
-    dialects = ("input_data",)
+    dialects = written("azure-no-code")
 
     def __init__(self, connection: Connection | None = None, *, sizes: Sizes | None = None) -> None:
         self._connection = connection or Connection()

@@ -43,10 +43,10 @@ class LocalPlatform:
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """All of them."""
-        from twinml.endpoint import DIALECTS
+        """All that its server takes."""
+        from twinml.contract.dialects import written
 
-        return DIALECTS
+        return written("local")
 
     @cached_property
     def _tracking(self) -> Tracking:

@@ -280,9 +280,10 @@ class Workflow:
     def _expected(self, done: training_run.Experiment, rows: list[dict[str, Any]]) -> Any:
         from twinml import model
         from twinml.contract import parse
+        from twinml.endpoint import request_body
 
         contract = done.logged.result.contract
-        body = _body(rows)
+        body = request_body(rows)
         request = parse(contract, body, content_type="application/json", route="score")
         predictor = model.load_predictor(done.directory)
         frame = request.frame()
@@ -296,9 +297,10 @@ class Workflow:
 
     def _benchmark(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
+        from twinml.endpoint import request_body
 
         rows = self._rows(50)
-        bodies = [_body([row]) for row in rows]
+        bodies = [request_body([row]) for row in rows]
         if isinstance(done, training_run.Trained):
             expected = [client.score([row]) for row in rows]
         else:
@@ -455,11 +457,3 @@ class Workflow:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _body(rows: list[dict[str, Any]]) -> bytes:
-    import orjson
-
-    columns = list(rows[0])
-    data = [[row[name] for name in columns] for row in rows]
-    return orjson.dumps({"input_data": {"columns": columns, "data": data}})

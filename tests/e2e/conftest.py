@@ -14,7 +14,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.server.process import control
@@ -51,7 +51,7 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
-        model.save(pipeline, Contract.from_frame(rows, labels, name="bank-test"), directory)
+        model.save(pipeline, infer_contract(rows, labels, name="bank-test"), directory)
     return directory
 
 
@@ -95,7 +95,7 @@ def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pipeline = fitted.pipeline(fit_vote(votes, truth, np.ones(n)), classes, 0.4)
         labels = pd.Series(classes[truth], name="y")
         directory = tmp_path_factory.mktemp("models") / "ensemble"
-        model.save(pipeline, Contract.from_frame(rows, labels, name="bank-test"), directory)
+        model.save(pipeline, infer_contract(rows, labels, name="bank-test"), directory)
     return directory
 
 

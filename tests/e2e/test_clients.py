@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
 from twinml.clients import snippets
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml.data import bundled, load
 from twinml_local import endpoints
 
@@ -39,7 +39,7 @@ KEY = "a key that is in no process list"
 @pytest.fixture(scope="module")
 def contract() -> Contract:
     data = load(bundled(), "y")
-    return Contract.from_frame(data.features, data.labels, name=data.name)
+    return infer_contract(data.features, data.labels, name=data.name)
 
 
 @pytest.fixture(scope="module")

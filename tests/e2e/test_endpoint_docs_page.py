@@ -13,7 +13,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 
 from twinml import model
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 
@@ -37,7 +37,7 @@ def endpoint(tmp_path: Path) -> Iterator[EndpointInfo]:
     directory = tmp_path / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
-        model.save(always_no, Contract.from_frame(rows, labels, name="docs-test"), directory)
+        model.save(always_no, infer_contract(rows, labels, name="docs-test"), directory)
     yield endpoints.deploy(
         "docs-test", "blue", directory=directory, model="docs-test", version="1", digest="1"
     )

@@ -15,7 +15,8 @@ import requests
 from click.testing import CliRunner, Result
 
 from twinml.cli import main
-from twinml.endpoint import DIALECTS, Endpoint
+from twinml.contract.dialects import written
+from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, NotFound
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
@@ -73,7 +74,7 @@ def twinml(*arguments: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(main, arguments, input=stdin)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", written())
 def test_every_dialect_over_real_http(deployed: EndpointInfo, dialect: str) -> None:
     with endpoints.client(NAME) as client:
         assert client.score([OLD, YOUNG], dialect=dialect) == ["yes", "no"]
@@ -253,7 +254,7 @@ def test_score_sample_and_example(deployed: EndpointInfo, tmp_path: Path) -> Non
     assert len(json.loads(json.loads(result.stdout))["result"]) == 2
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", written())
 def test_an_example_in_any_dialect_is_taken_from_stdin(
     deployed: EndpointInfo, dialect: str
 ) -> None:

@@ -21,7 +21,7 @@ from sklearn.dummy import DummyClassifier
 
 from twinml import model
 from twinml.cli import main
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
@@ -51,7 +51,7 @@ def answering(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 fitted = DummyClassifier(strategy="most_frequent").fit(rows, labels)
-                contract = Contract.from_frame(rows, labels, name="bank-test")
+                contract = infer_contract(rows, labels, name="bank-test")
                 model.save(fitted, contract, made[answer])
         return made[answer]
 

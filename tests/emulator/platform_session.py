@@ -20,14 +20,14 @@ def saved_model(folder: Path) -> Path:
     from sklearn.tree import DecisionTreeClassifier
 
     from twinml import model
-    from twinml.contract import Contract
+    from twinml.contract import infer_contract
 
     rows = pd.DataFrame({"age": [20, 70, 30, 80], "job": ["cook", "none", "cook", "none"]})
     labels = pd.Series(["no", "yes", "no", "yes"], name="y")
     encoder = ColumnTransformer([("job", OrdinalEncoder(), ["job"])], remainder="passthrough")
     pipeline = Pipeline([("encode", encoder), ("tree", DecisionTreeClassifier())])
     pipeline.fit(rows, labels)
-    model.save(pipeline, Contract.from_frame(rows, labels, name="bank"), folder)
+    model.save(pipeline, infer_contract(rows, labels, name="bank"), folder)
     return folder
 
 

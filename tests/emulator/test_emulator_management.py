@@ -131,6 +131,24 @@ def test_a_version_may_change_its_tags_but_not_its_content(ask: Ask):
             400,
             "ValidationError",
         ),
+        (
+            "/onlineEndpoints/ep-1",
+            {"properties": {"authMode": "Key", "traffic": {"blue": -1}}},
+            400,
+            "ValidationError",
+        ),
+        (
+            "/onlineEndpoints/ep-1",
+            {"properties": {"authMode": "Key", "traffic": {"blue": 101}}},
+            400,
+            "ValidationError",
+        ),
+        (
+            "/onlineEndpoints/ep-1",
+            {"properties": {"authMode": "Key", "mirrorTraffic": {"blue": -1}}},
+            400,
+            "ValidationError",
+        ),
         ("/nowhere/x", {}, 404, "RouteNotEmulated"),
     ],
 )
@@ -228,6 +246,12 @@ def test_etags_guard_a_change(ask: Ask):
     assert ask("PUT", "/data/d/versions/1", data(), headers=guarded).status_code == 412
     assert ask("DELETE", "/data/d/versions/1", headers=guarded).status_code == 412
     assert ask("DELETE", "/data/d/versions/1", headers={"If-Match": "*"}).status_code == 200
+    # What is not there matches nothing, and is gone already for who wants it deleted.
+    for wanted in ("*", etag):
+        absent = ask("PUT", "/data/d/versions/1", data(), headers={"If-Match": wanted})
+        assert refusal(absent) == (412, "PreconditionFailed")
+    assert ask("DELETE", "/data/d/versions/1", headers=guarded).status_code == 204
+    assert ask("PUT", "/data/d/versions/1", data(), headers=fresh).status_code == 201
 
 
 def test_ids_are_the_same_in_any_case_and_keep_their_own(ask: Ask, emulator: Emulator):

@@ -13,7 +13,7 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 from werkzeug.test import Client
 
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving, create_app
 
 KEY = "primary-key-0123456789"
@@ -44,7 +44,7 @@ def bank() -> Deployment:
     )
     tree = DecisionTreeClassifier(max_depth=5, random_state=0)
     pipeline = Pipeline([("encode", encode), ("tree", tree)]).fit(rows, labels)
-    contract = Contract.from_frame(rows, labels, name="bank-test")
+    contract = infer_contract(rows, labels, name="bank-test")
     return Deployment("blue", contract, pipeline, model="bank-test:1", digest="d" * 64)
 
 

@@ -16,7 +16,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from werkzeug.test import Client
 
-from twinml.contract import Contract, ScoringRequest
+from twinml.contract import Contract, ScoringRequest, infer_contract
+from twinml.contract.dialects import DEFAULT
 from twinml_local.server import Deployment
 from twinml_local.server.deployments.microbatching import (
     MOST_ROWS,
@@ -49,13 +50,13 @@ def pipeline(*, strict: bool = False, entangled: bool = False) -> tuple[Any, Con
     steps += [FunctionTransformer(relative)] if entangled else []
     steps.append(RandomForestClassifier(7, random_state=0, n_jobs=1))
     whole = Pipeline([(str(place), step) for place, step in enumerate(steps)])
-    return whole.fit(frame, labels), Contract.from_frame(frame, labels, name="made")
+    return whole.fit(frame, labels), infer_contract(frame, labels, name="made")
 
 
 def request(contract: Contract, rows: Sequence[tuple[float, Any]], method: Any) -> ScoringRequest:
     columns = {"balance": [row[0] for row in rows], "job": [row[1] for row in rows]}
     types = tuple(column.type for column in contract.columns)
-    return ScoringRequest("data", columns, len(rows), method, types)
+    return ScoringRequest(DEFAULT, columns, len(rows), method, types)
 
 
 class Gate:

@@ -18,7 +18,7 @@ from twinml import model
 from twinml.abtest.offline import RULE, compare
 from twinml.abtest.paired import Ranking, delong, difference_test, mcnemar, resamples
 from twinml.cli import main
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.errors import DataError, UsageError
 
 Floats = NDArray[np.float64]
@@ -321,7 +321,7 @@ def two_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pa
     labels = pd.Series(np.where(rng.random(n) < sigmoid(logit.to_numpy()), "yes", "no"), name="y")
     made = []
     for name, columns in (("poor", ["job"]), ("rich", ["job", "age"])):
-        contract = Contract.from_frame(frame[:1000], labels[:1000], name=name)
+        contract = infer_contract(frame[:1000], labels[:1000], name=name)
         pipeline = make_pipeline(
             make_column_transformer(
                 (OneHotEncoder(), ["job"]),

@@ -24,7 +24,7 @@ from twinml.comparison import (
     write,
 )
 from twinml.comparison.parsing import changed_cells, read_as_pandas
-from twinml.contract import Contract, parse
+from twinml.contract import infer_contract, parse
 from twinml.endpoint import request_body
 from twinml.errors import UsageError
 from twinml.model import Scorer
@@ -38,7 +38,7 @@ FRAME = pd.DataFrame(
     }
 )
 LABELS = pd.Series(["no", "yes", "no", "yes"], name="y")
-CONTRACT = Contract.from_frame(FRAME, LABELS, name="bank")
+CONTRACT = infer_contract(FRAME, LABELS, name="bank")
 ROWS = [
     {name: None if value != value else value for name, value in row.items()}
     for row in FRAME.to_dict(orient="records")
@@ -160,7 +160,7 @@ def scorer() -> Scorer:
 
 
 def test_the_model_answers_both_readings(scorer: Scorer):
-    contract = Contract.from_frame(FRAME[["age", "rate", "job"]], LABELS, name="bank")
+    contract = infer_contract(FRAME[["age", "rate", "job"]], LABELS, name="bank")
     third = 1 / 3
     rows = [{"age": 30, "rate": rate, "job": "cook"} for rate in (1.25, third, 1e308)]
     found = recalculate(scorer, contract, rows, size=2, alone_from=2)

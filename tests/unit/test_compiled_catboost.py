@@ -17,7 +17,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
 
 N_ROWS = 600
@@ -57,7 +57,7 @@ def pipeline_of(one: Any, n_classes: int) -> tuple[Any, Contract]:
     frame = table()
     names = np.array([f"k{place}" for place in range(n_classes)])
     labels = pd.Series(names[scored(n_classes)], name="label")
-    contract = Contract.from_frame(frame, labels, name="made")
+    contract = infer_contract(frame, labels, name="made")
     encode = ColumnTransformer([("numbers", "passthrough", list(frame.columns))])
     rows = encode.fit_transform(frame)
     vote = VotingClassifier([("C", FrozenEstimator(one))], voting="soft", weights=[1.0])

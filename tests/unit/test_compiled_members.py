@@ -21,12 +21,13 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from threadpoolctl import threadpool_limits
 from xgboost import XGBClassifier
 
-from twinml.contract import Contract, ScoringRequest
+from twinml.contract import Contract, frame_of, infer_contract
 from twinml.data import bundled
 from twinml.training.ensemble import Vote, fit_stack, fit_vote
 from twinml.training.learners import LEARNERS
 from twinml.training.recipe import Fitted, Recipe
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
+from twinml_local.compiled._layout import MANY
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "LightGBM": {"n_estimators": 25, "num_leaves": 12, "min_child_samples": 5},
@@ -80,7 +81,7 @@ def fitted(n_classes: int) -> tuple[Fitted, Contract, pd.DataFrame, np.ndarray]:
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     recipe = Recipe(members, n_classes, seed=0)
     labels = pd.Series(classes_of(n_classes)[y], name="label")
-    contract = Contract.from_frame(frame, labels, name="made")
+    contract = infer_contract(frame, labels, name="made")
     return recipe.fit(frame, y, np.ones(len(y)), jobs=1), contract, frame, y
 
 
@@ -165,11 +166,42 @@ def test_a_threshold_is_met_by_what_equals_it() -> None:
     assert compile_model(pipeline, contract).predict_columns(columns, 1)[0] == ["yes"]
 
 
+# LightGBM takes up to this for zero.
+FLUSH = float(np.float32(1e-35))
+
+
+@pytest.mark.parametrize("n_rows", [1, MANY - 1, MANY, MANY + 1])
+@pytest.mark.parametrize("nulls", [False, True])
+def test_lightgbm_at_the_smallest_numbers_and_at_nulls(n_rows: int, nulls: bool) -> None:
+    x = np.array([-1e-34, 0.0, 1e-34, math.nan if nulls else 0.0] * 100)
+    y = np.where(np.isnan(x), 2, np.digitize(x, [-1e-36, 1e-36]))
+    frame = pd.DataFrame({"x": x})
+    contract = infer_contract(
+        frame, pd.Series(classes_of(3)[y], name="label"), name="tiny"
+    )
+    learner = next(one for one in LEARNERS if one.name == "LightGBM")
+    members = {"LightGBM": (learner, {"n_estimators": 5, "num_leaves": 4, "min_child_samples": 5})}
+    parts = Recipe(members, 3, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(3))
+    compiled = compile_model(pipeline, contract)
+    bounds = [math.nan, 0.0, 5e-324]
+    for one in (FLUSH, -FLUSH):
+        bounds += [one, float(np.nextafter(one, -1.0)), float(np.nextafter(one, 1.0))]
+    for start in range(len(bounds)):
+        values = [bounds[(start + place) % len(bounds)] for place in range(n_rows)]
+        expected = np.ascontiguousarray(pipeline.predict_proba(pd.DataFrame({"x": values})))
+        found = compiled.predict_columns({"x": values}, n_rows)[1]
+        assert found.tobytes() == expected.tobytes()
+    # Nothing of this would show if the bound and what is beyond it were the same to the model.
+    ends = pd.DataFrame({"x": [-FLUSH, float(np.nextafter(-FLUSH, -1.0))]})
+    assert pipeline.predict(ends).tolist() == ["b", "a"]
+
+
 @pytest.mark.parametrize("labels", [[0, 1], [True, False], [3, 7, 11]])
 def test_labels_are_native_scalars_of_the_contract(labels: list[Any]) -> None:
     parts, _, frame, y = fitted(len(labels))
     classes = np.array(sorted(labels))
-    contract = Contract.from_frame(frame, pd.Series(classes[y], name="label"), name="made")
+    contract = infer_contract(frame, pd.Series(classes[y], name="label"), name="made")
     compiled = compile_model(parts.pipeline(Vote({"HistGradientBoosting": 1.0}), classes), contract)
     found, _ = compiled.predict_columns(columns_of(contract, frame), len(frame))
     assert {type(label) for label in found} == {type(labels[0])}
@@ -181,7 +213,7 @@ def test_tables_of_one_kind_of_column() -> None:
     for chosen in (["city", "code"], ["whole", "flag"], ["amount"], ["whole"]):
         part = frame[chosen]
         labels = pd.Series(classes_of(2)[y], name="label")
-        contract = Contract.from_frame(part, labels, name="made")
+        contract = infer_contract(part, labels, name="made")
         members = {
             one.name: (one, CONFIGS[one.name])
             for one in LEARNERS
@@ -209,7 +241,7 @@ def test_a_linear_member_whose_features_are_sparse() -> None:
     for n_classes in (2, 3):
         y = np.digitize(frame["x"] + (frame["c0"] < "v3"), [0.3, 1.0][: n_classes - 1])
         labels = pd.Series(classes_of(n_classes)[y], name="label")
-        contract = Contract.from_frame(frame, labels, name="made")
+        contract = infer_contract(frame, labels, name="made")
         linear = {"LogisticRegression": (LEARNERS[5], {"C": 1.0})}
         parts = Recipe(linear, n_classes, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
         assert parts.members["LogisticRegression"][0].sparse_output_
@@ -221,7 +253,7 @@ def test_the_bank_data() -> None:
     data = pd.read_csv(bundled(), nrows=6000)
     frame, labels = data.drop(columns="y"), data["y"]
     y = (labels == "yes").to_numpy().astype(np.int64)
-    contract = Contract.from_frame(frame, labels, name="bank-full")
+    contract = infer_contract(frame, labels, name="bank-full")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     parts = Recipe(members, 2, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
     stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
@@ -275,7 +307,7 @@ def test_any_rows(n_classes: int, rows: list[dict[str, Any]]) -> None:
     pipeline, compiled, contract = everything(n_classes)
     columns = {name: [row[name] for row in rows] for name in contract.column_names}
     types = tuple(column.type for column in contract.columns)
-    frame = ScoringRequest("data", columns, len(rows), "predict_proba", types).frame()
+    frame = frame_of(columns, types)
     labels, shares = compiled.predict_columns(columns, len(rows))
     assert shares.tobytes() == np.ascontiguousarray(pipeline.predict_proba(frame)).tobytes()
     assert labels == pipeline.predict(frame).tolist()

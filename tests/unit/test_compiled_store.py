@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.errors import ModelError
 from twinml.training.ensemble import Vote, fit_stack
 from twinml.training.learners import LEARNERS
@@ -43,7 +43,7 @@ def made(n_classes: int, join: str) -> tuple[CompiledModel, dict[str, list[Any]]
     )
     y = np.digitize(frame["x"] + frame["flag"], [0.2, 1.0][: n_classes - 1])
     classes = np.array([3, 7, 11][:n_classes])
-    contract = Contract.from_frame(frame, pd.Series(classes[y]), name="made")
+    contract = infer_contract(frame, pd.Series(classes[y]), name="made")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     fitted = Recipe(members, n_classes, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml.training.ensemble import Vote, fit_stack
 from twinml.training.learners import LEARNERS
 from twinml.training.recipe import Recipe
@@ -44,7 +44,7 @@ def parts(join: str) -> tuple[Any, Contract, pd.DataFrame]:
     frame.loc[rng.random(n) < 0.2, "amount"] = np.nan
     score = frame["x"] + 2 * (frame["tiny"] < -1e-35) + (frame["city"] == "oslo")
     y = (score > 0.7).to_numpy() * 1
-    contract = Contract.from_frame(frame, pd.Series(np.array(["no", "yes"])[y]), name="made")
+    contract = infer_contract(frame, pd.Series(np.array(["no", "yes"])[y]), name="made")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
     fitted = Recipe(members, 2, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from twinml.contract import Column, Contract, openapi, parse
-from twinml.contract._request import ROUTES
+from twinml.contract.dialects import ROUTES
 from twinml.errors import PayloadError, UsageError
 
 VERSIONS = ["2", "3", "3.1"]

@@ -77,7 +77,7 @@ def refusal(body, route="score", content_type="application/json", **options) -> 
 @pytest.mark.parametrize(("route", "dialect", "body"), ACCEPTED)
 def test_every_dialect_gives_the_same_rows(route, dialect, body):
     request = read(body, route)
-    assert request.dialect == dialect
+    assert request.dialect.name == dialect
     assert request.n_rows == 1
     assert request.method == "predict"
     assert request.columns == {name: [value] for name, value in ROW.items()}
@@ -402,7 +402,7 @@ CSV_HEADER = b"loan,zip,age,job,balance\n"
 def test_csv_is_read_by_its_header(route):
     body = b"\xef\xbb\xbf" + CSV_HEADER + b'true,1,41,"a,\n""b""",1.5\r\n\nFALSE,2,56.0,,\n'
     request = read(body, route, "text/csv; charset=utf-8")
-    assert request.dialect == "csv"
+    assert request.dialect.name == "csv"
     assert request.columns["age"] == [41, 56]
     assert request.columns["job"] == ['a,\n"b"', None]
     assert request.columns["loan"] == [True, False]
@@ -446,7 +446,7 @@ def test_csv_problems_are_located(body, message):
 )
 def test_examples_are_accepted(route, dialect, method):
     request = read(example(CONTRACT, dialect, n=3, method=method), route)
-    assert (request.dialect, request.n_rows, request.method) == (dialect, 3, method)
+    assert (request.dialect.name, request.n_rows, request.method) == (dialect, 3, method)
     assert request.columns["age"] == [41, 30, 41]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from twinml.contract import Column, Contract, parse, render
 from twinml.contract._coerce import each, quick
-from twinml.contract._request import ROUTES
+from twinml.contract.dialects import ROUTES
 from twinml.errors import PayloadError
 
 KINDS = ("long", "double", "string", "boolean")
@@ -140,7 +140,7 @@ def test_every_dialect_gives_the_identical_frame(case, data):
     for route, dialect, body in bodies(contract, rows, order):
         raw = json.dumps(body).encode()
         request = parse(contract, raw, content_type="application/json", route=route)
-        assert (request.dialect, request.n_rows) == (dialect, len(rows))
+        assert (request.dialect.name, request.n_rows) == (dialect, len(rows))
         pd.testing.assert_frame_equal(request.frame(), expected, check_exact=True)
         assert orjson.loads(render(contract, request, ["no"] * len(rows), None))
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinml.contract import Column, Contract, ScoringRequest, render
+from twinml.contract.dialects import DIALECTS
 from twinml.errors import ModelError
 
 
@@ -26,7 +27,7 @@ def contract(*classes):
 
 
 def request(dialect, n_rows=2, method="predict"):
-    return ScoringRequest(dialect, {"x": [1] * n_rows}, n_rows, method, ("long",))
+    return ScoringRequest(DIALECTS[dialect], {"x": [1] * n_rows}, n_rows, method, ("long",))
 
 
 BANK = contract("no", "yes")

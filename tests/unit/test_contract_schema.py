@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twinml.contract
-from twinml.contract import Column, Contract
+from twinml.contract import Column, Contract, infer_contract
 from twinml.errors import DataError, ModelError
 
 
@@ -38,7 +38,7 @@ def test_public_names_are_sorted_and_complete():
 
 
 def test_types_ranges_and_categories_come_from_the_rows():
-    contract = Contract.from_frame(frame(), labels(), name="bank")
+    contract = infer_contract(frame(), labels(), name="bank")
     assert contract.columns == (
         Column("age", "long", False, None, 25, 63),
         Column("days", "double", True, None, 1.0, 6.0),
@@ -71,7 +71,7 @@ def test_types_ranges_and_categories_come_from_the_rows():
     ],
 )
 def test_each_pandas_type_has_one_contract_type(values, expected):
-    contract = Contract.from_frame(pd.DataFrame({"x": values}), labels("a", "b"), name="t")
+    contract = infer_contract(pd.DataFrame({"x": values}), labels("a", "b"), name="t")
     assert contract.column_types == (expected,)
     assert Contract.from_json(contract.to_json()) == contract
 
@@ -97,7 +97,7 @@ def test_each_pandas_type_has_one_contract_type(values, expected):
 def test_a_column_that_cannot_be_promised_is_refused(features, message):
     data = pd.DataFrame(features, index=range(2))
     with pytest.raises(DataError) as caught:
-        Contract.from_frame(data, labels("a", "b"), name="t")
+        infer_contract(data, labels("a", "b"), name="t")
     assert message in str(caught.value)
     assert caught.value.hint
 
@@ -105,7 +105,7 @@ def test_a_column_that_cannot_be_promised_is_refused(features, message):
 def test_duplicate_columns_are_named():
     data = pd.DataFrame([[1, 2, 3], [4, 5, 6]], columns=["a", "b", "a"])
     with pytest.raises(DataError, match="column 'a' appears more than once"):
-        Contract.from_frame(data, labels("a", "b"), name="t")
+        infer_contract(data, labels("a", "b"), name="t")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_duplicate_columns_are_named():
 )
 def test_classes_stand_as_numpy_sorts_them(values, classes, task):
     series = pd.Series(values, name="y")
-    contract = Contract.from_frame(pd.DataFrame({"x": range(len(series))}), series, name="t")
+    contract = infer_contract(pd.DataFrame({"x": range(len(series))}), series, name="t")
     assert contract.classes == classes
     assert contract.classes == tuple(np.unique(np.asarray(series.astype(object))).tolist())
     assert [type(label) for label in contract.classes] == [type(label) for label in classes]
@@ -142,24 +142,24 @@ def test_classes_stand_as_numpy_sorts_them(values, classes, task):
 )
 def test_labels_that_are_no_classes_are_refused(values, message):
     with pytest.raises(DataError, match=message):
-        Contract.from_frame(pd.DataFrame({"x": [1, 2]}), pd.Series(values, name="y"), name="t")
+        infer_contract(pd.DataFrame({"x": [1, 2]}), pd.Series(values, name="y"), name="t")
 
 
 def test_a_target_with_thousands_of_values_is_no_classification():
     n = 1001
     with pytest.raises(DataError, match="1001 distinct values"):
-        Contract.from_frame(pd.DataFrame({"x": range(n)}), pd.Series(range(n)), name="t")
+        infer_contract(pd.DataFrame({"x": range(n)}), pd.Series(range(n)), name="t")
 
 
 def test_no_rows_and_unequal_lengths_are_refused():
     with pytest.raises(DataError, match="no rows"):
-        Contract.from_frame(pd.DataFrame({"x": []}), pd.Series([], dtype=object), name="t")
+        infer_contract(pd.DataFrame({"x": []}), pd.Series([], dtype=object), name="t")
     with pytest.raises(DataError, match="2 rows and 3 labels"):
-        Contract.from_frame(pd.DataFrame({"x": [1, 2]}), labels("a", "b", "a"), name="t")
+        infer_contract(pd.DataFrame({"x": [1, 2]}), labels("a", "b", "a"), name="t")
 
 
 def test_samples_show_each_class_the_most_common_first():
-    contract = Contract.from_frame(frame(), labels(), name="bank")
+    contract = infer_contract(frame(), labels(), name="bank")
     assert [sample["age"] for sample in contract.samples] == [30, 63, 41, 52, 25]
     assert contract.samples[2] == {
         "age": 41,
@@ -168,40 +168,38 @@ def test_samples_show_each_class_the_most_common_first():
         "job": "a",
         "loan": False,
     }
-    assert Contract.from_frame(frame(), labels(), name="bank") == contract
+    assert infer_contract(frame(), labels(), name="bank") == contract
 
 
 def test_samples_show_the_five_most_common_of_many_classes():
     values = [number for number in range(7) for _ in range(number + 1)]
-    contract = Contract.from_frame(
-        pd.DataFrame({"x": values}), pd.Series(values, name="y"), name="t"
-    )
+    contract = infer_contract(pd.DataFrame({"x": values}), pd.Series(values, name="y"), name="t")
     assert [sample["x"] for sample in contract.samples] == [6, 5, 4, 3, 2]
 
 
 def test_more_than_a_thousand_categories_are_not_listed():
     texts = [f"v{number}" for number in range(1001)]
     target = pd.Series(["a", "b"] * 500 + ["a"], name="y")
-    contract = Contract.from_frame(pd.DataFrame({"x": texts}), target, name="t")
+    contract = infer_contract(pd.DataFrame({"x": texts}), target, name="t")
     assert contract.columns[0].categories is None
-    contract = Contract.from_frame(pd.DataFrame({"x": texts[:1000]}), target[:1000], name="t")
+    contract = infer_contract(pd.DataFrame({"x": texts[:1000]}), target[:1000], name="t")
     assert contract.columns[0].categories == tuple(sorted(texts[:1000]))
 
 
 def test_json_is_stable_and_the_digest_follows_the_content():
-    contract = Contract.from_frame(frame(), labels(), name="bank")
+    contract = infer_contract(frame(), labels(), name="bank")
     again = Contract.from_json(contract.to_json())
     assert again == contract
     assert again.to_json() == contract.to_json()
     assert again.digest == contract.digest
     assert len(contract.digest) == 64
-    other = Contract.from_frame(frame(), labels(), name="other")
+    other = infer_contract(frame(), labels(), name="other")
     assert other.digest != contract.digest
     assert json.loads(contract.to_json())["format_version"] == 1
 
 
 def changed(**changes: object) -> str:
-    document = Contract.from_frame(frame(), labels(), name="bank").to_dict() | changes
+    document = infer_contract(frame(), labels(), name="bank").to_dict() | changes
     return json.dumps(document)
 
 
@@ -246,14 +244,14 @@ def test_what_is_no_contract_is_refused(text, message):
     ],
 )
 def test_a_column_that_is_none_is_refused(field, value):
-    document = Contract.from_frame(frame(), labels(), name="bank").to_dict()
+    document = infer_contract(frame(), labels(), name="bank").to_dict()
     document["columns"][0][field] = value
     with pytest.raises(ModelError):
         Contract.from_dict(document)
 
 
 def test_a_key_that_is_missing_is_named():
-    document = Contract.from_frame(frame(), labels(), name="bank").to_dict()
+    document = infer_contract(frame(), labels(), name="bank").to_dict()
     del document["target"]
     with pytest.raises(ModelError, match="no 'target'"):
         Contract.from_dict(document)
@@ -310,7 +308,7 @@ def training_rows(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.Series]:
 @given(training_rows())
 def test_every_contract_survives_json(rows):
     features, target = rows
-    contract = Contract.from_frame(features, target, name="t")
+    contract = infer_contract(features, target, name="t")
     text = contract.to_json()
     again = Contract.from_json(text)
     assert again == contract
@@ -322,7 +320,7 @@ def test_every_contract_survives_json(rows):
 def test_the_signature_is_what_mlflow_would_enforce():
     from mlflow.models import ModelSignature
 
-    contract = Contract.from_frame(frame(), labels(), name="bank")
+    contract = infer_contract(frame(), labels(), name="bank")
     signature = contract.signature()
     assert [(spec.name, spec.type.name) for spec in signature.inputs.inputs] == list(
         zip(contract.column_names, contract.column_types, strict=True)
@@ -339,7 +337,5 @@ def test_the_signature_is_what_mlflow_would_enforce():
     [([1, 2], "long"), ([True, False], "boolean"), ([0.5, 1.0], "double")],
 )
 def test_the_signature_gives_the_type_of_the_labels(values, expected):
-    contract = Contract.from_frame(
-        pd.DataFrame({"x": [1, 2]}), pd.Series(values, name="y"), name="t"
-    )
+    contract = infer_contract(pd.DataFrame({"x": [1, 2]}), pd.Series(values, name="y"), name="t")
     assert [spec.type.name for spec in contract.signature().outputs.inputs] == [expected]

@@ -10,8 +10,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from twinml.contract import Column, Contract, parse
-from twinml.contract._request import ROUTES
 from twinml.contract._usual import UsualRow
+from twinml.contract.dialects import DIALECTS, ROUTES
 from twinml.errors import PayloadError
 
 COLUMNS = (
@@ -112,10 +112,10 @@ def test_the_usual_dialects_take_it(route: Any) -> None:
     usual = UsualRow(CONTRACTS[4])
     split = {"columns": NAMES, "index": [0], "data": [list(row.values())]}
     for key, dialect in ROUTES[route].items():
-        if dialect == "mlflow_inputs":
+        if key == "inputs":
             continue
         value: Any = {"data": [row]} if key == "Inputs" else [row]
-        value = split if dialect == "dataframe_split" else value
+        value = split if key == "dataframe_split" else value
         columns = usual.columns(dialect, value)
         assert columns is not None
         assert math.isnan(columns["balance"][0])
@@ -127,6 +127,6 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = UsualRow(CONTRACTS[2])
     for age in (1, "1", 1.0, None, True):
         for balance in (1, 1.0, None, "1"):
-            found = usual.columns("data", [[age, balance]])
+            found = usual.columns(DIALECTS["data"], [[age, balance]])
             assert (found is not None) == (age in (1,) and type(age) is int and balance != "1")
     assert len(usual._known) == 3

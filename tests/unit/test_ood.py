@@ -13,7 +13,7 @@ import pytest
 from sklearn.ensemble import IsolationForest
 
 from tests.conftest import make_table
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml.errors import ModelError
 from twinml.model import ood
 
@@ -25,7 +25,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def contract(table: pd.DataFrame) -> Contract:
-    return Contract.from_frame(table.drop(columns="y"), table["y"], name="customers")
+    return infer_contract(table.drop(columns="y"), table["y"], name="customers")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_an_odd_combination_of_ordinary_values_scores_high():
     one = rng.normal(0, 1, 4000)
     frame = pd.DataFrame({"a": one, "b": one + rng.normal(0, 0.1, 4000)})
     labels = pd.Series(np.where(one > 0, "yes", "no"), name="y")
-    scorer = ood.fit(frame, Contract.from_frame(frame, labels, name="line"))
+    scorer = ood.fit(frame, infer_contract(frame, labels, name="line"))
     on_the_line, off_it = scores(scorer, {"a": 1.2, "b": 1.2}, {"a": 1.2, "b": -1.2})
     assert off_it > 0.94
     assert on_the_line < 0.85
@@ -102,7 +102,7 @@ def test_many_rows_and_missing_columns_are_scored(scorer):
 def test_loading_needs_numpy_alone(scorer, tmp_path: Path):
     (tmp_path / ood.FILE).write_bytes(scorer.to_bytes())
     code = (
-        "import sys; from pathlib import Path; from twinml import ood\n"
+        "import sys; from pathlib import Path; from twinml.model import ood\n"
         f"ood.load(Path({str(tmp_path)!r})).score({{'age': [3]}}, 1)\n"
         "print(sorted({'sklearn', 'pandas', 'scipy'} & set(sys.modules)))"
     )

@@ -165,6 +165,26 @@ def test_a_look_decides_and_its_reason_is_on_record(held):
     assert asked == [("bank", None), ("bank", None), ("bank", held_.last)]
 
 
+@pytest.mark.parametrize(("after", "looks"), [(-0.001, 0), (0.0, 1), (0.001, 1)])
+def test_a_cool_down_is_over_when_its_time_has_passed(held, after, looks):
+    store, scheduler = held
+    asked: list[str] = []
+
+    def look(endpoint: str, since: str | None) -> tuple[bool, str]:
+        asked.append(endpoint)
+        return len(asked) == 1, "seen"
+
+    scheduler._look = look
+    store.put_schedule(Schedule("s", "p", every="1s", on_drift="bank", cooldown="5h"), 1000.0)
+    assert scheduler.check(1000.0) == 1
+    running = store.claim(store.jobs("p")[0].id)
+    store.finish(running, "Completed")
+    asked[1:] = []
+    last = at(store.schedule("p", "s").last)
+    assert scheduler.check(last + 5 * HOUR + after) == 0
+    assert len(asked) == 1 + looks
+
+
 def test_what_cannot_be_looked_at_is_said_and_looked_at_again(held):
     store, scheduler = held
 

@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from twinml.cli import main
 from twinml.cli._rows import Facts, rows_from
-from twinml.contract import Column, Contract, openapi, parse, render
+from twinml.contract import Column, Contract, infer_contract, openapi, parse, render
 from twinml.data import load
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
@@ -53,7 +53,7 @@ def people(n: int = 400) -> tuple[pd.DataFrame, pd.Series]:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Contract, Callable[[Rows], list[list[float]]], Rows]:
     frame, labels = people()
-    contract = Contract.from_frame(frame, labels, name="people")
+    contract = infer_contract(frame, labels, name="people")
     numbers = ["age", "visits", "income", "debt"]
     pipeline = make_pipeline(
         make_column_transformer(
@@ -283,7 +283,7 @@ def test_an_endpoint_that_dies_of_one_input_and_comes_back_goes_on(fitted):
 def test_more_than_two_classes():
     frame, _ = people(200)
     labels = pd.Series(np.array(["a", "b", "c"])[frame["age"] // 31], name="y")
-    contract = Contract.from_frame(frame[["age", "debt"]], labels, name="three")
+    contract = infer_contract(frame[["age", "debt"]], labels, name="three")
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
         frame[["age", "debt"]], labels
     )
@@ -507,7 +507,7 @@ def test_a_parquet_file_that_trains_is_scored_as_the_same_rows(tmp_path: Path):
         }
     ).to_parquet(file)
     trained = load(file, "y")
-    contract = Contract.from_frame(trained.features, trained.labels, name="calls")
+    contract = infer_contract(trained.features, trained.labels, name="calls")
     texts = frozenset(column.name for column in contract.columns if column.type == "string")
     rows = rows_from(file, Facts(text_columns=texts))
     body = request_body(rows, dialect="data")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from werkzeug.serving import make_server
 
 from twinml.cli import main
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml.errors import UsageError
 from twinml.model import ood
 from twinml.probe import run as probe
@@ -42,7 +42,7 @@ def calls(n: int = 800) -> tuple[pd.DataFrame, Contract]:
         }
     )
     labels = pd.Series(np.where(rng.random(n) < 0.5, "yes", "no"), name="y")
-    return frame, Contract.from_frame(frame, labels, name="calls")
+    return frame, infer_contract(frame, labels, name="calls")
 
 
 def test_pairs_that_never_come_together_are_found_and_sent():
@@ -64,7 +64,7 @@ def test_independent_columns_have_no_impossible_pairs():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(rng.choice(list("abcdef"), (2000, 12)), columns=list("ABCDEFGHIJKL"))
     labels = pd.Series(rng.choice(["no", "yes"], 2000), name="y")
-    assert impossible(Contract.from_frame(frame, labels, name="letters"), frame) == []
+    assert impossible(infer_contract(frame, labels, name="letters"), frame) == []
 
 
 def test_months_move_on_in_the_calendar():
@@ -104,7 +104,7 @@ def rising(rows: Rows) -> list[list[float]]:
 def test_a_sweep_shows_flips_and_broken_declarations():
     frame = pd.DataFrame({"x": np.arange(101), "job": ["a", "b", "a", "b"] * 25 + ["a"]})
     labels = pd.Series(["no", "yes"] * 50 + ["no"], name="y")
-    contract = Contract.from_frame(frame, labels, name="hill")
+    contract = infer_contract(frame, labels, name="hill")
     rows = frame.head(10).to_dict("records")
     declared = read_monotonic(contract, ["x:+"])
     strongest, other = sweep(contract, rising, rows, monotonic=declared)

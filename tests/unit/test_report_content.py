@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from twinml.contract import Contract
+from twinml.contract import infer_contract
 from twinml.data import Dataset, load
 from twinml.errors import NotFound, UsageError
 from twinml.pages.wording import quantity, shorten
@@ -55,7 +55,7 @@ def bank(calls: Path) -> Dataset:
 @pytest.fixture
 def result(bank: Dataset) -> TrainingResult:
     return TrainingResult(
-        Contract.from_frame(bank.features, bank.labels, name=bank.name), None, None, None,
+        infer_contract(bank.features, bank.labels, name=bank.name), None, None, None,
         (Candidate("a", "learner", {"roc_auc": 0.9}),), (), "roc_auc", 0.5,
         evaluation("random", roc_auc=0.9, log_loss=0.3, accuracy=0.8), None, "", pd.DataFrame(
             {"feature": [], "mean": [], "std": []}
@@ -127,7 +127,7 @@ def test_a_leak_in_use_is_a_warning_with_the_option(result: TrainingResult, bank
 
 def test_a_dropped_leak_is_no_warning(result: TrainingResult, calls: Path) -> None:
     data = load(calls, "y", drop=["duration"])
-    contract = Contract.from_frame(data.features, data.labels, name=data.name)
+    contract = infer_contract(data.features, data.labels, name=data.name)
     said = values(replace(result, contract=contract), data)
     ((level, text, option),) = said["columns"]
     assert (level, option) == ("note", "")
@@ -149,7 +149,7 @@ def test_more_classes_than_a_matrix_can_show(result: TrainingResult, bank: Datas
     names = pd.Series([f"class {k:02}" for k in labels], name="y")
     many = replace(
         result,
-        contract=Contract.from_frame(bank.features.iloc[[0] * 630], names, name="many"),
+        contract=infer_contract(bank.features.iloc[[0] * 630], names, name="many"),
         threshold=None,
         test=replace(
             result.test, labels=labels, probabilities=p, n_test=630,

@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from twinml.cli.deploy import command as deploy_verb
 from twinml.cli.score import command as score_verb
-from twinml.contract import Contract, parse
+from twinml.contract import infer_contract, parse
 from twinml.data import Dataset, load
 from twinml.pages.wording import measure
 from twinml.platform import EndpointInfo, ModelVersion
@@ -148,7 +148,7 @@ def trained(data: Dataset, metric: str) -> TrainingResult:
     trials = tuple(Trial(i, "lightgbm", {}, None if i % 4 == 0 else 0.1, 1.2, 3) for i in range(8))
     options = {"seed": 7, "budget": 60, "api_key": "hunter2", "learners": ["lightgbm"]}
     return TrainingResult(
-        Contract.from_frame(data.features, data.labels, name=data.name), model, None, None,
+        infer_contract(data.features, data.labels, name=data.name), model, None, None,
         tuple(board), trials, metric, threshold, test, forward, "", importance,
         {"search": 61.3, "refit": 12.2}, options,
     )  # fmt: skip

@@ -118,10 +118,12 @@ class Actions:
         for field in ("traffic", "mirrorTraffic"):
             shares = properties.get(field) or {}
             if not isinstance(shares, dict) or not all(
-                isinstance(share, int) for share in shares.values()
+                isinstance(share, int) and 0 <= share <= 100 for share in shares.values()
             ):
                 raise ArmError(
-                    400, "ValidationError", f"{field} does not map deployments to whole per cent."
+                    400,
+                    "ValidationError",
+                    f"{field} does not map deployments to whole per cent, 0 to 100.",
                 )
             self._check_traffic(draft, field, shares)
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from werkzeug.wrappers import Response
 
 from azureml_emulator.arm import listing
+from azureml_emulator.arm.conditions import conditions_hold
 from azureml_emulator.arm.kinds import KINDS, WORKSPACE, Draft, Kind, stored_version
 from azureml_emulator.arm.operations import Operations, extra_seconds
 from azureml_emulator.arm.resources import Effect, Operation, Resource, ResourceStore
@@ -370,11 +371,8 @@ class Management:
     @staticmethod
     def _check_conditions(call: Call, old: Resource | None) -> None:
         headers = call.headers
-        wanted, forbidden = headers.get("if-match"), headers.get("if-none-match")
-        etag = None if old is None else f'"{old.etag}"'
-        if (forbidden == "*" and old is not None) or (
-            wanted is not None and (etag is None or wanted not in ("*", etag))
-        ):
+        etag = None if old is None else old.etag
+        if not conditions_hold(headers.get("if-match"), headers.get("if-none-match"), etag):
             raise ArmError(
                 412,
                 "PreconditionFailed",

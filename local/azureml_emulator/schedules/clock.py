@@ -17,7 +17,7 @@ from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
 from azureml_emulator.schedules.trigger import next_time
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "counted_from", "enabled", "still_stands"]
 
 PATTERN = "*/schedules/*"
 # The longest sleep: clocks are set, laptops sleep.
@@ -80,28 +80,36 @@ class Clock:
 
     def _step(self, schedule: Resource, now: datetime) -> datetime | None:
         """Fire a schedule for each moment that has come; return when it is due next."""
-        properties = schedule.properties
-        if not properties.get("isEnabled") or properties.get("provisioningState") == "Deleting":
+        if not enabled(schedule):
             # When it is enabled again it goes on from then.
             self._after[schedule.id] = now
             return None
+        trigger = schedule.properties["trigger"]
         created = datetime.fromisoformat(schedule.created[:26] + "+00:00")
-        after = self._after.setdefault(schedule.id, max(created, now - GRACE))
+        after = counted_from(created, self._after.get(schedule.id), now)
+        self._after[schedule.id] = after
         try:
-            moment = next_time(properties["trigger"], after, created=created)
+            moment = next_time(trigger, after, created=created)
             while moment is not None and moment <= now:
-                self._strike(schedule, moment)
+                if not self._strike(schedule, moment):
+                    return now  # to look again at once
                 self._after[schedule.id] = after = moment
-                moment = next_time(properties["trigger"], after, created=created)
+                moment = next_time(trigger, after, created=created)
         except ArmError as error:
             _log.warning("schedule %s: %s", schedule.name, error.message)
             return None
         return moment
 
-    def _strike(self, schedule: Resource, moment: datetime) -> None:
+    def _strike(self, schedule: Resource, moment: datetime) -> bool:
+        """Fire a schedule unless it has become another one; return whether it was its turn."""
         started = time.monotonic()
         try:
-            self._fire(schedule, moment)
+            # One step: who has disabled a schedule sees no job begin afterwards.
+            with self._store.transaction():
+                found = self._store.get(schedule.id)
+                if found is None or not still_stands(schedule, found):
+                    return False
+                self._fire(found, moment)
         except ArmError as error:
             _log.warning("schedule %s fired in vain: %s", schedule.name, error.message)
         except Exception:
@@ -109,3 +117,42 @@ class Clock:
         else:
             took = time.monotonic() - started
             _log.info("schedule %s fired for %s, %.1f s", schedule.name, moment, took)
+        return True
+
+
+def enabled(schedule: Resource) -> bool:
+    """Return whether a schedule is to fire at all."""
+    properties = schedule.properties
+    return bool(properties.get("isEnabled")) and properties.get("provisioningState") != "Deleting"
+
+
+def still_stands(looked_at: Resource, found: Resource) -> bool:
+    """Return whether the moment that a look at a schedule came to still is one of its moments.
+
+    Parameters
+    ----------
+    looked_at
+        The schedule that the moment was reckoned from.
+    found
+        What is under its id now: it may be disabled, changed, or made anew.
+    """
+    return (
+        enabled(found)
+        and found.created == looked_at.created
+        and found.properties["trigger"] == looked_at.properties["trigger"]
+    )
+
+
+def counted_from(created: datetime, last: datetime | None, now: datetime) -> datetime:
+    """Return the time after which the moments of a schedule are fired.
+
+    Parameters
+    ----------
+    created
+        When the schedule was made; an earlier one of its name does not count.
+    last
+        The last moment that this process dealt with; ``None`` at its first look.
+    now
+        With a time zone, as the others.
+    """
+    return max(created, now - GRACE if last is None else last)

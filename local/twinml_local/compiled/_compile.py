@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from twinml.contract import Contract, ScoringRequest
+from twinml.contract import Contract, frame_of
 from twinml.settings import home
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
@@ -210,7 +210,7 @@ def _encoded(
 ) -> NDArray[np.float64]:
     columns = {column.name: given.get(column.name, [0] * n_rows) for column in contract.columns}
     types = tuple(column.type for column in contract.columns)
-    frame = ScoringRequest("data", columns, n_rows, "predict", types).frame()
+    frame = frame_of(columns, types)
     return np.asarray(encode.transform(frame), dtype=np.float64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from twinml.contract import Contract, ScoringRequest
+from twinml.contract import Contract, frame_of
 from twinml_local.compiled._compile import taken_apart
 from twinml_local.compiled._errors import NotCovered, Refusal
 from twinml_local.compiled._model import CompiledModel
@@ -150,7 +150,7 @@ class _Check:
         n_rows = _length(columns)
         self.rows += n_rows
         self.calls += 1
-        frame = ScoringRequest("data", columns, n_rows, "predict_proba", self.types).frame()
+        frame = frame_of(columns, self.types)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

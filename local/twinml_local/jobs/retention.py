@@ -23,7 +23,7 @@ from twinml_local.jobs.engine import ReuseStore
 from twinml_local.jobs.record import ENDED, JobRecord
 from twinml_local.jobs.store import JobStore
 
-__all__ = ["clean"]
+__all__ = ["clean", "out_of_reach"]
 
 TRASH = ".deleted-"
 
@@ -48,11 +48,12 @@ def clean(
         raise UsageError(f"keep is {keep}", hint="Give a number of jobs, or 0.")
     folders = directory / "jobs"
     reuse = ReuseStore(directory / "reuse")
+    border = None if older_than is None else datetime.now(UTC) - older_than
     with reuse.locked():
         jobs = store.jobs()
         leaving = {
             job.id
-            for job in _out_of_reach(jobs, pipeline, keep, older_than)
+            for job in out_of_reach(jobs, pipeline, keep, border)
             if (folders / job.id).is_dir()
         }
         wanted = _referenced({job.id for job in jobs} - leaving, folders)
@@ -73,12 +74,23 @@ def clean(
     return Cleaned(tuple(sorted(leaving)), tuple(sorted(held)), len(results), n_bytes)
 
 
-def _out_of_reach(
-    jobs: Iterable[JobRecord], pipeline: str | None, keep: int, older_than: timedelta | None
+def out_of_reach(
+    jobs: Iterable[JobRecord], pipeline: str | None, keep: int, border: datetime | None
 ) -> Iterable[JobRecord]:
-    """Yield, of jobs in order from the newest, those that count and age do not keep."""
+    """Yield the jobs that neither their number nor their age keeps.
+
+    Parameters
+    ----------
+    jobs
+        In order from the newest.
+    pipeline
+        Whose jobs alone may go; ``None`` for those of all pipelines.
+    keep
+        As many of the newest ended jobs of each pipeline stay.
+    border
+        What ended later stays; ``None`` where age does not count.
+    """
     seen: dict[str, int] = {}
-    border = None if older_than is None else datetime.now(UTC) - older_than
     for job in jobs:
         if job.status not in ENDED or pipeline not in (None, job.pipeline):
             continue

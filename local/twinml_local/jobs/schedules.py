@@ -173,21 +173,21 @@ class Scheduler:
             # Not before both: the first of its times after the cool-down.
             after = next_due(schedule, last + cooldown, base=due)
             finding = f"{schedule.finding or ''}".removesuffix(PAUSED) + PAUSED
-            self._store.note_finding(schedule.name, (due, after), finding)
+            self._store.note_finding(schedule, (due, after), finding)
             return False
         if self._store.unfinished(schedule.name):
-            self._store.note_finding(schedule.name, following, "its last job goes on")
+            self._store.note_finding(schedule, following, "its last job goes on")
             return False
         try:
             # What came before the last training is what that learned from.
             moved, seen = self._look(endpoint, schedule.last)
         except TwinmlError as error:
-            self._store.skip_schedule(schedule.name, following, error.message)
+            self._store.skip_schedule(schedule, following, error.message)
             return False
         if self._stop.is_set():
             return False
         if not moved:
-            self._store.note_finding(schedule.name, following, seen)
+            self._store.note_finding(schedule, following, seen)
             return False
         return self._fire(schedule, due, moment, seen)
 
@@ -200,7 +200,7 @@ class Scheduler:
                 definition, version, inputs, schedule=schedule, due=following, reason=reason
             )
         except TwinmlError as error:
-            self._store.skip_schedule(schedule.name, following, error.message)
+            self._store.skip_schedule(schedule, following, error.message)
             log.warning("schedule %s started nothing: %s", schedule.name, error.message)
             return False
         if job is None:

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import hmac
 import logging
 import tempfile
 import zipfile
@@ -36,6 +35,7 @@ from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedule_routes import schedule_routes
 from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.submission import read_submission
+from twinml_local.keys import offered_key, opens
 from twinml_local.processes import read_key_values
 
 __all__ = ["create_app"]
@@ -158,17 +158,12 @@ def _add_key_check(app: Flask, keys_file: Path) -> None:
     def check_key() -> None:
         if request.path in OPEN_ROUTES or request.path.startswith("/docs/"):
             return
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if not key:
+        offered = offered_key(request.headers.get("Authorization", ""))
+        if not offered:
             raise KeyMissing(
                 "the request has no key", hint="Send the header Authorization: Bearer KEY."
             )
-        given = key.strip().encode()
-        # Both are compared in full, so that the time taken tells nothing about either.
-        matches = [
-            hmac.compare_digest(given, value.encode()) for value in read_key_values(keys_file)
-        ]
-        if scheme.lower() != "bearer" or not any(matches):
+        if not opens(offered, [key.encode() for key in read_key_values(keys_file)]):
             raise KeyMissing(
                 "the key is not one of this service's", hint="Ask for the keys of the pipelines."
             )

@@ -24,7 +24,7 @@ from twinml.platform import Schedule
 from twinml_local.jobs.definition import PipelineDefinition
 from twinml_local.jobs.engine import Plan, StepEvent
 from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
-from twinml_local.jobs.timetable import SCHEDULES, Timetable, now
+from twinml_local.jobs.timetable import SCHEDULES, STILL_STANDS, Timetable, as_looked_at, now
 
 __all__ = ["JobEnded", "JobStore"]
 
@@ -182,8 +182,9 @@ class JobStore(Timetable):
             As ``definition.resolve`` returned them.
         schedule, due
             Where a schedule starts it: the time that it was due, and the next. Both are
-            written in the job's transaction, and only if the schedule still was due then;
-            else ``None`` is returned. So a schedule fires once, whatever crashes.
+            written in the job's transaction, and only if the schedule still is as it was
+            read, enabled and due then; else ``None`` is returned. So a schedule fires once,
+            whatever crashes, and not after somebody disabled or changed it.
         reason
             Why it was started, where a trigger had one.
         """
@@ -192,10 +193,10 @@ class JobStore(Timetable):
         with self._transaction() as cursor:
             if schedule is not None and due is not None:
                 cursor.execute(
-                    "UPDATE schedules SET next = ?, last = ?, error = NULL, "
-                    "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE ? END, finding = ? "
-                    "WHERE name = ? AND next = ? AND enabled",
-                    (due[1], now(), now(), reason, schedule.name, due[0]),
+                    "UPDATE schedules SET next = :after, last = :now, error = NULL, "  # noqa: S608
+                    "checked = CASE WHEN on_drift IS NULL THEN NULL ELSE :now END, "
+                    f"finding = :reason WHERE {STILL_STANDS}",
+                    {**as_looked_at(schedule, due), "now": now(), "reason": reason},
                 )
                 if cursor.rowcount != 1:
                     return None
@@ -320,7 +321,14 @@ class JobStore(Timetable):
             return True
 
     def requeue(self, job: JobRecord, *, uncounted: bool) -> None:
-        """Put a running job back; ``uncounted`` where the job is not what stopped it."""
+        """Put a running job back, unless another attempt is at it or it has ended.
+
+        Parameters
+        ----------
+        uncounted
+            The service was told to end, which is not the job's doing: the next attempt has
+            the same number. A crash may be the job's doing, and counts.
+        """
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE jobs SET status = 'Queued', attempt = attempt - ? "

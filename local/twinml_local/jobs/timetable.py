@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
 
-__all__ = ["SCHEDULES", "NameTaken", "Timetable", "now"]
+__all__ = ["SCHEDULES", "STILL_STANDS", "NameTaken", "Timetable", "as_looked_at", "now"]
 
 SCHEDULES = """
 CREATE TABLE IF NOT EXISTS schedules (
@@ -23,6 +23,39 @@ CREATE TABLE IF NOT EXISTS schedules (
     timezone TEXT NOT NULL, inputs TEXT NOT NULL, enabled INTEGER NOT NULL,
     next REAL NOT NULL, last TEXT, error TEXT);
 """
+
+
+# A schedule may be changed by others between a look at it and what comes of the look: only
+# while it is as it was, enabled and due at the same moment, does that count.
+STILL_STANDS = (
+    "name = :name AND next = :due AND enabled AND pipeline = :pipeline AND cron IS :cron "
+    "AND every IS :every AND timezone = :timezone AND inputs = :inputs "
+    "AND on_drift IS :on_drift AND cooldown IS :cooldown"
+)
+
+
+def as_looked_at(schedule: Schedule, due: tuple[float, float]) -> dict[str, object]:
+    """Return the values of ``STILL_STANDS``, and as ``after`` when the schedule is next due.
+
+    Parameters
+    ----------
+    schedule
+        As it was read.
+    due
+        The time that it was due then, and the next.
+    """
+    return {
+        "name": schedule.name,
+        "pipeline": schedule.pipeline,
+        "cron": schedule.cron,
+        "every": schedule.every,
+        "timezone": schedule.timezone,
+        "inputs": json.dumps(dict(schedule.inputs)),
+        "on_drift": schedule.on_drift,
+        "cooldown": schedule.cooldown,
+        "due": due[0],
+        "after": due[1],
+    }
 
 
 class NameTaken(PlatformError):
@@ -118,21 +151,21 @@ class Timetable(ABC):
             ).fetchall()
         return [(_schedule(row), float(row["next"])) for row in rows]
 
-    def skip_schedule(self, name: str, due: tuple[float, float], error: str) -> None:
+    def skip_schedule(self, schedule: Schedule, due: tuple[float, float], error: str) -> None:
         """Note that a schedule could not start a job, and when it is next due."""
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE schedules SET next = ?, error = ? WHERE name = ? AND next = ?",
-                (due[1], error, name, due[0]),
+                f"UPDATE schedules SET next = :after, error = :error WHERE {STILL_STANDS}",  # noqa: S608
+                {**as_looked_at(schedule, due), "error": error},
             )
 
-    def note_finding(self, name: str, due: tuple[float, float], finding: str) -> None:
+    def note_finding(self, schedule: Schedule, due: tuple[float, float], finding: str) -> None:
         """Note what a trigger saw when it had nothing to start, and when it looks next."""
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE schedules SET next = ?, checked = ?, finding = ?, error = NULL "
-                "WHERE name = ? AND next = ?",
-                (due[1], now(), finding, name, due[0]),
+                "UPDATE schedules SET next = :after, checked = :now, finding = :finding, "  # noqa: S608
+                f"error = NULL WHERE {STILL_STANDS}",
+                {**as_looked_at(schedule, due), "now": now(), "finding": finding},
             )
 
 

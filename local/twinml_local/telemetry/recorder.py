@@ -300,7 +300,7 @@ class Recorder:
             Who answered, and with which ``name:version``.
         """
         rate = self._collect_rate
-        if rate == 0 or (rate < 1 and random.random() >= rate):  # noqa: S311 - a sample
+        if rate == 0 or random.random() >= rate:  # noqa: S311 - a sample
             return
         n_rows = len(next(iter(columns.values()), ()))
         # The thread may set it to 0 in between: a bound on memory needs no more than this.

@@ -27,6 +27,8 @@ from urllib.parse import unquote, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
+from twinml.contract.dialects import opened, predictions_in
+
 __all__ = ["Check", "Destination", "Failure", "Loop", "Tally"]
 
 # What a connection says when the server dropped it while it lay idle.
@@ -206,16 +208,13 @@ class Check:
 
 def bare(reply: Any) -> Any:
     """Take the predictions out of the wrapping of a dialect, where there is one."""
-    if isinstance(reply, str):  # Azure ML v1 sends a JSON string that holds JSON
-        try:
-            reply = json.loads(reply)
-        except ValueError:
-            return reply
-    if isinstance(reply, dict) and len(reply) == 1:
-        name, inner = next(iter(reply.items()))
-        if name in {"predictions", "Results", "result"}:
-            return inner
-    return reply
+    try:
+        reply = opened(reply)
+    except ValueError:
+        return reply
+    # What stands beside the predictions is to be compared as well.
+    found = None if isinstance(reply, dict) and len(reply) > 1 else predictions_in(reply)
+    return reply if found is None else found
 
 
 def shorten(text: str) -> str:

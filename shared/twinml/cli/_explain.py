@@ -95,11 +95,11 @@ def _kept(directory: Path, contract: Contract) -> pd.DataFrame | None:
 def _frame(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Read the rows as a request is read."""
     from twinml.contract import parse
+    from twinml.contract.dialects import RECORDS
     from twinml.endpoint import request_body
 
-    body = request_body(rows, dialect="dataframe_records")
-    request = parse(contract, body, content_type="application/json", route="invocations")
-    return request.frame()
+    body = request_body(rows, dialect=RECORDS.name)
+    return parse(contract, body, content_type="application/json", route="score").frame()
 
 
 def _line(found: Explanation, row: int) -> str:

@@ -13,14 +13,13 @@ from typing import Any
 from twinml.batch.read import Source
 from twinml.batch.remote import FileRows, HeldRows, Rows
 from twinml.cli._rows import Facts, rows_from
+from twinml.contract.dialects import ROUTES
 from twinml.errors import DataError
 
 __all__ = ["opened"]
 
 # A JSON object with one of these keys is a request in some dialect, not a row.
-BODY_KEYS = frozenset(
-    {"data", "Inputs", "input_data", "dataframe_split", "dataframe_records", "instances", "inputs"}
-)
+BODY_KEYS = frozenset().union(*ROUTES.values())
 LINES = frozenset({".jsonl", ".ndjson"})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twinml.contract.dialects import RECORDS
 from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, UsageError
 
@@ -39,7 +40,7 @@ def facts_of(endpoint: Endpoint) -> Facts:
         columns = schemas["Row"]["properties"]
         body = document["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
         return Facts(
-            samples=body["examples"]["data"]["value"]["data"],
+            samples=body["examples"][RECORDS.name]["value"][RECORDS.key],
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas["Label"].get("enum", ()),
             types={name: _type(columns[name]) for name in columns},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -292,6 +291,8 @@ def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
         A value does not fit; the message says where.
     """
     from twinml.contract import parse
+    from twinml.contract.dialects import RECORDS
+    from twinml.endpoint import request_body
 
     features = dataset.features
     # Reading a file leaves out columns that are wholly empty.
@@ -312,10 +313,8 @@ def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
     for name in contract.column_names:
         if name not in frame:
             frame[name] = None
-    split = {"columns": [str(name) for name in frame], "data": frame.to_numpy().tolist()}
-    body = json.dumps({"dataframe_split": split}).encode()
-    request = parse(contract, body, content_type="application/json", route="invocations")
-    return request.frame()
+    body = request_body(frame.to_dict("records"), dialect=RECORDS.name)
+    return parse(contract, body, content_type="application/json", route="score").frame()
 
 
 def indices(labels: list[Any], classes: tuple[Any, ...]) -> list[int]:

@@ -164,7 +164,7 @@ def command(
         first = next(iter(endpoints.values()))
         facts = facts_of(first)
         pool = samples(facts, len(facts.samples) or 1) if file is None else rows_from(file, facts)
-        bodies = [request_body(chunk, dialect="input_data") for chunk in chunks(pool, rows)]
+        bodies = [request_body(chunk) for chunk in chunks(pool, rows)]
         expected = None if any_reply else _expected(model, first, bodies)
         load = {"requests": requests, "seconds": seconds, "rate": rate, "rows": rows} | limits
         measured = {

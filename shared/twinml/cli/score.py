@@ -24,7 +24,8 @@ from twinml.cli._deployed import endpoint_options
 from twinml.cli._endpoints import connect
 from twinml.cli._progress import counting
 from twinml.cli._rows import Facts, facts_of, samples
-from twinml.endpoint import DIALECTS, Endpoint, request_body
+from twinml.contract.dialects import DEFAULT, RECORDS, ROUTES, Method, written
+from twinml.endpoint import Endpoint, request_body
 from twinml.errors import DataError, UsageError
 from twinml.platform import load
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXAMPLE = Path("data.json")
-INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
 
 
 @click.command("score", short_help="Score rows with a deployed endpoint.")
@@ -46,8 +46,9 @@ INVOCATIONS_KEYS = frozenset({"dataframe_split", "dataframe_records", "instances
 )
 @click.option(
     "--dialect",
-    type=click.Choice(DIALECTS),
-    help="How rows are sent [default: input_data; for --example: data, on Azure input_data].",
+    type=click.Choice(written()),
+    help=f"How rows are sent [default: {DEFAULT.name}; for --example: {RECORDS.name}, "
+    f"on Azure {DEFAULT.name}].",
 )
 @click.option("--proba", is_flag=True, help="Class probabilities as well.")
 @click.option(
@@ -120,7 +121,7 @@ def command(
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."
         )
-    taken = DIALECTS if url is not None else load(platform_name).dialects
+    taken = written() if url is not None else load(platform_name).dialects
     if dialect is not None and dialect not in taken:
         raise UsageError(
             f"endpoints on '{platform_name}' do not take the dialect {dialect}",
@@ -161,8 +162,8 @@ def _post(endpoint: Endpoint, body: bytes, out: Path | None, as_json: bool) -> N
         shape = json.loads(body)
     except ValueError:
         shape = None
-    to_invocations = isinstance(shape, dict) and not INVOCATIONS_KEYS.isdisjoint(shape)
-    response = endpoint.post(body, route="/invocations" if to_invocations else None)
+    to_mlflow = isinstance(shape, dict) and not ROUTES["invocations"].keys().isdisjoint(shape)
+    response = endpoint.post(body, route="/invocations" if to_mlflow else None)
     if not response.ok:
         raise endpoint.refusal(response)
     if out is not None:
@@ -186,7 +187,7 @@ def _score(
 ) -> None:
     from twinml.batch.remote import ask, score_rows
 
-    asked = dialect or "input_data"
+    asked = dialect or DEFAULT.name
     shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}
     with counting("rows") as progress:
         if out is not None:
@@ -228,7 +229,7 @@ def _write_example(
     endpoint: Endpoint, dialect: str, proba: bool, out: Path | None, as_json: bool
 ) -> None:
     rows = samples(facts_of(endpoint), 2)
-    method = "predict_proba" if proba else "predict"
+    method: Method = "predict_proba" if proba else "predict"
     body: Mapping[str, Any] = json.loads(request_body(rows, dialect=dialect, method=method))
     text = json.dumps(body, indent=2, ensure_ascii=False)
     if out is not None and str(out) == "-":

@@ -98,7 +98,7 @@ def command(
 def _of_contract(
     directory: Path | None, data: Path | None, target: str | None, version: str
 ) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
-    from twinml.contract import Contract, openapi
+    from twinml.contract import infer_contract, openapi
 
     if directory is not None:
         from twinml.model import load_contract
@@ -108,7 +108,7 @@ def _of_contract(
         from twinml.data import load
 
         dataset = load(cast(Path, data), cast(str, target))
-        contract = Contract.from_frame(dataset.features, dataset.labels, name=dataset.name)
+        contract = infer_contract(dataset.features, dataset.labels, name=dataset.name)
     document = openapi(contract, version=cast(Literal["2", "3", "3.1"], version))
     return document, contract.samples[:2]
 
@@ -152,6 +152,6 @@ def _of_deployed(
         contract,
         version=cast(Literal["2", "3", "3.1"], version),
         server_url=server,
-        only="input_data",
+        only=platform.dialects[0],
     )
     return document, contract.samples[:2]

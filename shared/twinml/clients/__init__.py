@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from twinml.contract.dialects import DEFAULT
 from twinml.errors import DataError, UsageError
 
 __all__ = ["NAMES", "snippets", "write"]
@@ -39,14 +40,7 @@ def snippets(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         )
     from jinja2 import Environment, StrictUndefined
 
-    columns = list(rows[0])
-    body = {
-        "input_data": {
-            "columns": columns,
-            "index": list(range(len(rows))),
-            "data": [[row[name] for name in columns] for row in rows],
-        }
-    }
+    body = DEFAULT.write(rows, "predict")
     # The programs are no HTML; what goes into them is JSON, or Python's way to write it.
     environment = Environment(  # noqa: S701
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True

@@ -156,7 +156,7 @@ def _recalculated(
     changed: list[Changed] = []
 
     def exact(start: int, chunk: list[Row]) -> pd.DataFrame:
-        body = request_body(chunk, dialect="input_data")
+        body = request_body(chunk)
         return parse(contract, body, content_type="application/json", route="score").frame()
 
     def parsed(start: int, chunk: list[Row]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import orjson
 from twinml.contract._schema import ColumnType
 from twinml.errors import Detail, PayloadError
 
-__all__ = ["EXPECTED", "coerce", "each", "quick", "raise_problems", "shown"]
+__all__ = ["EXPECTED", "coerce", "each", "kind", "quick", "raise_problems", "shown"]
 
 EXPECTED: dict[ColumnType, str] = {
     "long": "an integer",
@@ -182,6 +182,12 @@ def shown(value: Any) -> str:
     except TypeError:
         # Deep nesting or integers beyond 64 bits inside.
         return "an array" if isinstance(value, list) else "an object"
+
+
+def kind(value: Any) -> str:
+    """Return the JSON type of ``value`` for a message."""
+    kinds = {dict: "an object", list: "an array", str: "text", bool: "a boolean"}
+    return "null" if value is None else kinds.get(type(value), "a number")
 
 
 def _short(text: str) -> str:

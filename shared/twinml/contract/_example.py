@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
-from twinml.contract._request import Dialect, Method
+from twinml.contract._method import Method
 from twinml.contract._schema import Column, Contract
+from twinml.contract.dialects import DIALECTS, JSON
 from twinml.errors import UsageError
 
 __all__ = ["example", "example_csv", "example_rows"]
@@ -23,7 +22,7 @@ def example_rows(contract: Contract, n: int = 2) -> list[dict[str, Any]]:
 
 
 def example(
-    contract: Contract, dialect: Dialect, n: int = 2, method: Method = "predict"
+    contract: Contract, dialect: str, n: int = 2, method: Method = "predict"
 ) -> dict[str, Any]:
     """Return a valid request body, to be sent as JSON.
 
@@ -32,7 +31,7 @@ def example(
     contract
         Of the model.
     dialect
-        Any but ``csv``; see :func:`example_csv` for that.
+        Name of any but ``csv``; see :func:`example_csv` for that.
     n
         Rows, at least 1.
     method
@@ -45,46 +44,20 @@ def example(
     """
     if n < 1:
         raise UsageError(f"an example of {n} rows", hint="Ask for at least one row.")
-    rows = example_rows(contract, n)
-    names = list(contract.column_names)
-    split = {"columns": names, "index": list(range(n)), "data": [list(r.values()) for r in rows]}
-    params = {} if method == "predict" else {"params": {"method": method}}
-    if dialect == "data":
-        return {"data": rows} | ({} if method == "predict" else {"method": method})
-    if dialect == "inputs":
-        return {"Inputs": {"data": rows}, "GlobalParameters": {"method": method}}
-    if dialect == "input_data":
-        return {"input_data": split, "params": params.get("params", {})}
-    if dialect == "dataframe_split":
-        return {"dataframe_split": split} | params
-    if dialect == "dataframe_records":
-        return {"dataframe_records": rows} | params
-    if dialect == "instances":
-        return {"instances": rows} | params
-    if dialect == "mlflow_inputs":
-        return {"inputs": {name: [row[name] for row in rows] for name in names}} | params
-    raise UsageError(
-        f"there is no JSON example of the dialect {dialect!r}",
-        hint="Use example_csv for CSV.",
-    )
+    chosen = DIALECTS.get(dialect)
+    if chosen is None or chosen.media_type != JSON:
+        raise UsageError(
+            f"there is no JSON example of the dialect {dialect!r}",
+            hint="Use example_csv for CSV.",
+        )
+    body: dict[str, Any] = chosen.example(example_rows(contract, n), method)
+    return body
 
 
 def example_csv(contract: Contract, n: int = 2) -> str:
     """Return ``n`` rows as CSV with a header, to be sent as ``text/csv``; null is empty."""
-    rows = example_rows(contract, n)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(contract.column_names)
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else repr(value)
+    text: str = DIALECTS["csv"].example(example_rows(contract, n), "predict")
+    return text
 
 
 def _typical(column: Column) -> Any:

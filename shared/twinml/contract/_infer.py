@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pandas as pd
-
+from twinml.contract._coerce import LARGEST, SMALLEST
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.errors import DataError
 
-__all__ = ["infer"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["infer_contract"]
 
 MOST_CATEGORIES = 1000
 MOST_CLASSES = 1000
 SAMPLE_ROWS = 5
-INT64 = np.iinfo(np.int64)
 
 
-def infer(features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
-    """Return the contract of training rows; see :meth:`Contract.from_frame`."""
+def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
+    """Describe training rows.
+
+    Integers become ``long``; an integer column with nulls, which pandas holds as floats,
+    becomes ``double``; text and categories become ``string``.
+
+    Parameters
+    ----------
+    features
+        Shape (n_rows, n_columns), without the target.
+    labels
+        Shape (n_rows,), named after the target; text, integers, booleans or floats.
+    name
+        Of the data.
+
+    Raises
+    ------
+    DataError
+        A column or the labels cannot be promised; says which and what to do.
+    """
     if len(features) == 0:
         raise DataError("the data has no rows", hint="Check the file and its filters.")
     if len(features) != len(labels):
@@ -74,6 +92,8 @@ def _check_names(features: pd.DataFrame) -> None:
 
 
 def _labels(labels: pd.Series, target: str) -> list[Label]:
+    import numpy as np
+
     missing = np.flatnonzero(labels.isna().to_numpy())
     if len(missing):
         raise DataError(
@@ -114,7 +134,7 @@ def _column(name: str, series: pd.Series) -> Column:
                 f"column '{name}' has infinite values",
                 hint="Replace them with a number or a null.",
             )
-        if cast is int and not (INT64.min <= minimum and maximum <= INT64.max):
+        if cast is int and not (minimum >= SMALLEST and maximum <= LARGEST):
             raise DataError(
                 f"column '{name}' holds {maximum}, beyond 64-bit integers",
                 hint=f"Convert '{name}' to float or to text.",
@@ -130,6 +150,8 @@ def _column(name: str, series: pd.Series) -> Column:
 
 
 def _type(name: str, series: pd.Series) -> ColumnType:
+    import pandas as pd
+
     dtype = series.dtype
     has_nulls = bool(series.isna().any())
     if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
@@ -191,5 +213,7 @@ def _samples(
 
 
 def _plain(series: pd.Series, column_type: ColumnType) -> list[Any]:
+    import pandas as pd
+
     cast = {"long": int, "double": float, "string": str, "boolean": bool}[column_type]
     return [None if pd.isna(value) else cast(value) for value in series]

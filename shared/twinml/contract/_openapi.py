@@ -6,35 +6,25 @@ The same documents answer ``/swagger.json?version=``, lie in model directories a
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from twinml.contract._example import example, example_csv
-from twinml.contract._openapi_columns import csv_schema
-from twinml.contract._openapi_schemas import (
-    REQUEST_SCHEMAS,
-    Schema,
-    Version,
-    reference,
-    schemas,
-)
-from twinml.contract._request import ROUTES, Dialect, Route
+from twinml.contract._example import example, example_rows
+from twinml.contract._openapi_schemas import schemas
+from twinml.contract._openapi_shapes import Schema, Version, reference
 from twinml.contract._schema import Contract
+from twinml.contract.dialects import (
+    DIALECTS,
+    JSON,
+    ROUTES,
+    TEXTS,
+    Dialect,
+    Route,
+    documented,
+)
 from twinml.errors import UsageError
 
 __all__ = ["openapi"]
-
-SUMMARIES: dict[Dialect, str] = {
-    "input_data": "Azure managed endpoint, MLflow model",
-    "inputs": "Azure AutoML",
-    "data": "Azure AutoML, first version",
-    "dataframe_split": "MLflow, columns and rows",
-    "dataframe_records": "MLflow, records",
-    "instances": "MLflow, instances",
-    "mlflow_inputs": "MLflow, columns",
-    "csv": "CSV with a header; an empty cell is null",
-}
 
 ERRORS: dict[str, str] = {
     "400": "The request does not keep the contract; message and details say where.",
@@ -58,7 +48,7 @@ def openapi(
     version: Version,
     server_url: str | None = None,
     title: str | None = None,
-    only: Dialect | None = None,
+    only: str | None = None,
 ) -> dict[str, Any]:
     """Return the document of the endpoint that serves ``contract``.
 
@@ -77,7 +67,8 @@ def openapi(
     title
         By default the contract's name.
     only
-        The dialect of a server that is not twinml's: it takes no other, and has ``/score`` only.
+        Name of the dialect of a server that is not twinml's: it takes no other, and has
+        ``/score`` only.
 
     Raises
     ------
@@ -106,14 +97,13 @@ def openapi(
             "/invocations": {"post": _scoring(contract, "invocations", version)},
             **_service_paths(version),
         }
-    foreign = {name for dialect, name in REQUEST_SCHEMAS.items() if only not in (None, dialect)}
+    foreign = {each.schema_name for each in documented() if only not in (None, each.name)}
     known = {k: v for k, v in schemas(contract, version).items() if k not in foreign}
     if only is not None:
-        # The keys that twinml's own server lets stand beside those of the dialect.
-        name = REQUEST_SCHEMAS[only]
-        own = schemas(contract, "3")[name]["properties"]
-        kept = {key: held for key, held in known[name]["properties"].items() if key in own}
-        known[name] = {**known[name], "properties": kept}
+        # Not the keys that twinml's own server lets stand beside those of the dialect.
+        name = DIALECTS[only].schema_name
+        own = DIALECTS[only].schema(contract, version)
+        known[name] = {**known[name], "properties": own}
     if version == "2":
         return {
             "swagger": "2.0",
@@ -158,24 +148,19 @@ def _address(server_url: str | None) -> Schema:
     }
 
 
-def _scoring(
-    contract: Contract, route: Route, version: Version, only: Dialect | None = None
-) -> Schema:
+def _scoring(contract: Contract, route: Route, version: Version, only: str | None = None) -> Schema:
     """Describe a scoring route; a server that takes one dialect only reads no CSV either."""
-    dialects = [
-        dialect
-        for dialect in REQUEST_SCHEMAS
-        if dialect in ROUTES[route].values() and only in (None, dialect)
-    ]
+    dialects = [each for each in documented() if route in each.routes and only in (None, each.name)]
+    labels = list(contract.classes[:2])
     bodies: dict[str, Schema] = {}
     replies: dict[str, Schema] = {}
-    for dialect in dialects:
-        bodies[dialect] = {"summary": SUMMARIES[dialect], "value": example(contract, dialect)}
-        replies[dialect] = {"summary": SUMMARIES[dialect], "value": _reply(contract, dialect)}
+    for each in dialects:
+        bodies[each.name] = {"summary": each.summary, "value": example(contract, each.name)}
+        replies[each.name] = {"summary": each.summary, "value": each.reply(labels, {})}
     last = dialects[-1]
-    bodies[f"{last}_probabilities"] = {
-        "summary": f"{SUMMARIES[last]}, probabilities",
-        "value": example(contract, last, method="predict_proba"),
+    bodies[f"{last.name}_probabilities"] = {
+        "summary": f"{last.summary}, probabilities",
+        "value": example(contract, last.name, method="predict_proba"),
     }
     # Another server has errors of its own shape.
     errors = _errors(version) if only is None else {"401": {"description": ERRORS["401"]}}
@@ -192,8 +177,8 @@ def _scoring(
 
     if version == "2":
         return operation | {
-            "consumes": ["application/json"] if only else ["application/json", "text/csv"],
-            "produces": ["application/json"],
+            "consumes": [JSON] if only else [JSON, *TEXTS],
+            "produces": [JSON],
             "parameters": [
                 REQUEST_ID | {"type": "string", "maxLength": 100},
                 {
@@ -207,19 +192,19 @@ def _scoring(
             "responses": {
                 "200": {
                     "description": "One prediction for each row.",
-                    "schema": _reply_schema(route, version, only),
-                    "examples": {"application/json": replies[dialects[0]]["value"]},
+                    "schema": _reply_schema(dialects, version),
+                    "examples": {JSON: replies[dialects[0].name]["value"]},
                 },
                 **errors,
             },
         }
-    request = {"anyOf": [reference(REQUEST_SCHEMAS[dialect], version) for dialect in dialects]}
-    content: Schema = {"application/json": {"schema": request, "examples": bodies}}
-    if only is None:
-        csv_example = {"summary": SUMMARIES["csv"], "value": example_csv(contract)}
-        content["text/csv"] = {
-            "schema": csv_schema(contract, version),
-            "examples": {"csv": csv_example},
+    request = {"anyOf": [reference(each.schema_name, version) for each in dialects]}
+    content: Schema = {JSON: {"schema": request, "examples": bodies}}
+    for media_type, each in TEXTS.items() if only is None else ():
+        text = each.example(example_rows(contract), "predict")
+        content[media_type] = {
+            "schema": each.schema(contract, version),
+            "examples": {each.name: {"summary": each.summary, "value": text}},
         }
     return operation | {
         "parameters": [REQUEST_ID | {"schema": {"type": "string", "maxLength": 100}}],
@@ -228,8 +213,8 @@ def _scoring(
             "200": {
                 "description": "One prediction for each row.",
                 "content": {
-                    "application/json": {
-                        "schema": _reply_schema(route, version, only),
+                    JSON: {
+                        "schema": _reply_schema(dialects, version),
                         "examples": replies,
                     }
                 },
@@ -241,54 +226,37 @@ def _scoring(
 
 def _joined_request(contract: Contract, route: Route, dialects: list[Dialect]) -> Schema:
     """Return one object with the keys of all dialects: Swagger 2.0 has no alternatives."""
-    every = schemas(contract, "2")
     properties: Schema = {}
-    for dialect in dialects:
-        properties |= every[REQUEST_SCHEMAS[dialect]]["properties"]
+    for each in dialects:
+        properties |= each.schema(contract, "2")
     return {
         "type": "object",
         "description": f"Exactly one of {', '.join(ROUTES[route])}.",
         "minProperties": 1,
         "properties": properties,
-        "example": example(contract, dialects[0]),
+        "example": example(contract, dialects[0].name),
     }
 
 
-def _reply(contract: Contract, dialect: Dialect) -> Any:
-    labels = list(contract.classes[:2])
-    if dialect == "data":
-        return json.dumps({"result": labels})
-    if dialect == "inputs":
-        return {"Results": labels}
-    return labels if dialect == "input_data" else {"predictions": labels}
-
-
-def _reply_schema(route: Route, version: Version, only: Dialect | None = None) -> Schema:
+def _reply_schema(dialects: list[Dialect], version: Version) -> Schema:
+    """Describe the replies that belong to ``dialects``; Swagger 2.0 has words for several."""
     predictions = reference("Predictions", version)
-    if only == "input_data":
-        return predictions
-    if route == "invocations":
-        return _object_of("predictions", predictions)
+    forms: list[Schema] = []
+    for each in dialects:
+        form = each.reply_schema(predictions)
+        if form not in forms:
+            forms.append(form)
+    if len(forms) == 1:
+        return forms[0]
     if version == "2":
-        return {
-            "description": "An array of predictions for input_data, an object with Results for "
-            "Inputs, a text that holds JSON with result for data."
-        }
-    text = {"type": "string", "description": 'For data: JSON text, {"result": […]}.'}
-    return {"anyOf": [predictions, _object_of("Results", predictions), text]}
-
-
-def _object_of(key: str, schema: Schema) -> Schema:
-    return {"type": "object", "required": [key], "properties": {key: schema}}
+        words = ", ".join(f"{each.reply_words()} for {each.key}" for each in dialects)
+        return {"description": f"{words[0].upper()}{words[1:]}."}
+    return {"anyOf": forms}
 
 
 def _errors(version: Version, *statuses: str) -> Schema:
     schema = reference("Error", version)
-    content = (
-        {"schema": schema}
-        if version == "2"
-        else {"content": {"application/json": {"schema": schema}}}
-    )
+    content = {"schema": schema} if version == "2" else {"content": {JSON: {"schema": schema}}}
     return {status: {"description": ERRORS[status], **content} for status in statuses or ERRORS}
 
 
@@ -338,7 +306,7 @@ def _document(version: Version) -> Schema:
     error = reference("Error", version)
     if version == "2":
         return operation | {
-            "produces": ["application/json"],
+            "produces": [JSON],
             "parameters": [parameter | choice],
             "responses": {
                 "200": {"description": "The document.", "schema": anything},
@@ -350,11 +318,11 @@ def _document(version: Version) -> Schema:
         "responses": {
             "200": {
                 "description": "The document.",
-                "content": {"application/json": {"schema": anything}},
+                "content": {JSON: {"schema": anything}},
             },
             "404": {
                 "description": "There is no such version.",
-                "content": {"application/json": {"schema": error}},
+                "content": {JSON: {"schema": error}},
             },
         },
     }

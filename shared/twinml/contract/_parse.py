@@ -1,21 +1,4 @@
-"""Requests in every dialect to one :class:`ScoringRequest`; no server, no pandas.
-
-::
-
-    /score        {"data": ROWS}                                    course, Azure AutoML v1
-                  {"Inputs": {"data": ROWS}, "GlobalParameters": …} Azure AutoML, later
-                  {"input_data": SPLIT or ROWS, "params": …}        Azure, MLflow no-code
-                  text/csv with a header
-    /invocations  {"dataframe_split": SPLIT, "params": …}           MLflow
-                  {"dataframe_records": ROWS, "params": …}
-                  {"instances": ROWS or COLUMNS, "params": …}
-                  {"inputs": ROWS or COLUMNS, "params": …}
-                  text/csv with a header
-
-    ROWS     [{"age": 41, …}, …] in any order, or [[41, …], …] in contract order
-    SPLIT    {"columns": ["age", …], "data": [[41, …], …], "index": [0, …]}
-    COLUMNS  {"age": [41, …], …}
-"""
+"""Requests in every dialect to one :class:`ScoringRequest`; no server, no pandas."""
 
 from __future__ import annotations
 
@@ -25,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from twinml.contract._coerce import EXPECTED, coerce, raise_problems, shown
-from twinml.contract._csv import read_csv
-from twinml.contract._request import ROUTES, Dialect, Method, Route, ScoringRequest
-from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
+from twinml.contract._coerce import EXPECTED, coerce, kind, raise_problems, shown
+from twinml.contract._method import Method, method_of
+from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
+from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
 from twinml.errors import PayloadError
 
 __all__ = ["parse"]
@@ -84,26 +67,26 @@ def parse(
     >>> request.columns
     {'age': [41]}
     """
-    if content_type != "application/json" and _media_type(content_type) == "text/csv":
-        return _request(contract, "csv", read_csv(contract, _text(body)), "predict", max_rows)
+    if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
+        return _request(contract, text, text.read(contract, _text(body)), "predict", max_rows)
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(
-            f"the body is {_kind(document)}, expected a JSON object",
+            f"the body is {kind(document)}, expected a JSON object",
             hint=_keys_that_would_do(route),
         )
-    keys = [key for key in ROUTES[route] if key in document]
+    known = ROUTES[route]
+    keys = [key for key in known if key in document]
     if len(keys) != 1:
         _refuse_keys(document, keys, route)
-    key = keys[0]
-    dialect = ROUTES[route][key]
+    dialect, value = known[keys[0]], document[keys[0]]
     if max_rows is None or max_rows > 0:
-        usual = _usual_row(contract).columns(dialect, document[key])
+        usual = _usual_row(contract).columns(dialect, value)
         if usual is not None:
             types = contract.column_types
-            return ScoringRequest(dialect, usual, 1, _method(document), types)
-    columns = _columns(contract, key, dialect, document[key])
-    return _request(contract, dialect, columns, _method(document), max_rows)
+            return ScoringRequest(dialect, usual, 1, method_of(document), types)
+    columns = dialect.read(contract, value)
+    return _request(contract, dialect, columns, method_of(document), max_rows)
 
 
 def _usual_row(contract: Contract) -> UsualRow:
@@ -131,11 +114,10 @@ def _request(
             hint="Send them in several requests, or score the file as a batch.",
             status=413,
         )
-    as_text = dialect in ("instances", "mlflow_inputs")
     result: dict[str, list[Any]] = {}
     problems: list[tuple[int, int, Any]] = []
     for position, column in enumerate(contract.columns):
-        values, wrong = coerce(column.type, columns[column.name], as_text=as_text)
+        values, wrong = coerce(column.type, columns[column.name], as_text=dialect.numbers_as_text)
         result[column.name] = values
         if wrong:
             problems.extend((row, position, value) for row, value in wrong)
@@ -150,46 +132,13 @@ def _request(
     return ScoringRequest(dialect, result, n_rows, method, contract.column_types)
 
 
-def _columns(contract: Contract, key: str, dialect: Dialect, value: Any) -> dict[str, list[Any]]:
-    """Return the contract's columns of what stands under a dialect's key, not yet converted."""
-    if dialect == "inputs":
-        if type(value) is not dict or "data" not in value:
-            raise PayloadError(
-                f"'Inputs' is {_kind(value)}{_without_data(value)}",
-                hint='Send {"Inputs": {"data": [{"column": value, …}, …]}}.',
-            )
-        key, value = "Inputs.data", value["data"]
-    if type(value) is list:
-        if dialect == "dataframe_split":
-            raise PayloadError(
-                "'dataframe_split' is an array, expected an object",
-                hint='Send {"columns": […], "data": [[…], …]}, or use dataframe_records.',
-            )
-        if value and type(value[0]) is list and dialect != "dataframe_records":
-            return from_matrix(contract, contract.column_names, value, key)
-        return from_records(contract, value, key)
-    if type(value) is dict:
-        if dialect in ("input_data", "dataframe_split"):
-            return from_split(contract, value, key)
-        if dialect != "dataframe_records":
-            return from_columns(contract, value, key)
-    raise PayloadError(
-        f"'{key}' is {_kind(value)}, expected rows",
-        hint=f'Send {{"{key}": [{{"column": value, …}}, …]}}.',
-    )
-
-
-def _without_data(value: Any) -> str:
-    return " without 'data'" if type(value) is dict else ", expected an object with 'data'"
-
-
 def _media_type(content_type: str | None) -> str:
     parts = [part.strip() for part in (content_type or "").split(";")]
     media_type = parts[0].lower()
-    if media_type not in ("application/json", "text/csv"):
+    if media_type != JSON and media_type not in TEXTS:
         found = f"is {shown(content_type)}" if content_type else "is missing"
         raise PayloadError(
-            f"the content type {found}, expected application/json or text/csv",
+            f"the content type {found}, expected {' or '.join([JSON, *TEXTS])}",
             hint="Send the header Content-Type: application/json.",
             status=415,
         )
@@ -245,40 +194,6 @@ def _load(body: bytes) -> Any:
     return document
 
 
-def _method(document: dict[str, Any]) -> Method:
-    """Return the method asked for beside the rows, in ``GlobalParameters`` or ``params``.
-
-    The last of them counts, and none of them may name a method that there is not.
-    """
-    method = _named_method(document.get("method")) or "predict"
-    for key in ("GlobalParameters", "params"):
-        parameters = document.get(key)
-        if parameters is None:
-            continue
-        if type(parameters) is dict:
-            if "method" in parameters:
-                method = _named_method(parameters["method"]) or "predict"
-        elif key == "params" or type(parameters) not in (int, float):
-            raise PayloadError(
-                f"'{key}' is {_kind(parameters)}, expected an object",
-                hint=f'Send {{"{key}": {{"method": "predict_proba"}}}}, or leave it out.',
-            )
-    return method
-
-
-def _named_method(asked: Any) -> Method | None:
-    if asked is None:
-        return None
-    if asked == "predict":
-        return "predict"
-    if asked == "predict_proba":
-        return "predict_proba"
-    raise PayloadError(
-        f"the method is {shown(asked)}, expected 'predict' or 'predict_proba'",
-        hint="Leave the method out for labels.",
-    )
-
-
 def _refuse_keys(document: dict[str, Any], keys: list[str], route: Route) -> None:
     if keys:
         raise PayloadError(
@@ -301,10 +216,3 @@ def _refuse_keys(document: dict[str, Any], keys: list[str], route: Route) -> Non
 
 def _keys_that_would_do(route: Route) -> str:
     return f"Send a JSON object with one of the keys {', '.join(ROUTES[route])}."
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "an array", str: "text", bool: "a boolean"}
-    if value is None:
-        return "null"
-    return kinds.get(type(value), "a number")

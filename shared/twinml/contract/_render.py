@@ -1,21 +1,11 @@
 """Predictions to the reply that the request's dialect expects.
 
-========================  =================================================
-request                   reply
-========================  =================================================
-``data``                  a JSON *string* that holds ``{"result": [...]}``
-``Inputs``                ``{"Results": [...]}``
-``input_data``            ``[...]``
-``/invocations``, CSV     ``{"predictions": [...]}``
-========================  =================================================
-
-The list holds one label a row; with ``predict_proba`` one list a row, the probabilities in
+The predictions are one label a row; with ``predict_proba`` one list a row, the probabilities in
 the order of the contract's classes.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,15 +65,8 @@ def render(
             f"the model gave {len(values)} predictions for {request.n_rows} rows",
             hint="Save the model again.",
         )
-    if request.dialect == "input_data":
-        return orjson.dumps(values)
     beside = {} if ood_scores is None else {"ood_scores": list(ood_scores)}
-    if request.dialect == "data":
-        # Azure's script answers with the text of json.dumps, spaces included.
-        return orjson.dumps(json.dumps({"result": values, **beside}))
-    if request.dialect == "inputs":
-        return orjson.dumps({"Results": values, **beside})
-    return orjson.dumps({"predictions": values, **beside})
+    return orjson.dumps(request.dialect.reply(values, beside))
 
 
 def _plain(values: Any) -> list[Any]:

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from twinml.contract._method import Method
 from twinml.contract._schema import ColumnType
+from twinml.contract.dialects import Dialect
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ROUTES", "Dialect", "Method", "Route", "ScoringRequest"]
-
-Dialect: TypeAlias = Literal[
-    "data",
-    "inputs",
-    "input_data",
-    "dataframe_split",
-    "dataframe_records",
-    "instances",
-    "mlflow_inputs",
-    "csv",
-]
-Method: TypeAlias = Literal["predict", "predict_proba"]
-
-Route: TypeAlias = Literal["score", "invocations"]
-
-# Which key of a body on which route stands for which dialect.
-ROUTES: dict[Route, dict[str, Dialect]] = {
-    "score": {"data": "data", "Inputs": "inputs", "input_data": "input_data"},
-    "invocations": {
-        "dataframe_split": "dataframe_split",
-        "dataframe_records": "dataframe_records",
-        "instances": "instances",
-        "inputs": "mlflow_inputs",
-    },
-}
+__all__ = ["ScoringRequest", "frame_of"]
 
 DTYPES: dict[ColumnType, str] = {
     "long": "int64",
@@ -74,12 +52,16 @@ class ScoringRequest:
 
     def frame(self) -> pd.DataFrame:
         """Return the rows with the dtypes int64, float64, object and bool; a fresh frame."""
-        import numpy as np
-        import pandas as pd
+        return frame_of(self.columns, self.types)
 
-        arrays = {}
-        for (name, values), column_type in zip(self.columns.items(), self.types, strict=True):
-            array = np.empty(self.n_rows, dtype=DTYPES[column_type])
-            array[:] = values
-            arrays[name] = array
-        return pd.DataFrame(arrays, copy=False)
+
+def frame_of(columns: Mapping[str, Sequence[Any]], types: Sequence[ColumnType]) -> pd.DataFrame:
+    """Return converted columns of one length as a frame with the dtypes of ``types``."""
+    import numpy as np
+    import pandas as pd
+
+    arrays = {}
+    for (name, values), column_type in zip(columns.items(), types, strict=True):
+        arrays[name] = np.empty(len(values), dtype=DTYPES[column_type])
+        arrays[name][:] = values
+    return pd.DataFrame(arrays, copy=False)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from twinml.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.models import ModelSignature
 
 __all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label"]
@@ -182,31 +181,6 @@ class Contract:
     def digest(self) -> str:
         """SHA-256, in hex, of the contract's canonical JSON."""
         return hashlib.sha256(_dump(self.to_dict(), compact=True).encode()).hexdigest()
-
-    @classmethod
-    def from_frame(cls, features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
-        """Describe training rows.
-
-        Integers become ``long``; an integer column with nulls, which pandas holds as floats,
-        becomes ``double``; text and categories become ``string``.
-
-        Parameters
-        ----------
-        features
-            Shape (n_rows, n_columns), without the target.
-        labels
-            Shape (n_rows,), named after the target; text, integers, booleans or floats.
-        name
-            Of the data.
-
-        Raises
-        ------
-        DataError
-            A column or the labels cannot be promised; says which and what to do.
-        """
-        from twinml.contract._infer import infer
-
-        return infer(features, labels, name=name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON values, ``format_version`` included."""

@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import Any
 
 from twinml.contract._coerce import LARGEST, SMALLEST
-from twinml.contract._request import Dialect
 from twinml.contract._schema import ColumnType, Contract
+from twinml.contract.dialects import Dialect
 
 __all__ = ["UsualRow"]
 
@@ -38,13 +38,14 @@ class UsualRow:
     Examples
     --------
     >>> from twinml.contract import Column
+    >>> from twinml.contract.dialects import DIALECTS
     >>> usual = UsualRow(Contract(
     ...     name="bank", target="y", task="binary", classes=("no", "yes"), n_rows=2, samples=(),
     ...     columns=(Column("age", "long", False), Column("balance", "double", True)),
     ... ))
-    >>> usual.columns("data", [{"balance": 1, "age": 41, "other": 0}])
+    >>> usual.columns(DIALECTS["data"], [{"balance": 1, "age": 41, "other": 0}])
     {'age': [41], 'balance': [1.0]}
-    >>> usual.columns("data", [{"balance": 1, "age": "41"}]) is None
+    >>> usual.columns(DIALECTS["data"], [{"balance": 1, "age": "41"}]) is None
     True
     """
 
@@ -66,29 +67,16 @@ class UsualRow:
         value
             What stands under the dialect's key.
         """
-        if type(value) is dict:
-            if dialect == "inputs":
-                value = value.get("data")
-            elif dialect in ("input_data", "dataframe_split"):
-                index = value.get("index")
-                if value.get("columns") != self._header or (
-                    index is not None and (type(index) is not list or len(index) != 1)
-                ):
-                    return None
-                value = value.get("data")
-                if type(value) is list and value and type(value[0]) is not list:
-                    return None
-        elif dialect in ("inputs", "dataframe_split"):
+        rows = dialect.plain_rows(value, self._header)
+        if type(rows) is not list or len(rows) != 1:
             return None
-        if type(value) is not list or len(value) != 1:
-            return None
-        row = value[0]
+        row = rows[0]
         if type(row) is dict:
             try:
                 values = self._values(row)
             except KeyError:
                 return None
-        elif type(row) is list and len(row) == len(self._names) and dialect != "dataframe_records":
+        elif type(row) is list and len(row) == len(self._names):
             values = row
         else:
             return None

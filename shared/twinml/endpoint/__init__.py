@@ -1,14 +1,12 @@
 """Deployed endpoints, wherever they run: one client, and rows as the JSON that it sends."""
 
 from twinml.endpoint.client import (
-    DIALECTS,
     Answer,
     Endpoint,
     request_body,
 )
 
 __all__ = [
-    "DIALECTS",
     "Answer",
     "Endpoint",
     "request_body",

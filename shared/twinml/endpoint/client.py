@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,9 +25,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from twinml.contract import dialects
+from twinml.contract.dialects import DEFAULT, Method, written
 from twinml.errors import Detail, EndpointError, UsageError
 
-__all__ = ["DIALECTS", "Answer", "Endpoint", "request_body"]
+__all__ = ["Answer", "Endpoint", "request_body"]
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 REQUEST_IDS = ("x-ms-request-id", "x-request-id")
@@ -40,55 +42,13 @@ HINTS = {
     401: "Check the key: `twinml status --show-keys` prints the keys of an endpoint.",
     403: "Check the key and the rights of its owner.",
     404: "Check the URL (it ends in /score) and the deployment's name.",
-    424: "The model's own server refused it; one of an MLflow model on Azure takes input_data.",
+    424: "The model's own server refused it; one of an MLflow model on Azure takes "
+    f"{' or '.join(written('azure-no-code'))}.",
     413: "Send the rows in smaller chunks.",
     415: "Send Content-Type: application/json.",
     429: "The endpoint is busy; send fewer requests at a time.",
 }
 SERVER_HINT = "Read the endpoint's log: twinml logs."
-
-
-def _data(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    body: dict[str, Any] = {"data": list(rows)}
-    if method != "predict":
-        body["method"] = method
-    return body
-
-
-def _inputs(rows: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
-    return {"Inputs": {"data": list(rows)}, "GlobalParameters": {"method": method}}
-
-
-def _split(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    columns = list(rows[0])
-    for number, row in enumerate(rows):
-        if row.keys() != rows[0].keys():
-            odd = sorted(row.keys() ^ rows[0].keys())
-            raise UsageError(
-                f"row {number} has other columns than row 0: {', '.join(odd)}",
-                hint="Give every row the same columns; null stands for a missing value.",
-            )
-    return {
-        "columns": columns,
-        "index": list(range(len(rows))),
-        "data": [[row[column] for column in columns] for row in rows],
-    }
-
-
-def _params(method: str) -> dict[str, Any]:
-    return {} if method == "predict" else {"params": {"method": method}}
-
-
-BODIES: Mapping[str, Callable[[Sequence[Mapping[str, Any]], str], dict[str, Any]]] = {
-    "data": _data,
-    "inputs": _inputs,
-    "input_data": lambda rows, method: {"input_data": _split(rows), **_params(method)},
-    "dataframe_split": lambda rows, method: {"dataframe_split": _split(rows), **_params(method)},
-    "dataframe_records": lambda rows, method: {"dataframe_records": list(rows), **_params(method)},
-    "instances": lambda rows, method: {"instances": list(rows), **_params(method)},
-}
-DIALECTS = tuple(BODIES)
-MLFLOW_DIALECTS = frozenset({"dataframe_split", "dataframe_records", "instances"})
 
 
 def _plain(value: Any) -> Any:
@@ -107,9 +67,12 @@ def _null_for_nan(value: Any) -> Any:
 
 
 def request_body(
-    rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data", method: str = "predict"
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    dialect: str = DEFAULT.name,
+    method: Method = "predict",
 ) -> bytes:
-    """Return ``rows`` as a request body in ``dialect``.
+    """Return ``rows`` as a request body in the dialect of that name.
 
     Raises
     ------
@@ -121,14 +84,15 @@ def request_body(
     >>> request_body([{"age": 56, "job": "services"}], dialect="data")
     b'{"data": [{"age": 56, "job": "services"}]}'
     """
-    if dialect not in BODIES:
+    if dialect not in written():
         raise UsageError(
-            f"there is no payload dialect '{dialect}'", hint=f"Known: {', '.join(DIALECTS)}."
+            f"there is no payload dialect '{dialect}'", hint=f"Known: {', '.join(written())}."
         )
     if not rows:
         raise UsageError("there are no rows to score", hint="Give at least one row.")
     clean = [{name: _null_for_nan(value) for name, value in row.items()} for row in rows]
-    return json.dumps(BODIES[dialect](clean, method), default=_plain).encode()
+    body = dialects.DIALECTS[dialect].write(clean, method)
+    return json.dumps(body, default=_plain).encode()
 
 
 @dataclass(frozen=True)
@@ -229,7 +193,7 @@ class Endpoint:
         """Close the connections."""
         self._session.close()
 
-    def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data") -> list[Any]:
+    def score(self, rows: Sequence[Mapping[str, Any]], *, dialect: str = DEFAULT.name) -> list[Any]:
         """Return the predicted label of each row, length ``len(rows)``.
 
         Raises
@@ -242,7 +206,7 @@ class Endpoint:
         return self.answer(rows, dialect=dialect).predictions
 
     def score_proba(
-        self, rows: Sequence[Mapping[str, Any]], *, dialect: str = "input_data"
+        self, rows: Sequence[Mapping[str, Any]], *, dialect: str = DEFAULT.name
     ) -> list[list[float]]:
         """Return class probabilities, ``len(rows)`` lists in the contract's class order.
 
@@ -257,8 +221,8 @@ class Endpoint:
         self,
         rows: Sequence[Mapping[str, Any]],
         *,
-        dialect: str = "input_data",
-        method: str = "predict",
+        dialect: str = DEFAULT.name,
+        method: Method = "predict",
     ) -> Answer:
         """Return the predictions for ``rows`` and the id that the request has in the logs.
 
@@ -273,7 +237,8 @@ class Endpoint:
             As ``score``.
         """
         body = request_body(rows, dialect=dialect, method=method)
-        url = self._url("/invocations") if dialect in MLFLOW_DIALECTS else self.scoring_uri
+        route = dialects.DIALECTS[dialect].routes[0]
+        url = self.scoring_uri if route == "score" else self._url(f"/{route}")
         response = self._repeat("POST", url, body, "application/json")
         predictions = self._unwrapped(url, self._json(url, response))
         if len(predictions) != len(rows):
@@ -383,27 +348,24 @@ class Endpoint:
 
     def _unwrapped(self, url: str, reply: Any) -> list[Any]:
         """Take the predictions out of a reply in any dialect."""
-        if isinstance(reply, str):  # Azure ML v1: a JSON string that holds JSON
-            try:
-                reply = json.loads(reply)
-            except ValueError:
-                raise EndpointError(
-                    f"{url} answered with the text '{self._safe(reply)}'",
-                    hint=SERVER_HINT,
-                    status=502,
-                ) from None
-        if isinstance(reply, list):
-            return reply
-        if isinstance(reply, dict):
-            for name in ("predictions", "Results", "result"):
-                if isinstance(reply.get(name), list):
-                    return list(reply[name])
-            if "error" in reply:  # Azure ML v1 scripts report errors with status 200
-                raise EndpointError(
-                    f"{url} answered with an error: {self._safe(str(reply['error']))}",
-                    hint=SERVER_HINT,
-                    status=502,
-                )
+        try:
+            reply = dialects.opened(reply)
+        except ValueError:
+            raise EndpointError(
+                f"{url} answered with the text '{self._safe(reply)}'",
+                hint=SERVER_HINT,
+                status=502,
+            ) from None
+        predictions = dialects.predictions_in(reply)
+        if predictions is not None:
+            return predictions
+        if isinstance(reply, dict) and "error" in reply:
+            # Azure ML v1 scripts report errors with status 200
+            raise EndpointError(
+                f"{url} answered with an error: {self._safe(str(reply['error']))}",
+                hint=SERVER_HINT,
+                status=502,
+            )
         raise EndpointError(f"{url} answered without predictions", hint=SERVER_HINT, status=502)
 
     def _json(self, url: str, response: requests.Response) -> Any:

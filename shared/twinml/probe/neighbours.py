@@ -61,7 +61,7 @@ def nearest(
     --------
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"age": [20, 40, 60], "job": ["a", "b", "a"]})
-    >>> contract = Contract.from_frame(rows, pd.Series(["no", "yes", "no"]), name="people")
+    >>> contract = infer_contract(rows, pd.Series(["no", "yes", "no"]), name="people")
     >>> found = nearest(contract, rows, [{"age": 44, "job": "b"}])[0][0]
     >>> found.position, found.distance, found.differs
     (1, 0.05, ('age',))

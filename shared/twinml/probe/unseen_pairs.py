@@ -58,7 +58,7 @@ def impossible(contract: Contract, reference: pd.DataFrame, most: int = 12) -> l
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"calls": [0, 0, 3, 5] * 50, "last": ["never", "never", "won", "lost"]
     ...     * 50})
-    >>> contract = Contract.from_frame(rows, pd.Series(["no", "yes"] * 100), name="calls")
+    >>> contract = infer_contract(rows, pd.Series(["no", "yes"] * 100), name="calls")
     >>> print(impossible(contract, rows)[0])
     calls=0 with last=lost
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twinml.contract import example
+from twinml.contract.dialects import DEFAULT
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -30,7 +31,7 @@ def calls(contract: Contract, endpoint: EndpointInfo | None, model: str) -> list
 
     The key is never in the text: it is read from the variable ``KEY``.
     """
-    body = example(contract, "input_data", n=1)
+    body = example(contract, DEFAULT.name, n=1)
     uri = shlex.quote(endpoint.scoring_uri) if endpoint else "…"
     shell = "\n".join(
         [
@@ -48,9 +49,9 @@ def calls(contract: Contract, endpoint: EndpointInfo | None, model: str) -> list
             "import requests",
             "",
             f"uri = {endpoint.scoring_uri!r}" if endpoint else 'uri = os.environ["URI"]',
-            _assign("columns", body["input_data"]["columns"]),
-            _assign("row", body["input_data"]["data"][0]),
-            'body = {"input_data": {"columns": columns, "index": [0], "data": [row]}}',
+            _assign("columns", body[DEFAULT.key]["columns"]),
+            _assign("row", body[DEFAULT.key]["data"][0]),
+            f'body = {{"{DEFAULT.key}": {{"columns": columns, "index": [0], "data": [row]}}}}',
             "reply = requests.post(",
             '    uri, json=body, headers={"Authorization": f"Bearer {os.environ[\'KEY\']}"}, '
             "timeout=30",

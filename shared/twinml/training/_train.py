@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from twinml.contract import Contract
+from twinml.contract import Contract, infer_contract
 from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
@@ -209,7 +209,7 @@ class _Run:
         )
 
     def _contract(self, table: _Table, rows: Rows) -> Contract:
-        contract = Contract.from_frame(
+        contract = infer_contract(
             table.features.iloc[rows], table.labels.iloc[rows], name=self._dataset.name
         )
         return replace(contract, target=self._dataset.target)

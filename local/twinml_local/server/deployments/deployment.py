@@ -276,13 +276,11 @@ def choose(
             )
         return wanted
     shares = {name: traffic[name] for name in deployments if traffic.get(name, 0) > 0}
-    reach = point * sum(shares.values())
+    target, reached = point * sum(shares.values()), 0
     for name, share in shares.items():
-        if reach < share:
+        reached += share
+        if target < reached:
             return name
-        reach -= share
-    if shares:  # rounding carried the point past the last share
-        return next(reversed(shares))
     raise PlatformUnavailable(
         "no deployment of this endpoint has traffic",
         hint="Name one in the header azureml-model-deployment, or give one traffic.",
@@ -308,9 +306,9 @@ def mirrored(mirror: Mapping[str, int], deployments: Sequence[str], *, point: fl
     >>> mirrored({"green": 20}, ["blue", "green"], point=0.3) is None
     True
     """
-    reach = point * 100
+    reached = 0
     for name, share in mirror.items():
-        if reach < share:
+        reached += share
+        if point * 100 < reached:
             return name if name in deployments else None
-        reach -= share
     return None

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from twinml.contract import Contract, ScoringRequest
+from twinml.contract.dialects import DEFAULT
 from twinml.errors import PlatformUnavailable
 from twinml_local.compiled import random_columns
 
@@ -192,7 +193,7 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
 
     def asked(places: Sequence[int], method: Literal["predict", "predict_proba"]) -> list[Any]:
         chosen = {name: [values[place] for place in places] for name, values in columns.items()}
-        request = ScoringRequest("data", chosen, len(places), method, types)
+        request = ScoringRequest(DEFAULT, chosen, len(places), method, types)
         labels, shares = predict_alone(predictor, request)
         if shares is None:
             return list(labels)

@@ -13,6 +13,7 @@ from copy import deepcopy
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract import Column, Contract, column_schema, openapi
+from twinml.contract.dialects import ROUTES
 from twinml_local.server.deployments.ood import HEADER
 from twinml_local.server.routes.feedback import LARGEST_ROW, LONGEST_ID, PRINTABLE
 
@@ -102,7 +103,7 @@ def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
         "tags": post["tags"],
         "summary": "Score one row",
         "description": "Columns as query arguments. An argument that is named like a key of a "
-        "request body (data, Inputs, input_data) holds its JSON instead.",
+        f"request body ({', '.join(ROUTES['score'])}) holds its JSON instead.",
         "security": post["security"],
         "parameters": [*by_id, *parameters],
         "responses": deepcopy(post["responses"]),

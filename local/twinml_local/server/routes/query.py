@@ -17,11 +17,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from twinml.contract import Contract
+from twinml.contract.dialects import DEFAULT, PLACES, ROUTES
 
 __all__ = ["body_from_query"]
-
-ROWS = ("data", "Inputs", "input_data")
-BESIDE_ROWS = ("method", "params", "GlobalParameters")
 
 
 def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) -> bytes:
@@ -47,15 +45,15 @@ def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) ->
     types = {column.name: column.type for column in contract.columns}
     collected: dict[str, list[Any]] = {}
     pairs = list(arguments)
-    one_row = not any(name in ROWS and name not in types for name, _ in pairs)
+    one_row = not any(name in ROUTES["score"] and name not in types for name, _ in pairs)
     for name, text in pairs:
         as_text = one_row and types.get(name) == "string"
         collected.setdefault(name, []).append(text if as_text else _value(text))
     whole = {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
     if one_row and any(name in types for name in whole):
-        beside = {name: whole[name] for name in BESIDE_ROWS if name in whole and name not in types}
+        beside = {name: whole[name] for name in PLACES if name in whole and name not in types}
         row = {name: value for name, value in whole.items() if name not in beside}
-        whole = {"input_data": [row], **beside}
+        whole = {DEFAULT.key: [row], **beside}
     return json.dumps(whole).encode()
 
 

@@ -13,7 +13,6 @@ between is here, and what requests to the pages have in common with it::
 
 from __future__ import annotations
 
-import hmac
 import math
 import random
 import threading
@@ -26,6 +25,7 @@ from twinml import __version__
 from twinml.contract import Route, ScoringRequest, parse, render
 from twinml.errors import Detail, PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
+from twinml_local.keys import offered_key, opens
 from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployments.deployment import Deployment, Serving, mirrored
 from twinml_local.server.deployments.ood import ASKED, HEADER, METRIC
@@ -129,11 +129,8 @@ class Exchange:
 
     def refusal(self) -> str | None:
         """Return what is wrong with the key; ``None`` when it is one of the endpoint's."""
-        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        offered = given.strip().encode() if scheme.lower() == "bearer" else b""
-        # Every key is compared, and in constant time: an answer's timing says nothing.
-        matches = [hmac.compare_digest(offered, key) for key in self.serving.key_bytes]
-        if any(matches):
+        offered = offered_key(self.environ.get("HTTP_AUTHORIZATION", ""))
+        if opens(offered, self.serving.key_bytes):
             return None
         return "the key is wrong" if offered else "the key is missing"
 

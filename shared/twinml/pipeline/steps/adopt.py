@@ -56,7 +56,7 @@ def command(
     import pandas as pd
 
     from twinml import model as directories
-    from twinml.contract import Contract
+    from twinml.contract import infer_contract
     from twinml.registry.tracking import Tracking
     from twinml.training.metrics import METRICS, score
 
@@ -65,7 +65,7 @@ def command(
     described = read_json(prepared / "dataset.json")
     name, target = described["name"], described["target"]
     learned, held = pd.read_parquet(table / TABLE_FILE), pd.read_parquet(holdout)
-    contract = Contract.from_frame(learned.drop(columns=target), learned[target], name=name)
+    contract = infer_contract(learned.drop(columns=target), learned[target], name=name)
     pipeline = _load(model, contract)
     classes = {str(label): index for index, label in enumerate(contract.classes)}
     labels = held[target].astype(str).map(classes).to_numpy(dtype=np.int64)

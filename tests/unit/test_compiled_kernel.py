@@ -1,0 +1,129 @@
+"""The kernel's decisions on their bounds, in Python: no translation into machine code."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twinml_local.compiled import _source_trees as source
+
+FLUSH = float(np.float32(1e-35))
+
+
+def above(value: float) -> float:
+    return float(np.nextafter(value, math.inf))
+
+
+def below(value: float) -> float:
+    return float(np.nextafter(value, -math.inf))
+
+
+@pytest.mark.parametrize(
+    ("value", "flushed"),
+    [
+        (0.0, 0.0),
+        (FLUSH, 0.0),
+        (-FLUSH, 0.0),
+        (below(FLUSH), 0.0),
+        (above(-FLUSH), 0.0),
+        (5e-324, 0.0),
+        (above(FLUSH), above(FLUSH)),
+        (below(-FLUSH), below(-FLUSH)),
+        (1.0, 1.0),
+        (-1.0, -1.0),
+    ],
+)
+def test_what_lightgbm_takes_for_zero(value: float, flushed: float) -> None:
+    as_is, view, single, nulls = views([value])
+    assert (as_is, view, nulls) == ([value], [flushed], False)
+    assert single == [float(np.float32(value))]
+
+
+def views(
+    values: list[float], low: float = -10.0, high: float = 10.0
+) -> tuple[list[float], list[float], list[float], bool]:
+    rows = np.empty(3 * len(values))
+    n = len(values)
+    nulls = source._views.py_func(np.array(values), n, 0, n, 1, low, high, 1, n, n, rows)
+    first, second, third = rows.reshape(3, n).tolist()
+    return first, second, third, bool(nulls)
+
+
+def test_values_are_kept_within_the_bounds_and_nulls_are_seen() -> None:
+    values = [-10.5, -10.0, below(10.0), 10.0, above(10.0), math.inf, -math.inf]
+    kept = [-10.0, -10.0, below(10.0), 10.0, 10.0, 10.0, -10.0]
+    assert views(values)[0] == kept
+    assert views(values)[3] is False
+    first, second, third, nulls = views([1.0, math.nan, 2.0])
+    assert nulls
+    for view in (first, second, third):
+        assert [view[0], math.isnan(view[1]), view[2]] == [1.0, True, 2.0]
+    # A block of a request: rows 1 and 2 of four, of two features.
+    columns = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    rows = np.empty(12)
+    source._views.py_func(columns, 4, 1, 2, 2, -10.0, 10.0, 2, 1, 4, rows)
+    assert rows[:4].tolist() == [1.0, 5.0, 2.0, 6.0], "row by row"
+    source._views.py_func(columns, 4, 1, 2, 2, -10.0, 10.0, 1, 2, 4, rows)
+    assert rows[:4].tolist() == [1.0, 2.0, 5.0, 6.0], "feature by feature"
+
+
+# One node, its place counted in halves: its threshold, its left child and where nulls go.
+NODE = np.zeros(
+    3, np.dtype([("threshold", "<f8"), ("left", "<u4"), ("to", "<u2"), ("null", "<u2")])
+)
+CASES = [
+    (math.nextafter(0.5, 0.0), "left"),
+    (0.5, "left"),
+    (above(0.5), "right"),
+    (-math.inf, "left"),
+    (math.inf, "right"),
+    (-0.0, "left"),
+]
+
+
+def stump(*, null_left: bool) -> tuple[Any, Any, Any]:
+    """Return a tree of one question, is it at most 0.5, as the three views the kernel has."""
+    nodes = NODE.copy()
+    nodes["threshold"] = [0.5, math.inf, math.inf]
+    nodes["left"] = [2, 2, 4]
+    nodes["null"] = [null_left, 1, 1]
+    raw = nodes.tobytes()
+    halves = np.frombuffer(raw, "<f8")
+    return halves, np.frombuffer(raw, "<u4"), np.frombuffer(raw, "<u2")
+
+
+@pytest.mark.parametrize("null_left", [False, True])
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize(("value", "way"), CASES)
+def test_one_row_at_a_node(value: float, way: str, nulls: bool, null_left: bool) -> None:
+    step = source._step_null if nulls else source._step
+    to = step.py_func(*stump(null_left=null_left), np.array([value]), 0, 0)
+    assert {2: "left", 4: "right"}[int(to)] == way
+
+
+@pytest.mark.parametrize("null_left", [False, True])
+def test_a_null_at_a_node(null_left: bool) -> None:
+    rows = np.array([math.nan])
+    tree = stump(null_left=null_left)
+    assert source._step_null.py_func(*tree, rows, 0, 0) == (2 if null_left else 4)
+
+
+@pytest.mark.parametrize("null_left", [False, True])
+@pytest.mark.parametrize("nulls", [False, True])
+def test_many_rows_at_a_node(nulls: bool, null_left: bool) -> None:
+    values = [value for value, _ in CASES] + ([math.nan] if nulls else [])
+    ways = [way for _, way in CASES] + (["left" if null_left else "right"] if nulls else [])
+    thresholds, _, features = stump(null_left=null_left)
+    n = len(values)
+    order = np.zeros(2 * n, dtype=np.int64)
+    order[:n] = range(n)
+    middle = source._split.py_func(
+        thresholds, features, np.array(values), 0, n, 0, 0, n, order, 0, n, nulls
+    )
+    left = [place for place, way in enumerate(ways) if way == "left"]
+    right = [place for place, way in enumerate(ways) if way == "right"]
+    assert middle == len(left)
+    given = order[n:].tolist()
+    assert given[:middle] == left
+    assert sorted(given[middle:]) == right
