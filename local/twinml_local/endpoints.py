@@ -95,9 +95,9 @@ def deploy(
         Of the model; the same digest is the same model.
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for what the
-        environment says (``twinml_local.server.process.settings``). Workers, threads, drain time
-        and retention are the process's: changing those restarts it, and so does another version
-        of twinml than the server runs.
+        environment says (``twinml_local.server.process.settings``). Threads, drain time and
+        retention are the process's: changing those restarts it, and so does another version of
+        twinml than the server runs.
 
     Raises
     ------
@@ -220,7 +220,7 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
     Parameters
     ----------
     changes
-        Fields of ``ServerSettings``. What belongs to the process (workers, threads, drain time,
+        Fields of ``ServerSettings``. What belongs to the process (threads, drain time,
         retention) needs a restart: requests in flight are answered, those that come in the
         second or two until it is back are not.
 

@@ -62,6 +62,8 @@ class ServerSettings:
         Origins whose pages may call the endpoint from a browser; see ``server.cors``.
     allowed_hosts
         Values of ``Host`` that are answered besides those of loopback; ``*`` is any.
+    root_path
+        Path before all of the server's own, as a proxy that strips it shows it; empty for none.
     collect_rate
         Share of the requests, 0 to 1, whose inputs and outputs are written to files.
     retention_days
@@ -79,6 +81,7 @@ class ServerSettings:
     drain_seconds: int = 30
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
     collect_rate: float = 0.0
     retention_days: int = 30
     ood_scores: bool = False

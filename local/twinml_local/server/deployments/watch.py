@@ -22,8 +22,10 @@ worker that starts at that moment still serves what was served before.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,7 +34,7 @@ from typing import Any
 from twinml.errors import ModelError, PlatformError, TwinmlError
 from twinml_local.processes import process_identity, read_key_values, write_atomic
 from twinml_local.server.deployments.code_version import installed_code
-from twinml_local.server.deployments.deployment import Deployment, Serving, load
+from twinml_local.server.deployments.deployment import Deployment, Serving, load, prove
 from twinml_local.server.request_log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
 
@@ -41,6 +43,8 @@ __all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "load_one", "report
 KEYS_FILE = "keys.json"
 WORKERS = "workers"
 LOOK_SECONDS = 0.1
+FIRST_RETRY = 1.0  # seconds until a model that did not load is tried again; then twice as long
+LONGEST_RETRY = 60.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,9 @@ class Watcher:
         Where changes and failures are noted.
     models
         Those that are loaded already, with the remark on each.
+    needs_model
+        Whether it is an error if none of the models can be loaded. If not, that is told, and they
+        are tried again.
 
     Raises
     ------
@@ -173,6 +180,7 @@ class Watcher:
         log: RequestLog,
         *,
         models: Mapping[DeploymentState, tuple[Deployment, str]] | None = None,
+        needs_model: bool = True,
     ) -> None:
         self._directory = directory
         self._log = log
@@ -185,8 +193,10 @@ class Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch-state", daemon=True)
         self._seen = self._stamps()
-        failures = self._follow()
-        if failures and not self.serving.deployments:
+        self._retry_pause, self._retry_at = FIRST_RETRY, math.inf
+        self._follow()
+        failures = self.serving.failed
+        if needs_model and failures and not self.serving.deployments:
             name, failure = next(iter(failures.items()))
             raise PlatformError(f"deployment '{name}' cannot be loaded: {failure}")
 
@@ -209,7 +219,7 @@ class Watcher:
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             stamps = self._stamps()
-            if stamps == self._seen:
+            if stamps == self._seen and time.monotonic() < self._retry_at:
                 continue
             self._seen = stamps  # files that cannot be used are tried again once they change
             try:
@@ -223,8 +233,8 @@ class Watcher:
     def _stamps(self) -> tuple[str, str]:
         return stamp(self._directory / STATE_FILE), stamp(self._directory / KEYS_FILE)
 
-    def _follow(self) -> dict[str, str]:
-        """Load and serve what the files say; return the failures by deployment name."""
+    def _follow(self) -> None:
+        """Load and serve what the files say; what cannot be loaded is tried again later."""
         state = read_state(self._directory)
         keys = read_key_values(self._directory / KEYS_FILE)
         deployments, told = self._load(state.deployments, state.settings.threads)
@@ -236,8 +246,10 @@ class Watcher:
             mirror=state.mirror,
             keys=keys,
             settings=state.settings,
-            failed=tuple(failures),
+            failed=failures,
         )
+        self._retry_at = time.monotonic() + self._retry_pause if failures else math.inf
+        self._retry_pause = min(LONGEST_RETRY, 2 * self._retry_pause) if failures else FIRST_RETRY
         if self.on_change is not None:
             self.on_change(self.serving)
         self._note(state)
@@ -252,7 +264,6 @@ class Watcher:
             deployments=told,
             staged=staged,
         )
-        return failures
 
     def _load(
         self, items: Mapping[str, DeploymentState], threads: int
@@ -280,8 +291,9 @@ class Watcher:
     def _loaded(
         self, name: str, item: DeploymentState, title: str, threads: int
     ) -> tuple[Deployment, str]:
-        """Return a model that was given, or load it; note how it scores."""
+        """Return a model that was given, or load it, once it has scored; note how it does."""
         loaded, remark = self._given.get(item) or load_one(name, item, threads)
+        prove(loaded)
         if loaded.compiled is not None:
             self._log.note(f"{name} ({title}) scores compiled")
         else:

@@ -82,17 +82,27 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
 def build(directory: Path, preloaded: Preloaded | None = None) -> Application:
     """Return the application of the endpoint in ``directory``; it follows the folder.
 
+    Parameters
+    ----------
+    directory
+        The endpoint's folder.
+    preloaded
+        What a supervisor has loaded. Then models that cannot be loaded are told of and tried
+        again: the endpoint has served before.
+
     Raises
     ------
     TwinmlError
-        The endpoint's state cannot be read, or none of its models can be loaded.
+        The endpoint's state cannot be read, or, without a supervisor, none of its models can be
+        loaded.
     """
     quiet_libraries()
     log = RequestLog(directory / "logs")
     remarks: list[str] = []
     log.on_note = remarks.append
     try:
-        watcher = Watcher(directory, log, models={} if preloaded is None else preloaded.models)
+        models = {} if preloaded is None else preloaded.models
+        watcher = Watcher(directory, log, models=models, needs_model=preloaded is None)
     except BaseException:
         log.close()
         raise

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
+from twinml.errors import PlatformError
 from twinml_local.server.state import ServerSettings
 
-__all__ = ["SERVERS", "default", "serve"]
+__all__ = ["SERVERS", "default", "listener", "serve"]
 
 SERVERS = ("workers", "waitress")
 WAITRESS_TICK = 0.2  # seconds between looks at whether a drained server is idle
 WAITRESS_CONNECTIONS = 1000
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 def default() -> str:
@@ -24,8 +27,31 @@ def default() -> str:
     return "workers" if hasattr(os, "fork") and find_spec("uvloop") else "waitress"
 
 
-def serve(name: str, directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
-    """Serve the endpoint in ``directory`` until SIGTERM or SIGINT.
+def listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on a port of ``host``, which nobody else then can.
+
+    ``SO_REUSEADDR``, which is set where it lets a server follow one that has just ended, does not
+    let two sockets listen at a time: the second one's ``listen`` fails.
+
+    Raises
+    ------
+    PlatformError
+        The port is taken, or ``host`` is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise PlatformError(
+            f"port {port} of '{host}' cannot be listened on: {error.strerror or error}",
+            hint="End what listens there, or take another port.",
+        ) from error
+
+
+def serve(
+    name: str, directory: Path, *, listening: socket.socket, settings: ServerSettings
+) -> None:
+    """Serve the endpoint in ``directory`` on a socket until SIGTERM or SIGINT.
 
     Raises
     ------
@@ -33,14 +59,16 @@ def serve(name: str, directory: Path, *, host: str, port: int, settings: ServerS
         Its state cannot be read, or none of its models can be loaded.
     """
     if name == "waitress":
-        _with_waitress(directory, host=host, port=port, settings=settings)
+        _with_waitress(directory, listening=listening, settings=settings)
         return
     from twinml_local.server.process.supervisor import supervise
 
-    supervise(directory, host=host, port=port, settings=settings)
+    supervise(directory, listening=listening, settings=settings)
 
 
-def _with_waitress(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
+def _with_waitress(
+    directory: Path, *, listening: socket.socket, settings: ServerSettings
+) -> None:
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
 
@@ -51,8 +79,7 @@ def _with_waitress(directory: Path, *, host: str, port: int, settings: ServerSet
     threads = settings.threads + 2
     server = create_server(
         application.front,
-        host=host,
-        port=port,
+        sockets=[listening],
         threads=threads,
         connection_limit=WAITRESS_CONNECTIONS,
         ident=None,

@@ -10,6 +10,7 @@ no way in which a worker ends makes the supervisor end.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from twinml.errors import TwinmlError
 from twinml_local.server.deployments.watch import stamp
 from twinml_local.server.process.application import Preloaded, preload
 from twinml_local.server.process.worker import LoopWorker
@@ -30,7 +30,6 @@ FIRST_PAUSE = 0.05  # seconds before a worker is replaced that died young
 LONGEST_PAUSE = 10.0
 YOUNG_SECONDS = 10.0  # a worker that lived for so long has served
 DEAF_SECONDS = 120  # a worker that shows no sign of life for so long is killed
-BACKLOG = 2048
 
 
 def pause_before_fork(young_deaths: int) -> float:
@@ -112,8 +111,8 @@ class _Supervisor(Arbiter):  # type: ignore[misc]
             state = read_state(self.app.directory)
             self.num_workers = state.settings.workers
             self.app.preloaded = preload(self.app.directory, self.app.preloaded)
-        except TwinmlError as error:
-            self.log.warning("the endpoint's files cannot be used: %s", error.message)
+        except Exception as error:  # whatever it is, what is served goes on
+            self.log.warning("the endpoint's files cannot be used: %s", error)
 
     def wait_for_signals(self, timeout: float = 1.0) -> Any:
         """Wait no longer than until the next fork is due."""
@@ -122,8 +121,8 @@ class _Supervisor(Arbiter):  # type: ignore[misc]
         return super().wait_for_signals(timeout=timeout)
 
 
-def supervise(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
-    """Serve the endpoint in ``directory`` until SIGTERM or SIGINT.
+def supervise(directory: Path, *, listening: socket.socket, settings: ServerSettings) -> None:
+    """Serve the endpoint in ``directory`` on a socket until SIGTERM or SIGINT.
 
     Raises
     ------
@@ -131,9 +130,8 @@ def supervise(directory: Path, *, host: str, port: int, settings: ServerSettings
         Its state cannot be read, or none of its models can be loaded.
     """
     preloaded = preload(directory)
-    shown = f"[{host}]" if ":" in host else host
     options = {
-        "bind": f"{shown}:{port}",
+        "bind": f"fd://{listening.detach()}",
         "workers": settings.workers,
         "worker_class": LoopWorker,
         "backlog": BACKLOG,

@@ -52,10 +52,17 @@ def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint,
             name: {"model": deployment.model, "digest": deployment.digest}
             for name, deployment in now.deployments.items()
         }
-        return json_response(
-            {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic},
-            200 if loaded else 503,
-        )
+        shape = {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic}
+        if now.failed:
+            # Reasons may name paths of this machine: they are for those who have the key.
+            opened = g.exchange.refusal() is None
+            hidden = "not served; the key shows the reason, and so does twinml status"
+            shape["failed"] = {
+                name: reason if opened else hidden for name, reason in now.failed.items()
+            }
+        # What is loaded has scored a row.
+        ready = loaded and not any(now.traffic.get(name, 0) for name in now.failed)
+        return json_response(shape, 200 if ready else 503)
 
     @routes.get("/swagger.json")
     def swagger() -> Response:
