@@ -165,6 +165,9 @@ class NullFront:
     def begin(self, environ: dict[str, Any]) -> tuple[Any, str]:
         return SimpleNamespace(serving=self.serving), "invocations"
 
+    def turned_away(self, exchange: Any, route: str) -> None:
+        return None
+
     def refusal(self, exchange: Any, route: str) -> None:
         return None
 
@@ -181,7 +184,7 @@ async def serve_null(port: int) -> None:
     loop = asyncio.get_running_loop()
     pool = ThreadPoolExecutor(1)
     front: Any = NullFront()
-    traffic = Traffic(front, loop, pool, pool, pool, host_refusal=lambda given: None)
+    traffic = Traffic(front, loop, pool, pool, pool)
     traffic.tick()
     server = await loop.create_server(lambda: Connection(traffic), "127.0.0.1", port)
     await server.serve_forever()

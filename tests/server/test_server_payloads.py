@@ -177,9 +177,7 @@ def test_unknown_category(client: Client) -> None:
 
 
 @pytest.mark.parametrize(("value", "shown"), [("abc", "'abc'"), (None, "null")])
-def test_an_integer_column_with_something_else(
-    client: Client, value: object, shown: str
-) -> None:
+def test_an_integer_column_with_something_else(client: Client, value: object, shown: str) -> None:
     shape = refused(
         score(client, {"data": [OLD, OLD | {"age": value}]}),
         400,

@@ -9,6 +9,7 @@
     deployments/  loaded models, their traffic, and how both change while it runs
     state         endpoint.json: all that the process is told, besides its keys
     cors          pages of other origins
+    hosts         names under which it answers, and the path before its own
     request_log   one line a request, written off the hot path
 """
 

@@ -69,7 +69,11 @@ def create_app(
 
 
 def app_of(
-    service: ScoringService, directory: Path | None = None, *, more: Iterable[Blueprint] = ()
+    service: ScoringService,
+    directory: Path | None = None,
+    *,
+    more: Iterable[Blueprint] = (),
+    bound: str = "127.0.0.1",
 ) -> Front:
     """Return the WSGI application around ``service``: its front, and Flask for the pages.
 
@@ -81,6 +85,8 @@ def app_of(
         The endpoint's folder, where labels that are told are kept; ``None`` takes none.
     more
         Routes besides.
+    bound
+        The address that the server listens on.
     """
     app = Flask(__name__, static_folder=None)
     if directory is not None:
@@ -89,7 +95,7 @@ def app_of(
         app.register_blueprint(blueprint)
     _add_frame(app, service)
     _add_errors(app, service)
-    return Front(app, service)
+    return Front(app, service, bound=bound)
 
 
 def _add_frame(app: Flask, service: ScoringService) -> None:

@@ -79,7 +79,9 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
     return found
 
 
-def build(directory: Path, preloaded: Preloaded | None = None) -> Application:
+def build(
+    directory: Path, preloaded: Preloaded | None = None, *, bound: str = "127.0.0.1"
+) -> Application:
     """Return the application of the endpoint in ``directory``; it follows the folder.
 
     Parameters
@@ -89,6 +91,8 @@ def build(directory: Path, preloaded: Preloaded | None = None) -> Application:
     preloaded
         What a supervisor has loaded. Then models that cannot be loaded are told of and tried
         again: the endpoint has served before.
+    bound
+        The address that the server listens on.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def build(directory: Path, preloaded: Preloaded | None = None) -> Application:
     service = ScoringService(
         watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
     )
-    front = app_of(service, directory, more=(blueprint(directory),))
+    front = app_of(service, directory, more=(blueprint(directory),), bound=bound)
     watcher.start()
 
     def close() -> None:

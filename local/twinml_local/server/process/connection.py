@@ -92,8 +92,6 @@ class Traffic:
         Runs the connections.
     scoring, gathering, pages
         Threads for long requests, for requests that wait for each other, and for the pages.
-    allowed_hosts
-        Values of ``Host`` that are answered; ``None`` for any.
     draining
         Whether the worker is about to end: no connection is kept.
     held
@@ -105,7 +103,6 @@ class Traffic:
     scoring: ThreadPoolExecutor
     gathering: ThreadPoolExecutor
     pages: ThreadPoolExecutor
-    host_refusal: Callable[[str | None], Refused | None]
     limits: Limits = field(default_factory=Limits)
     connections: set[Connection] = field(default_factory=set)
     draining: bool = False
@@ -341,12 +338,8 @@ class Connection(asyncio.Protocol):
         front = self._traffic.front
         exchange, route = front.begin(environ)
         request.exchange, request.route = exchange, route
-        refused = self._traffic.host_refusal(headers.get("HTTP_HOST"))
-        if refused is None and version == "1.1" and "HTTP_HOST" not in headers:
-            refused = Refused(400, "an HTTP/1.1 request needs the header 'Host'")
-        if refused is not None:
-            request.refused = front.refuse(exchange, refused)
-        elif route is not None:
+        request.refused = front.turned_away(exchange, route)
+        if request.refused is None and route is not None:
             request.refused = front.refusal(exchange, route)
         declared = headers.get("CONTENT_LENGTH", "")
         length = int(declared) if declared.isdecimal() else 0

@@ -66,15 +66,13 @@ def serve(
     supervise(directory, listening=listening, settings=settings)
 
 
-def _with_waitress(
-    directory: Path, *, listening: socket.socket, settings: ServerSettings
-) -> None:
+def _with_waitress(directory: Path, *, listening: socket.socket, settings: ServerSettings) -> None:
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
 
     from twinml_local.server.process.application import build
 
-    application = build(directory)
+    application = build(directory, bound=str(listening.getsockname()[0]))
     # Waitress reads bodies itself. Two threads more than score, for what does not.
     threads = settings.threads + 2
     server = create_server(

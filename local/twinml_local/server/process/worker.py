@@ -11,14 +11,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from gunicorn.workers.base import Worker
 
 from twinml_local.server.process.application import Application, build
 from twinml_local.server.process.connection import Connection, Traffic
-from twinml_local.server.process.hosts import host_refusal
+from twinml_local.server.process.listen import BACKLOG
 from twinml_local.server.state import read_state
 
 __all__ = ["LoopWorker"]
@@ -47,7 +46,8 @@ class LoopWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until SIGTERM, or until the supervisor is gone."""
         directory, preloaded = self.app.directory, self.app.preloaded
-        application = build(directory, preloaded)
+        bound = str(self.sockets[0].getsockname()[0])
+        application = build(directory, preloaded, bound=bound)
         try:
             _settle()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -58,21 +58,19 @@ class LoopWorker(Worker):  # type: ignore[misc]
     async def _serve(self, application: Application, directory: Path) -> None:
         loop = asyncio.get_running_loop()
         settings = read_state(directory).settings
-        host = str(self.sockets[0].getsockname()[0])
         traffic = Traffic(
             application.front,
             loop,
             scoring=ThreadPoolExecutor(settings.threads, "scoring"),
             gathering=ThreadPoolExecutor(GATHERING, "gathering"),
             pages=ThreadPoolExecutor(PAGES, "pages"),
-            host_refusal=partial(_host_refusal, application, host),
         )
         traffic.tick()
         ending = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, ending.set)
         servers = [
-            await loop.create_server(partial(Connection, traffic), sock=listener, backlog=2048)
+            await loop.create_server(partial(Connection, traffic), sock=listener, backlog=BACKLOG)
             for listener in self.sockets
         ]
         while not ending.is_set():
@@ -95,10 +93,6 @@ class LoopWorker(Worker):  # type: ignore[misc]
             await asyncio.sleep(DRAIN_LOOK)
         for pool in (traffic.scoring, traffic.gathering, traffic.pages):
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _host_refusal(application: Application, bound: str, given: str | None) -> Any:
-    return host_refusal(given, bound=bound, allowed=application.settings.allowed_hosts)
 
 
 def _settle() -> None:

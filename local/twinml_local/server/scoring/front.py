@@ -22,6 +22,7 @@ from werkzeug.wsgi import ClosingIterator
 from twinml.contract import Route
 from twinml.errors import PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
+from twinml_local.server.hosts import host_refusal, prefix_of
 from twinml_local.server.routes.query import body_from_query
 from twinml_local.server.scoring.errors import Refused, error_shape, key_refused, too_large
 from twinml_local.server.scoring.service import (
@@ -78,11 +79,16 @@ class Front:
         The WSGI application of all other routes.
     service
         Scores.
+    bound
+        The address that the server listens on.
     """
 
-    def __init__(self, pages: WSGIApplication, service: ScoringService) -> None:
+    def __init__(
+        self, pages: WSGIApplication, service: ScoringService, *, bound: str = "127.0.0.1"
+    ) -> None:
         self.pages = pages
         self.service = service
+        self._bound = bound
 
     def begin(self, environ: WSGIEnvironment) -> tuple[Exchange, Route | None]:
         """Begin with a request; the route is ``None`` for one that is the pages'."""
@@ -90,7 +96,21 @@ class Front:
         route = PATHS.get(environ["PATH_INFO"])
         if route is None:
             environ[EXCHANGE] = exchange
+            environ["SCRIPT_NAME"] = prefix_of(
+                environ.get("HTTP_X_FORWARDED_PREFIX"), exchange.serving.settings.root_path
+            )
         return exchange, route
+
+    def turned_away(self, exchange: Exchange, route: Route | None) -> Reply | None:
+        """Return the answer to a request for a host that is not this one, else ``None``."""
+        environ = exchange.environ
+        host: str | None = environ.get("HTTP_HOST")
+        if host is None and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            refused: Refused | None = Refused(400, "an HTTP/1.1 request needs the header 'Host'")
+        else:
+            allowed = exchange.serving.settings.allowed_hosts
+            refused = host_refusal(host, bound=self._bound, allowed=allowed)
+        return None if refused is None else self._failed(exchange, route, refused)
 
     def refusal(self, exchange: Exchange, route: Route) -> Reply | None:
         """Return the answer to a request that needs no body to be answered, else ``None``."""
@@ -208,10 +228,13 @@ class Front:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, as WSGI has it."""
         exchange, route = self.begin(environ)
-        if route is None:
-            return self.pages(environ, start_response)
-        reply = self.refusal(exchange, route)
+        reply = self.turned_away(exchange, route)
         if reply is None:
+            if route is None:
+                return self.pages(environ, start_response)
+            reply = self.refusal(exchange, route)
+        if reply is None:
+            assert route is not None
             try:
                 body = _read(environ, exchange.serving.settings.max_body_bytes)
             except Refused as refused:
