@@ -28,6 +28,7 @@ KEY = "primary-key-0123456789"
 ROW = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}
 SCORE = ("data", "inputs", "input_data")
 DIALECTS = (*SCORE, "dataframe_split", "dataframe_records", "instances", "mlflow_inputs")
+CHUNKED = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}
 OF_THE_WIRE = ("Connection", "Date")
 Reply = tuple[int, list[tuple[str, str]], bytes]
 
@@ -289,7 +290,7 @@ def test_any_body(serving: Serving, ways: Ways, body: bytes | str, path: str) ->
     [
         ({"CONTENT_LENGTH": "99999"}, 400),  # cut off
         ({"CONTENT_LENGTH": None, "wsgi.input_terminated": False}, 400),  # none
-        ({"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}, 200),
+        (CHUNKED, 200),
         ({"HTTP_X_REQUEST_ID": "i" * 100}, 200),
         ({"HTTP_X_REQUEST_ID": "i" * 101}, 431),
     ],
@@ -311,8 +312,7 @@ def test_limits(serving: Serving, ways: Ways) -> None:
     ):
         ways.now = replace(serving, settings=ServerSettings(**limits))  # type: ignore[arg-type]
         assert ways.same(lambda: environ(body))[0] == status
-        chunked = {"CONTENT_LENGTH": None, "HTTP_TRANSFER_ENCODING": "chunked"}
-        assert ways.same(lambda: environ(body, **chunked))[0] == status
+        assert ways.same(lambda: environ(body, **CHUNKED))[0] == status
 
 
 def test_gzip(serving: Serving, ways: Ways) -> None:

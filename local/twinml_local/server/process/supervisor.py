@@ -86,12 +86,12 @@ class _Supervisor(Arbiter):  # type: ignore[misc]
     def manage_workers(self) -> None:
         """Fork what is missing, after a pause where workers die one after another."""
         self._count_deaths()
+        if len(self.WORKERS) >= self.num_workers or time.monotonic() >= self._next_fork:
+            super().manage_workers()
+            for pid in self.WORKERS:
+                self._born.setdefault(pid, time.monotonic())
+        # Last, because loading a model takes a while.
         self._follow()
-        if len(self.WORKERS) < self.num_workers and time.monotonic() < self._next_fork:
-            return
-        super().manage_workers()
-        for pid in self.WORKERS:
-            self._born.setdefault(pid, time.monotonic())
 
     def _count_deaths(self) -> None:
         now = time.monotonic()
