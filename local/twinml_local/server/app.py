@@ -35,7 +35,7 @@ from twinml_local.server.request_log import RequestLog
 from twinml_local.server.routes.about import service_routes
 from twinml_local.server.routes.feedback import feedback_route
 from twinml_local.server.routes.replies import error_response, json_response
-from twinml_local.server.scoring.errors import Refused, key_refused, too_large
+from twinml_local.server.scoring.errors import Refused, bounded, key_refused, too_large
 from twinml_local.server.scoring.front import EXCHANGE, Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
@@ -144,7 +144,7 @@ def _add_errors(app: Flask, service: ScoringService) -> None:
 
     @app.errorhandler(Refused)
     def not_taken(refused: Refused) -> Response:
-        response = json_response(refused.to_dict(), refused.status)
+        response = json_response(bounded(refused), refused.status)
         response.headers.extend(refused.headers)
         return response
 
@@ -154,7 +154,7 @@ def _add_errors(app: Flask, service: ScoringService) -> None:
         if error.status == 500:
             return failed(error)
         service.record(g.exchange, error)
-        return json_response(error.to_dict(), error.status)
+        return json_response(bounded(error), error.status)
 
     @app.errorhandler(HTTPException)
     def not_served(error: HTTPException) -> Response | HTTPException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,8 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
             found.models[item] = before.get(item) or load_one(name, item, state.settings.threads)
         except Exception as error:  # whatever unpickling a model may raise
             reason = str(error) if isinstance(error, TwinmlError) else type(error).__name__
+            if not isinstance(error, TwinmlError):
+                traceback.print_exc()  # to the console's log: there is no other yet
             failures.append(f"deployment '{name}' cannot be loaded: {reason}")
     if failures and not found.models:
         raise PlatformError(failures[0])

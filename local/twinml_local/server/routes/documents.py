@@ -55,7 +55,7 @@ def document(contract: Contract, version: Version, *, title: str, feedback: bool
     paths["/ready"] = {"get": _ready(version)}
     if feedback:
         paths["/feedback"] = {"post": _feedback(contract, score["post"], version)}
-    return json.dumps(shape).encode()
+    return json.dumps(shape, allow_nan=False).encode()
 
 
 def with_prefix(shape: bytes, version: Version, prefix: str) -> bytes:

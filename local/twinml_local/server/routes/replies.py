@@ -19,5 +19,5 @@ def error_response(status: int, message: str, *, hint: str | None = None) -> Res
 
 
 def json_response(shape: Mapping[str, Any], status: int = 200) -> Response:
-    """Return ``shape`` as a JSON response."""
-    return Response(json.dumps(shape), status, mimetype="application/json")
+    """Return ``shape`` as a JSON response; JSON has no NaN."""
+    return Response(json.dumps(shape, allow_nan=False), status, mimetype="application/json")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-__all__ = ["ERROR_CODES", "Refused", "error_shape", "key_refused", "too_large"]
+from twinml.errors import TwinmlError
+
+__all__ = ["ERROR_CODES", "Refused", "bounded", "error_shape", "key_refused", "too_large"]
+
+LONGEST_TEXT = 2_000  # characters of a message, a hint, or a value that is repeated
+MOST_DETAILS = 20
 
 # MLflow's names where it has one.
 ERROR_CODES = {
@@ -59,6 +65,36 @@ class Refused(Exception):
     def to_dict(self) -> dict[str, Any]:
         """Return the one JSON shape."""
         return error_shape(self.status, self.message, hint=self.hint)
+
+
+def bounded(error: TwinmlError | Refused) -> dict[str, Any]:
+    """Return the one JSON shape, no longer than it may be whatever the request held.
+
+    Examples
+    --------
+    >>> len(bounded(Refused(400, "x" * 10_000))["message"])
+    2000
+    """
+    shape = error.to_dict()
+    for name in ("message", "hint"):
+        if name in shape:
+            shape[name] = _cut(shape[name])
+    if "details" in shape:
+        shape["details"] = [
+            {name: _cut(value) for name, value in detail.items()}
+            for detail in shape["details"][:MOST_DETAILS]
+        ]
+    return shape
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    if not isinstance(value, str) or len(value) <= LONGEST_TEXT:
+        return value
+    return f"{value[: LONGEST_TEXT - 1]}…"
 
 
 def key_refused(reason: str, endpoint: str) -> Refused:

@@ -24,7 +24,7 @@ from twinml.errors import PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
 from twinml_local.server.hosts import host_refusal, prefix_of
 from twinml_local.server.routes.query import body_from_query
-from twinml_local.server.scoring.errors import Refused, error_shape, key_refused, too_large
+from twinml_local.server.scoring.errors import Refused, bounded, error_shape, key_refused, too_large
 from twinml_local.server.scoring.service import (
     LONGEST_ID,
     SHORT_BODY,
@@ -188,10 +188,10 @@ class Front:
     def _failed(self, exchange: Exchange, route: Route | None, error: Exception) -> Reply:
         service, more = self.service, []
         if isinstance(error, Refused):
-            shape, status, more = error.to_dict(), error.status, list(error.headers)
+            shape, status, more = bounded(error), error.status, list(error.headers)
         elif isinstance(error, TwinmlError) and error.status != 500:
             service.record(exchange, error)
-            shape, status = error.to_dict(), error.status
+            shape, status = bounded(error), error.status
         else:
             # Status 500 is ours to mend, and its words may name paths of this machine.
             service.record(exchange, error)
@@ -202,7 +202,7 @@ class Front:
                 "scoring failed",
                 hint="The endpoint's log has the reason under this request id: twinml logs.",
             ) | {"request_id": exchange.request_id}
-        return self._reply(exchange, route, status, json.dumps(shape).encode(), JSON, more)
+        return self._reply(exchange, route, status, json.dumps(shape, allow_nan=False).encode(), JSON, more)
 
     def _reply(
         self,
