@@ -31,7 +31,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from twinml.contract import Route
-from twinml_local.server.scoring.errors import Refused, too_large
+from twinml_local.server.scoring.errors import Refused, key_refused, too_large
 from twinml_local.server.scoring.front import PHRASES, Front, Reply, cut_off
 from twinml_local.server.scoring.service import Exchange
 
@@ -56,9 +56,11 @@ class Limits:
     idle_seconds
         Between two requests.
     body_seconds, body_pace
-        A body has so many seconds, and one more for each so many bytes of it.
+        A body has so many seconds, and one more for each so many bytes of it that have come.
     write_seconds
         For a client to take any of a reply.
+    spare_seconds
+        For a client to see that it is refused, while what it sends is thrown away.
     head_bytes
         Of the request line and all headers.
     held_bytes
@@ -66,7 +68,8 @@ class Limits:
     spare_bytes
         Of a refused body that are read and thrown away, so that the client sees the refusal.
     connections
-        At a time in one worker; beyond, the one that has been idle for longest is closed.
+        At a time in one worker; beyond, the one that has been idle for longest is closed, and
+        where none is idle the one that has been sending a head for longest.
     """
 
     head_seconds: float = 30.0
@@ -74,9 +77,10 @@ class Limits:
     body_seconds: float = 60.0
     body_pace: float = 10_000.0
     write_seconds: float = 60.0
+    spare_seconds: float = 10.0
     head_bytes: int = 64 * 1024
     held_bytes: int = 512 * 1024 * 1024
-    spare_bytes: int = 1024 * 1024
+    spare_bytes: int = 128 * 1024 * 1024
     connections: int = 4096
 
 
@@ -107,7 +111,6 @@ class Traffic:
     connections: set[Connection] = field(default_factory=set)
     draining: bool = False
     held: int = 0
-    busy: int = 0
     date: bytes = b""
     names: dict[bytes, str] = field(default_factory=dict)
 
@@ -122,9 +125,11 @@ class Traffic:
         """Close the connection that has been idle for longest, if there are too many."""
         if len(self.connections) <= self.limits.connections:
             return
-        idle = [item for item in self.connections if item.idle]
-        if idle:
-            min(idle, key=lambda item: item.deadline).close()
+        spare = [item for item in self.connections if item.idle] or [
+            item for item in self.connections if item.heading
+        ]
+        if spare:
+            min(spare, key=lambda item: item.deadline).close()
 
     def drain(self) -> None:
         """Keep no connection from now on; those that are idle end at once."""
@@ -151,6 +156,7 @@ class _Request:
     """One request while it is read."""
 
     __slots__ = (
+        "begun",
         "body",
         "environ",
         "exchange",
@@ -163,7 +169,8 @@ class _Request:
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self.environ = environ
-        self.body: list[bytes] = []
+        self.body: bytes | bytearray = b""
+        self.begun = 0.0
         self.size = 0
         self.held = 0
         self.keep = True
@@ -197,6 +204,8 @@ class Connection(asyncio.Protocol):
         self._spare: int | None = None
         self._writable = True
         self._ended = False
+        self._last = False  # whether nothing more is read
+        self._unsent = 0
         self.deadline = 0.0
 
     # What the transport tells.
@@ -237,10 +246,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came."""
         if self._spare is not None:
-            # The rest of a body that was refused: read, so that closing does not lose the reply.
+            # The rest of a body that was refused. Read, so that closing does not lose the reply.
             self._spare -= len(data)
             if self._spare <= 0:
                 self.close()
+            return
+        if self._last:
             return
         if not self._head_begun and self._request is None and not self._answering:
             self.deadline = self._traffic.loop.time() + self._limits.head_seconds
@@ -274,17 +285,21 @@ class Connection(asyncio.Protocol):
                 )
             )
             return True
-        return self._answering or bool(self._waiting)
+        self._last = True
+        return self._answering or bool(self._waiting) or not self._writable
 
     def pause_writing(self) -> None:
         """Wait for a client that does not take its replies."""
         self._writable = False
+        self._unsent = self._transport.get_write_buffer_size()
         self.deadline = self._traffic.loop.time() + self._limits.write_seconds
 
     def resume_writing(self) -> None:
         """Go on with a client that takes its replies."""
         self._writable = True
-        if not self._answering:
+        if self._last and not self._answering and not self._waiting:
+            self._transport.close()
+        elif not self._answering:
             self._rest()
             self._next()
 
@@ -334,7 +349,8 @@ class Connection(asyncio.Protocol):
             **headers,
         }
         request = self._request = _Request(environ)
-        request.keep = parser.should_keep_alive()
+        request.keep = parser.should_keep_alive() and not parser.should_upgrade()
+        request.begun = self._traffic.loop.time()
         front = self._traffic.front
         exchange, route = front.begin(environ)
         request.exchange, request.route = exchange, route
@@ -347,23 +363,30 @@ class Connection(asyncio.Protocol):
             refused = self._no_room(request, length)
             if refused is not None:
                 request.refused = front.refuse(exchange, refused)
+        behind = self._answering or bool(self._waiting)
         if request.refused is not None:
-            if length > self._limits.head_bytes or "HTTP_TRANSFER_ENCODING" in headers:
+            long = length > self._limits.head_bytes or "HTTP_TRANSFER_ENCODING" in headers
+            if long and not behind:
                 self._refuse_unread(request)
             return
         if length or "HTTP_TRANSFER_ENCODING" in headers:
-            seconds = self._limits.body_seconds + length / self._limits.body_pace
-            self.deadline = self._traffic.loop.time() + seconds
-            if headers.get("HTTP_EXPECT", "").lower() == "100-continue":
+            self.deadline = request.begun + self._limits.body_seconds
+            if headers.get("HTTP_EXPECT", "").lower() == "100-continue" and not behind:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _no_room(self, request: _Request, size: int) -> Refused | None:
-        """Take room for ``size`` bytes more of a body, or say that there is none."""
-        if request.exchange is None:
+        """Say that there is no room for ``size`` bytes more of a body, where there is none."""
+        exchange = request.exchange
+        if exchange is None:
             return None
-        most = request.exchange.serving.settings.max_body_bytes
+        most = exchange.serving.settings.max_body_bytes
         if request.held + size > most:
             return too_large(most)
+        if request.route is None and request.held + size > self._limits.head_bytes:
+            # The pages ask for the key only when they have the body.
+            wrong = exchange.refusal()
+            if wrong is not None:
+                return key_refused(wrong, exchange.serving.endpoint)
         if size and self._traffic.held + size > max(self._limits.held_bytes, most):
             return Refused(
                 503,
@@ -371,8 +394,6 @@ class Connection(asyncio.Protocol):
                 hint="Send the request again in a moment.",
                 headers=(("Retry-After", "1"),),
             )
-        request.held += size
-        self._traffic.held += size
         return None
 
     def on_body(self, body: bytes) -> None:
@@ -380,13 +401,22 @@ class Connection(asyncio.Protocol):
         request = self._request
         if request is None or request.refused is not None:
             return
+        refused = self._no_room(request, len(body))
+        if refused is not None:
+            raise refused
         request.size += len(body)
-        beyond = request.size - request.held
-        if beyond > 0:
-            refused = self._no_room(request, beyond)
-            if refused is not None:
-                raise refused
-        request.body.append(body)
+        request.held += len(body)
+        self._traffic.held += len(body)
+        self.deadline = (
+            request.begun + self._limits.body_seconds + request.size / self._limits.body_pace
+        )
+        if not request.body:
+            request.body = body
+        else:
+            # One piece, however many chunks it came in: a chunk may be a byte long.
+            if isinstance(request.body, bytes):
+                request.body = bytearray(request.body)
+            request.body += body
 
     def on_message_complete(self) -> None:
         """Answer a request that is complete, or put it behind those before it."""
@@ -415,8 +445,7 @@ class Connection(asyncio.Protocol):
             if request.refused is not None:
                 self._send(request, request.refused)
             return
-        body = b"".join(request.body) if len(request.body) != 1 else request.body[0]
-        request.body = []
+        body, request.body = bytes(request.body), b""
         if route is None:
             self._in_thread(request, traffic.pages, lambda: self._page(request, body))
             return
@@ -425,9 +454,7 @@ class Connection(asyncio.Protocol):
             if reply is not None:
                 self._send(request, reply)
                 return
-        deployment = exchange.deployment
-        gathers = deployment is not None and deployment.gathers
-        pool = traffic.gathering if gathers else traffic.scoring
+        pool = traffic.gathering if traffic.front.gathers(exchange) else traffic.scoring
         self._in_thread(request, pool, lambda: traffic.front.answer(exchange, route, body))
 
     def _in_thread(
@@ -435,11 +462,9 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._answering = True
         self.deadline = float("inf")
-        self._traffic.busy += 1
         future = self._traffic.loop.run_in_executor(pool, work)
 
         def done(future: asyncio.Future[Reply | None]) -> None:
-            self._traffic.busy -= 1
             self._answering = False
             try:
                 reply = future.result()
@@ -483,7 +508,8 @@ class Connection(asyncio.Protocol):
                 close()
         status, headers = told[0]
         content = b"".join(pieces)
-        if not any(name.lower() == "content-length" for name, _ in headers) and status >= 200:
+        told_length = any(name.lower() == "content-length" for name, _ in headers)
+        if not told_length and status not in (204, 304):
             headers = [*headers, ("Content-Length", str(len(content)))]
         return Reply(status, headers, content)
 
@@ -491,11 +517,12 @@ class Connection(asyncio.Protocol):
         self._let_go(request)
         if self._ended:
             return
-        keep = request.keep and not self._traffic.draining
+        last = self._last and not self._waiting
+        keep = request.keep and not self._traffic.draining and not last
         self._write(reply, keep, request.environ["SERVER_PROTOCOL"])
         if not keep:
             self._transport.close()
-        elif self._request is None:
+        elif self._request is None and self._writable:
             self._rest()
 
     def _write(self, reply: Reply, keep: bool, protocol: str = "HTTP/1.1") -> None:
@@ -523,12 +550,10 @@ class Connection(asyncio.Protocol):
         if self._answering or self._waiting:
             # What came before it is answered; what is behind it cannot be told apart.
             self._transport.pause_reading()
-            for earlier in self._waiting:
-                earlier.keep = False
             if request is not None:
                 self._let_go(request)
             self._request = None
-            self._spare = 0
+            self._last = True
             return
         front = self._traffic.front
         if request is not None and request.exchange is not None:
@@ -547,14 +572,14 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Take what the client still sends, for a moment: a reset would lose it the reply."""
         self._spare = self._limits.spare_bytes
-        self.deadline = self._traffic.loop.time() + 2.0
+        self.deadline = self._traffic.loop.time() + self._limits.spare_seconds
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     def _let_go(self, request: _Request) -> None:
         self._traffic.held -= request.held
         request.held = 0
-        request.body = []
+        request.body = b""
 
     def _rest(self) -> None:
         self.deadline = self._traffic.loop.time() + self._limits.idle_seconds
@@ -572,8 +597,18 @@ class Connection(asyncio.Protocol):
             and self._writable
         )
 
+    @property
+    def heading(self) -> bool:
+        """Whether it is in the middle of a head."""
+        return self._head_begun and self._request is None and not self._answering
+
     def late(self) -> None:
         """Do what is to be done when ``deadline`` has passed."""
+        unsent = self._transport.get_write_buffer_size()
+        if not self._writable and unsent < self._unsent:
+            self._unsent = unsent  # it does take the reply
+            self.deadline = self._traffic.loop.time() + self._limits.write_seconds
+            return
         if self._spare is not None or self.idle or not self._writable:
             self.close()
         elif self._request is not None or self._head_begun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from twinml_local.server.process.application import Application, build
-from twinml_local.server.process.connection import Connection, Traffic
+from twinml_local.server.process.connection import Connection, Limits, Traffic
 from twinml_local.server.process.listen import BACKLOG
 from twinml_local.server.state import read_state
 
@@ -26,6 +27,7 @@ COLLECT_AFTER = (20_000, 20, 20)  # objects, and collections of each younger gen
 SWITCH_SECONDS = 0.0005
 TICK_SECONDS = 1.0
 DRAIN_LOOK = 0.02
+OTHER_FILES = 256  # logs, databases, models: files that are no connections
 GATHERING = 64  # threads whose requests can be in one batch
 PAGES = 4  # threads for what does not score
 
@@ -61,6 +63,7 @@ class LoopWorker(Worker):  # type: ignore[misc]
         traffic = Traffic(
             application.front,
             loop,
+            limits=Limits(connections=_connections()),
             scoring=ThreadPoolExecutor(settings.threads, "scoring"),
             gathering=ThreadPoolExecutor(GATHERING, "gathering"),
             pages=ThreadPoolExecutor(PAGES, "pages"),
@@ -93,6 +96,18 @@ class LoopWorker(Worker):  # type: ignore[misc]
             await asyncio.sleep(DRAIN_LOOK)
         for pool in (traffic.scoring, traffic.gathering, traffic.pages):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _connections() -> int:
+    """Return how many connections a worker may have, with as many files as it is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = Limits.connections + OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    files = wanted if soft == resource.RLIM_INFINITY else soft
+    return max(64, min(Limits.connections, files - OTHER_FILES))
 
 
 def _settle() -> None:

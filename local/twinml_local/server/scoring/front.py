@@ -148,7 +148,14 @@ class Front:
 
     def at_once(self, exchange: Exchange, size: int) -> bool:
         """Tell whether scoring a body of ``size`` bytes takes less than handing it to a thread."""
-        return size <= SHORT_BODY and exchange.choose().compiled is not None
+        short = size <= SHORT_BODY and not _packed(exchange.environ)
+        return short and exchange.choose().compiled is not None
+
+    def gathers(self, exchange: Exchange) -> bool:
+        """Tell whether a request is scored together with others that wait at the same time."""
+        deployment = exchange.deployment
+        # Of packed bodies few are unpacked at a time: they take more memory than was counted.
+        return deployment is not None and deployment.gathers and not _packed(exchange.environ)
 
     def answer(
         self, exchange: Exchange, route: Route, body: bytes, *, wait: bool = True
@@ -202,7 +209,9 @@ class Front:
                 "scoring failed",
                 hint="The endpoint's log has the reason under this request id: twinml logs.",
             ) | {"request_id": exchange.request_id}
-        return self._reply(exchange, route, status, json.dumps(shape, allow_nan=False).encode(), JSON, more)
+        return self._reply(
+            exchange, route, status, json.dumps(shape, allow_nan=False).encode(), JSON, more
+        )
 
     def _reply(
         self,
@@ -259,6 +268,11 @@ def declared_length(environ: WSGIEnvironment) -> int:
     return int(declared) if declared.isdecimal() and len(declared) < LONGEST_LENGTH else -1
 
 
+def _packed(environ: WSGIEnvironment) -> bool:
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    return encoding is not None and encoding.strip().lower() != "identity"
+
+
 def decoded(environ: WSGIEnvironment, body: bytes, most: int) -> bytes:
     """Return the body without its ``Content-Encoding``, never more than ``most`` bytes of it.
 
@@ -269,8 +283,7 @@ def decoded(environ: WSGIEnvironment, body: bytes, most: int) -> bytes:
     PayloadError
         It is not what the header says.
     """
-    encoding = environ.get("HTTP_CONTENT_ENCODING")
-    if encoding is None or encoding.strip().lower() == "identity":
+    if not _packed(environ):
         return body
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
