@@ -121,13 +121,12 @@ class Traffic:
         for connection in [item for item in self.connections if item.deadline <= now]:
             connection.late()
 
-    def make_room(self) -> None:
+    def make_room(self, newcomer: Connection) -> None:
         """Close the connection that has been idle for longest, if there are too many."""
         if len(self.connections) <= self.limits.connections:
             return
-        spare = [item for item in self.connections if item.idle] or [
-            item for item in self.connections if item.heading
-        ]
+        others = self.connections - {newcomer}
+        spare = [item for item in others if item.idle] or [item for item in others if item.heading]
         if spare:
             min(spare, key=lambda item: item.deadline).close()
 
@@ -231,7 +230,7 @@ class Connection(asyncio.Protocol):
         }
         self._traffic.connections.add(self)
         self._rest()
-        self._traffic.make_room()
+        self._traffic.make_room(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
@@ -257,9 +256,8 @@ class Connection(asyncio.Protocol):
             self.deadline = self._traffic.loop.time() + self._limits.head_seconds
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # HTTP/2 and WebSockets are not spoken: what was asked is answered as HTTP/1.1.
-            pass
+        except httptools.HttpParserUpgrade as error:
+            self._go_on_without_upgrade(data[error.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, Refused):
@@ -269,6 +267,23 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             reason = str(error) or "the request is not HTTP/1.1"
             self._give_up(Refused(400, f"the request is not HTTP/1.1: {reason}"))
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request that asks for HTTP/2 or a WebSocket as one that does not.
+
+        The parser takes what follows the head for another protocol, and so gets the head again.
+        """
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            self._give_up(Refused(405, "method not allowed"))
+            return
+        lines = [method + b" " + self._url + b" HTTP/1.1"]
+        for name, value in self._headers.items():
+            if name not in ("HTTP_UPGRADE", "HTTP_CONNECTION"):
+                spelt = name.removeprefix("HTTP_").replace("_", "-")
+                lines.append(f"{spelt}: {value}".encode("latin-1"))
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"Connection: close", b"", rest]))
 
     def eof_received(self) -> bool:
         """Tell a client that stopped in the middle of a request; keep open what is answered."""
@@ -333,6 +348,8 @@ class Connection(asyncio.Protocol):
         """Decide what can be decided by the head."""
         self._head_begun = False
         parser, headers = self._parser, self._headers
+        if parser.should_upgrade():
+            return
         version = parser.get_http_version()
         path, _, query = self._url.partition(b"?")
         if not path.startswith(b"/") and path != b"*":
@@ -349,7 +366,7 @@ class Connection(asyncio.Protocol):
             **headers,
         }
         request = self._request = _Request(environ)
-        request.keep = parser.should_keep_alive() and not parser.should_upgrade()
+        request.keep = parser.should_keep_alive()
         request.begun = self._traffic.loop.time()
         front = self._traffic.front
         exchange, route = front.begin(environ)
