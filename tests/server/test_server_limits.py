@@ -6,7 +6,7 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,8 @@ def test_a_body_that_does_not_end(listen: Any, served: Any, framing: str) -> Non
         if framing == "length":
             connection.sendall(head() + BODY[:-1])
         else:
-            connection.sendall(
-                head(None, more="Transfer-Encoding: chunked\r\n") + b"5\r\n{    \r\n"
-            )
+            chunked = head(None, more="Transfer-Encoding: chunked\r\n")
+            connection.sendall(chunked + b"5\r\n{    \r\n")
         assert "body" in refusal(answer_on(connection), 408)["message"]
     assert wire.traffic.held == 0
 
@@ -185,7 +184,7 @@ def test_fifty_megabytes_with_a_wrong_key(listen: Any, served: Any) -> None:
             if first:
                 # The refusal was there before the body.
                 assert first == [b"HTTP/1.1 401"]
-                rest = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023
+                rest = b"".join(iter(lambda: connection.recv(65536), b""))
                 assert b"\r\nConnection: close\r\n" in rest
             else:
                 answer = answer_on(connection)
@@ -401,8 +400,8 @@ def test_the_idlest_gives_way(listen: Any, served: Any) -> None:
 
 
 @pytest.fixture
-def client(served: Any) -> Iterator[Client]:
-    yield Client(served())
+def client(served: Any) -> Client:
+    return Client(served())
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ no way in which a worker ends makes the supervisor end.
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -30,7 +32,8 @@ __all__ = ["pause_before_fork", "supervise"]
 FIRST_PAUSE = 0.05  # seconds before a worker is replaced that died young
 LONGEST_PAUSE = 10.0
 YOUNG_SECONDS = 10.0  # a worker that lived for so long has served
-DEAF_SECONDS = 120  # a worker that shows no sign of life for so long is killed
+ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+DEAF_SECONDS = 300  # a worker that shows no sign of life for so long is killed
 
 
 def pause_before_fork(young_deaths: int) -> float:
@@ -68,6 +71,10 @@ class _Endpoint(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> None:
         """Load nothing: workers build the application themselves."""
+
+
+class _Ending(BaseException):
+    """The supervisor is asked to end while it loads a model."""
 
 
 class _Supervisor(Arbiter):  # type: ignore[misc]
@@ -108,12 +115,23 @@ class _Supervisor(Arbiter):  # type: ignore[misc]
         if seen == self._seen:
             return
         self._seen = seen
+        before = {number: signal.signal(number, self._end_now) for number in ENDINGS}
         try:
             state = read_state(self.app.directory)
             self.num_workers = state.settings.workers
             self.app.preloaded = preload(self.app.directory, self.app.preloaded)
+        except _Ending:
+            return
         except Exception as error:  # whatever it is, what is served goes on
             self.log.warning("the endpoint's files cannot be used: %s", error)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end_now(self, number: int, frame: FrameType | None) -> None:
+        """Leave a model that is being loaded: its seconds are not worth waiting for."""
+        self.signal(number, frame)
+        raise _Ending
 
     def wait_for_signals(self, timeout: float = 1.0) -> Any:
         """Wait no longer than until the next fork is due."""
