@@ -21,6 +21,7 @@ from typing import Any, Literal
 from twinml.endpoint import Endpoint
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
+from twinml.settings import private_folder
 from twinml_local import logs as log_files
 from twinml_local.endpoint_folders import (
     check_deployment,
@@ -125,7 +126,7 @@ def deploy(
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
             return described(folder, after)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         generate_keys(folder / KEYS_FILE)
         try:
             _stage(folder, known, settings, {deployment: item})

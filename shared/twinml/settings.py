@@ -16,12 +16,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["home", "quiet_libraries", "tracking_uri"]
+__all__ = ["home", "private_folder", "quiet_libraries", "tracking_uri"]
 
 
 def home() -> Path:
     """Return the state folder as an absolute path; it may not exist yet."""
     return Path(os.environ.get("TWINML_HOME") or ".twinml").expanduser().resolve()
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone can open, whatever the umask.
+
+    So is the state folder, if it is made now.
+    """
+    root = home()
+    if path.is_relative_to(root):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
 
 
 def tracking_uri() -> str:

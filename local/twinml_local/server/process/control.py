@@ -68,7 +68,6 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
     listening = _listening(state, set(taken))
     state = replace(state, port=int(listening.getsockname()[1]))
     write_state(folder, state)
-    folder.chmod(0o700)
     console = folder / "logs" / CONSOLE
     console.unlink(missing_ok=True)
     with listening:

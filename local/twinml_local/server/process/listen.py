@@ -18,7 +18,7 @@ __all__ = ["SERVERS", "default", "listener", "serve"]
 
 SERVERS = ("workers", "waitress")
 WAITRESS_TICK = 0.2  # seconds between looks at whether a drained server is idle
-WAITRESS_CONNECTIONS = 1000
+WAITRESS_CONNECTIONS = 900
 BACKLOG = 2048  # connections that wait to be accepted
 
 
@@ -93,7 +93,7 @@ def _with_waitress(directory: Path, *, listening: socket.socket, settings: Serve
     drain_until: float | None = None
     try:
         while drain_until is None or (_busy(server) and time.monotonic() < drain_until):
-            server.asyncore.loop(timeout=WAITRESS_TICK, map=server._map, count=1)
+            server.asyncore.loop(timeout=WAITRESS_TICK, use_poll=True, map=server._map, count=1)
             if asked_to_end.is_set() and drain_until is None:
                 drain_until = time.monotonic() + settings.drain_seconds
                 server.accepting = False
