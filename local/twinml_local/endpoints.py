@@ -23,6 +23,7 @@ from azureml_runner.files import write_atomic
 from azureml_runner.processes import running
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
+from twinml.settings import private_folder
 from twinml_local.endpoint_folders import (
     check_deployment,
     check_name,
@@ -98,9 +99,9 @@ def deploy(
         Of the model; the same digest is the same model.
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for what the
-        environment says (``twinml_local.server.process.settings``). Workers, threads, drain time
-        and retention are the process's: changing those restarts it, and so does another version
-        of twinml than the server runs.
+        environment says (``twinml_local.server.process.settings``). Threads, drain time and
+        retention are the process's: changing those restarts it, and so does another version of
+        twinml than the server runs.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def deploy(
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
             return described(folder, after)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         generate_keys(folder / KEYS_FILE)
         try:
             _stage(folder, known, settings, {deployment: item})
@@ -225,7 +226,7 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
     Parameters
     ----------
     changes
-        Fields of ``ServerSettings``. What belongs to the process (workers, threads, drain time,
+        Fields of ``ServerSettings``. What belongs to the process (threads, drain time,
         retention) needs a restart: requests in flight are answered, those that come in the
         second or two until it is back are not.
 

@@ -19,7 +19,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["__version__", "home", "home_is_elsewhere", "quiet_libraries", "tracking_uri"]
+__all__ = [
+    "__version__",
+    "home",
+    "home_is_elsewhere",
+    "private_folder",
+    "quiet_libraries",
+    "tracking_uri",
+]
 
 __version__ = "0.1.0"
 
@@ -56,6 +63,18 @@ def _is_own(folder: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone can open, whatever the umask.
+
+    So is the state folder, if it is made now.
+    """
+    root = home()
+    if path.is_relative_to(root):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
 
 
 def tracking_uri() -> str:

@@ -313,7 +313,7 @@ def test_a_request_that_never_ends_does_not_hold_up_a_stop(
         wait_until_ended(pids)
 
 
-def test_waitress_stands_in_for_granian(home: Path, model_directory: Path) -> None:
+def test_waitress_stands_in_where_there_is_no_fork(home: Path, model_directory: Path) -> None:
     info = deploy(model_directory)
     endpoints.stop()
     port = int(info.scoring_uri.split(":")[2].split("/")[0])

@@ -32,6 +32,8 @@ from twinml_local.keys import generate_keys
 log = logging.getLogger("twinml.jobs")
 
 HTTP_THREADS = 8
+CONNECTIONS = 900  # that may be open at a time; idle ones hold no thread
+IDLE_SECONDS = 60  # after which such a connection is closed
 
 
 class _Stop(BaseException):
@@ -84,7 +86,15 @@ def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
         app = create_app(store, runner, files.keys)
         try:
             server = create_server(
-                app, host="127.0.0.1", port=port, threads=HTTP_THREADS, ident=None
+                app,
+                host="127.0.0.1",
+                port=port,
+                threads=HTTP_THREADS,
+                connection_limit=CONNECTIONS,
+                channel_timeout=IDLE_SECONDS,
+                # select takes no more than 1,024 files.
+                asyncore_use_poll=True,
+                ident=None,
             )
         except OSError as error:
             raise PlatformError(f"cannot listen on port {port}: {error.strerror}") from error

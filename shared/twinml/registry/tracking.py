@@ -73,7 +73,9 @@ class Tracking:
 
         self.uri = uri or settings.tracking_uri()
         if self.local:
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            store = Path(self.uri.removeprefix("sqlite:///"))
+            # Only its owner's, where it is made now: beside it are models and rows.
+            store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._alone():
             # Both make and migrate the tables of a new store; two processes at once would
             # leave it broken for good.

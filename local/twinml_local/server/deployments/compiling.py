@@ -93,7 +93,6 @@ def compiled_form(model_directory: Path) -> Outcome:
             written = {"version": _compiler(), **asdict(outcome)}
             write_atomic(scratch / OUTCOME, json.dumps(written, indent=2))
             shutil.rmtree(folder, ignore_errors=True)
-            scratch.chmod(0o755)
             scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
