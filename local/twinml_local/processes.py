@@ -55,7 +55,7 @@ POLL_SECONDS = 0.02
 _children: set[int] = set()
 
 
-def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace ``path`` by ``text`` so that a reader, or a crash, sees the old or the new whole.
 
     Parameters
@@ -67,7 +67,7 @@ def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
     mode
         The permissions, set before the first byte is written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -222,7 +222,7 @@ def start_detached(
     PlatformError
         The program cannot be started, or ended at once; the message names the log.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
         pid = os.posix_spawn(
