@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["digest_of", "digest_of_parts", "write_atomic"]
 
 
-def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomic(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace ``path`` by ``text`` so that a reader, or a crash, sees the old or the new whole.
 
     Parameters
@@ -24,7 +24,7 @@ def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
     mode
         The permissions, set before the first byte is written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

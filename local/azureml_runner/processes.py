@@ -122,7 +122,7 @@ def start_detached(
     RunnerError
         The program cannot be started, or ended at once; the message names the log.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
         pid = os.posix_spawn(

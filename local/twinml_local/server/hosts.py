@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from twinml.errors import UsageError
@@ -25,8 +26,10 @@ HOST = re.compile(r"\*|[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]*:[0-9a-f:.]*"
 # Segments of characters that mean nothing in HTML, JSON or a header, each after one slash.
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+){1,20}")
 LONGEST_PREFIX = 200
+KNOWN_HOSTS = 64  # of which it is remembered what they are
 
 
+@lru_cache(maxsize=KNOWN_HOSTS)
 def is_loopback(name: str) -> bool:
     """Tell whether ``name`` is this machine's own address, or a name that only means that.
 
@@ -65,10 +68,7 @@ def host_refusal(given: str | None, *, bound: str, allowed: Collection[str]) -> 
     """
     if given is None or "*" in allowed or (not allowed and not is_loopback(bound)):
         return None
-    try:
-        name = (urlsplit(f"//{given}").hostname or "").rstrip(".")
-    except ValueError:
-        name = ""
+    name = _name_in(given)
     if is_loopback(name) or name in allowed:
         return None
     return Refused(
@@ -76,6 +76,15 @@ def host_refusal(given: str | None, *, bound: str, allowed: Collection[str]) -> 
         f"requests for the host '{given[:LONGEST_HOST]}' are not answered here",
         hint="List the name: TWINML_ALLOWED_HOSTS=NAME,… when the endpoint is deployed or started.",
     )
+
+
+@lru_cache(maxsize=KNOWN_HOSTS)
+def _name_in(given: str) -> str:
+    """Return the name in a header ``Host``, empty where there is none."""
+    try:
+        return (urlsplit(f"//{given}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
 
 
 def read_hosts(text: str) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def refuse_ragged(row: int, found: int, width: int) -> NoReturn:
 def _listed(names: Sequence[str]) -> str:
     """Return names for a message, of many the first ones.
 
-    >>> _listed(["a", "b"]), _listed([f"c{n}" for n in range(12)])[-17:]
+    >>> _listed(["a", "b"]), _listed([f"c{n}" for n in range(12)])[-15:]
     ("'a', 'b'", "'c9' and 2 more")
     """
     more = len(names) - MOST_NAMES
