@@ -21,7 +21,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check docs format lock notebook bench-automl bench-batch bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench-automl: $(DEV) ## Measure the AutoML against others (takes an hour or more
 
 bench-batch: $(DEV) ## Measure batch scoring against the kernel alone (a minute)
 	@$(BIN)/python tests/benchmarks/batch.py $(ARGS)
+
+bench-cli: $(DEV) ## Measure CPU seconds and heavy imports of the verbs that only read
+	@$(BIN)/python tests/benchmarks/cli.py $(ARGS)
 
 bench-serving: $(DEV) ## Measure the scoring server against others (takes some minutes)
 	@$(BIN)/python tests/benchmarks/serving.py $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError
-from twinml.platform import DataAsset, ModelVersion
+from twinml.platform import DataAsset, ModelReference, ModelVersion
 from twinml.registry.tracking import DIGEST, put
 from twinml.registry.training_run import model_folder
 from twinml_azure.resources import TAG, created, tagged
@@ -160,8 +160,8 @@ def described(found: Any, digest: str) -> ModelVersion:
     )
 
 
-def fetch_model(connection: Connection, reference: str) -> Path:
-    """Download the model ``name:version`` once per digest, and check its files.
+def fetch_model(connection: Connection, reference: ModelReference) -> Path:
+    """Download a version of a model once per digest, and check its files.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def fetch_model(connection: Connection, reference: str) -> Path:
     """
     from twinml import model
 
-    name, _, version = reference.partition(":")
+    name, version = reference.name, reference.version
     with connection.errors(f"to download model '{reference}'"):
         found = connection.client.models.get(name, version)
         digest = str((found.tags or {}).get(DIGEST, ""))

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.contract.dialects import written
 from twinml.errors import NotFound, PlatformError, UsageError
-from twinml.platform import DataAsset, Deployed, EndpointInfo, Keys, ModelVersion, busiest
+from twinml.platform import (
+    DataAsset,
+    Deployed,
+    EndpointInfo,
+    Keys,
+    ModelReference,
+    ModelVersion,
+    busiest,
+)
 from twinml_azure import assets, inventory
 from twinml_azure.connection import Connection
 from twinml_azure.resources import TAG, Sizes, get, is_ours, succeeded, word
@@ -22,9 +30,8 @@ if TYPE_CHECKING:
 
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
-    from twinml.platform import PipelineClient, PipelineInfo, PipelineJob, Schedule
+    from twinml.platform import PipelineClient, PipelineInfo, PipelineJob, Schedule, TrainedModel
     from twinml.platform.abilities import Change, Check
-    from twinml.registry.training_run import Trained
     from twinml.training import TrainingOptions
     from twinml_azure.pipelines import Pipelines
 
@@ -86,7 +93,7 @@ class AzurePlatform:
         asset: DataAsset,
         options: TrainingOptions,
         say: Callable[[str], None],
-    ) -> Trained:
+    ) -> TrainedModel:
         """Train on a cluster: ``job`` is twinml's own search, ``automl`` is Azure's."""
         from twinml_azure import training
 
@@ -170,7 +177,7 @@ class AzurePlatform:
                         name=deployment,
                         endpoint_name=endpoint,
                         # Not its address: MLflow's, in a job, is none of a registered model.
-                        model=f"azureml:{model.name}:{model.version}",
+                        model=f"azureml:{model.reference.deployed}",
                         instance_type=self._sizes.instance_type,
                         instance_count=1,
                         app_insights_enabled=True,
@@ -253,7 +260,7 @@ class AzurePlatform:
         info = self.endpoint_info(endpoint)
         chosen = deployment or busiest(info)
         model = info.deployments[chosen]
-        directory = assets.fetch_model(self._connection, model)
+        directory = assets.fetch_model(self._connection, ModelReference.parse(model))
         lines = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
         return Deployed(
             deployment=chosen,
@@ -371,7 +378,8 @@ def _model_of(deployment: Any) -> str:
     'bank:3'
     """
     model = str(deployment.model or "")
-    if "/models/" in model:
-        name, _, version = model.rpartition("/models/")[2].partition("/versions/")
-        return f"{name}:{version}"
-    return model.removeprefix("azureml:")
+    try:
+        return ModelReference.parse(model).deployed
+    except UsageError:
+        # Of a deployment that somebody else made, with files for a model.
+        return model

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import twinml
 from twinml.errors import PlatformError, TrainingError
+from twinml.platform import TrainedModel
 from twinml.registry.tracking import put
-from twinml.registry.training_run import Trained, fingerprint, model_folder
+from twinml.registry.training_run import fingerprint, model_folder
 from twinml_azure.assets import register_job_model, register_table
 from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, word
 
@@ -122,7 +123,7 @@ def train_as_job(
     asset: DataAsset,
     options: TrainingOptions,
     say: Callable[[str], None],
-) -> Trained:
+) -> TrainedModel:
     """Run twinml's search as a command job and fetch the model and the result.
 
     Raises
@@ -173,13 +174,12 @@ def train_as_job(
         if not (folder / "MLmodel").is_file():
             shutil.rmtree(folder, ignore_errors=True)
             shutil.move(made.parent / "model", folder)
-    return Trained(
+    return TrainedModel(
         name=result.best.name,
         directory=folder,
+        digest=digest,
         result=result,
-        version=None,
         where=_studio(found),
-        metrics={key: held.value for key, held in result.test.metrics.items()},
     )
 
 
@@ -224,7 +224,7 @@ def train_with_automl(
     asset: DataAsset,
     options: TrainingOptions,
     say: Callable[[str], None],
-) -> Trained:
+) -> TrainedModel:
     """Run Azure's AutoML with a VotingEnsemble, register its best child's model and fetch it.
 
     Raises
@@ -274,13 +274,13 @@ def train_with_automl(
     directory = _download_child(connection, best)
     with connection.errors(f"to look at job '{best}'"):
         child = connection.client.jobs.get(best)
-    return Trained(
+    return TrainedModel(
         name=str((child.tags or {}).get("run_algorithm") or child.display_name or best),
         directory=directory,
+        digest="",
         result=None,
         version=version,
         where=_studio(found),
-        metrics={},
     )
 
 

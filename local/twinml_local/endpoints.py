@@ -16,9 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from twinml.endpoint import Endpoint
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml_local import logs as log_files
@@ -34,7 +33,6 @@ from twinml_local.endpoint_folders import (
     uri,
 )
 from twinml_local.processes import generate_keys, read_keys, running, write_atomic
-from twinml_local.server.deployments.compiling import compiled_form
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE
 from twinml_local.server.process import control
@@ -47,6 +45,9 @@ from twinml_local.server.state import (
     read_state,
     write_state,
 )
+
+if TYPE_CHECKING:
+    from twinml.endpoint import Endpoint
 
 __all__ = [
     "client",
@@ -106,6 +107,8 @@ def deploy(
     UsageError
         A name cannot be used.
     """
+    from twinml_local.server.deployments.compiling import compiled_form
+
     check_name(name, "endpoint")
     check_name(deployment, "deployment")
     folder = folder_of(name)
@@ -357,6 +360,8 @@ def client(name: str, *, deployment: str | None = None) -> Endpoint:
     NotFound
         There is no endpoint or no deployment of that name.
     """
+    from twinml.endpoint import Endpoint
+
     state = state_of(name)
     check_deployment(state, deployment)
     return Endpoint(uri(state, "score"), keys(name).primary, deployment=deployment)
@@ -409,6 +414,8 @@ def stop(name: str | None = None) -> tuple[str, ...]:
 
 def _compiled_anew(state: EndpointState) -> EndpointState:
     """Return the state with compiled forms of this version; takes seconds where there are none."""
+    from twinml_local.server.deployments.compiling import compiled_form
+
     deployments = dict(state.deployments)
     for name, item in deployments.items():
         if item.compiled:

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twinml.registry.training_run import model_folder
 from twinml.settings import home, tracking_uri
-from twinml_local import assets, endpoints
+from twinml_local import endpoints
 from twinml_local.jobs import lifecycle as jobs
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ class LocalPlatform:
 
     def register_data(self, dataset: Dataset) -> DataAsset:
         """Store the file as a version of its name; an unchanged file keeps its version."""
+        from twinml_local import assets
+
         return assets.register(dataset)
 
     def register_model(
@@ -86,9 +87,11 @@ class LocalPlatform:
 
     def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
         """Fetch the model's files once per digest and serve them; returns once it answers."""
+        from twinml.model import digest
+        from twinml.registry.training_run import model_folder
+
         directory = self._tracking.download(model.uri, model_folder(model.digest))
         # A pickle is code: only the files that were registered are ever loaded.
-        from twinml.model import digest
 
         digest(directory)
         return endpoints.deploy(
@@ -141,12 +144,13 @@ class LocalPlatform:
     def deployed(self, endpoint: str, deployment: str | None = None) -> Deployed:
         """Fetch what a deployment serves; by default of the one with most traffic."""
         from twinml.comparison import installed
-        from twinml.platform import Deployed, busiest
+        from twinml.platform import Deployed, ModelReference, busiest
+        from twinml.registry.training_run import model_folder
 
         info = self.endpoint_info(endpoint)
         chosen = deployment or busiest(info)
         model = info.deployments[chosen]
-        version = self._tracking.resolve(model.replace(":", "/"))
+        version = self._tracking.resolve(ModelReference.parse(model))
         return Deployed(
             deployment=chosen,
             model=model,

@@ -1,7 +1,7 @@
 """Where twinml keeps its state, and the environment that its processes run in.
 
-One folder holds everything that is made on this machine: ``$TWINML_HOME``, by default
-``.twinml`` in the current folder::
+One folder holds everything that is made on this machine: ``$TWINML_HOME``, else the nearest
+``.twinml`` in the current folder or above it, else a new one in the current folder::
 
     .twinml/
     ├── mlflow.db, mlartifacts/   tracking store and registry (MLflow on SQLite)
@@ -15,14 +15,46 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["home", "quiet_libraries", "tracking_uri"]
+__all__ = ["home", "home_is_elsewhere", "quiet_libraries", "tracking_uri"]
+
+
+FOLDER = ".twinml"
 
 
 def home() -> Path:
-    """Return the state folder as an absolute path; it may not exist yet."""
-    return Path(os.environ.get("TWINML_HOME") or ".twinml").expanduser().resolve()
+    """Return the state folder as an absolute path; it may not exist yet.
+
+    One above the current folder counts only if it belongs to the user of this process: models
+    in it are code.
+    """
+    named = os.environ.get("TWINML_HOME")
+    if named:
+        return Path(named).expanduser().resolve()
+    here = Path(FOLDER).resolve()
+    if here.exists():
+        return here
+    return next((above for above in _above() if _is_own(above)), here)
+
+
+def home_is_elsewhere() -> bool:
+    """Tell whether the state folder was found above the current folder."""
+    return not os.environ.get("TWINML_HOME") and home() != Path(FOLDER).resolve()
+
+
+def _above() -> Iterator[Path]:
+    return (folder / FOLDER for folder in Path.cwd().parents)
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
 
 
 def tracking_uri() -> str:

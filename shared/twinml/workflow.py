@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinml import settings
 from twinml.endpoint.json_rows import native, records
@@ -31,6 +31,7 @@ from twinml.platform import (
     PipelineInfo,
     PipelineJob,
     Platform,
+    TrainedModel,
     endpoint_name,
 )
 from twinml.platform.abilities import TRAIN_HERE, Trains, able
@@ -58,8 +59,6 @@ STEPS: tuple[str, ...] = (
     "Publish and run the pipeline",
 )
 T = TypeVar("T")
-# A run of twinml's own search, or a model that the platform's AutoML made.
-Learned: TypeAlias = training_run.Experiment | training_run.Trained
 
 DEPLOYMENT = "blue"
 
@@ -167,7 +166,7 @@ class Workflow:
             self._step(lambda: self._logs(info))
             self._step(lambda: self._benchmark(client, done))
             self._step(lambda: self._consume(client, done))
-            self._step(lambda: self._ab_test(done))
+            self._step(lambda: self._ab_test(done, version))
             self._step(lambda: self._probe(client, done))
         pipeline, job = None, None
         if self._with_pipeline:
@@ -206,7 +205,7 @@ class Workflow:
         )
         return asset, summary, {"version": asset.version, "digest": asset.digest}
 
-    def _train(self, asset: DataAsset) -> tuple[Learned, str, Mapping[str, Any]]:
+    def _train(self, asset: DataAsset) -> tuple[TrainedModel, str, Mapping[str, Any]]:
         if self._train_on != TRAIN_HERE:
             return self._train_there(asset)
         done = training_run.run(
@@ -216,10 +215,9 @@ class Workflow:
             again=self._again,
             progress=self._watcher.training,
         )
-        summary = self._learned(done)
-        return done, summary, {"run_id": done.logged.run_id, "reused": done.reused}
+        return done, _found(done), {"run_id": done.run_id, "reused": done.reused}
 
-    def _train_there(self, asset: DataAsset) -> tuple[Learned, str, Mapping[str, Any]]:
+    def _train_there(self, asset: DataAsset) -> tuple[TrainedModel, str, Mapping[str, Any]]:
         platform = able(self._platform, Trains, f"train '{self._train_on}' with")  # type: ignore[type-abstract]
         trained = platform.train(
             self._train_on, self._dataset, asset, self._options, self._watcher.waiting
@@ -228,32 +226,19 @@ class Workflow:
             summary = f"{trained.name}, the best of {trained.where}"
             return trained, summary, {"where": trained.where}
         done = training_run.adopt(trained, self._dataset, self._options, self._tracking)
-        details = {"run_id": done.logged.run_id, "reused": done.reused, "where": trained.where}
-        return done, f"{self._learned(done)}; {trained.where}", details
+        details = {"run_id": done.run_id, "reused": done.reused, "where": done.where}
+        return done, f"{_found(done)}; {done.where}", details
 
-    def _learned(self, done: training_run.Experiment) -> str:
-        result = done.logged.result
-        test = result.test.metrics
-        summary = (
-            f"{result.best.name} of {len(result.leaderboard)} candidates, "
-            f"{len(result.trials)} trials: ROC AUC {test['roc_auc'].value:.4f}, "
-            f"accuracy {test['accuracy'].value:.4f}"
-        )
-        if result.forward is not None and result.forward is not result.test:
-            summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
-        return summary + (" (found, not trained again)" if done.reused else "")
-
-    def _register_model(self, done: Learned) -> tuple[ModelVersion, str, Mapping[str, Any]]:
-        if isinstance(done, training_run.Trained) and done.version is not None:
+    def _register_model(self, done: TrainedModel) -> tuple[ModelVersion, str, Mapping[str, Any]]:
+        if done.version is not None:
             version = done.version
-            summary = f"{version.name}/{version.version}, from job {version.digest}"
+            summary = f"{version.reference}, from job {version.digest}"
             return version, summary, {"version": version.version, "digest": version.digest}
-        assert isinstance(done, training_run.Experiment)
         version = self._platform.register_model(
-            done.directory, name=self._dataset.name, run_id=done.logged.run_id
+            done.directory, name=self._dataset.name, run_id=done.run_id
         )
         aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-        summary = f"{version.name}/{version.version}{aliases}, digest {version.digest[:12]}"
+        summary = f"{version.reference}{aliases}, digest {version.digest[:12]}"
         return version, summary, {"version": version.version, "digest": version.digest}
 
     def _deploy(self, version: ModelVersion) -> tuple[EndpointInfo, str, Mapping[str, Any]]:
@@ -277,12 +262,12 @@ class Workflow:
         summary = f"{len(lines)} lines so far: twinml logs --endpoint {info.name}"
         return None, summary, {"lines": len(lines)}
 
-    def _expected(self, done: training_run.Experiment, rows: list[dict[str, Any]]) -> Any:
+    def _expected(self, done: TrainedModel, rows: list[dict[str, Any]]) -> Any:
         from twinml import model
         from twinml.contract import parse
         from twinml.endpoint import request_body
 
-        contract = done.logged.result.contract
+        contract = done.searched().contract
         body = request_body(rows)
         request = parse(contract, body, content_type="application/json", route="score")
         predictor = model.load_predictor(done.directory)
@@ -295,13 +280,16 @@ class Workflow:
         step = max(1, len(features) // n)
         return records(features.iloc[::step].head(n))
 
-    def _benchmark(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
+    def _benchmark(
+        self, client: Endpoint, done: TrainedModel
+    ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
+        from twinml.benchmark.figures import overview
         from twinml.endpoint import request_body
 
         rows = self._rows(50)
         bodies = [request_body([row]) for row in rows]
-        if isinstance(done, training_run.Trained):
+        if done.result is None:
             expected = [client.score([row]) for row in rows]
         else:
             expected = [[native(label)] for label in self._expected(done, rows)]
@@ -314,7 +302,6 @@ class Workflow:
             max_seconds=10.0,
             rows=1,
         )
-        self._pictures["Latency of the endpoint"] = result.picture(self._folder / "benchmark.png")
         summary = (
             f"{result.requests_per_second:,.0f} requests/s, median "
             f"{result.percentile(50):.1f} ms, 99 % below {result.percentile(99):.1f} ms, "
@@ -327,13 +314,16 @@ class Workflow:
                 hint="See twinml logs.",
                 status=500,
             )
+        picture = self._folder / "benchmark.png"
+        picture.write_bytes(overview(result))
+        self._pictures["Latency of the endpoint"] = picture
         return None, summary, result.to_dict()
 
-    def _consume(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
+    def _consume(self, client: Endpoint, done: TrainedModel) -> tuple[None, str, Mapping[str, Any]]:
         from twinml.comparison import against_model
 
         rows = self._rows(1000)
-        if isinstance(done, training_run.Trained):
+        if done.result is None:
             return self._consume_labels(client, rows)
         found = against_model(client, done.directory, rows)
         if not found.passes:
@@ -373,15 +363,17 @@ class Workflow:
         )
         return None, summary, {"rows": len(rows), "right": right}
 
-    def _ab_test(self, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
+    def _ab_test(
+        self, done: TrainedModel, version: ModelVersion
+    ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml.abtest import offline
 
-        if isinstance(done, training_run.Trained):
-            return None, "the platform's AutoML leaves one model, nothing to compare", {}
-
-        result = done.logged.result
+        result = done.result
+        deployed = f"deployed is {version.reference}"
+        if result is None:
+            return None, f"the platform's AutoML leaves one model, {deployed}", {}
         if result.runner_up_test is None or result.runner_up_name is None:
-            return None, "only one candidate, nothing to compare", {}
+            return None, f"only one candidate, {result.best.name}: {deployed}", {}
         compared = offline.compare(
             result.test.labels,
             result.runner_up_test,
@@ -390,14 +382,15 @@ class Workflow:
             threshold=result.threshold or 0.5,
             seed=int(result.options["seed"]),
         )
-        return None, str(compared.verdict), compared.to_dict()
+        summary = f"{deployed}, {result.best.name}, B in the comparison: {compared.verdict}"
+        return None, summary, compared.to_dict()
 
-    def _probe(self, client: Endpoint, done: Learned) -> tuple[None, str, Mapping[str, Any]]:
+    def _probe(self, client: Endpoint, done: TrainedModel) -> tuple[None, str, Mapping[str, Any]]:
         from twinml.probe import run as probing
 
-        if isinstance(done, training_run.Trained):
+        result = done.result
+        if result is None:
             return None, "the model of the platform's AutoML gives labels only: not probed", {}
-        result = done.logged.result
         found = probing.run(
             result.contract,
             client.score_proba,
@@ -436,14 +429,13 @@ class Workflow:
         details = {"uri": info.uri, "job": job.id, "registration": found}
         return (info, job), summary, details
 
-    def _report(self, done: Learned, version: ModelVersion, info: EndpointInfo) -> Path | None:
+    def _report(self, done: TrainedModel, version: ModelVersion, info: EndpointInfo) -> Path | None:
         from twinml import report
 
-        if isinstance(done, training_run.Trained):
+        if done.result is None or done.run_id is None:
             return None
-
         files = report.write(
-            done.logged.result,
+            done.result,
             self._dataset,
             self._folder,
             endpoint=info,
@@ -451,8 +443,22 @@ class Workflow:
             steps=[vars(step) for step in self._steps],
             extras=self._pictures,
         )
-        self._tracking.add_artifacts(done.logged.run_id, self._folder, "report")
+        self._tracking.add_artifacts(done.run_id, self._folder, "report")
         return files.html
+
+
+def _found(done: TrainedModel) -> str:
+    """Say what the search found."""
+    result = done.searched()
+    test = result.test.metrics
+    summary = (
+        f"{result.best.name} of {len(result.leaderboard)} candidates, "
+        f"{len(result.trials)} trials: ROC AUC {test['roc_auc'].value:.4f}, "
+        f"accuracy {test['accuracy'].value:.4f}"
+    )
+    if result.forward is not None and result.forward is not result.test:
+        summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
+    return summary + (" (found, not trained again)" if done.reused else "")
 
 
 def _now() -> str:

@@ -16,8 +16,8 @@ import pyarrow.csv as pa_csv
 
 from twinml import model
 from twinml.batch import scoring
-from twinml.cli._models import directory_of
 from twinml.data import bundled
+from twinml.registry.model_files import directory_of
 from twinml_local.batch import TableScorer, _frame, matrix
 
 

@@ -80,6 +80,7 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> Iterator[Served]:
     from twinml_local import endpoints
     from twinml_local.processes import running
+    from twinml_local.server.deployments import compiling
     from twinml_local.server.deployments.compiling import Outcome, compiled_form
     from twinml_local.server.state import ServerSettings
 
@@ -90,7 +91,7 @@ def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> I
             if form.refusal and compiled:
                 raise SystemExit(f"the model is not compiled: {form.refusal}")
             # Deploying compiles a model; here the other way is wanted as well.
-            with mock.patch.object(endpoints, "compiled_form", return_value=form):
+            with mock.patch.object(compiling, "compiled_form", return_value=form):
                 endpoints.deploy(
                     "bench",
                     "blue",

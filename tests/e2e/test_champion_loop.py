@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from twinml.cli import main
-from twinml.platform import load
+from twinml.platform import ModelReference, load
 from twinml.registry.promotion import propose
 from twinml.registry.tracking import Tracking
 
@@ -104,7 +104,7 @@ def test_a_better_model_is_proposed_and_a_person_promotes_it(
 
     # A mirror gets copies; its answers go nowhere.
     monkeypatch.setenv("TWINML_HOME", str(machine.home))
-    version = Tracking().resolve("customers/1")
+    version = Tracking().resolve(ModelReference.parse("customers/1"))
     proposal = propose(load("local"), version, endpoint="customers", percent=20, mirror=True)
     assert (proposal.traffic["version-2"], proposal.mirror) == (100, {"version-1": 20})
 

@@ -23,6 +23,7 @@ from twinml.cli import main
 from twinml.pipeline.steps.adopt import command as adopt
 from twinml.pipeline.steps.prepare import command as prepare
 from twinml.pipeline.steps.split import command as split
+from twinml.platform import ModelReference
 from twinml.registry.tracking import Tracking
 
 pytestmark = pytest.mark.e2e
@@ -75,7 +76,7 @@ def test_the_automl_node_searches_and_its_model_becomes_champion(
     assert held["candidate"]["roc_auc"] > 0.6
 
     tracking = Tracking(f"sqlite:///{home / 'mlflow.db'}")
-    assert tracking.resolve("customers").digest == held["digest"]
+    assert tracking.resolve(ModelReference.parse("customers")).digest == held["digest"]
     assert tracking.metrics(held["run_id"])["test_roc_auc"] == held["candidate"]["roc_auc"]
     found = tracking.client.get_experiment_by_name(NAME)
     assert found is not None

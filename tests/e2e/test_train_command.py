@@ -31,6 +31,17 @@ def train(*arguments: str, home: Path) -> dict:
     return json.loads(done.stdout)
 
 
+def report(model: str, *, home: Path) -> Path:
+    done = subprocess.run(
+        [*TWINML, "report", model, "--no-open"],
+        env={**os.environ, "TWINML_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Path(done.stdout.strip())
+
+
 def test_trials_and_seed_give_the_same_model_digest_in_another_process(
     table_csv: Path, tmp_path: Path
 ) -> None:
@@ -43,6 +54,15 @@ def test_trials_and_seed_give_the_same_model_digest_in_another_process(
     other = train(*arguments[:-1], "4", home=tmp_path / "one")
     assert other["digest"] != first["digest"]
     assert (first["version"], other["version"]) == ("1", "2")
+    name = first["model"]
+    shown = [report(each, home=tmp_path / "one") for each in (f"{name}/1", f"{name}/2", name)]
+    champion = next(each for each in (other, first) if "champion" in each["aliases"])
+    assert shown[0] != shown[1]
+    assert shown[2] == shown[int(champion["version"]) - 1]
+    assert all(
+        each["run_id"] in page.parts for each, page in zip((first, other), shown, strict=False)
+    )
+    assert shown[1].read_bytes() == Path(other["report"]).read_bytes()
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_registers_it(tmp_path: Path) -> None:

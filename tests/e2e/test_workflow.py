@@ -64,6 +64,8 @@ def test_all_eleven_steps_are_printed_as_they_run(first) -> None:
     for number, name in enumerate(STEPS, start=1):
         assert f"{number:>2}/11 {name}" in printed
     assert all(step["summary"] for step in result["steps"])
+    version = result["model"]
+    assert f"deployed is {version['name']}/{version['version']}" in result["steps"][8]["summary"]
     assert "trials" in printed
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import make_table
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound, PlatformError, UsageError
-from twinml.platform import EndpointInfo, ModelVersion
+from twinml.platform import EndpointInfo, ModelReference, ModelVersion, TrainedModel
 from twinml.registry import training_run
 from twinml.registry.champion import compare
 from twinml.registry.promotion import promote, promotions
@@ -26,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def trained(dataset: Dataset, tracking: Tracking) -> training_run.Experiment:
+def trained(dataset: Dataset, tracking: Tracking) -> TrainedModel:
     return training_run.run(dataset, QUICK, tracking)
 
 
@@ -35,15 +35,15 @@ def test_the_better_model_is_better_and_both_are_measured(table: Path) -> None:
     strong_data = load(table, "y")
     weak = trained(load(table, "y", drop=["age", "income"]), tracking)
     strong = trained(strong_data, tracking)
-    rows = strong_data.frame.iloc[strong.logged.result.test.rows]
+    rows = strong_data.frame.iloc[strong.result.test.rows]
 
     first = compare(tracking, weak.directory, rows, name="customers", metric="roc_auc")
     assert first.better
     assert "has no champion yet" in first.reason
     # What is measured here is what the training measured on the same rows.
-    assert first.candidate["roc_auc"] == weak.logged.result.test.metrics["roc_auc"].value
+    assert first.candidate["roc_auc"] == weak.result.test.metrics["roc_auc"].value
 
-    tracking.register("customers", run_id=weak.logged.run_id, digest=weak.digest)
+    tracking.register("customers", run_id=weak.run_id, digest=weak.digest)
     found = compare(
         tracking,
         strong.directory,
@@ -78,7 +78,7 @@ def test_the_better_model_is_better_and_both_are_measured(table: Path) -> None:
     tracking.client.set_registered_model_alias(
         "customers",
         "champion",
-        tracking.register("customers", run_id=strong.logged.run_id, digest=strong.digest).version,
+        tracking.register("customers", run_id=strong.run_id, digest=strong.digest).version,
     )
     no_age = rows.drop(columns=["age"])
     unknown = compare(tracking, weak.directory, no_age, name="customers", metric="roc_auc")
@@ -107,15 +107,15 @@ def test_a_promotion_is_on_record_even_if_it_breaks_off(table: Path) -> None:
     dataset = load(table, "y")
     for data in (load(table, "y", drop=["age", "income"]), dataset):
         done = trained(data, tracking)
-        tracking.register("customers", run_id=done.logged.run_id, digest=done.digest)
-    assert tracking.resolve("customers").version == "1"
+        tracking.register("customers", run_id=done.run_id, digest=done.digest)
+    assert tracking.resolve(ModelReference.parse("customers")).version == "1"
 
     with pytest.raises(PlatformError, match="no quota"):
         promote(tracking, "customers", reason="better", platform=Refusing(), endpoint="customers")  # type: ignore[arg-type]
     [broken] = promotions(tracking)
     assert (broken.complete, broken.version, broken.previous) == (False, "2", "1")
 
-    assert tracking.resolve("customers").version == "1"
+    assert tracking.resolve(ModelReference.parse("customers")).version == "1"
 
     # The same again completes it.
     made = promote(tracking, "customers", reason="better", by="ann")
@@ -124,8 +124,8 @@ def test_a_promotion_is_on_record_even_if_it_breaks_off(table: Path) -> None:
     assert newest == made
     assert (made.by, made.complete) == ("ann", True)
     assert made.figures["new_test_roc_auc"] > 0.5
-    assert tracking.resolve("customers").version == "2"
-    assert tracking.resolve("customers/2").aliases == ("champion",)
+    assert tracking.resolve(ModelReference.parse("customers")).version == "2"
+    assert tracking.resolve(ModelReference.parse("customers/2")).aliases == ("champion",)
     assert promotions(tracking, "others") == ()
     with pytest.raises(NotFound, match="has no challenger"):
         promote(tracking, "customers", reason="again")

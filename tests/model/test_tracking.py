@@ -15,6 +15,7 @@ from twinml import model
 from twinml.cli import main
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound
+from twinml.platform import ModelReference, TrainedModel
 from twinml.registry import training_run
 from twinml.registry.tracking import Tracking
 from twinml.training import TrainingOptions
@@ -32,11 +33,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_a_run_is_logged_with_nested_candidates_and_all_artifacts(dataset: Dataset) -> None:
     tracking = Tracking()
     done = training_run.run(dataset, QUICK, tracking)
-    run_id = done.logged.run_id
+    run_id = done.run_id
     run = tracking.client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["trials"] == "2"
-    assert run.data.metrics["test_roc_auc"] == done.logged.result.test.metrics["roc_auc"].value
+    assert run.data.metrics["test_roc_auc"] == done.result.test.metrics["roc_auc"].value
     children = tracking.client.search_runs(
         [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"
     )
@@ -57,9 +58,9 @@ def test_the_same_run_is_found_and_any_difference_is_not(dataset: Dataset) -> No
     first = training_run.run(dataset, QUICK, tracking)
     again = training_run.run(dataset, QUICK, tracking)
     assert (first.reused, again.reused) == (False, True)
-    assert again.logged.run_id == first.logged.run_id
+    assert again.run_id == first.run_id
     assert again.directory == first.directory
-    assert again.logged.result.test.metrics == first.logged.result.test.metrics
+    assert again.result.test.metrics == first.result.test.metrics
     marks = {
         training_run.fingerprint(dataset, QUICK),
         training_run.fingerprint(dataset, replace(QUICK, seed=1)),
@@ -81,48 +82,46 @@ def test_a_found_run_brings_its_model_back(dataset: Dataset) -> None:
     assert model.digest(again.directory) == first.digest
 
 
-def two_models(dataset: Dataset, tracking: Tracking) -> list[training_run.Experiment]:
+def two_models(dataset: Dataset, tracking: Tracking) -> list[TrainedModel]:
     """Return two runs with different models, the worse first."""
     runs = [
         training_run.run(dataset, TrainingOptions(trials=1, learners=(name,)), tracking)
         for name in ("LightGBM", "LogisticRegression")
     ]
-    return sorted(runs, key=lambda one: one.logged.result.test.metrics["roc_auc"].value)
+    return sorted(runs, key=lambda one: one.result.test.metrics["roc_auc"].value)
 
 
 def test_versions_champion_and_challenger(dataset: Dataset) -> None:
     tracking = Tracking()
     first, second = two_models(dataset, tracking)
 
-    def register(done: training_run.Experiment):
-        return tracking.register(
-            "bank", run_id=done.logged.run_id, digest=done.digest, metric="roc_auc"
-        )
+    def register(done: TrainedModel):
+        return tracking.register("bank", run_id=done.run_id, digest=done.digest, metric="roc_auc")
 
     v1 = register(first)
     assert (v1.version, v1.aliases) == ("1", ("champion",))
     assert register(first) == v1
     v2 = register(second)
     assert (v2.version, v2.aliases) == ("2", ("champion",))
-    assert tracking.resolve("bank/1").aliases == ("challenger",)
-    assert tracking.resolve("bank").version == "2"
-    assert tracking.resolve("bank@challenger").version == "1"
+    assert tracking.resolve(ModelReference.parse("bank/1")).aliases == ("challenger",)
+    assert tracking.resolve(ModelReference.parse("bank")).version == "2"
+    assert tracking.resolve(ModelReference.parse("bank@challenger")).version == "1"
     assert [version.version for version in tracking.versions("bank")] == ["2", "1"]
 
 
 def test_a_worse_model_becomes_challenger_only(dataset: Dataset) -> None:
     tracking = Tracking()
     worse, better = two_models(dataset, tracking)
-    tracking.register("m", run_id=better.logged.run_id, digest=better.digest, metric="roc_auc")
-    late = tracking.register("m", run_id=worse.logged.run_id, digest=worse.digest, metric="roc_auc")
+    tracking.register("m", run_id=better.run_id, digest=better.digest, metric="roc_auc")
+    late = tracking.register("m", run_id=worse.run_id, digest=worse.digest, metric="roc_auc")
     assert late.aliases == ("challenger",)
-    assert tracking.resolve("m").version == "1"
+    assert tracking.resolve(ModelReference.parse("m")).version == "1"
 
 
 @pytest.mark.parametrize("reference", ["nobody", "nobody/1", "nobody@champion"])
 def test_an_unknown_model_is_named_with_those_that_there_are(reference: str) -> None:
     with pytest.raises(NotFound, match="nobody"):
-        Tracking().resolve(reference)
+        Tracking().resolve(ModelReference.parse(reference))
 
 
 def test_the_models_command_refuses_a_name_that_is_not_registered(tmp_path: Path) -> None:
@@ -159,7 +158,7 @@ def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
     done = training_run.run(dataset, QUICK, tracking)
     with pytest.raises(ModelError, match="nowhere"):
         tracking.log(
-            done.logged.result,
+            done.result,
             dataset,
             tmp_path / "nowhere",
             fingerprint="broken",
@@ -167,7 +166,7 @@ def test_a_run_that_breaks_off_is_marked_failed_and_never_found(
         )
     assert tracking.find(dataset.name, "broken") is None
     runs = tracking.client.search_runs(
-        [tracking.client.get_run(done.logged.run_id).info.experiment_id],
+        [tracking.client.get_run(done.run_id).info.experiment_id],
         "tags.`twinml.fingerprint` = 'broken'",
     )
     assert [run.info.status for run in runs] == ["FAILED"]
@@ -186,11 +185,9 @@ def test_models_that_were_judged_on_other_rows_or_features_do_not_compete(
         training_run.run(dataset, replace(honest, split="ordered"), tracking),
     ]
     for done in runs:
-        version = tracking.register(
-            "m", run_id=done.logged.run_id, digest=done.digest, metric="roc_auc"
-        )
+        version = tracking.register("m", run_id=done.run_id, digest=done.digest, metric="roc_auc")
     assert version.version == "4"
-    assert tracking.resolve("m@champion").version == "1"
+    assert tracking.resolve(ModelReference.parse("m@champion")).version == "1"
 
 
 def test_a_model_whose_files_are_gone_or_changed_is_trained_again(dataset: Dataset) -> None:

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from twinml import benchmark
+from twinml.benchmark.figures import overview
 from twinml.benchmark.load import Check, Worker
 from twinml.benchmark.text import in_ab_style
 from twinml.endpoint import Endpoint
@@ -215,7 +215,7 @@ def test_failures_are_counted_by_kind_with_the_first_message():
     assert "First failure, HTTP 400: " in text
 
 
-def test_an_endpoint_that_refuses_everything_has_no_throughput(tmp_path: Path):
+def test_an_endpoint_that_refuses_everything_has_no_throughput():
     refuse = serving(lambda number, body: (401, b'{"message": "no"}'))
     with refuse as server, Endpoint(server.uri) as endpoint:
         result = benchmark.run(endpoint, BODIES, requests=8, concurrency=2, warmup=0)
@@ -226,7 +226,7 @@ def test_an_endpoint_that_refuses_everything_has_no_throughput(tmp_path: Path):
     json.dumps(shape, allow_nan=False)
     assert "Failed requests:        8" in in_ab_style(result)
     with pytest.raises(UsageError, match="no good reply"):
-        result.picture(tmp_path / "none.png")
+        overview(result)
 
 
 def test_a_dropped_kept_connection_is_opened_anew_and_is_no_failure():
@@ -393,10 +393,9 @@ def test_the_text_has_the_lines_of_ab():
         assert line in text.splitlines()
 
 
-def test_the_picture_is_a_png_even_of_one_reply(tmp_path: Path):
+def test_the_picture_is_a_png_even_of_one_reply():
     for latencies in ((5.0,), tuple(1 + (n % 97) / 50 for n in range(2000))):
-        path = made(latencies).picture(tmp_path / "latency.png")
-        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+        assert overview(made(latencies)).startswith(b"\x89PNG\r\n")
 
 
 def made(latencies: tuple[float, ...]) -> benchmark.BenchmarkResult:

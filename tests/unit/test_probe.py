@@ -21,9 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from twinml.cli import main
-from twinml.cli._rows import Facts, rows_from
 from twinml.contract import Column, Contract, infer_contract, openapi, parse, render
-from twinml.data import load
+from twinml.data import load, read_records
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
 from twinml.probe import run as probe
@@ -507,7 +506,7 @@ def test_a_parquet_file_that_trains_is_scored_as_the_same_rows(tmp_path: Path):
     trained = load(file, "y")
     contract = infer_contract(trained.features, trained.labels, name="calls")
     texts = frozenset(column.name for column in contract.columns if column.type == "string")
-    rows = rows_from(file, Facts(text_columns=texts))
+    rows = read_records(file, text=texts)
     body = request_body(rows, dialect="data")
     sent = parse(contract, body, content_type="application/json", route="score").frame()
     expected = trained.features

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import PlatformError, PlatformUnavailable
 from twinml.settings import home
-from twinml_local.jobs.store import JobStore
 from twinml_local.processes import (
     free_port,
     generate_keys,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import RestPipelineClient
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
+    from twinml_local.jobs.store import JobStore
 
 __all__ = [
     "ServiceFiles",
@@ -167,13 +167,10 @@ def publish(
 
 def info(name: str, *, directory: Path | None = None) -> PipelineInfo:
     """Describe a published pipeline; ``NotFound`` if there is none of that name."""
-    from twinml.platform import PipelineInfo
-
     files = _files(directory)
     with _open(files) as store:
         _, version = store.definition(name)
-    uri = f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs"
-    return PipelineInfo(name=name, version=str(version), uri=uri)
+    return _described(files, name, version)
 
 
 def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
@@ -182,8 +179,19 @@ def published(*, directory: Path | None = None) -> tuple[PipelineInfo, ...]:
     if not files.store.exists():
         return ()
     with _open(files) as store:
-        names = store.names()
-    return tuple(info(name, directory=directory) for name in names)
+        versions = store.versions()
+    return tuple(_described(files, name, version) for name, version in versions.items())
+
+
+def _described(files: ServiceFiles, name: str, version: int) -> PipelineInfo:
+    from twinml.platform import PipelineInfo
+
+    return PipelineInfo(
+        name=name,
+        version=str(version),
+        uri=f"http://127.0.0.1:{files.port() or 0}/pipelines/{name}/jobs",
+        state="stopped" if running(files.pid) is None else "running",
+    )
 
 
 def run(name: str, inputs: Mapping[str, Any], *, directory: Path | None = None) -> PipelineJob:
@@ -332,6 +340,8 @@ def _files(directory: Path | None) -> ServiceFiles:
 @contextmanager
 def _open(files: ServiceFiles) -> Iterator[JobStore]:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    from twinml_local.jobs.store import JobStore
+
     store = JobStore(files.store)
     try:
         yield store

@@ -17,14 +17,16 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.engine import Plan, StepEvent
 from twinml_local.jobs.record import ENDED, JobRecord, StepRecord
 from twinml_local.jobs.timetable import SCHEDULES, STILL_STANDS, Timetable, as_looked_at, now
+
+if TYPE_CHECKING:
+    from twinml_local.jobs.definition import PipelineDefinition
+    from twinml_local.jobs.engine import Plan, StepEvent
 
 __all__ = ["JobEnded", "JobStore"]
 
@@ -153,6 +155,8 @@ class JobStore(Timetable):
                 f"there is no pipeline '{name[:64]}'",
                 hint=f"Published: {', '.join(self.names()) or 'none'}.",
             )
+        from twinml_local.jobs.definition import PipelineDefinition
+
         return PipelineDefinition(name, json.loads(row["content"])), int(row["version"])
 
     def names(self) -> list[str]:
@@ -160,6 +164,14 @@ class JobStore(Timetable):
         with self._transaction() as cursor:
             rows = cursor.execute("SELECT DISTINCT name FROM definitions ORDER BY name")
             return [row["name"] for row in rows]
+
+    def versions(self) -> dict[str, int]:
+        """Return the newest version of each published pipeline, by name."""
+        with self._transaction() as cursor:
+            rows = cursor.execute(
+                "SELECT name, MAX(version) AS newest FROM definitions GROUP BY name ORDER BY name"
+            )
+            return {row["name"]: int(row["newest"]) for row in rows}
 
     # --- jobs --------------------------------------------------------------------------
 

@@ -163,6 +163,7 @@ def resolve(asset: Asset) -> Path:
 
 
 def _model(name: str, version: str | None) -> Path:
+    from twinml.platform import ModelReference
     from twinml.registry.tracking import Tracking
     from twinml.registry.training_run import model_folder
 
@@ -170,5 +171,5 @@ def _model(name: str, version: str | None) -> Path:
     if version is None:
         newest = tracking.versions(name)
         version = newest[0].version if newest else "1"
-    found = tracking.resolve(f"{name}/{version}")
+    found = tracking.resolve(ModelReference(name, version))
     return tracking.download(found.uri, model_folder(found.digest))

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from twinml.data.safe_csv import safe_table
 from twinml.errors import DataError, UsageError
 
 __all__ = ["FORMATS", "Parts", "free", "result_columns"]
@@ -54,6 +55,8 @@ class Parts:
         Where all of it goes in the end: ``.csv``, ``.parquet``, ``.json`` or ``.jsonl``.
     identity
         What the output depends on. Parts of something else are an error, not mixed in.
+    safe_csv
+        Whether CSV marks text that a spreadsheet would take for a formula.
 
     Raises
     ------
@@ -63,7 +66,7 @@ class Parts:
         There are parts of other input or options.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, identity: Mapping[str, Any], *, safe_csv: bool = False) -> None:
         if out.suffix not in FORMATS:
             raise UsageError(
                 f"'{out.name}' ends in '{out.suffix}'", hint=f"Name one of: {', '.join(FORMATS)}."
@@ -74,6 +77,7 @@ class Parts:
                 hint="Make it first.",
             )
         self.out = out
+        self._safe = safe_csv and out.suffix == ".csv"
         self.folder = out.with_name(f"{out.name}.parts")
         try:
             self.folder.mkdir(exist_ok=True)
@@ -140,7 +144,8 @@ class Parts:
     def _tables(self, numbers: Iterable[int]) -> Iterator[pa.Table]:
         for number in numbers:
             with pa.memory_map(str(self.path(number))) as stream:
-                yield pa.ipc.open_file(stream).read_all()
+                table = pa.ipc.open_file(stream).read_all()
+                yield safe_table(table) if self._safe else table
 
 
 def _write_whole(path: Path, content: Any) -> None:

@@ -121,6 +121,7 @@ def score_rows(
     proba: bool,
     chunk_rows: int = CHUNK_ROWS,
     restart: bool = False,
+    safe_csv: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[int, int]:
     """Score all rows and write them to ``out`` with predictions and request ids.
@@ -131,6 +132,8 @@ def score_rows(
         The endpoint's, in the order of the probabilities; empty if it does not tell.
     restart
         Begin anew, even if an earlier run left parts of the same output.
+    safe_csv
+        As for ``Parts``.
     progress
         Called with the rows done and the share of all.
 
@@ -157,6 +160,7 @@ def score_rows(
             "probabilities": proba,
             "chunk rows": chunk_rows,
         },
+        safe_csv=safe_csv,
     )
     done = resumed = number = 0
     for number, (chunk, table) in enumerate(rows.pairs(chunk_rows), start=1):

@@ -87,6 +87,7 @@ def score_file(
     digest: str,
     chunk_rows: int = CHUNK_ROWS,
     restart: bool = False,
+    safe_csv: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> BatchResult:
     """Score every row of ``source`` and write rows, labels and probabilities to ``out``.
@@ -99,6 +100,8 @@ def score_file(
         Of the model.
     restart
         Begin anew, even if an earlier run left parts of the same output.
+    safe_csv
+        As for ``Parts``.
     progress
         Called with the rows done and the share of the file that was read.
 
@@ -110,7 +113,7 @@ def score_file(
     started = time.perf_counter()
     if restart:
         Parts.forget(out)
-    parts = Parts(out, identity(source, digest, chunk_rows))
+    parts = Parts(out, identity(source, digest, chunk_rows), safe_csv=safe_csv)
     rows = resumed = 0
     scoring = 0.0
 

@@ -45,6 +45,7 @@ def score_file(
     chunk_rows: int,
     workers: int | None = None,
     restart: bool = False,
+    safe_csv: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> BatchResult:
     """Score every row of ``source`` on Spark; parameters and errors as the local ``score_file``.
@@ -64,7 +65,7 @@ def score_file(
     started = time.perf_counter()
     if restart:
         Parts.forget(out)
-    parts = Parts(out, identity(source, digest, chunk_rows, engine="spark"))
+    parts = Parts(out, identity(source, digest, chunk_rows, engine="spark"), safe_csv=safe_csv)
     staged, scored = parts.folder / "staged", parts.folder / "scored"
     for left in (staged, scored):
         shutil.rmtree(left, ignore_errors=True)

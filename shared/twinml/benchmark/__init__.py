@@ -11,8 +11,9 @@
 decodes as JSON and, where the right reply is known, it is that one; all else is a failure,
 counted by kind. Requests and time are both bounded.
 
-``run`` measures once, ``sweep`` at several concurrencies to find the knee, ``Target`` says what
-is good enough, ``saved`` keeps a run to compare with, ``page`` makes the HTML report.
+``run`` measures once, ``sweep`` at several concurrencies to find the knee, ``endpoints`` several
+endpoints in the same way, ``Target`` says what is good enough, ``saved`` keeps a run to compare
+with, ``page`` makes the HTML report.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from twinml.benchmark.result import BenchmarkResult
 from twinml.benchmark.sweep import Sweep
+from twinml.errors import UsageError
 from twinml.pages.figure_style import BLUE, DASHES, GREY, INK, ORANGE, PALETTE, WIDTH, canvas, drawn
 
 __all__ = ["distribution", "overview", "percentiles", "steps", "timeline"]
@@ -82,7 +83,17 @@ def percentiles(runs: Named) -> Figure:
 
 @drawn
 def overview(result: BenchmarkResult) -> Figure:
-    """Draw how often each latency occurred beside latency by percentile."""
+    """Draw how often each latency occurred beside latency by percentile.
+
+    Raises
+    ------
+    UsageError
+        There was no good reply to draw.
+    """
+    if not result.latencies:
+        raise UsageError(
+            "there is no good reply to draw", hint="Look at the failures and try again."
+        )
     figure = Figure(figsize=(1.6 * WIDTH, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     _histogram(left, result)

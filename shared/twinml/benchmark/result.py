@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -257,20 +256,3 @@ class BenchmarkResult:
             "doubts": list(self.doubts),
             "timeline": [asdict(moment) for moment in self.timeline()],
         }
-
-    def picture(self, path: Path) -> Path:
-        """Write a PNG: how often each latency occurred, and latency by percentile.
-
-        Raises
-        ------
-        UsageError
-            There was no good reply to draw.
-        """
-        if not self.latencies:
-            raise UsageError(
-                "there is no good reply to draw", hint="Look at the failures and try again."
-            )
-        from twinml.benchmark import figures
-
-        path.write_bytes(figures.overview(self))
-        return path

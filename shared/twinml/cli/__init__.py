@@ -7,10 +7,13 @@ list it in ``VERBS`` with its one-line help.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from twinml import __version__
+from twinml.cli._output import interrupted
 from twinml.settings import quiet_libraries
 
 __all__ = ["VERBS", "main"]
@@ -43,7 +46,7 @@ VERBS: dict[str, str] = {
     "pipeline": "Publish, run, watch and schedule pipelines.",
     "replay": "Show the loop of drift, training and promotion on data in time order.",
     "ui": "Open MLflow's pages on runs and models.",
-    "report": "Show the HTML report of the last run.",
+    "report": "Show the HTML report of a model, or of the last run.",
     "status": "Show what is deployed and running.",
     "start": "Bring back an endpoint that was stopped.",
     "stop": "End what was left running.",
@@ -65,6 +68,27 @@ class Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"twinml.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; Ctrl-C ends it with exit code 130 and says what is kept."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted(ctx)
+        except click.Abort as error:
+            # A prompt that was answered with Ctrl-C, and not with "no".
+            if isinstance(error.__context__, KeyboardInterrupt):
+                interrupted(ctx)
+            raise
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the verbs, importing none of them."""
+        verbs = [
+            CompletionItem(verb, help=text)
+            for verb, text in VERBS.items()
+            if verb.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs with their one-line help, importing none of them."""

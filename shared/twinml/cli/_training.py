@@ -10,9 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
-    from twinml.training import TrainingOptions
 
-__all__ = ["data_options", "dataset_from", "options_from", "training_options"]
+__all__ = ["data_options", "dataset_from", "training_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +31,7 @@ def data_options(function: F) -> F:
         click.option("--target", metavar="COLUMN", help="Column to predict."),
         click.option(
             "--data",
+            type=click.Path(),
             metavar="FILE",
             help="CSV or Parquet [default: the bank marketing data, target y].",
         ),
@@ -112,44 +112,3 @@ def dataset_from(
     if target is None:
         raise UsageError("the column to predict is not named", hint="Name it: --target COLUMN.")
     return load(Path(data), target, name=name, drop=dropped)
-
-
-def options_from(
-    *,
-    budget: str,
-    trials: int | None,
-    seed: int,
-    metric: str,
-    split: str,
-    class_weight: str,
-    threshold: str,
-    learners: str,
-    jobs: int | None,
-    engine: str,
-    workers: int | None,
-) -> TrainingOptions:
-    """Turn the command line's words into checked options."""
-    from twinml.errors import UsageError
-    from twinml.training import TrainingOptions, parse_seconds
-
-    limit: float | str
-    try:
-        limit = float(threshold)
-    except ValueError:
-        limit = threshold
-    if workers is not None and (engine != "spark" or jobs is not None):
-        raise UsageError("--workers goes with --engine spark, without --jobs", hint="Give one.")
-    at_a_time = jobs if workers is None else workers
-    given: dict[str, Any] = {} if at_a_time is None else {"jobs": at_a_time}
-    return TrainingOptions(
-        budget=parse_seconds(budget),
-        trials=trials,
-        seed=seed,
-        metric=metric,
-        split=split,
-        class_weight=None if class_weight == "none" else class_weight,
-        threshold=limit,
-        engine=engine,
-        learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
-        **given,
-    )

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._collected import collected_options
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._endpoints import endpoint_option
-from twinml.errors import DataError, ModelError, NotFound, UsageError
+from twinml.cli._endpoint import EndpointOptions, endpoint_options, last_option
+from twinml.cli._output import console, emit, errors_in_one_line, json_option
+from twinml.cli._types import SIDE
+from twinml.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from twinml.contract import Contract
+    from twinml.abtest.labelled import Scored
     from twinml.data import Dataset
 
-__all__ = ["command", "fitting_frame"]
+__all__ = ["command"]
 
-CHUNK_ROWS = 5000
 OFFLINE = ("roc_auc", "log_loss", "accuracy")
 ONLINE = ("log_loss", "accuracy", "brier")
 
@@ -38,11 +35,9 @@ ONLINE = ("log_loss", "accuracy", "brier")
     help="CSV or Parquet with features and true labels, rows that neither model was trained on.",
 )
 @click.option("--target", metavar="COLUMN", help="The column of true labels.")
-@click.option("--a", "first", metavar="A", help="Today's model or deployment.")
-@click.option("--b", "second", metavar="B", help="The one that may replace it.")
-@endpoint_option
-@click.option("--url", metavar="SCORING_URI", help="An endpoint by its address instead.")
-@click.option("--key-env", metavar="VAR", help="Environment variable with --url's key.")
+@click.option("--a", "first", type=SIDE, metavar="A", help="Today's model or deployment.")
+@click.option("--b", "second", type=SIDE, metavar="B", help="The one that may replace it.")
+@endpoint_options("on", "url", "collected")
 @click.option(
     "--metric",
     type=click.Choice(["roc_auc", "log_loss", "accuracy", "brier"]),
@@ -60,7 +55,7 @@ ONLINE = ("log_loss", "accuracy", "brier")
     show_default=True,
     help="Of the bootstrap.",
 )
-@collected_options
+@last_option
 @click.option(
     "--expected", metavar="A/B", help="Split of the requests, such as 90/10 [default: the traffic]."
 )
@@ -86,7 +81,6 @@ ONLINE = ("log_loss", "accuracy", "brier")
     metavar="HTML",
     help="Write a page with pictures.",
 )
-@on_option
 @json_option
 @errors_in_one_line
 def command(
@@ -96,14 +90,11 @@ def command(
     target: str | None,
     first: str | None,
     second: str | None,
-    endpoint_name: str | None,
-    url: str | None,
-    key_env: str | None,
+    where: EndpointOptions,
     metric: Any,
     threshold: float,
     bootstrap: int,
     seed: int,
-    folder: Path | None,
     last: timedelta,
     expected: str | None,
     mirrored: bool,
@@ -116,7 +107,6 @@ def command(
     power: float,
     per_day: float | None,
     out: Path | None,
-    platform_name: str,
     as_json: bool,
 ) -> None:
     """Compare A and B and say: ship B, keep A or not yet.
@@ -131,7 +121,7 @@ def command(
       twinml abtest --online --a blue --b green
     """  # noqa: D301 - click's mark for lines that stay as they are
     if plan:
-        from twinml.cli._plan import planned, text
+        from twinml.abtest.plan import planned, text
 
         found = planned(
             effect=effect,
@@ -151,20 +141,26 @@ def command(
             hint=f"Choose {', '.join(ONLINE if online else OFFLINE)}.",
         )
     if online:
-        if file is not None or url is not None:
+        if file is not None or where.url is not None:
             raise UsageError(
                 "online the rows and labels are those that were collected",
                 hint="Leave out --labels and --url; record labels with twinml feedback.",
             )
-        from twinml.cli._online import compared
+        from twinml.abtest.collected import compare_collected, share_of_b
 
-        live = compared(
-            platform_name,
-            endpoint_name,
-            folder,
-            last,
-            (first, second),
-            expected,
+        pair = (first, second)
+        here = where.folder is None
+        live = compare_collected(
+            where.traffic(last, pair),
+            where.collected_folder(),
+            pair,
+            share=share_of_b(
+                pair,
+                expected=expected,
+                mirrored=mirrored,
+                traffic=where.info().traffic if here else None,
+            ),
+            measured=where.metrics(last) if here else (),
             metric=metric,
             threshold=threshold,
             alpha=alpha,
@@ -180,154 +176,43 @@ def command(
             "say which labelled rows to compare on",
             hint="Give --labels FILE and --target COLUMN, or --online.",
         )
-    from twinml.abtest.offline import compare
+    from twinml.abtest.labelled import compare_scored
     from twinml.data import load
 
     dataset = load(file, target)
-    with tempfile.TemporaryDirectory() as scratch:
-        if endpoint_name is not None or url is not None:
-            sides = [
-                answered(name, dataset, platform_name, endpoint_name, url, key_env)
-                for name in (first, second)
-            ]
-        else:
-            sides = [
-                predicted(name, dataset, Path(scratch) / side)
-                for name, side in ((first, "a"), (second, "b"))
-            ]
-    (classes, prob_a), (classes_b, prob_b) = sides
-    if set(classes) != set(classes_b):
-        raise ModelError(
-            f"A predicts {list(classes)}, B predicts {list(classes_b)}",
-            hint="Compare models of the same target.",
-        )
-    result = compare(
-        indices(dataset.labels.tolist(), classes),
-        prob_a,
-        prob_b[:, [classes_b.index(label) for label in classes]],
-        names=(first, second),
-        n_bootstrap=bootstrap,
-        seed=seed,
-        threshold=threshold,
-        primary=metric,
-    )
+    a, b = (_scored(name, dataset, where) for name in (first, second))
+    options = {"n_bootstrap": bootstrap, "seed": seed, "threshold": threshold, "primary": metric}
+    result = compare_scored(dataset, a, b, names=(first, second), **options)
     _show(result, "offline", out, as_json)
+
+
+def _scored(name: str, dataset: Dataset, where: EndpointOptions) -> Scored:
+    """Score all rows with a deployment, where an endpoint is named, else with a model."""
+    from twinml.abtest.labelled import scored_by_endpoint, scored_by_model
+    from twinml.registry.model_files import directory_of
+
+    said = f"scoring {dataset.n_rows:,} rows with {name}"
+    if where.name is not None or where.url is not None:
+        with replace(where, deployment=name).connect() as endpoint:
+            console().print(said, markup=False)
+            return scored_by_endpoint(endpoint, dataset)
+    try:
+        with directory_of(name) as directory:
+            console().print(said, markup=False)
+            return scored_by_model(directory, dataset)
+    except NotFound as error:
+        raise NotFound(
+            error.message,
+            hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
+        ) from error
 
 
 def _show(result: Any, mode: str, out: Path | None, as_json: bool) -> None:
     text = result.text()
     if out is not None:
-        from twinml.abtest import page as trials
+        from twinml.abtest import page
         from twinml.pages.result_page import write
 
-        write(getattr(trials, mode)(result), out)
+        write(getattr(page, mode)(result), out)
         text += f"\n\nPage: {out}"
     emit(result.to_dict() | {"page": out}, as_json=as_json, text=text)
-
-
-def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[Any, ...], Any]:
-    """Return a model's classes and its probabilities of all rows, shape (n, k)."""
-    from twinml.model import load_contract, load_predictor
-
-    directory = Path(reference)
-    if not directory.is_dir():
-        from twinml.registry.tracking import Tracking
-
-        tracking = Tracking()
-        try:
-            found = tracking.resolve(reference)
-        except NotFound as error:
-            raise NotFound(
-                error.message,
-                hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
-            ) from error
-        directory = tracking.download(found.uri, scratch)
-    contract = load_contract(directory)
-    console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
-    frame = fitting_frame(contract, dataset)
-    return contract.classes, load_predictor(directory).predict_proba(frame)
-
-
-def answered(
-    deployment: str,
-    dataset: Dataset,
-    platform_name: str,
-    endpoint_name: str | None,
-    url: str | None,
-    key_env: str | None,
-) -> tuple[tuple[Any, ...], Any]:
-    """Return a deployment's classes and the probabilities that it answers, shape (n, k)."""
-    import numpy as np
-
-    from twinml.cli._endpoints import connect
-    from twinml.cli._rows import facts_of
-
-    frame: Any = dataset.features.astype(object)
-    rows = frame.where(dataset.features.notna(), None).to_dict("records")
-    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
-        classes = tuple(facts_of(endpoint).classes)
-        if not classes:
-            raise ModelError(
-                f"deployment '{deployment}' does not tell its classes",
-                hint="Compare the models instead: --a NAME/VERSION --b NAME/VERSION.",
-            )
-        console.print(f"scoring {dataset.n_rows:,} rows with {deployment}", markup=False)
-        found: list[list[float]] = []
-        for start in range(0, len(rows), CHUNK_ROWS):
-            found += endpoint.score_proba(rows[start : start + CHUNK_ROWS])
-    return classes, np.array(found)
-
-
-def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
-    """Return the features of ``dataset`` with the columns and types of a contract.
-
-    They go through the contract's own parser, so that a file is read here as a request is.
-
-    Raises
-    ------
-    DataError
-        The file lacks columns; the message names them all.
-    PayloadError
-        A value does not fit; the message says where.
-    """
-    from twinml.contract import parse
-    from twinml.contract.dialects import RECORDS
-    from twinml.endpoint import request_body
-
-    features = dataset.features
-    # Reading a file leaves out columns that are wholly empty.
-    missing = [
-        name
-        for name in contract.column_names
-        if name not in features and name not in dataset.dropped
-    ]
-    if missing:
-        named = ", ".join(f"'{name}'" for name in missing)
-        raise DataError(
-            f"'{dataset.source.name}' lacks features of model '{contract.name}': "
-            f"{named} {'is' if len(missing) == 1 else 'are'} missing",
-            hint="A verdict needs every feature that the models were trained on.",
-        )
-    plain: Any = features.astype(object)
-    frame = plain.where(features.notna(), None)
-    for name in contract.column_names:
-        if name not in frame:
-            frame[name] = None
-    body = request_body(frame.to_dict("records"), dialect=RECORDS.name)
-    return parse(contract, body, content_type="application/json", route="score").frame()
-
-
-def indices(labels: list[Any], classes: tuple[Any, ...]) -> list[int]:
-    """Return the position of each label among the classes; a class may be spelt as text."""
-    positions: dict[Any, int] = {str(label): place for place, label in enumerate(classes)}
-    positions |= {label: place for place, label in enumerate(classes)}
-    found = []
-    for row, label in enumerate(labels):
-        place = positions.get(label, positions.get(str(label)))
-        if place is None:
-            raise DataError(
-                f"row {row} has the label {label!r}, which the models do not know",
-                hint=f"Their classes: {', '.join(map(str, classes))}.",
-            )
-        found.append(place)
-    return found

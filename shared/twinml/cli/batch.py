@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._models import directory_of
-from twinml.cli._progress import counting
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import (
+    console,
+    counting,
+    emit,
+    errors_in_one_line,
+    json_option,
+    keeps,
+    safe_csv_option,
+)
+from twinml.cli._types import MODEL_OR_DIRECTORY
 from twinml.errors import NotFound, PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +28,8 @@ __all__ = ["command"]
 
 
 @click.command("batch", short_help="Score a large file with a registered model.")
-@click.option("--model", metavar="NAME[/VERSION]|DIRECTORY", help="The model.")
+@click.option("--model", type=MODEL_OR_DIRECTORY, metavar="NAME[/VERSION]|DIRECTORY",
+              help="The model.")  # fmt: skip
 @click.option("--champion", is_flag=True, help="The champion of the only registered model.")
 @click.option(
     "--data", "source", required=True, type=click.Path(path_type=Path), metavar="FILE",
@@ -39,6 +48,7 @@ __all__ = ["command"]
     "--chunk-rows", type=click.IntRange(1), help="Rows in memory at a time [default: 32768]."
 )
 @click.option("--restart", is_flag=True, help="Begin anew what an earlier run began.")
+@safe_csv_option
 @on_option
 @json_option
 @errors_in_one_line
@@ -51,6 +61,7 @@ def command(
     workers: int | None,
     chunk_rows: int | None,
     restart: bool,
+    safe_csv: bool,
     platform_name: str,
     as_json: bool,
 ) -> None:
@@ -63,6 +74,9 @@ def command(
     if workers is not None and engine != "spark":
         raise UsageError("--workers goes with --engine spark", hint="Leave it out.")
     from twinml.batch.scoring import CHUNK_ROWS
+    from twinml.registry.model_files import directory_of
+
+    keeps(f"What was scored is kept in {out}.parts; the same command goes on from there.")
 
     with directory_of(model or _only_model()) as directory:
         result = _score(
@@ -73,6 +87,7 @@ def command(
             workers,
             chunk_rows or CHUNK_ROWS,
             restart,
+            safe_csv,
             platform_name,
         )
     resumed = f", {result.resumed:,} of them before" if result.resumed else ""
@@ -92,6 +107,7 @@ def _score(
     workers: int | None,
     chunk_rows: int,
     restart: bool,
+    safe_csv: bool,
     platform_name: str,
 ) -> BatchResult:
     from twinml import model
@@ -107,7 +123,7 @@ def _score(
 
             return spark.score_file(
                 source, contract, directory, out, digest=digest, chunk_rows=chunk_rows,
-                workers=workers, restart=restart, progress=progress,
+                workers=workers, restart=restart, safe_csv=safe_csv, progress=progress,
             )  # fmt: skip
         platform = load(platform_name)
         if not isinstance(platform, ScoresBatches):
@@ -118,10 +134,10 @@ def _score(
             )
         scorer = platform.scorer(directory)
         if scorer.form != "compiled":
-            console.print(f"Not compiled: {scorer.form}", soft_wrap=True, markup=False)
+            console().print(f"Not compiled: {scorer.form}", soft_wrap=True, markup=False)
         return scoring.score_file(
             source, contract, scorer, out, digest=digest, chunk_rows=chunk_rows,
-            restart=restart, progress=progress,
+            restart=restart, safe_csv=safe_csv, progress=progress,
         )  # fmt: skip
 
 

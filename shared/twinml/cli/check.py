@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import nullcontext
 
 import click
-from rich.markup import escape
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option
+from twinml.cli._types import MODEL_OR_DIRECTORY
 from twinml.platform.abilities import Checks, able
 
 __all__ = ["command"]
 
-MARKS = {"ok": "[green]ok[/]", "note": "[blue]note[/]", "warning": "[yellow]warning[/]",
-         "error": "[bold red]error[/]"}  # fmt: skip
+COLOURS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
 
 
 @click.command(short_help="Look at what stands in the way of a run.")
 @click.option(
     "--model",
     "reference",
+    type=MODEL_OR_DIRECTORY,
     metavar="MODEL",
     help="Model to be deployed: a directory, NAME, NAME/VERSION or NAME@ALIAS.",
 )
@@ -33,18 +34,17 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
     twinml check --on azure --model bank-full
     """
     from twinml.platform import load
+    from twinml.registry.model_files import directory_of
 
     platform = able(load(platform_name), Checks, "check")  # type: ignore[type-abstract]
-    directory = _directory(reference) if reference else None
     found = []
-    for check in platform.check(directory):
-        found.append(check)
-        if not as_json:
-            todo = f" [dim]→ {escape(check.todo)}[/]" if check.todo else ""
-            console.print(
-                f"{MARKS[check.level]:<18} {escape(check.what)}: {escape(check.found)}{todo}",
-                soft_wrap=True,
-            )
+    with directory_of(reference) if reference else nullcontext() as directory:
+        for check in platform.check(directory):
+            found.append(check)
+            if not as_json:
+                mark = click.style(f"{check.level:<7}", fg=COLOURS[check.level])
+                todo = click.style(f" → {check.todo}", dim=True) if check.todo else ""
+                click.echo(f"{mark} {check.what}: {check.found}{todo}")
     errors = sum(check.level == "error" for check in found)
     warnings = sum(check.level == "warning" for check in found)
     emit(
@@ -54,14 +54,3 @@ def command(reference: str | None, platform_name: str, as_json: bool) -> None:
     )
     if errors:
         raise SystemExit(1)
-
-
-def _directory(reference: str) -> Path:
-    if Path(reference).is_dir():
-        return Path(reference)
-    from twinml.registry.tracking import Tracking
-    from twinml.registry.training_run import model_folder
-
-    tracking = Tracking()
-    version = tracking.resolve(reference)
-    return tracking.download(version.uri, model_folder(version.digest))

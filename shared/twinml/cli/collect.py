@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from twinml.cli._collected import collecting
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._endpoints import endpoint_option, meant
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option
 from twinml.errors import NotFound
 
 __all__ = ["command"]
 
 
 @click.command(short_help="Keep inputs and outputs of an endpoint.")
-@endpoint_option
+@endpoint_options("on")
 @click.option(
     "--rate",
     type=click.FloatRange(0, 1),
@@ -24,14 +23,12 @@ __all__ = ["command"]
     default=None,
     help="Give every request an out-of-distribution score, in its reply and in telemetry.",
 )
-@on_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None,
+    where: EndpointOptions,
     rate: float | None,
     ood_scores: bool | None,
-    platform_name: str,
     as_json: bool,
 ) -> None:
     """Keep inputs and outputs of requests, in Azure ML's layout, readable by you alone.
@@ -41,11 +38,9 @@ def command(
 
     For example: twinml collect --rate 1
     """
-    from twinml.platform import load
     from twinml.traffic.collected import read
 
-    platform = collecting(platform_name)
-    name = meant(load(platform_name), endpoint_name)
+    platform, name = where.collecting(), where.endpoint
     if rate is not None or ood_scores is not None:
         platform.collect(name, rate, ood_scores=ood_scores)
     folder = platform.collected(name)

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, table
 from twinml.errors import UsageError
 
 __all__ = ["command"]
 
 SHOWN_CLASSES = 10
+HEADINGS = ("feature", "type", "nulls", "distinct", "min", "median", "max", "most frequent")
+COLOURS = {"warning": "yellow"}
 
 
 # \b keeps click from joining the lines of the examples.
@@ -30,7 +30,13 @@ twinml data --fetch bank-additional-full --to data
 
 
 @click.command(name="data", help=HELP)
-@click.option("--data", "file", metavar="FILE", help="CSV or Parquet; default: the bank data.")
+@click.option(
+    "--data",
+    "file",
+    type=click.Path(),
+    metavar="FILE",
+    help="CSV or Parquet; default: the bank data.",
+)
 @click.option("--target", metavar="COLUMN", help="The column to predict; y for the bank data.")
 @click.option("--drop", "drops", multiple=True, metavar="COLUMN", help="Leave a column out.")
 @click.option("--name", metavar="NAME", help="Name of the data asset; default: the file's name.")
@@ -85,12 +91,10 @@ def command(
         from twinml import platform
 
         asset = platform.load(platform_name).register_data(dataset)
-    if as_json:
-        emit(_described(dataset, asset), as_json=True)
-        return
-    _show(dataset)
+    lines = _lines(dataset)
     if asset is not None:
-        console.print(Text(f"registered as {asset.name} version {asset.version}: {asset.path}"))
+        lines.append(f"registered as {asset.name} version {asset.version}: {asset.path}")
+    emit(_described(dataset, asset), as_json=as_json, text="\n".join(lines))
 
 
 def _described(dataset: Any, asset: Any) -> dict[str, Any]:
@@ -119,35 +123,33 @@ def _described(dataset: Any, asset: Any) -> dict[str, Any]:
     }
 
 
-def _show(dataset: Any) -> None:
-    """Print the profile and the findings; column names go in as text, never as markup."""
-    screen = Console(highlight=False)
+def _lines(dataset: Any) -> list[str]:
+    """Return the profile and the findings for people."""
     counts = dataset.labels.value_counts()
     shares = [f"{label} {count / dataset.n_rows:.1%}" for label, count in counts.items()]
     classes = ", ".join(shares[:SHOWN_CLASSES]) + (", …" if len(shares) > SHOWN_CLASSES else "")
-    screen.print(
-        Text(f"{dataset.name}: {dataset.n_rows:,} rows, target {dataset.target}: {classes}")
-    )
-    screen.print(Text(f"SHA-256 {dataset.digest}"), soft_wrap=True)
-    table = Table("feature", "type", box=None, pad_edge=False)
-    for heading in ("nulls", "distinct", "min", "median", "max"):
-        table.add_column(heading, justify="right")
-    table.add_column("most frequent")
-    for row in dataset.profile().to_dict("records"):
-        figures = [_figure(row[key]) for key in ("minimum", "median", "maximum")]
-        table.add_row(
-            Text(row["feature"]),
+    rows = [
+        (
+            row["feature"],
             row["type"],
             f"{row['nulls']:,}",
             f"{row['distinct']:,}",
-            *figures,
-            Text(row["top"], no_wrap=True, overflow="ellipsis"),
+            *(_figure(row[key]) for key in ("minimum", "median", "maximum")),
+            row["top"],
         )
-    screen.print(table)
-    screen.print(Text(f"Order: {dataset.order_note}."))
-    for finding in dataset.findings:
-        style = "yellow" if finding.level == "warning" else "cyan"
-        screen.print(Text.assemble((finding.level, style), f": {finding.message}."))
+        for row in dataset.profile().to_dict("records")
+    ]
+    return [
+        f"{dataset.name}: {dataset.n_rows:,} rows, target {dataset.target}: {classes}",
+        f"SHA-256 {dataset.digest}",
+        table(HEADINGS, rows, right="nulls|distinct|min|median|max"),
+        f"Order: {dataset.order_note}.",
+        *(
+            f"{click.style(finding.level, fg=COLOURS.get(finding.level, 'cyan'))}: "
+            f"{finding.message}."
+            for finding in dataset.findings
+        ),
+    ]
 
 
 def _figure(value: float) -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, keeps
+from twinml.cli._types import DEPLOYMENT, ENDPOINT, MODEL
 
 __all__ = ["command"]
 
 
 @click.command()
 @click.option(
-    "--model", "reference", required=True, metavar="NAME[/VERSION|@ALIAS]", help="What to serve."
-)
-@click.option("--endpoint", metavar="NAME", help="Where [default: made from the model's name].")
-@click.option("--name", "deployment", default="blue", show_default=True, help="The deployment.")
+    "--model", "reference", type=MODEL, required=True, metavar="NAME[/VERSION|@ALIAS]",
+    help="What to serve.",
+)  # fmt: skip
+@click.option("--endpoint", type=ENDPOINT, metavar="NAME",
+              help="Where [default: made from the model's name].")  # fmt: skip
+@click.option("--name", "deployment", type=DEPLOYMENT, default="blue", show_default=True,
+              help="The deployment.")  # fmt: skip
 @click.option("--all-traffic", is_flag=True, help="Send it all requests once it is ready.")
 @on_option
 @json_option
@@ -33,11 +38,12 @@ def command(
     some (twinml traffic). Deploying under a name that exists changes over without losing a
     request; to go back, deploy the earlier version.
     """
-    from twinml.platform import endpoint_name, load
+    from twinml.platform import ModelReference, endpoint_name, load
     from twinml.registry.tracking import Tracking
 
+    keeps("The endpoint serves what it served before.")
     platform = load(platform_name)
-    version = Tracking(platform.tracking_uri).resolve(reference)
+    version = Tracking(platform.tracking_uri).resolve(ModelReference.parse(reference))
     info = platform.deploy(
         version, endpoint=endpoint or endpoint_name(version.name), deployment=deployment
     )
@@ -46,6 +52,6 @@ def command(
     emit(
         info,
         as_json=as_json,
-        text=f"{version.name}/{version.version} answers at {info.scoring_uri} as {deployment} "
+        text=f"{version.reference} answers at {info.scoring_uri} as {deployment} "
         f"with {info.traffic.get(deployment, 0)} % of the traffic",
     )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from twinml.cli._collected import collected_folder
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._deployed import contract_of
-from twinml.cli._endpoints import endpoint_option
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import console, emit, errors_in_one_line, json_option, safe_csv_option
+from twinml.cli._types import MODEL_OR_DIRECTORY
 from twinml.errors import DataError, NotFound, UsageError
 
 __all__ = ["command"]
 
 
 @click.command(short_help="Record true labels of scored rows, by request id.")
-@endpoint_option
+@endpoint_options("on", "collected")
 @click.option(
     "--labels",
     "file",
@@ -40,28 +37,23 @@ __all__ = ["command"]
     help="Write the collected rows whose label is known, to train or test with.",
 )
 @click.option(
-    "--model", metavar="MODEL", help="Whose contract names the target [default: the deployed one]."
+    "--model",
+    type=MODEL_OR_DIRECTORY,
+    metavar="MODEL",
+    help="Whose contract names the target [default: the deployed one].",
 )
-@click.option(
-    "--collected",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="A modelDataCollector folder instead of an endpoint here.",
-)
-@on_option
+@safe_csv_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None,
+    where: EndpointOptions,
     file: Path | None,
     request_id: str,
     row: str,
     label: str,
     export: Path | None,
     model: str | None,
-    folder: Path | None,
-    platform_name: str,
+    safe_csv: bool,
     as_json: bool,
 ) -> None:
     """Record what turned out to be true of scored rows; late labels and repeats are welcome.
@@ -69,11 +61,11 @@ def command(
     For example: twinml feedback --labels outcomes.csv, or twinml feedback --export labelled.csv
     """
     from twinml.traffic.collected import Traffic, read
-    from twinml.traffic.feedback import GroundTruth, labelled_frame, truths_from
+    from twinml.traffic.feedback import GroundTruth, labelled_frame, records_from, truths_from
 
     if file is None and export is None:
         raise UsageError("say what to do", hint="Give --labels FILE, --export CSV, or both.")
-    place = collected_folder(platform_name, endpoint_name, folder)
+    place = where.collected_folder()
     truth = GroundTruth(place)
     try:
         traffic = read(place)
@@ -83,7 +75,7 @@ def command(
     told = []
     if file is not None:
         given = list(
-            truths_from(_records(file, request_id), request_id=request_id, row=row, label=label)
+            truths_from(records_from(file, request_id), request_id=request_id, row=row, label=label)
         )
         known = {
             (request.id, number)
@@ -99,41 +91,20 @@ def command(
             f"{done.corrected:,} corrected"
         )
         if unmatched:
-            console.print(f"{unmatched:,} labels fit no collected row (yet); they are kept")
+            console().print(f"{unmatched:,} labels fit no collected row (yet); they are kept")
     if export is not None:
-        contract = contract_of(platform_name, endpoint_name, None, None, model)
+        contract = where.contract(model)
         frame = labelled_frame(traffic, truth.labels(), contract)
         if frame.empty:
             raise DataError(
                 "no collected row has a label", hint="Record some first: --labels FILE."
             )
+        if safe_csv:
+            from twinml.data.safe_csv import safe_frame
+
+            frame = safe_frame(frame)
         export.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(export, index=False, lineterminator="\n")
         result |= {"exported": len(frame), "file": str(export)}
         told.append(f"{len(frame):,} labelled rows written: {export}")
     emit(result, as_json=as_json, text="\n".join(told))
-
-
-def _records(file: Path, request_id: str) -> Iterable[Mapping[str, Any]]:
-    """Return the records of a file; an id made of digits stays text."""
-    if file.suffix not in (".json", ".jsonl"):
-        from twinml.data import read_rows
-
-        rows: Any = read_rows(file, text=[request_id])
-        return list(rows.astype(object).where(rows.notna(), None).to_dict("records"))
-    try:
-        text = file.read_text(encoding="utf-8")
-        found = (
-            [json.loads(line) for line in text.splitlines() if line.strip()]
-            if file.suffix == ".jsonl"
-            else json.loads(text)
-        )
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(
-            f"{file.name} is not JSON: {error}", hint="Give a list of objects."
-        ) from None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise DataError(f"{file.name} holds no list of objects", hint='[{"request_id": …}, …]')
-    return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._endpoints import endpoint_option, meant
-from twinml.platform import Platform
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option, keeps
 
 __all__ = ["command"]
 
@@ -26,8 +25,7 @@ FAILED = re.compile(r"\S+ \S+ [EC] |.* - [A-Z%0-9]+ \S+ [45]\d\d [\d.]+ms ")
 
 
 @click.command("logs", short_help="Print the logs of an endpoint.")
-@endpoint_option
-@click.option("--deployment", metavar="NAME", help="Only what this deployment answered.")
+@endpoint_options("on", "deployment")
 @click.option(
     "--errors",
     is_flag=True,
@@ -35,16 +33,13 @@ FAILED = re.compile(r"\S+ \S+ [EC] |.* - [A-Z%0-9]+ \S+ [45]\d\d [\d.]+ms ")
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on printing new lines until Ctrl+C.")
 @click.option("--lines", default=100, show_default=True, help="How many lines.")
-@on_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None,
-    deployment: str | None,
+    where: EndpointOptions,
     errors: bool,
     follow: bool,
     lines: int,
-    platform_name: str,
     as_json: bool,
 ) -> None:
     """Print the last log lines of an endpoint, oldest first.
@@ -53,23 +48,17 @@ def command(
 
     For example: twinml logs --errors --lines 20
     """
-    from twinml.platform import load
-
-    platform = load(platform_name)
-    name = meant(platform, endpoint_name)
     wanted = is_failure if errors else _everything
     if follow:
-        # Ctrl+C is how it is meant to end.
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(_reader(platform, name, deployment), wanted, lines, as_json=as_json)
-        return
+        keeps("")  # Ctrl+C is how it is meant to end.
+        _follow(lambda: list(entries(_last(where, WINDOW))), wanted, lines, as_json=as_json)
     asked = max(lines, WINDOW) if errors else lines
-    found = platform.logs(name, deployment=deployment, lines=asked)
+    found = _last(where, asked)
     if errors:
         chosen = "\n".join(filter(is_failure, entries(found))).splitlines()[-lines:]
     else:
         chosen = list(found)
-    emit({"endpoint": name, "lines": chosen}, as_json=as_json, text="\n".join(chosen))
+    emit({"endpoint": where.endpoint, "lines": chosen}, as_json=as_json, text="\n".join(chosen))
 
 
 def entries(lines: Iterable[str]) -> Iterator[str]:
@@ -111,13 +100,13 @@ def _everything(entry: str) -> bool:
     return True
 
 
-def _reader(platform: Platform, name: str, deployment: str | None) -> Callable[[], list[str]]:
-    return lambda: list(entries(platform.logs(name, deployment=deployment, lines=WINDOW)))
+def _last(where: EndpointOptions, lines: int) -> Iterator[str]:
+    return where.platform.logs(where.endpoint, deployment=where.deployment, lines=lines)
 
 
 def _follow(
     read: Callable[[], list[str]], wanted: Callable[[str], bool], lines: int, *, as_json: bool
-) -> None:
+) -> NoReturn:
     """Print the last ``lines`` entries and then new ones, until interrupted."""
     seen = read()
     for entry in list(filter(wanted, seen))[-lines:]:

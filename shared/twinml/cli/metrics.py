@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import io
-import re
 from datetime import timedelta
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._endpoints import endpoint_option, meant
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option, table
+from twinml.cli._types import TIME
 from twinml.errors import PlatformError
 from twinml.traffic.metrics import EndpointMetrics, KeepsMetrics
 
 __all__ = ["command"]
 
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-WIDTH = 100  # characters of a table; a terminal may be narrower, a file has no width
-
-
-def length_of_time(
-    ctx: click.Context | None, param: click.Parameter | None, value: str
-) -> timedelta:
-    """Read a length of time such as ``90s``, ``15m``, ``1h`` or ``7d``.
-
-    Raises
-    ------
-    click.BadParameter
-        The text is none.
-
-    Examples
-    --------
-    >>> length_of_time(None, None, "90s")
-    datetime.timedelta(seconds=90)
-    """
-    found = re.fullmatch(r"([1-9]\d{0,6})([smhd])", value.strip())
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a length of time such as 90s, 15m, 1h or 7d")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
-
 
 @click.command("metrics", short_help="Show requests, durations and drift of an endpoint.")
-@endpoint_option
+@endpoint_options("on")
 @click.option(
     "--last",
-    callback=length_of_time,
+    type=TIME,
     default="1h",
     show_default=True,
     metavar="TIME",
     help="How far to look back: 90s, 15m, 1h, 7d.",
 )
-@on_option
 @json_option
 @errors_in_one_line
-def command(endpoint_name: str | None, last: timedelta, platform_name: str, as_json: bool) -> None:
+def command(where: EndpointOptions, last: timedelta, as_json: bool) -> None:
     """Show what an endpoint did: requests, failures, durations, rows and strange values.
 
     Strange values are those beyond the range of the training rows, of a category that they did
@@ -63,15 +35,13 @@ def command(endpoint_name: str | None, last: timedelta, platform_name: str, as_j
 
     For example: twinml metrics --last 15m
     """
-    from twinml.platform import load
-
-    platform = load(platform_name)
+    platform = where.platform
     if not isinstance(platform, KeepsMetrics):
         raise PlatformError(
-            f"platform '{platform_name}' does not show metrics here",
+            f"platform '{where.platform_name}' does not show metrics here",
             hint="Azure ML keeps them in Application Insights.",
         )
-    metrics = platform.metrics(meant(platform, endpoint_name), last)
+    metrics = platform.metrics(where.endpoint, last)
     emit(metrics, as_json=as_json, text=as_text(metrics))
 
 
@@ -80,11 +50,9 @@ def as_text(metrics: EndpointMetrics) -> str:
     title = f"{metrics.endpoint}, {metrics.since[:19]} to {metrics.until[:19]} UTC"
     if not metrics.deployments:
         return f"{title}\nno requests"
-    requests = Table("deployment", box=None, header_style="")
-    for heading in ("requests", "failed", "p50 ms", "p95 ms", "p99 ms", "rows", "exceptions"):
-        requests.add_column(heading, justify="right")
-    for row in metrics.deployments:
-        requests.add_row(
+    counted = "requests|failed|p50 ms|p95 ms|p99 ms|rows|exceptions"
+    requests = [
+        (
             row.deployment or "(no deployment)",
             f"{row.requests:,}",
             f"{row.failures:,}",
@@ -92,13 +60,13 @@ def as_text(metrics: EndpointMetrics) -> str:
             f"{row.rows:,}",
             f"{row.exceptions:,}",
         )
-    parts = [title, _drawn(requests)]
+        for row in metrics.deployments
+    ]
+    parts = [title, table(("deployment", *counted.split("|")), requests, right=counted)]
     if metrics.features:
-        features = Table("deployment", "feature", box=None, header_style="")
-        for heading in ("looked at", "out of range", "unseen", "null"):
-            features.add_column(heading, justify="right")
-        for found in metrics.features:
-            features.add_row(
+        counted = "looked at|out of range|unseen|null"
+        features = [
+            (
                 found.deployment or "",
                 found.feature,
                 f"{found.observed:,}",
@@ -107,14 +75,11 @@ def as_text(metrics: EndpointMetrics) -> str:
                     for count in (found.out_of_range, found.unseen, found.null)
                 ),
             )
-        parts.append(_drawn(features))
+            for found in metrics.features
+        ]
+        headings = ("deployment", "feature", *counted.split("|"))
+        parts.append(table(headings, features, right=counted))
     return "\n\n".join(parts)
-
-
-def _drawn(table: Table) -> str:
-    paper = io.StringIO()
-    Console(file=paper, width=WIDTH, no_color=True, highlight=False, markup=False).print(table)
-    return "\n".join(line.rstrip() for line in paper.getvalue().splitlines())
 
 
 def _milliseconds(value: float | None) -> str:

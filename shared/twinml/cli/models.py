@@ -5,50 +5,49 @@ from __future__ import annotations
 import re
 
 import click
-from rich.table import Table
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, table
+from twinml.cli._types import MODEL_NAME
 from twinml.errors import NotFound
 
 __all__ = ["command"]
 
+FIGURES = {"test_roc_auc": "test ROC AUC", "test_log_loss": "test log loss"}
+HEADINGS = ("model", "version", "aliases", *FIGURES.values(), "digest")
+
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=MODEL_NAME)
 @on_option
 @json_option
 @errors_in_one_line
 def command(name: str | None, platform_name: str, as_json: bool) -> None:
     """List a platform's registered versions of model NAME, or of all models."""
     from twinml.platform import load
-    from twinml.registry.tracking import Tracking
+    from twinml.registry.listing import listed
 
-    tracking = Tracking(load(platform_name).tracking_uri)
-    found = tracking.versions(name)
+    uri = load(platform_name).tracking_uri
+    found = listed(uri, name)
     if name is not None and not found:
-        raise _unknown(name, sorted({version.name for version in tracking.versions()}))
-    shown = [
-        {**vars(version), "metrics": tracking.metrics(version.run_id) if version.run_id else {}}
-        for version in found
+        raise _unknown(name, sorted({one.version.name for one in listed(uri)}))
+    rows = [
+        (
+            one.version.name,
+            one.version.version,
+            ", ".join(one.version.aliases),
+            *(f"{one.metrics[key]:.4f}" if key in one.metrics else "" for key in FIGURES),
+            one.version.digest[:12],
+        )
+        for one in found
     ]
-    if not as_json:
-        table = Table()
-        for heading in ("model", "version", "aliases", "test ROC AUC", "test log loss", "digest"):
-            table.add_column(heading)
-        for version, values in zip(found, shown, strict=True):
-            metrics = values["metrics"]
-            table.add_row(
-                version.name,
-                version.version,
-                ", ".join(version.aliases),
-                *(
-                    f"{metrics[key]:.4f}" if key in metrics else ""
-                    for key in ("test_roc_auc", "test_log_loss")
-                ),
-                version.digest[:12],
-            )
-        console.print(table if found else "No model is registered yet: twinml train")
-    emit(shown, as_json=as_json)
+    emit(
+        [{**vars(one.version), "metrics": dict(one.metrics)} for one in found],
+        as_json=as_json,
+        text=table(HEADINGS, rows, right="|".join(FIGURES.values()))
+        if rows
+        else "No model is registered yet: twinml train",
+    )
 
 
 def _unknown(name: str, known: list[str]) -> NotFound:

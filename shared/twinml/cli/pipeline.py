@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._schedules import schedule_line
-from twinml.cli.metrics import length_of_time
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import (
+    console,
+    emit,
+    errors_in_one_line,
+    json_option,
+    keeps,
+    schedule_line,
+)
+from twinml.cli._types import ENDPOINT, PIPELINE, TIME
 from twinml.errors import PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +94,7 @@ def publish(
 
 
 @command.command()
-@click.argument("name", default="training")
+@click.argument("name", default="training", type=PIPELINE)
 @input_option
 @click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 unless it completed.")
 @on_option
@@ -104,7 +111,13 @@ def run(name: str, pairs: tuple[str, ...], wait: bool, platform_name: str, as_js
     else:
         job = platform.run_pipeline(name, inputs)
     if wait:
-        console.print(f"job {job.id} of pipeline {job.pipeline}")
+        console().print(f"job {job.id} of pipeline {job.pipeline}")
+        on = "" if platform_name == "local" else f" --on {platform_name}"
+        words = f"{job.pipeline} {job.id}{on}"
+        keeps(
+            f"The job goes on. Look at it: twinml pipeline status {words}. "
+            f"End it: twinml pipeline cancel {words}."
+        )
         client = _client(job.pipeline, platform_name)
         try:
             job = _watch(client, job.id)
@@ -116,7 +129,7 @@ def run(name: str, pairs: tuple[str, ...], wait: bool, platform_name: str, as_js
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=PIPELINE)
 @click.argument("job_id")
 @on_option
 @json_option
@@ -132,7 +145,7 @@ def status(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
 
 
 @command.command("list")
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=PIPELINE)
 @click.option("--status", "wanted", help="Only jobs of this status.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @on_option
@@ -158,7 +171,7 @@ def list_jobs(
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=PIPELINE)
 @click.argument("job_id")
 @on_option
 @json_option
@@ -174,7 +187,7 @@ def logs(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=PIPELINE)
 @click.argument("job_id")
 @on_option
 @json_option
@@ -191,7 +204,7 @@ def cancel(name: str, job_id: str, platform_name: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=PIPELINE)
 @click.argument("job_id")
 @click.argument("output")
 @click.option("--to", "folder", type=file_argument, default=Path(), help="Into this folder.")
@@ -211,11 +224,12 @@ def download(
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=PIPELINE)
 @click.option("--cron", metavar='"M H D M W"', help='When, such as "0 6 * * 1": Mondays at six.')
 @click.option("--every", metavar="TIME", help="How often, such as 30m, 6h, 1d or 1w.")
 @click.option(
     "--on-drift",
+    type=ENDPOINT,
     metavar="ENDPOINT",
     help="Look at this endpoint's traffic then, and start only if it drifted [every 1h].",
 )
@@ -268,7 +282,7 @@ def schedule(
 
 
 @command.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=PIPELINE)
 @on_option
 @json_option
 @errors_in_one_line
@@ -295,7 +309,7 @@ def unschedule(name: str, platform_name: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=PIPELINE)
 @click.option(
     "--keep",
     type=click.IntRange(0),
@@ -305,7 +319,7 @@ def unschedule(name: str, platform_name: str, as_json: bool) -> None:
 )
 @click.option(
     "--older-than",
-    callback=lambda ctx, param, value: length_of_time(ctx, param, value) if value else None,
+    type=TIME,
     metavar="TIME",
     help="Leave what ended more recently: 12h, 30d.",
 )
@@ -429,7 +443,7 @@ def _watch(client: PipelineClient, job_id: str) -> PipelineJob:
             state = f"{step['status']}{', reused' if step.get('reused') else ''}"
             if state != told.get(step["name"], "NotStarted"):
                 told[step["name"]] = state
-                console.print(f"  {step['name']}: {state}")
+                console().print(f"  {step['name']}: {state}")
     return job
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, keeps
+from twinml.cli._types import ENDPOINT, MODEL_NAME
 from twinml.errors import NotFound
 
 __all__ = ["command"]
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=MODEL_NAME)
 @click.option("--version", help="This version [default: the challenger]; an old one goes back.")
 @click.option("--reason", required=True, help="Why; kept in the audit trail.")
 @click.option("--by", help="Who decided [default: the user].")
-@click.option("--endpoint", help="Give it all traffic there [default: the model's, if any].")
+@click.option(
+    "--endpoint", type=ENDPOINT, help="Give it all traffic there [default: the model's, if any]."
+)
 @click.option("--no-endpoint", is_flag=True, help="Change the registry only.")
 @on_option
 @json_option
@@ -39,6 +43,7 @@ def command(
     from twinml.registry.promotion import promote
     from twinml.registry.tracking import Tracking
 
+    keeps("The record of the promotion says how far it came; the same command completes it.")
     side = load(platform_name)
     platform = None if no_endpoint else side
     if platform is not None and endpoint is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import click
-from rich.table import Table
+from collections.abc import Mapping
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
+import click
+
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, table
+from twinml.cli._types import MODEL_NAME
 
 __all__ = ["command"]
 
@@ -13,7 +16,7 @@ COLUMNS = ("time (UTC)", "model", "version", "instead of", "by", "test ROC AUC",
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=MODEL_NAME)
 @on_option
 @json_option
 @errors_in_one_line
@@ -24,23 +27,24 @@ def command(name: str | None, platform_name: str, as_json: bool) -> None:
     from twinml.registry.tracking import Tracking
 
     found = promotions(Tracking(load(platform_name).tracking_uri), name)
-    if not as_json:
-        table = Table()
-        for heading in COLUMNS:
-            table.add_column(heading)
-        for one in found:
-            figures = [
-                f"{one.figures[key]:.4f}" if key in one.figures else "?"
-                for key in ("new_test_roc_auc", "previous_test_roc_auc")
-            ]
-            table.add_row(
-                one.time,
-                one.model,
-                one.version,
-                one.previous or "",
-                one.by,
-                " instead of ".join(figures if one.previous else figures[:1]),
-                one.reason + ("" if one.complete else " (broken off)"),
-            )
-        console.print(table if found else "Nothing was promoted yet.")
-    emit(found, as_json=as_json)
+    rows = [
+        (
+            one.time,
+            one.model,
+            one.version,
+            one.previous or "",
+            one.by,
+            " instead of ".join(_figures(one.figures)[: 2 if one.previous else 1]),
+            one.reason + ("" if one.complete else " (broken off)"),
+        )
+        for one in found
+    ]
+    text = table(COLUMNS, rows) if rows else "Nothing was promoted yet."
+    emit(found, as_json=as_json, text=text)
+
+
+def _figures(figures: Mapping[str, float]) -> list[str]:
+    return [
+        f"{figures[key]:.4f}" if key in figures else "?"
+        for key in ("new_test_roc_auc", "previous_test_roc_auc")
+    ]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._output import console, emit, errors_in_one_line, json_option, keeps, program
+from twinml.cli._training import data_options, dataset_from, training_options
 from twinml.errors import PlatformError
 from twinml.platform.abilities import TRAIN_HERE, Rehearses, able
 
@@ -85,13 +85,15 @@ def command(
     on this machine, and every difference is explained. Nothing is sent to a real cloud.
     """
     from twinml.platform import load
+    from twinml.training import TrainingOptions
 
-    wanted = options_from(**options)
+    wanted = TrainingOptions.parse(**options)
     dataset = dataset_from(data, target, drop, name)
     platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
     began = time.monotonic()
+    keeps("Steps that ended are kept by the emulator; the same command goes on from there.")
     try:
-        with console.status("starting the emulator"):
+        with console().status("starting the emulator"):
             platform.begin(fresh=fresh, faults=faults)
         words = _words(data, target, drop, name, options)
         ran = _child(
@@ -105,7 +107,7 @@ def command(
         )
         compared = None
         if train != "automl":
-            with console.status("serving the same model on this machine"):
+            with console().status("serving the same model on this machine"):
                 endpoint = _serve_here(dataset, wanted)
             compared = _child(
                 *("compare", REFERENCE, platform.rehearsed, "--endpoint", endpoint),
@@ -173,7 +175,7 @@ def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
 
     done = training_run.run(dataset, options, Tracking())
     local = load(REFERENCE)
-    version = local.register_model(done.directory, name=dataset.name, run_id=done.logged.run_id)
+    version = local.register_model(done.directory, name=dataset.name, run_id=done.run_id)
     name = endpoint_name(version.name)
     local.deploy(version, endpoint=name, deployment=DEPLOYMENT)
     return name
@@ -182,6 +184,7 @@ def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
 def _summary(
     ran: dict[str, Any], compared: dict[str, Any] | None, seconds: float, keep: bool
 ) -> str:
+    call = program()
     lines = ["", f"Rehearsed all {len(ran['steps'])} steps in {seconds:.0f} s."]
     if compared is not None:
         lines += [
@@ -193,13 +196,14 @@ def _summary(
         ]
     if keep:
         lines += [
-            "  Running    try twinml score --on rehearsal --sample 3, or any verb",
-            "  End it     twinml stop",
+            f"  Running    try {call} score --on rehearsal --sample 3, or any verb",
+            f"  End it     {call} stop",
         ]
     else:
-        lines.append("  Look round twinml rehearse --keep, then any verb with --on rehearsal")
+        lines.append(f"  Look round {call} rehearse --keep, then any verb with --on rehearsal")
     lines += [
         "  Next       az login, and config.json of your workspace; then",
-        "             twinml check --on azure, twinml run --on azure --plan, make azure",
+        f"             {call} check --on azure",
+        f"             {call} run --on azure --plan, and without --plan",
     ]
     return "\n".join(lines)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
+from twinml.cli._output import console, emit, errors_in_one_line, json_option, keeps
 from twinml.cli._training import data_options, dataset_from
 
 if TYPE_CHECKING:
-    from twinml.data import Dataset
-    from twinml.replay import Entry, Period
+    from twinml.replay import Entry
 
 __all__ = ["command"]
 
@@ -108,10 +106,13 @@ def command(
     """
     dataset = dataset_from(data, target, drop, name)
 
+    from rich.markup import escape
+
     from twinml import settings
     from twinml.pages.result_page import write
     from twinml.platform import load
     from twinml.registry.tracking import Tracking
+    from twinml.replay import periods_of
     from twinml.replay.loop import Replay, ReplayOptions, ReplayWatcher
     from twinml.replay.page import curves, sheet
     from twinml.training import TrainingOptions, parse_seconds
@@ -124,7 +125,9 @@ def command(
         metric="log_loss",
         learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
     )
-    periods, column = _periods(dataset, period, min_rows, bundled=data is None)
+    if period is None and data is None:
+        period = BUNDLED_PERIOD
+    periods, column = periods_of(dataset, period, min_rows=min_rows)
     loop = ReplayOptions(
         start=start,
         window=window,
@@ -142,11 +145,12 @@ def command(
         """Prints a line for each period when it ends, and what takes long."""
 
         def says(self, text: str) -> None:
-            console.print(f"        [dim]{escape(text)} …[/]", soft_wrap=True)
+            console().print(f"        [dim]{escape(text)} …[/]", soft_wrap=True)
 
         def ended(self, entry: Entry) -> None:
-            console.print(_line(entry, len(periods)), soft_wrap=True)
+            console().print(_line(entry, len(periods)), soft_wrap=True)
 
+    keeps("The endpoint, the pipeline and the model NAME-replay stay as they are: twinml stop.")
     history = Replay(
         load("local"), Tracking(), dataset, periods, loop, training, watcher=Printed()
     ).run()
@@ -171,26 +175,9 @@ def command(
     )
 
 
-def _periods(
-    dataset: Dataset, period: str | None, min_rows: int, *, bundled: bool
-) -> tuple[tuple[Period, ...], str | None]:
-    """Return the periods, and the column that makes them."""
-    from twinml.errors import UsageError
-    from twinml.replay import by_column, by_count
-
-    if period is None and bundled:
-        period = BUNDLED_PERIOD
-    if period is None:
-        raise UsageError(
-            "nothing says what a period is",
-            hint="Name a column that changes with time, or a number of rows: --period 5000.",
-        )
-    if period.isdecimal():
-        return by_count(dataset.n_rows, int(period)), None
-    return by_column(dataset.frame, period, min_rows=min_rows), period
-
-
 def _line(entry: Entry, total: int) -> str:
+    from rich.markup import escape
+
     happened = ""
     if entry.decision == "promoted":
         happened = f" [green]{entry.challenger} promoted[/]"

@@ -1,4 +1,4 @@
-"""``twinml report``: where the newest report is, and open it."""
+"""``twinml report``: where the report of a model, or the newest one, is; and open it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option
-from twinml.report import newest
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import console, emit, errors_in_one_line, json_option
+from twinml.cli._types import MODEL
+from twinml.errors import NotFound
+from twinml.report import PAGE, newest, of_version
 from twinml.settings import home
 
 __all__ = ["command"]
 
 
 @click.command()
+@click.argument("model", required=False, type=MODEL, metavar="[NAME[/VERSION|@ALIAS]]")
 @click.option(
     "--open/--no-open",
     "open_it",
@@ -24,13 +28,34 @@ __all__ = ["command"]
     show_default=True,
     help="Open it in the browser, where there is a display.",
 )
+@on_option
 @json_option
 @errors_in_one_line
-def command(open_it: bool, as_json: bool) -> None:
-    """Print the path of the newest report and open it."""
-    path = newest(home() / "reports")
+def command(model: str | None, open_it: bool, platform_name: str, as_json: bool) -> None:
+    """Print the path of a model's report, or without one of the newest, and open it.
+
+    A bare name means the champion. For example: twinml report bank-full/2
+    """
+    path = _of(model, platform_name) if model else newest(home() / "reports")
     opened = open_it and _has_display() and _open(path)
     emit({"report": path, "opened": opened}, as_json=as_json, text=str(path))
+
+
+def _of(text: str, platform_name: str) -> Path:
+    """Return the report of a registered model, or of one that was only trained."""
+    from twinml.platform import ModelReference, load
+    from twinml.registry.listing import named
+
+    reference = ModelReference.parse(text)
+    uri = load(platform_name).tracking_uri
+    try:
+        version = named(uri, reference)
+    except NotFound:
+        unregistered = home() / "reports" / reference.name / PAGE
+        if str(reference) != reference.name or not unregistered.is_file():
+            raise
+        return unregistered
+    return of_version(version, uri)
 
 
 def _has_display() -> bool:
@@ -46,5 +71,5 @@ def _open(path: Path) -> bool:
     except webbrowser.Error:
         opened = False
     if not opened:
-        console.print("No browser could be started; open the file yourself.")
+        console().print("No browser could be started; open the file yourself.")
     return opened

@@ -6,23 +6,26 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
-from twinml.cli._common import (
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import (
     changes_text,
     console,
     emit,
     errors_in_one_line,
     json_option,
-    on_option,
+    keeps,
+    live,
+    program,
 )
-from twinml.cli._progress import live
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._training import data_options, dataset_from, training_options
+from twinml.cli._types import ENDPOINT
 from twinml.errors import UsageError
 from twinml.platform.abilities import TRAIN_HERE, Plans, able
 
 if TYPE_CHECKING:
     from twinml.training import Progress
+    from twinml.workflow import WorkflowResult
 
 __all__ = ["command"]
 
@@ -40,7 +43,10 @@ __all__ = ["command"]
     help="Who trains: local, this machine; job or automl, the platform's machines, with "
     "twinml's search or with the platform's own.",
 )
-@click.option("--endpoint", metavar="NAME", help="Where [default: made from the model's name].")
+@click.option(
+    "--endpoint", type=ENDPOINT, metavar="NAME",
+    help="Where [default: made from the model's name].",
+)  # fmt: skip
 @click.option(
     "--pipeline/--no-pipeline",
     "pipeline",
@@ -72,9 +78,10 @@ def command(
 
     What is left running answers until ``twinml stop``.
     """
-    wanted = options_from(**options)
-
     from twinml.platform import load
+    from twinml.training import TrainingOptions
+
+    wanted = TrainingOptions.parse(**options)
 
     platform = load(platform_name)
     trainers = (TRAIN_HERE, *getattr(platform, "trainers", ()))
@@ -100,6 +107,8 @@ def command(
         emit(changes, as_json=as_json, text=changes_text(changes))
         return
 
+    from rich.markup import escape
+
     from twinml.registry.tracking import Tracking
     from twinml.workflow import STEPS, Step, Watcher, Workflow
 
@@ -113,17 +122,18 @@ def command(
             self._training(moment)
 
         def waiting(self, what: str) -> None:
-            console.print(f"        [dim]{escape(what)}[/]", soft_wrap=True)
+            console().print(f"        [dim]{escape(what)}[/]", soft_wrap=True)
 
         def begins(self, number: int, name: str) -> None:
-            console.print(f"[bold]{number:>2}/{len(STEPS)}[/] {name} …", soft_wrap=True)
+            console().print(f"[bold]{number:>2}/{len(STEPS)}[/] {name} …", soft_wrap=True)
 
         def ended(self, step: Step) -> None:
-            console.print(
+            console().print(
                 f"      [green]✓[/] {escape(step.summary)} [dim]({step.seconds:.1f} s)[/]",
                 soft_wrap=True,
             )
 
+    keeps("Steps that ended are kept; the same command goes on from there.")
     with live() as progress:
         result = Workflow(
             platform,
@@ -136,7 +146,7 @@ def command(
             endpoint=endpoint,
             pipeline=pipeline,
         ).run()
-    answers = result.endpoint
+    endpoints = [info.name for info in platform.endpoints()]
     emit(
         result,
         as_json=as_json,
@@ -144,11 +154,29 @@ def command(
             [
                 "",
                 f"All {len(result.steps)} steps in {result.seconds:.0f} s.",
-                f"  Endpoint   {answers.scoring_uri}   (keys: twinml status --show-keys)",
-                f"  Swagger    {answers.docs_uri}",
-                *([f"  Pipeline   {result.pipeline.uri}"] if result.pipeline else []),
-                *([f"  Report     {result.report}   (make report)"] if result.report else []),
-                "  Try        twinml score --sample 3      End it   make stop",
+                *_hints(result, platform_name, alone=len(endpoints) == 1),
             ]
         ),
     )
+
+
+def _hints(result: WorkflowResult, platform_name: str, *, alone: bool) -> list[str]:
+    """Return where everything is and what to type next, as it works from the current folder.
+
+    ``alone`` says whether the endpoint is the only one, so that it need not be named.
+    """
+    answers = result.endpoint
+    on = "" if platform_name == "local" else f" --on {platform_name}"
+    which = ("" if alone else f" --endpoint {answers.name}") + on
+    call = program()
+    return [
+        f"  Endpoint   {answers.scoring_uri}",
+        f"  Swagger    {answers.docs_uri}",
+        *([f"  Pipeline   {result.pipeline.uri}"] if result.pipeline else []),
+        *([f"  Report     {result.report}"] if result.report else []),
+        f"  Keys       {call} keys{which}",
+        f"  Try        {call} score --sample 3{which}",
+        f"  End it     {call} stop{which}"
+        if platform_name == "local"
+        else f"  Remove it  {call} teardown{on}",
+    ]

@@ -19,15 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._deployed import endpoint_options
-from twinml.cli._endpoints import connect
-from twinml.cli._progress import counting
-from twinml.cli._rows import Facts, facts_of, samples
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import (
+    counting,
+    emit,
+    errors_in_one_line,
+    json_option,
+    keeps,
+    safe_csv_option,
+)
+from twinml.cli._types import MODEL_OR_DIRECTORY
 from twinml.contract.dialects import DEFAULT, RECORDS, ROUTES, Method, written
 from twinml.endpoint import Endpoint, request_body
+from twinml.endpoint.document import Facts, facts_of, samples
 from twinml.errors import DataError, UsageError
-from twinml.platform import load
 
 if TYPE_CHECKING:
     from twinml.batch.remote import Rows
@@ -35,11 +40,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 EXAMPLE = Path("data.json")
+PATH = click.Path(allow_dash=True)
 
 
 @click.command("score", short_help="Score rows with a deployed endpoint.")
-@endpoint_options
-@click.option("--data", metavar="FILE", help="CSV, Parquet, JSON lines or a JSON body; - is stdin.")
+@endpoint_options("on", "deployment", "url")
+@click.option(
+    "--data", type=PATH, metavar="FILE", help="CSV, Parquet, JSON lines or a JSON body; - is stdin."
+)
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Score N sample rows.")
 @click.option(
     "--example", is_flag=True, help="Write a request body, data.json, instead of sending one."
@@ -69,6 +77,7 @@ EXAMPLE = Path("data.json")
 )
 @click.option(
     "--model",
+    type=MODEL_OR_DIRECTORY,
     metavar="MODEL",
     help="With --explain: model directory, NAME, NAME/VERSION or NAME@ALIAS [default: the "
     "deployed one].",
@@ -79,14 +88,11 @@ EXAMPLE = Path("data.json")
     metavar="PNG",
     help="With --explain: draw the first rows.",
 )
-@on_option
+@safe_csv_option
 @json_option
 @errors_in_one_line
 def command(
-    endpoint_name: str | None,
-    deployment: str | None,
-    url: str | None,
-    key_env: str | None,
+    where: EndpointOptions,
     data: str | None,
     sample: int | None,
     example: bool,
@@ -98,7 +104,7 @@ def command(
     explain: bool,
     model: str | None,
     picture: Path | None,
-    platform_name: str,
+    safe_csv: bool,
     as_json: bool,
 ) -> None:
     """Score rows with a deployed endpoint.
@@ -108,12 +114,7 @@ def command(
     For example: twinml score --sample 2, or twinml score --data new.csv --out scored.csv
     """
     if explain:
-        from twinml.cli._explain import explain_rows
-
-        explain_rows(
-            *(platform_name, endpoint_name, deployment, url, model),
-            *(data, sample, out, picture, as_json),
-        )
+        _explain(where, model, data, sample, out, picture, safe_csv, as_json)
         return
     if model is not None or picture is not None:
         raise UsageError("--model and --picture go with --explain", hint="Leave them out.")
@@ -121,23 +122,25 @@ def command(
         raise UsageError(
             "say what to score, once", hint="Give one of --data FILE, --sample N and --example."
         )
-    taken = written() if url is not None else load(platform_name).dialects
+    taken = written() if where.url is not None else where.platform.dialects
     if dialect is not None and dialect not in taken:
         raise UsageError(
-            f"endpoints on '{platform_name}' do not take the dialect {dialect}",
+            f"endpoints on '{where.platform_name}' do not take the dialect {dialect}",
             hint=f"They take {', '.join(taken)}.",
         )
-    with connect(platform_name, endpoint_name, deployment, url, key_env) as endpoint:
+    with where.connect() as endpoint:
         if example:
             _write_example(endpoint, dialect or taken[0], proba, out, as_json)
             return
+        from twinml.batch.given import opened
         from twinml.batch.remote import HeldRows
-        from twinml.cli._given import opened
 
         if sample is not None:
             facts = facts_of(endpoint)
             rows = HeldRows(samples(facts, sample))
-            _score(endpoint, rows, facts, dialect, proba, out, chunk_rows, restart, as_json)
+            _score(
+                endpoint, rows, facts, dialect, proba, out, chunk_rows, restart, safe_csv, as_json
+            )
             return
         tables = data == "-" or not str(data).endswith(".json")
         facts = facts_of(endpoint) if tables else Facts()
@@ -151,7 +154,37 @@ def command(
                 _post(endpoint, given, out, as_json)
                 return
             facts = facts if facts.classes else facts_of(endpoint)
-            _score(endpoint, given, facts, dialect, proba, out, chunk_rows, restart, as_json)
+            _score(
+                endpoint, given, facts, dialect, proba, out, chunk_rows, restart, safe_csv, as_json
+            )
+
+
+def _explain(
+    where: EndpointOptions,
+    model: str | None,
+    data: str | None,
+    sample: int | None,
+    out: Path | None,
+    picture: Path | None,
+    safe_csv: bool,
+    as_json: bool,
+) -> None:
+    from twinml.explanation import rows as explanation
+
+    if (data is None) == (sample is None):
+        raise UsageError("say what to explain, once", hint="Give --data FILE or --sample N.")
+    with where.model_directory(model) as directory:
+        found, rows = explanation.explain_rows(directory, data, sample or 0)
+    if out is not None:
+        explanation.write(out, rows, found, safe=safe_csv)
+    if picture is not None:
+        from twinml.explanation.figure import contributions
+
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(contributions(found))
+    files = [f"written: {file}" for file in (out, picture) if file is not None]
+    text = "\n".join([explanation.text(found, len(rows)), *files])
+    emit(found.to_dict() | {"file": out, "picture": picture}, as_json=as_json, text=text)
 
 
 # A body as it is
@@ -183,6 +216,7 @@ def _score(
     out: Path | None,
     chunk_rows: int,
     restart: bool,
+    safe_csv: bool,
     as_json: bool,
 ) -> None:
     from twinml.batch.remote import ask, score_rows
@@ -191,14 +225,11 @@ def _score(
     shown: dict[str, Any] = {"endpoint": endpoint.scoring_uri, "classes": list(facts.classes)}
     with counting("rows") as progress:
         if out is not None:
-            try:
-                count, resumed = score_rows(
-                    rows, endpoint, out, classes=facts.classes, dialect=asked, proba=proba,
-                    chunk_rows=chunk_rows, restart=restart, progress=progress,
-                )  # fmt: skip
-            except KeyboardInterrupt:
-                console.print("Stopped. What was scored is kept; the same command goes on.")
-                raise
+            keeps(f"What was scored is kept in {out}.parts; the same command goes on from there.")
+            count, resumed = score_rows(
+                rows, endpoint, out, classes=facts.classes, dialect=asked, proba=proba,
+                chunk_rows=chunk_rows, restart=restart, safe_csv=safe_csv, progress=progress,
+            )  # fmt: skip
             before = f", {resumed:,} of them before" if resumed else ""
             emit(
                 shown | {"n_rows": count, "resumed": resumed, "out": out},

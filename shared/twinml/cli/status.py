@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._schedules import schedule_line
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option, schedule_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,27 +17,24 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+STOPPED = "stopped"
+
 
 @click.command("status", short_help="Show what is deployed and running.")
-@click.option("--endpoint", "endpoint_name", metavar="NAME", help="Only this endpoint.")
+@endpoint_options("on", help="Only this endpoint.")
 @click.option("--show-keys", is_flag=True, help="Print the keys too.")
-@on_option
 @json_option
 @errors_in_one_line
-def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_json: bool) -> None:
+def command(where: EndpointOptions, show_keys: bool, as_json: bool) -> None:
     """Show the endpoints of a platform, their deployments and traffic, and its pipelines.
 
     For example, to call an endpoint with other tools: twinml status --show-keys
     """
-    from twinml.platform import load
-
-    platform = load(platform_name)
-    infos = (
-        platform.endpoints() if endpoint_name is None else (platform.endpoint_info(endpoint_name),)
-    )
+    platform = where.platform
+    infos = platform.endpoints() if where.name is None else (where.info(),)
     keys = {info.name: platform.keys(info.name) for info in infos} if show_keys else {}
     # Who asks for one endpoint does not ask for pipelines.
-    published = platform.pipelines() if endpoint_name is None else ()
+    published = platform.pipelines() if where.name is None else ()
     schedules = platform.schedules() if published else ()
     parts = [_text(info, keys.get(info.name)) for info in infos]
     parts += [_pipeline(one, schedules) for one in published]
@@ -56,12 +53,13 @@ def command(endpoint_name: str | None, show_keys: bool, platform_name: str, as_j
 
 
 def _pipeline(info: PipelineInfo, schedules: Sequence[Schedule]) -> str:
-    lines = [f"pipeline {info.name}  version {info.version}", f"  {'jobs':<12} {info.uri}"]
-    lines += [
-        f"  {'schedule':<12} {schedule_line(each)}"
-        for each in schedules
-        if each.pipeline == info.name
-    ]
+    lines = [f"pipeline {info.name}  version {info.version}, {info.state}"]
+    lines.append(f"  {'jobs':<12} {info.uri}")
+    for each in schedules:
+        if each.pipeline == info.name:
+            lines.append(f"  {'schedule':<12} {schedule_line(each, stopped=info.state == STOPPED)}")
+    if info.state == STOPPED:
+        lines.append(f"  {'':<12} the next job brings it back: twinml pipeline run {info.name}")
     return "\n".join(lines)
 
 
@@ -79,6 +77,8 @@ def _text(info: EndpointInfo, keys: Keys | None) -> str:
             lines[-1] += f", mirrors {info.mirror[deployment]} %"
         if deployment in info.notes:
             lines.append(f"  {'':<12} {info.notes[deployment]}")
+    if info.state == STOPPED:
+        lines.append(f"  {'':<12} bring it back: twinml start --endpoint {info.name}")
     shown = {"scoring": info.scoring_uri, "documents": info.docs_uri}
     if keys is None:
         shown["keys"] = "twinml keys"

@@ -6,15 +6,19 @@ from contextlib import suppress
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option
+from twinml.cli._output import emit, errors_in_one_line, json_option
+from twinml.cli._types import ENDPOINT, PLATFORM
 from twinml.errors import PlatformUnavailable, UsageError
 
 __all__ = ["command"]
 
 
 @click.command("stop", short_help="End what was left running.")
-@click.option("--endpoint", "endpoint_name", metavar="NAME", help="Only this endpoint.")
-@click.option("--on", "platform_name", metavar="PLATFORM", help="Only what this one left.")
+@click.option(
+    "--endpoint", "endpoint_name", type=ENDPOINT, metavar="NAME", help="Only this endpoint."
+)
+@click.option("--on", "platform_name", type=PLATFORM, metavar="PLATFORM",
+              help="Only what this one left.")  # fmt: skip
 @json_option
 @errors_in_one_line
 def command(endpoint_name: str | None, platform_name: str | None, as_json: bool) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._deployed import endpoint_options
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option
 from twinml.errors import UsageError
 
 __all__ = ["command"]
@@ -33,7 +34,7 @@ HERE = "local"
     help="CSV or Parquet: the document that a model of --target would have.",
 )
 @click.option("--target", metavar="COLUMN", help="What a model of --data would predict.")
-@endpoint_options
+@endpoint_options("on", "deployment", "url")
 @click.option(
     "--version",
     type=click.Choice(["2", "3", "3.1"]),
@@ -47,20 +48,15 @@ HERE = "local"
     metavar="DIR",
     help="Write clients for curl, Python, JavaScript and PowerShell there instead.",
 )
-@on_option
 @json_option
 @errors_in_one_line
 def command(
     model_dir: Path | None,
     data: Path | None,
     target: str | None,
-    endpoint_name: str | None,
-    deployment: str | None,
-    url: str | None,
-    key_env: str | None,
+    where: EndpointOptions,
     version: str,
     clients: Path | None,
-    platform_name: str,
     as_json: bool,
 ) -> None:
     """Print the OpenAPI document of a model directory, a data file or a running endpoint.
@@ -72,8 +68,8 @@ def command(
     named = [
         option
         for option, given in (
-            ("--model-dir", model_dir), ("--data", data), ("--url", url),
-            ("--endpoint", endpoint_name),
+            ("--model-dir", model_dir), ("--data", data), ("--url", where.url),
+            ("--endpoint", where.name),
         )
         if given is not None
     ]  # fmt: skip
@@ -82,9 +78,7 @@ def command(
     document, rows = (
         _of_contract(model_dir, data, target, version)
         if model_dir is not None or data is not None
-        else _of_endpoint(
-            platform_name, endpoint_name, deployment, url, key_env, version, clients is not None
-        )
+        else _of_endpoint(where, version, clients is not None)
     )
     if clients is None:
         emit(document, as_json=as_json, text=json.dumps(document, indent=2, ensure_ascii=False))
@@ -114,44 +108,33 @@ def _of_contract(
 
 
 def _of_endpoint(
-    platform_name: str,
-    name: str | None,
-    deployment: str | None,
-    url: str | None,
-    key_env: str | None,
-    version: str,
-    with_rows: bool,
+    where: EndpointOptions, version: str, with_rows: bool
 ) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
-    from twinml.cli._endpoints import connect
-    from twinml.cli._rows import facts_of
+    from twinml.endpoint.document import facts_of
 
-    if url is not None and key_env is None and os.environ.get(KEY):
-        key_env = KEY
-    if url is None and platform_name != HERE:
+    if where.url is not None and not where.key_envs and os.environ.get(KEY):
+        where = replace(where, key_envs=(KEY,))
+    if where.url is None and where.platform_name != HERE:
         # A cloud's server answers with a document of its own making.
-        return _of_deployed(platform_name, name, deployment, version)
-    with connect(platform_name, name, deployment, url, key_env) as endpoint:
+        return _of_deployed(where, version)
+    with where.connect() as endpoint:
         rows = facts_of(endpoint).samples[:2] if with_rows else ()
         return endpoint.swagger(version), rows
 
 
 def _of_deployed(
-    platform_name: str, name: str | None, deployment: str | None, version: str
+    where: EndpointOptions, version: str
 ) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
     """Return the document of the model behind an endpoint, with the endpoint's address."""
-    from twinml.cli._endpoints import meant
     from twinml.contract import openapi
     from twinml.model import load_contract
-    from twinml.platform import load
 
-    platform = load(platform_name)
-    chosen = meant(platform, name)
-    contract = load_contract(platform.deployed(chosen, deployment).directory)
-    server = platform.endpoint_info(chosen).scoring_uri.removesuffix("/score")
+    contract = load_contract(where.platform.deployed(where.endpoint, where.deployment).directory)
+    server = where.info().scoring_uri.removesuffix("/score")
     document = openapi(
         contract,
         version=cast(Literal["2", "3", "3.1"], version),
         server_url=server,
-        only=platform.dialects[0],
+        only=where.platform.dialects[0],
     )
     return document, contract.samples[:2]

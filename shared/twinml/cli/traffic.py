@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
-from twinml.cli._endpoints import endpoint_option, meant
+from twinml.cli._endpoint import EndpointOptions, endpoint_options
+from twinml.cli._output import emit, errors_in_one_line, json_option
 from twinml.errors import UsageError
 
 __all__ = ["command", "read_shares"]
@@ -15,7 +15,7 @@ __all__ = ["command", "read_shares"]
 
 @click.command("traffic", short_help="Share out requests among deployments.")
 @click.argument("shares", nargs=-1, metavar="[DEPLOYMENT=PERCENT]...")
-@endpoint_option
+@endpoint_options("on")
 @click.option(
     "--mirror",
     "mirrored",
@@ -23,14 +23,12 @@ __all__ = ["command", "read_shares"]
     metavar="DEPLOYMENT=PERCENT",
     help="Send this deployment a copy of so many requests, at most 50; 0 ends it.",
 )
-@on_option
 @json_option
 @errors_in_one_line
 def command(
     shares: tuple[str, ...],
-    endpoint_name: str | None,
+    where: EndpointOptions,
     mirrored: tuple[str, ...],
-    platform_name: str,
     as_json: bool,
 ) -> None:
     """Share out an endpoint's requests, or show how they are shared out.
@@ -40,16 +38,12 @@ def command(
     Copies of requests are scored for nobody; they show in the deployment's log. For example:
     twinml traffic --mirror green=20
     """
-    from twinml.platform import load
-
     traffic = read_shares(shares) if shares else None
     mirror = read_shares(mirrored) if mirrored else None
-    platform = load(platform_name)
-    name = meant(platform, endpoint_name)
     if traffic is None and mirror is None:
-        info = platform.endpoint_info(name)
+        info = where.info()
     else:
-        info = platform.set_traffic(name, traffic, mirror=mirror)
+        info = where.platform.set_traffic(where.endpoint, traffic, mirror=mirror)
     lines = [
         f"{deployment:<12} {info.traffic.get(deployment, 0)} %"
         + (f", mirrors {info.mirror[deployment]} %" if deployment in info.mirror else "")

@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
-from twinml.cli._common import console, emit, errors_in_one_line, json_option, on_option
-from twinml.cli._progress import live
-from twinml.cli._training import data_options, dataset_from, options_from, training_options
+from twinml.cli._endpoint import on_option
+from twinml.cli._output import (
+    console,
+    emit,
+    errors_in_one_line,
+    json_option,
+    keeps,
+    live,
+    table,
+)
+from twinml.cli._training import data_options, dataset_from, training_options
 
-__all__ = ["command", "leaderboard_table"]
+__all__ = ["command"]
 
 SHOWN = {
     "roc_auc": "ROC AUC",
@@ -53,8 +60,10 @@ def command(
 
     Ctrl-C ends the search early and goes on with the best so far.
     """
+    from twinml.training import TrainingOptions
+
     # The options are checked before the data are read: a typo shows at once.
-    wanted = options_from(**options)
+    wanted = TrainingOptions.parse(**options)
     dataset = dataset_from(data, target, drop, name)
 
     from twinml.registry import training_run
@@ -70,26 +79,25 @@ def command(
         return
     from twinml.platform import load
     from twinml.registry.tracking import Tracking
+    from twinml.report import write_for
 
     platform = load(platform_name)
+    tracking = Tracking()
+    keeps("Nothing was registered.")
     with live() as progress:
-        done = training_run.run(dataset, wanted, Tracking(), again=again, progress=progress)
-    result = done.logged.result
+        done = training_run.run(dataset, wanted, tracking, again=again, progress=progress)
+    result = done.searched()
     version = None
     if register:
-        version = platform.register_model(
-            done.directory, name=dataset.name, run_id=done.logged.run_id
-        )
-    if not as_json:
-        console.print(leaderboard_table(result))
-        for line in _remarks(result, done.reused):
-            console.print(line, soft_wrap=True, markup=False)
+        version = platform.register_model(done.directory, name=dataset.name, run_id=done.run_id)
+    with console().status("writing the report"):
+        report = write_for(done, dataset, tracking, version)
     emit(
         {
             "model": dataset.name,
             "version": version.version if version else None,
             "aliases": version.aliases if version else (),
-            "run_id": done.logged.run_id,
+            "run_id": done.run_id,
             "digest": done.digest,
             "directory": done.directory,
             "best": result.best.name,
@@ -102,26 +110,33 @@ def command(
             ),
             "reused": done.reused,
             "interrupted": result.interrupted,
+            "report": report,
         },
         as_json=as_json,
-        text=(f"{dataset.name}/{version.version}" if version else f"run {done.logged.run_id}"),
+        text="\n".join(
+            [
+                "Leaderboard, out-of-fold",
+                leaderboard(result),
+                *_remarks(result, done.reused),
+                f"Report: {report}",
+                str(version.reference) if version else f"run {done.run_id}",
+            ]
+        ),
     )
 
 
-def leaderboard_table(result: Any) -> Table:
-    """Return the leaderboard as a table for the terminal."""
-    table = Table(title="Leaderboard, out-of-fold", title_justify="left")
-    table.add_column("candidate", no_wrap=True)
-    for heading in SHOWN.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("trials", justify="right")
-    for candidate in result.leaderboard:
-        table.add_row(
+def leaderboard(result: Any) -> str:
+    """Return the leaderboard for people."""
+    rows = [
+        (
             candidate.name,
             *(f"{candidate.metrics[metric]:.4f}" for metric in SHOWN),
             str(candidate.trials or ""),
         )
-    return table
+        for candidate in result.leaderboard
+    ]
+    numbers = "|".join([*SHOWN.values(), "trials"])
+    return table(("candidate", *numbers.split("|")), rows, right=numbers)
 
 
 def _remarks(result: Any, reused: bool) -> list[str]:

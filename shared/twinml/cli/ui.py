@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from twinml.cli._common import errors_in_one_line
+from twinml.cli._output import errors_in_one_line
 from twinml.errors import UsageError
 from twinml.settings import home, tracking_uri
 

@@ -7,6 +7,7 @@
     parsing       what rows become when the server reads them with pandas.read_json
     environment   the packages of two sides, one beside the other
     judgement     where the sides differ, and why; values in, values out
+    sides         both are asked, and the model itself
     model         an endpoint against the model that it should serve
     page          the outcome as an HTML page with pictures
 """

@@ -200,6 +200,36 @@ class Comparison:
             "differences": [_difference(each) for each in self.differences[:MOST_LISTED]],
         }
 
+    def text(self) -> str:
+        """Return it for people: labels, probabilities, causes, latencies, packages, rows."""
+        scored = self.n_scored
+        lines = [
+            self.verdict + ".",
+            f"  Labels     {self.same_labels:,} of {scored:,} agree"
+            + (f", {self.both_refused:,} rows refused by both" if self.both_refused else ""),
+            f"  |Δp|       at most {self.max_change:.3g}, "
+            f"0 on {int((self.changes == 0).sum()):,} of {scored:,} rows",
+        ]
+        lines += [f"  Cause      {cause}: {n:,} rows" for cause, n in self.causes.items()]
+        lines += [
+            f"  Latency    {side.name}: median {side.percentile(50):.1f} ms, "
+            f"99 % below {side.percentile(99):.1f} ms"
+            for side in self.sides
+            if side.latencies
+        ]
+        used = [package for package in self.packages if package.used]
+        lines += [
+            f"  Package    {package.name}: {' and '.join(v or 'none' for v in package.versions)}"
+            for package in used
+        ]
+        for each in self.unexplained[:5]:
+            answers = [each.refusals[n] or str(each.labels[n]) for n in (0, 1)]
+            lines.append(
+                f"  Row {each.row:<6} {each.what or 'data'}: {each.cause}, "
+                f"{' against '.join(answers)}, |Δp| {each.change:.3g}"
+            )
+        return "\n".join(lines)
+
 
 def _side(side: Side) -> dict[str, Any]:
     latency = {f"p{p}": side.percentile(p) for p in (50, 90, 99)} if side.latencies else None

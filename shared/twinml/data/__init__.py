@@ -10,7 +10,7 @@ from __future__ import annotations
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import file_digest, near, read_rows, sniffed
+from twinml.data._read import file_digest, near, read_records, read_rows, sniffed
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "file_digest",
     "load",
     "near",
+    "read_records",
     "read_rows",
     "sniffed",
 ]

@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,8 @@ from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
 
-__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows", "sniffed"]
+__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_records", "read_rows",
+           "sniffed"]  # fmt: skip
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
@@ -98,6 +100,20 @@ def read_rows(source: Path | str, *, text: Collection[str] = ()) -> pd.DataFrame
     """
     path = Path(source)
     return _parsed(path.name, raw_bytes(path), least=1, text=text)[0]
+
+
+def read_records(source: Path | str, *, text: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return the rows of a file as objects by column, null as ``None``; else as ``read_rows``.
+
+    Raises
+    ------
+    DataError
+        As ``read_rows``.
+    """
+    return [
+        {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        for row in read_rows(source, text=text).to_dict("records")
+    ]
 
 
 def _parsed(

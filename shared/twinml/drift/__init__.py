@@ -7,6 +7,6 @@ time after another.
 from __future__ import annotations
 
 from twinml.drift._compare import DriftReport, FeatureDrift, compare
-from twinml.drift._windows import Window, windows
+from twinml.drift._windows import Window, windows, windows_text
 
-__all__ = ["DriftReport", "FeatureDrift", "Window", "compare", "windows"]
+__all__ = ["DriftReport", "FeatureDrift", "Window", "compare", "windows", "windows_text"]

@@ -13,7 +13,7 @@ from twinml.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Window", "windows"]
+__all__ = ["Window", "windows", "windows_text"]
 
 MOST = 200
 
@@ -82,3 +82,15 @@ def windows(
         )
         for number in chosen
     )
+
+
+def windows_text(found: Sequence[Window]) -> str:
+    """Return windows for people, a line each."""
+    lines = [f"{'window, UTC':<17} {'rows':>8}  drifted"]
+    for one in found:
+        drifted = ", ".join(one.report.drifted) or "-"
+        lines.append(
+            f"{one.start:%Y-%m-%d %H:%M} {one.report.n_current:>8,}  "
+            f"{drifted if one.report.enough else 'too few rows'}"
+        )
+    return "\n".join(lines)

@@ -43,7 +43,7 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     """
     from twinml import drift
     from twinml.model import load_contract, load_reference
-    from twinml.platform import load
+    from twinml.platform import ModelReference, load
     from twinml.registry.tracking import Tracking
     from twinml.traffic.collected import CollectsTraffic, read
 
@@ -54,7 +54,7 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     if not any(info.traffic.values()):
         raise UsageError(f"no deployment of endpoint '{endpoint}' has traffic")
     champion = max(info.traffic, key=lambda name: info.traffic[name])
-    model = info.deployments[champion].replace(":", "/")
+    model = ModelReference.parse(info.deployments[champion])
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
         place = tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")

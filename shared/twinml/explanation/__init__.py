@@ -2,6 +2,7 @@
 
 ::
 
+    rows      rows of a file, explained and told
     members   the ensemble's members, explained each and added up
     treeshap  TreeSHAP for scikit-learn's trees
     figure    an explanation as a picture

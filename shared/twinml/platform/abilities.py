@@ -21,8 +21,7 @@ from twinml.errors import UsageError
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
-    from twinml.platform import DataAsset, Platform
-    from twinml.registry.training_run import Trained
+    from twinml.platform import DataAsset, Platform, TrainedModel
     from twinml.training import TrainingOptions
 
 __all__ = [
@@ -132,7 +131,7 @@ class Trains(Protocol):
         asset: DataAsset,
         options: TrainingOptions,
         say: Callable[[str], None],
-    ) -> Trained:
+    ) -> TrainedModel:
         """Train there, one of ``trainers``, and fetch the result; the same run is found again."""
         ...
 

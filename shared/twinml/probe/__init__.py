@@ -2,6 +2,7 @@
 
 ::
 
+    whole            all of it at once
     run              sends the rows and judges the answers
     perturbations    the rows: real ones with one feature moved
     unseen_pairs     values that training never saw together

@@ -2,6 +2,8 @@
 
 ::
 
+    listing       registered models, read without loading MLflow where that can be
+    model_files   the files of a model, registered or a folder
     tracking      runs, models and their versions, on any tracking URI
     training_run  a training with its records, or the same one found again
     aliases       which versions are champion and challenger

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
+from twinml.platform import ModelReference
 from twinml.registry.training_run import model_folder
 
 if TYPE_CHECKING:
@@ -92,11 +93,11 @@ def compare(
     labels, probabilities, figures = _measure(candidate, rows)
     n_rows = len(rows)
     try:
-        champion = tracking.resolve(name)
+        champion = tracking.resolve(ModelReference(name))
     except NotFound:
         reason = f"{name} has no champion yet; {_says(metric, figures)} on {n_rows:,} rows"
         return Judgement(True, reason, metric, figures, rows=n_rows)
-    held = f"{champion.name}/{champion.version}"
+    held = str(champion.reference)
     try:
         directory = tracking.download(champion.uri, model_folder(champion.digest))
         # A pickle is code: only the files that were registered are ever loaded.

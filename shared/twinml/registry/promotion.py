@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, UsageError
+from twinml.platform import ModelReference
 from twinml.registry.aliases import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def propose(
         info = platform.deploy(version, endpoint=endpoint, deployment=own)
         if info.traffic.get(own) != 100:
             info = platform.set_traffic(endpoint, {own: 100})
-        reason = f"{version.name}/{version.version} serves {endpoint} alone: it is the first"
+        reason = f"{version.reference} serves {endpoint} alone: it is the first"
     else:
         champion = max(before.traffic, key=lambda name: before.traffic[name])
         if champion == own:
-            reason = f"{version.name}/{version.version} serves {endpoint} already"
+            reason = f"{version.reference} serves {endpoint} already"
             return _proposal(version, before, own, reason)
         platform.deploy(version, endpoint=endpoint, deployment=own)
         if mirror:
@@ -118,9 +119,8 @@ def _endpoint(platform: Platform, endpoint: str) -> EndpointInfo | None:
 
 def _deployment_of(info: EndpointInfo | None, version: ModelVersion) -> str | None:
     """Return the deployment that serves ``version``, where there is one."""
-    wanted = f"{version.name}:{version.version}"
     for name, served in (info.deployments if info else {}).items():
-        if served == wanted:
+        if served == version.reference.deployed:
             return name
     return None
 
@@ -182,7 +182,9 @@ def promote(
     if not reason.strip():
         raise UsageError("a promotion needs a reason", hint="Say why: --reason TEXT.")
     try:
-        chosen = tracking.resolve(f"{name}/{version}" if version else f"{name}@{CHALLENGER}")
+        chosen = tracking.resolve(
+            ModelReference(name, version) if version else ModelReference(name, alias=CHALLENGER)
+        )
     except NotFound as error:
         if version is None and name in tracking.names():
             raise NotFound(
@@ -228,7 +230,7 @@ def _serve_alone(platform: Platform, version: ModelVersion, endpoint: str) -> No
 
 def _champion(tracking: Tracking, name: str) -> ModelVersion | None:
     try:
-        return tracking.resolve(f"{name}@{CHAMPION}")
+        return tracking.resolve(ModelReference(name, alias=CHAMPION))
     except NotFound:
         return None
 

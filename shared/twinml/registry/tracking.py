@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml import settings
 from twinml.errors import ModelError, NotFound, UsageError
-from twinml.platform import ModelVersion
+from twinml.platform import ModelReference, ModelVersion
 from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, registered
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class Tracking:
                 if self.titles.holder(name, CHAMPION) is None:
                     # Uploaded to the registry without a title.
                     self.titles.give(version, CHAMPION)
-                return self.resolve(f"{name}/{version.version}")
+                return self._described(self.client.get_model_version(name, version.version))
         try:
             self.client.create_registered_model(name)
         except MlflowException as error:
@@ -267,30 +267,29 @@ class Tracking:
             self.titles.give(champion, CHALLENGER)
         else:
             self.titles.give(made, CHALLENGER)
-        return self.resolve(f"{name}/{made.version}")
+        return self._described(self.client.get_model_version(name, made.version))
 
-    def resolve(self, reference: str) -> ModelVersion:
-        """Return the version that ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS`` means.
-
-        A bare name means the champion.
+    def resolve(self, reference: ModelReference) -> ModelVersion:
+        """Return the version that is meant; of a bare name, the champion.
 
         Raises
         ------
         NotFound
-            There is no such model, version or alias.
+            There is no such model, version or alias here.
         """
         from mlflow.exceptions import MlflowException
 
-        name, version, alias = _parts(reference)
         found: Registered | None = None
-        if version is None:
-            found = self.titles.holder(name, alias or CHAMPION)
+        if reference.registry is not None:
+            pass  # Another registry's models are not here, whatever their names.
+        elif reference.version is None:
+            found = self.titles.holder(reference.name, reference.alias or CHAMPION)
         else:
             with suppress(MlflowException):
-                found = self.client.get_model_version(name, version)
+                found = self.client.get_model_version(reference.name, reference.version)
         if found is None:
             raise NotFound(
-                f"there is no registered model {reference!r}",
+                f"there is no registered model '{reference}'",
                 hint=f"Registered: {', '.join(self.names()) or 'none'}.",
             )
         return self._described(found)
@@ -341,6 +340,24 @@ class Tracking:
                 ) from error
             put(Path(fetched), destination)
         return destination
+
+    def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
+        """Return a file of a run, fetched into ``folder``; ``None`` if the run has none."""
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    run_id=run_id,
+                    artifact_path=artifact,
+                    dst_path=str(folder),
+                    tracking_uri=self.uri,
+                )
+            )
+        except (MlflowException, OSError):
+            return None
 
     def digest_of(self, run_id: str) -> str:
         """Return the digest of the model that a run made."""
@@ -480,16 +497,3 @@ def _judged(result: TrainingResult, dataset: Dataset) -> str:
         whole.update(hashlib.sha256(part.encode()).digest())
     whole.update(result.test.rows.tobytes())
     return whole.hexdigest()
-
-
-def _parts(reference: str) -> tuple[str, str | None, str | None]:
-    """Split ``NAME``, ``NAME/VERSION`` or ``NAME@ALIAS``.
-
-    >>> _parts("bank/3"), _parts("bank@champion"), _parts("bank")
-    (('bank', '3', None), ('bank', None, 'champion'), ('bank', None, None))
-    """
-    if "@" in reference:
-        name, _, alias = reference.partition("@")
-        return name, None, alias
-    name, _, version = reference.partition("/")
-    return name, version or None, None

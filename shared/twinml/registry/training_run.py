@@ -12,8 +12,8 @@ import json
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 from twinml import __version__, model, settings
 from twinml.data import Dataset
 from twinml.errors import ModelError
+from twinml.platform import TrainedModel
 from twinml.registry.tracking import LoggedRun, Tracking, put
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from twinml.platform import ModelVersion
     from twinml.training import Progress, TrainingOptions, TrainingResult
 
-__all__ = ["Experiment", "Trained", "adopt", "fingerprint", "model_folder", "run", "train_into"]
+__all__ = ["adopt", "fingerprint", "known", "model_folder", "run", "train_into"]
 
 # Raised when a model directory gains a file, so that what was trained before is not reused.
 MODEL_FORMAT = 2
@@ -43,44 +43,6 @@ _COMPUTING = (
     "scipy",
     "xgboost",
 )
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A complete training run in MLflow, and whether it was found rather than done."""
-
-    logged: LoggedRun
-    digest: str
-    directory: Path
-    reused: bool
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training on a platform's own machines gave.
-
-    Attributes
-    ----------
-    name
-        Of the winner.
-    directory
-        The model's files on this machine.
-    result
-        Everything the run found, where it was twinml's own search; else ``None``.
-    version
-        The model, where it is registered on the platform already.
-    where
-        An address or a name under which the run can be looked at.
-    metrics
-        Of the test rows, by name, where they are known.
-    """
-
-    name: str
-    directory: Path
-    result: TrainingResult | None
-    version: ModelVersion | None
-    where: str
-    metrics: Mapping[str, float]
 
 
 def model_folder(digest: str) -> Path:
@@ -134,7 +96,7 @@ def run(
     *,
     again: bool = False,
     progress: Callable[[Progress], None] = lambda moment: None,
-) -> Experiment:
+) -> TrainedModel:
     """Train and log, or return the complete run with the same fingerprint.
 
     Parameters
@@ -159,7 +121,7 @@ def run(
                 # Removed or changed since: the run is done again.
                 shutil.rmtree(model_folder(digest), ignore_errors=True)
             else:
-                return Experiment(found, digest, directory, reused=True)
+                return _logged(found, digest, directory, reused=True)
     from twinml.training import train
 
     result = train(dataset, options, progress)
@@ -179,7 +141,7 @@ def run(
         fingerprint="" if result.interrupted else mark,
         digest=digest,
     )
-    return Experiment(logged, digest, directory, reused=False)
+    return _logged(logged, digest, directory, reused=False)
 
 
 def known(dataset: Dataset, options: TrainingOptions, tracking: Tracking) -> str | None:
@@ -240,8 +202,8 @@ def train_into(
 
 
 def adopt(
-    trained: Trained, dataset: Dataset, options: TrainingOptions, tracking: Tracking
-) -> Experiment:
+    trained: TrainedModel, dataset: Dataset, options: TrainingOptions, tracking: Tracking
+) -> TrainedModel:
     """Log a run that was done elsewhere as if it had been done here, once.
 
     Raises
@@ -249,13 +211,15 @@ def adopt(
     ModelError
         It is not a run of twinml's own search, or its files were changed.
     """
-    if trained.result is None:
-        raise ModelError("the model was not trained by twinml, so there is no result to log")
+    result = trained.searched()
     digest, mark = model.digest(trained.directory), fingerprint(dataset, options)
     found = tracking.find(dataset.name, mark)
-    if found is not None and tracking.digest_of(found.run_id) == digest:
-        return Experiment(found, digest, trained.directory, reused=True)
-    logged = tracking.log(
-        trained.result, dataset, trained.directory, fingerprint=mark, digest=digest
-    )
-    return Experiment(logged, digest, trained.directory, reused=False)
+    reused = found is not None and tracking.digest_of(found.run_id) == digest
+    if found is None or not reused:
+        found = tracking.log(result, dataset, trained.directory, fingerprint=mark, digest=digest)
+    return replace(_logged(found, digest, trained.directory, reused=reused), where=trained.where)
+
+
+def _logged(run: LoggedRun, digest: str, directory: Path, *, reused: bool) -> TrainedModel:
+    best = run.result.best.name
+    return TrainedModel(best, directory, digest, run.result, run.run_id, reused=reused)

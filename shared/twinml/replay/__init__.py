@@ -16,6 +16,6 @@ distance between the two is what the loop is worth.
 from __future__ import annotations
 
 from twinml.replay.history import Entry, History, Scores
-from twinml.replay.periods import Period, by_column, by_count
+from twinml.replay.periods import Period, by_column, by_count, periods_of
 
-__all__ = ["Entry", "History", "Period", "Scores", "by_column", "by_count"]
+__all__ = ["Entry", "History", "Period", "Scores", "by_column", "by_count", "periods_of"]

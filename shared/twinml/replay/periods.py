@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from twinml.errors import DataError, UsageError
 
-__all__ = ["Period", "by_column", "by_count"]
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+
+__all__ = ["Period", "by_column", "by_count", "periods_of"]
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,28 @@ def _joined(
         label = label if seen[label] == 1 else f"{label} {seen[label]}"
         made.append(Period(number, label, starts[group[0]], stops[group[-1]]))
     return tuple(made)
+
+
+def periods_of(
+    dataset: Dataset, period: str | None, *, min_rows: int
+) -> tuple[tuple[Period, ...], str | None]:
+    """Return the periods of a data set, and the column that makes them.
+
+    Parameters
+    ----------
+    period
+        The name of a column, or a number of rows.
+
+    Raises
+    ------
+    UsageError
+        Nothing says what a period is.
+    """
+    if period is None:
+        raise UsageError(
+            "nothing says what a period is",
+            hint="Name a column that changes with time, or a number of rows: --period 5000.",
+        )
+    if period.isdecimal():
+        return by_count(dataset.n_rows, int(period)), None
+    return by_column(dataset.frame, period, min_rows=min_rows), period

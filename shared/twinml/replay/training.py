@@ -12,6 +12,7 @@ from twinml import settings
 from twinml.data import load
 from twinml.errors import PlatformError
 from twinml.pipeline import DEFINITION
+from twinml.platform import ModelReference
 from twinml.registry import training_run
 from twinml.registry.promotion import deployment_name
 from twinml.replay.history import Scores
@@ -44,7 +45,7 @@ class Served:
     @property
     def version(self) -> str:
         """Such as ``bank-full-replay/3``."""
-        return f"{self.model.name}/{self.model.version}"
+        return str(self.model.reference)
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,8 @@ class Trainer:
         done = training_run.run(
             load(rows, self._dataset.target, name=self._name), self._options, self._tracking
         )
-        model = self._platform.register_model(
-            done.directory, name=self._name, run_id=done.logged.run_id
-        )
-        result = done.logged.result
+        model = self._platform.register_model(done.directory, name=self._name, run_id=done.run_id)
+        result = done.searched()
         self._platform.publish_pipeline(self._name, DEFINITION, inputs=self._inputs(rows))
         served = Served(
             deployment_name(model),
@@ -144,7 +143,9 @@ class Trainer:
             deployed = _output(client, job.id, "deployed")
         finally:
             client.close()
-        model = self._tracking.resolve(f"{registration['model']}/{registration['version']}")
+        model = self._tracking.resolve(
+            ModelReference(registration["model"], registration["version"])
+        )
         served = Served(
             str(deployed["deployment"]),
             model,
@@ -156,7 +157,7 @@ class Trainer:
     def random_split(self) -> Scores:
         """Return the scores of a model trained and measured on rows of all times."""
         done = training_run.run(self._dataset, self._options, self._tracking)
-        metrics = done.logged.result.test.metrics
+        metrics = done.searched().test.metrics
         return Scores(metrics["roc_auc"].value, metrics["log_loss"].value)
 
     def _rows(self, start: int, stop: int) -> Path:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
-from twinml.report.page import ReportFiles, newest, write
+from twinml.report.of_model import of_version, write_for
+from twinml.report.page import PAGE, ReportFiles, newest, write
 
-__all__ = ["ReportFiles", "newest", "write"]
+__all__ = ["PAGE", "ReportFiles", "newest", "of_version", "write", "write_for"]

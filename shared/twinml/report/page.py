@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from twinml.platform import EndpointInfo, ModelVersion
     from twinml.training.result import TrainingResult
 
-__all__ = ["ReportFiles", "newest", "write"]
+__all__ = ["PAGE", "ReportFiles", "newest", "write"]
+
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def write(
     for name, picture in drawn.items():
         paths[name] = directory / f"{name}.png"
         paths[name].write_bytes(picture.png)
-    html = directory / "report.html"
+    html = directory / PAGE
     html.write_text(_render(page, drawn, added), encoding="utf-8")
     return ReportFiles(html, paths)
 
@@ -100,7 +102,7 @@ def newest(directory: Path) -> Path:
         There is no report.
 
     """
-    found = list(directory.rglob("report.html"))
+    found = list(directory.rglob(PAGE))
     if not found:
         raise NotFound(
             f"there is no report in {directory}", hint="Make one: twinml run, or twinml train."

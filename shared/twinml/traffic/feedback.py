@@ -7,6 +7,7 @@ returns. Labels may come before their request was collected, or after that was d
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from twinml.contract import Contract
     from twinml.traffic.collected import Traffic
 
-__all__ = ["DATABASE", "GroundTruth", "Recorded", "Truth", "labelled_frame", "truths_from"]
+__all__ = ["DATABASE", "GroundTruth", "Recorded", "Truth", "labelled_frame",
+           "records_from", "truths_from"]  # fmt: skip
 
 DATABASE = "ground_truth.db"
 VERSION = 1
@@ -254,3 +256,34 @@ def labelled_frame(
                 )
             rows[request.id, number] = {**features, contract.target: spelt[told]}
     return pd.DataFrame(list(rows.values()), columns=[*contract.column_names, contract.target])
+
+
+def records_from(file: Path, request_id: str) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a CSV, Parquet, JSON or JSON lines file; an id of digits stays text.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or holds no list of objects.
+    """
+    if file.suffix not in (".json", ".jsonl"):
+        from twinml.data import read_rows
+
+        rows: Any = read_rows(file, text=[request_id])
+        return list(rows.astype(object).where(rows.notna(), None).to_dict("records"))
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = (
+            [json.loads(line) for line in text.splitlines() if line.strip()]
+            if file.suffix == ".jsonl"
+            else json.loads(text)
+        )
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(
+            f"{file.name} is not JSON: {error}", hint="Give a list of objects."
+        ) from None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise DataError(f"{file.name} holds no list of objects", hint='[{"request_id": …}, …]')
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from twinml.errors import UsageError
@@ -31,6 +31,10 @@ def parse_seconds(text: str) -> float:
             f"found {text!r} where a time was expected", hint="Write it as 60s, 5m or 1h."
         )
     return float(match["number"]) * _SECONDS[(match["unit"] or "s").lower()]
+
+
+def _cores() -> int:
+    return max(1, min(os.cpu_count() or 1, 8))
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class TrainingOptions:
     class_weight: str | None = None
     threshold: float | str = 0.5
     learners: tuple[str, ...] = ()
-    jobs: int = max(1, min(os.cpu_count() or 1, 8))
+    jobs: int = field(default_factory=_cores)
     engine: str = "local"
 
     def __post_init__(self) -> None:
@@ -121,6 +125,61 @@ class TrainingOptions:
             raise UsageError(f"found engine {self.engine!r}", hint="Use local or spark.")
         if self.jobs < 1:
             raise UsageError(f"jobs is {self.jobs}", hint="Use at least 1.")
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        budget: str,
+        trials: int | None,
+        seed: int,
+        metric: str,
+        split: str,
+        class_weight: str,
+        threshold: str,
+        learners: str,
+        jobs: int | None = None,
+        engine: str = "local",
+        workers: int | None = None,
+    ) -> TrainingOptions:
+        """Read the words of a command line.
+
+        Parameters
+        ----------
+        budget
+            A time such as ``60s``.
+        class_weight
+            ``none`` or ``balanced``.
+        learners
+            Names with commas between; empty for all.
+        workers
+            Says on Spark what ``jobs`` says here.
+
+        Raises
+        ------
+        UsageError
+            One of them is not understood, or out of range.
+        """
+        limit: float | str
+        try:
+            limit = float(threshold)
+        except ValueError:
+            limit = threshold
+        if workers is not None and (engine != "spark" or jobs is not None):
+            raise UsageError("--workers goes with --engine spark, without --jobs", hint="Give one.")
+        at_a_time = jobs if workers is None else workers
+        return cls(
+            budget=parse_seconds(budget),
+            trials=trials,
+            seed=seed,
+            metric=metric,
+            split=split,
+            class_weight=None if class_weight == "none" else class_weight,
+            threshold=limit,
+            learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
+            jobs=_cores() if at_a_time is None else at_a_time,
+            engine=engine,
+        )
 
     @property
     def reproducible(self) -> bool:

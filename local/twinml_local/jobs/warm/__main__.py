@@ -39,7 +39,6 @@ IMPORTED = (
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
     "twinml.registry.champion",
-    "twinml.cli._training",
     "twinml.data",
     "twinml.registry.training_run",
     "twinml.model",

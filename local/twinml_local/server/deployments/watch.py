@@ -27,14 +27,17 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError, PlatformError, TwinmlError
 from twinml_local.processes import process_identity, read_key_values, write_atomic
 from twinml_local.server.deployments.code_version import installed_code
-from twinml_local.server.deployments.deployment import Deployment, Serving, load
 from twinml_local.server.request_log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
+
+if TYPE_CHECKING:
+    # What only asks an endpoint about its workers loads no model.
+    from twinml_local.server.deployments.deployment import Deployment, Serving
 
 __all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "reports", "stamp"]
 
@@ -196,6 +199,8 @@ class Watcher:
 
     def _follow(self) -> dict[str, str]:
         """Load and serve what the files say; return the failures by deployment name."""
+        from twinml_local.server.deployments.deployment import Serving
+
         state = read_state(self._directory)
         keys = read_key_values(self._directory / KEYS_FILE)
         deployments, told = self._load(state.deployments, state.settings.threads)
@@ -252,6 +257,8 @@ class Watcher:
         self, name: str, item: DeploymentState, title: str, threads: int
     ) -> tuple[Deployment, str]:
         """Load a model in its compiled form if that can be, and say why if not."""
+        from twinml_local.server.deployments.deployment import load
+
         directory, remark = Path(item.directory), item.refusal
         if item.compiled:
             try:

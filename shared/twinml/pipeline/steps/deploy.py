@@ -28,11 +28,11 @@ def command(registration: Path, endpoint: str, mode: str, percent: int, deployed
     elif not facts["registered"]:
         reason = "nothing was registered"
     else:
-        from twinml.platform import load
+        from twinml.platform import ModelReference, load
         from twinml.registry.promotion import propose
         from twinml.registry.tracking import Tracking
 
-        version = Tracking().resolve(f"{facts['model']}/{facts['version']}")
+        version = Tracking().resolve(ModelReference(facts["model"], facts["version"]))
         proposal = propose(
             load(os.environ.get("TWINML_PLATFORM", "local")),
             version,

@@ -50,7 +50,7 @@ def command(model: Path, training: Path, evaluation: Path, registration: Path) -
             "registered": True,
             "alias": next(iter(version.aliases), None),
         }
-        say(f"registered {version.name}/{version.version} ({', '.join(version.aliases)})")
+        say(f"registered {version.reference} ({', '.join(version.aliases)})")
     else:
         say(f"not registered: {judged['reason']}")
     write_json(registration, result)

@@ -49,16 +49,16 @@ def command(
     training: Path,
 ) -> None:
     """Train on the prepared data, or find the complete run that is the same."""
-    from twinml.cli._training import options_from
     from twinml.data import load
     from twinml.registry import training_run
     from twinml.registry.tracking import Tracking
+    from twinml.training import TrainingOptions
 
     described = read_json(prepared / "dataset.json")
     dataset = load(
         prepared / "data", described["target"], name=described["name"], drop=described["drop"]
     )
-    options = options_from(
+    options = TrainingOptions.parse(
         budget=budget,
         trials=trials or None,
         seed=seed,
@@ -67,12 +67,9 @@ def command(
         class_weight=class_weight,
         threshold=threshold,
         learners="" if learners == "all" else learners,
-        jobs=None,
-        engine="local",
-        workers=None,
     )
     done = training_run.run(dataset, options, Tracking(), progress=lambda moment: None)
-    result = done.logged.result
+    result = done.searched()
     model.mkdir(parents=True, exist_ok=True)
     shutil.copytree(done.directory, model, dirs_exist_ok=True)
     holdout.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +81,7 @@ def command(
         training,
         {
             "name": dataset.name,
-            "run_id": done.logged.run_id,
+            "run_id": done.run_id,
             "digest": done.digest,
             "data": dataset.digest,
             "best": result.best.name,

@@ -1,18 +1,17 @@
-"""Rows to send: from a file, or the samples that an endpoint tells of itself."""
+"""What an endpoint's OpenAPI document tells about its rows: types, classes and samples."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from twinml.contract.dialects import RECORDS
-from twinml.endpoint import Endpoint
+from twinml.endpoint.client import Endpoint
 from twinml.errors import EndpointError, UsageError
 
-__all__ = ["Facts", "facts_of", "rows_from", "samples"]
+__all__ = ["Facts", "facts_of", "samples"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ TYPES = {"integer": "long", "number": "double", "string": "string", "boolean": "
 def _type(schema: Mapping[str, Any]) -> str:
     """Return the contract's type that an OpenAPI schema stands for."""
     stated = schema["type"]
-    return TYPES[next(each for each in (stated if type(stated) is list else [stated])
-                      if each != "null")]  # fmt: skip
+    return TYPES[
+        next(each for each in (stated if type(stated) is list else [stated]) if each != "null")
+    ]
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:
@@ -70,22 +70,3 @@ def samples(facts: Facts, n: int) -> list[Mapping[str, Any]]:
             "the endpoint's OpenAPI document has no sample rows", hint="Give rows: --data FILE."
         )
     return list(itertools.islice(itertools.cycle(facts.samples), n))
-
-
-def rows_from(source: Path, facts: Facts) -> list[Mapping[str, Any]]:
-    """Return the rows of a CSV or Parquet file, read as for training; null is ``None``.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read exactly, or holds no rows.
-    """
-    import pandas as pd
-
-    from twinml.data import read_rows
-
-    frame = read_rows(source, text=facts.text_columns)
-    return [
-        {str(name): None if pd.isna(value) else value for name, value in row.items()}
-        for row in frame.to_dict("records")
-    ]

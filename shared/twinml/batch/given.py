@@ -1,4 +1,4 @@
-"""What ``twinml score`` is given: a request body to post as it is, or rows to score."""
+"""What there is to score: a request body to post as it is, or rows of a file or a stream."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 from twinml.batch.read import Source
 from twinml.batch.remote import FileRows, HeldRows, Rows
-from twinml.cli._rows import Facts, rows_from
 from twinml.contract.dialects import ROUTES
+from twinml.data import read_records
+from twinml.endpoint.document import Facts
 from twinml.errors import DataError
 
 __all__ = ["opened"]
@@ -28,7 +29,7 @@ def opened(source: str, facts: Facts) -> Iterator[bytes | Rows]:
     """Yield the body or the rows that ``source`` holds; ``-`` is standard input.
 
     Standard input may be a request body, a JSON list of rows, JSON lines, or CSV: its first
-    character tells. A CSV is kept in a file for the while.
+    character tells. A CSV is kept in a file meanwhile.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def _table(path: Path, facts: Facts) -> Rows:
     if facts.types:
         return FileRows(Source(path, facts.types))
     # Nobody told the types: they are found by looking at all rows.
-    return HeldRows(rows_from(path, facts))
+    return HeldRows(read_records(path, text=facts.text_columns))
 
 
 def _content(path: Path) -> bytes:

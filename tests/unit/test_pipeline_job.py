@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from twinml.pipeline.card import html
 from twinml.platform import PipelineJob
 
 STEPS = (
@@ -32,7 +31,7 @@ def test_each_step_has_a_row_with_its_state_and_seconds() -> None:
 
 def test_a_running_step_counts_on() -> None:
     step = {"name": "train", "status": "Running", "started": "2020-01-01T00:00:00+00:00"}
-    shown = html(PipelineJob("1", "p", "Running", steps=(step,)))
+    shown = PipelineJob("1", "p", "Running", steps=(step,))._repr_html_()
     found = re.search(r"<td>([\d.]+)</td>", shown)
     assert found is not None
     assert float(found[1]) > 100_000_000
@@ -42,10 +41,10 @@ def test_what_others_wrote_is_text_and_not_markup() -> None:
     job = PipelineJob(
         "<i>", "<script>", "<em>", error="<img src=x>", steps=({"name": "<s>", "status": "<u>"},)
     )
-    shown = html(job)
+    shown = job._repr_html_()
     for markup in ("<i>", "<script>", "<em>", "<img", "<s>", "<u>"):
         assert markup not in shown
 
 
 def test_a_job_without_steps_has_no_table() -> None:
-    assert "<table" not in html(PipelineJob("1", "p", "Queued"))
+    assert "<table" not in PipelineJob("1", "p", "Queued")._repr_html_()

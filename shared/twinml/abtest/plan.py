@@ -1,4 +1,4 @@
-"""``twinml abtest --plan``: how many requests with labels an online test needs."""
+"""How many requests with labels an online test needs, before it begins."""
 
 from __future__ import annotations
 

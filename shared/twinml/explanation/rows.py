@@ -1,4 +1,4 @@
-"""``twinml score --explain``: what each feature added, from the model directory."""
+"""Rows of a file, or samples of the contract, explained by a model directory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.cli._common import emit
-from twinml.cli._deployed import model_directory
-from twinml.cli._rows import Facts, rows_from
 from twinml.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -18,68 +15,59 @@ if TYPE_CHECKING:
     from twinml.contract import Contract
     from twinml.explanation.members import Explanation
 
-__all__ = ["explain_rows"]
+__all__ = ["explain_rows", "text", "write"]
 
+Rows = Sequence[Mapping[str, Any]]
 MOST_SHOWN = 20
 
 
-def explain_rows(
-    platform_name: str,
-    endpoint_name: str | None,
-    deployment: str | None,
-    url: str | None,
-    model: str | None,
-    data: str | None,
-    sample: int | None,
-    out: Path | None,
-    picture: Path | None,
-    as_json: bool,
-) -> None:
-    """Explain the rows of a file, or samples of the contract, and print what was found.
+def explain_rows(directory: Path, data: str | None, sample: int) -> tuple[Explanation, Rows]:
+    """Explain rows with the model in ``directory``; return the rows as well.
+
+    Parameters
+    ----------
+    data
+        A CSV or Parquet file; ``None`` takes ``sample`` samples of the contract.
 
     Raises
     ------
     UsageError
-        Nothing tells the model, or the rows.
+        There are no such rows.
     ModelError
         The model cannot be explained.
     """
     from twinml.explanation.members import explain
     from twinml.model import load_contract, load_predictor
 
-    if (data is None) == (sample is None):
-        raise UsageError("say what to explain, once", hint="Give --data FILE or --sample N.")
-    with model_directory(platform_name, endpoint_name, deployment, url, model) as directory:
-        contract = load_contract(directory)
-        rows = _rows(contract, data, sample or 0)
-        frame = _frame(contract, rows)
-        found = explain(
-            load_predictor(directory).pipeline, frame, background=_kept(directory, contract)
-        )
-    if out is not None:
-        _write(out, rows, found)
-    if picture is not None:
-        from twinml.explanation.figure import contributions
-
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(contributions(found))
-    told = [_line(found, row) for row in range(min(len(rows), MOST_SHOWN))]
-    if len(rows) > MOST_SHOWN:
-        told.append(f"… and {len(rows) - MOST_SHOWN:,} more: --out FILE, --json")
-    files = [f"written: {file}" for file in (out, picture) if file is not None]
-    text = "\n".join([f"contributions in log-odds; {found.covered()}", "", *told, *files])
-    emit(found.to_dict() | {"file": out, "picture": picture}, as_json=as_json, text=text)
+    contract = load_contract(directory)
+    rows = _rows(contract, data, sample)
+    found = explain(
+        load_predictor(directory).pipeline,
+        _frame(contract, rows),
+        background=_kept(directory, contract),
+    )
+    return found, rows
 
 
-def _rows(contract: Contract, data: str | None, sample: int) -> Sequence[Mapping[str, Any]]:
+def text(found: Explanation, n_rows: int) -> str:
+    """Return it for people, the first rows."""
+    told = [_line(found, row) for row in range(min(n_rows, MOST_SHOWN))]
+    if n_rows > MOST_SHOWN:
+        told.append(f"… and {n_rows - MOST_SHOWN:,} more: --out FILE, --json")
+    return "\n".join([f"contributions in log-odds; {found.covered()}", "", *told])
+
+
+def _rows(contract: Contract, data: str | None, sample: int) -> Rows:
     if data is None:
         if not contract.samples:
             raise UsageError("the contract has no sample rows", hint="Give --data FILE.")
         return [contract.samples[place % len(contract.samples)] for place in range(sample)]
     if data == "-" or Path(data).suffix == ".json":
         raise UsageError("rows to explain come as CSV or Parquet", hint="Give --data rows.csv.")
-    text = frozenset(column.name for column in contract.columns if column.type == "string")
-    return rows_from(Path(data), Facts(text_columns=text))
+    from twinml.data import read_records
+
+    texts = [column.name for column in contract.columns if column.type == "string"]
+    return read_records(Path(data), text=texts)
 
 
 def _kept(directory: Path, contract: Contract) -> pd.DataFrame | None:
@@ -92,7 +80,7 @@ def _kept(directory: Path, contract: Contract) -> pd.DataFrame | None:
         return None
 
 
-def _frame(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _frame(contract: Contract, rows: Rows) -> pd.DataFrame:
     """Read the rows as a request is read."""
     from twinml.contract import parse
     from twinml.contract.dialects import RECORDS
@@ -110,8 +98,22 @@ def _line(found: Explanation, row: int) -> str:
     )
 
 
-def _write(out: Path, rows: Sequence[Mapping[str, Any]], found: Explanation) -> None:
+def write(out: Path, rows: Rows, found: Explanation, *, safe: bool = False) -> None:
+    """Write rows and contributions as CSV, or all that was found as JSON.
+
+    Parameters
+    ----------
+    safe
+        Whether text that a spreadsheet would take for a formula is marked, in CSV.
+
+    Raises
+    ------
+    DataError
+        There is no such folder.
+    """
     import pandas as pd
+
+    from twinml.data.safe_csv import safe_frame
 
     if not out.parent.is_dir():
         raise DataError(f"{out} cannot be written", hint=f"Make the folder '{out.parent}' first.")
@@ -125,4 +127,6 @@ def _write(out: Path, rows: Sequence[Mapping[str, Any]], found: Explanation) -> 
     for place, name in enumerate(found.features):
         added[f"contribution_{name}"] = found.contributions[:, place]
     table = pd.concat([pd.DataFrame(list(rows)), pd.DataFrame(added)], axis=1)
+    if safe:
+        table = safe_frame(table)
     table.to_csv(out, index=False, lineterminator="\n")

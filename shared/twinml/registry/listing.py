@@ -1,0 +1,142 @@
+"""Registered models with the figures of their runs, without loading MLflow where that can be.
+
+MLflow takes seconds to import; the SQLite file that it keeps answers in milliseconds. The file is
+only read, and only where its tables are those of the MLflow version that this was written for.
+Any other store, another schema, and every doubt goes through MLflow itself.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from twinml.errors import NotFound
+from twinml.platform import ModelReference, ModelVersion
+
+__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "named"]
+
+# What ``twinml.registry.aliases`` and ``tracking`` write; those would load what this avoids.
+CHAMPION = "champion"
+DIGEST = "twinml.digest"
+SCHEMA = "6f8d9c3b2a1e"  # of MLflow 3.15's tables, as Alembic counts
+BUSY_SECONDS = 10.0
+
+VERSIONS = """
+SELECT name, version, source, run_id FROM model_versions
+WHERE workspace = 'default' AND current_stage != 'Deleted_Internal'
+ORDER BY name, version DESC"""
+ALIASES = "SELECT name, version, alias FROM registered_model_aliases WHERE workspace = 'default'"
+DIGESTS = """
+SELECT name, version, value FROM model_version_tags WHERE workspace = 'default' AND "key" = ?"""
+METRICS = """
+SELECT run_uuid, "key", value, is_nan FROM latest_metrics
+WHERE run_uuid IN (SELECT run_id FROM model_versions)"""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A registered version, and what its run logged last, by name."""
+
+    version: ModelVersion
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def listed(uri: str, name: str | None = None) -> tuple[Listed, ...]:
+    """Return the versions of one model, or of all, by name and newest first.
+
+    Parameters
+    ----------
+    uri
+        MLflow's tracking and registry URI.
+    """
+    file = _file(uri)
+    if file is not None:
+        found = _read(file)
+        if found is not None:
+            return tuple(one for one in found if name in (None, one.version.name))
+    from twinml.registry.tracking import Tracking
+
+    tracking = Tracking(uri)
+    return tuple(
+        Listed(version, tracking.metrics(version.run_id) if version.run_id else {})
+        for version in tracking.versions(name)
+    )
+
+
+def named(uri: str, reference: ModelReference) -> ModelVersion:
+    """Return the version that is meant; a bare name means the champion.
+
+    Raises
+    ------
+    NotFound
+        There is no such model, version or alias.
+    """
+    found = [one.version for one in listed(uri)]
+    for version in found:
+        if version.name == reference.name and (
+            version.version == reference.version
+            if reference.version
+            else (reference.alias or CHAMPION) in version.aliases
+        ):
+            return version
+    names = sorted({version.name for version in found})
+    raise NotFound(
+        f"there is no registered model '{reference}'",
+        hint=f"Registered: {', '.join(names) or 'none'}.",
+    )
+
+
+def _file(uri: str) -> Path | None:
+    """Return the file of an SQLite URI; ``None`` for what only MLflow understands."""
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or "?" in path or os.environ.get("MLFLOW_ENABLE_WORKSPACES"):
+        return None
+    return Path(path)
+
+
+def _read(file: Path) -> list[Listed] | None:
+    """Return all versions; ``None`` if the file cannot be read or has other tables."""
+    if not file.exists():
+        return []
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        ) as store:
+            # One transaction, so that nothing changes in between.
+            store.execute("BEGIN")
+            if store.execute("SELECT version_num FROM alembic_version").fetchall() != [(SCHEMA,)]:
+                return None
+            versions = store.execute(VERSIONS).fetchall()
+            aliases = defaultdict(list)
+            for name, version, alias in store.execute(ALIASES):
+                aliases[name, version].append(alias)
+            digests = {
+                (name, version): digest
+                for name, version, digest in store.execute(DIGESTS, (DIGEST,))
+            }
+            metrics: dict[str, dict[str, float]] = defaultdict(dict)
+            for run, key, value, is_nan in store.execute(METRICS):
+                metrics[run][key] = math.nan if is_nan else value
+    except sqlite3.Error:
+        return None
+    return [
+        Listed(
+            ModelVersion(
+                name=name,
+                version=str(version),
+                uri=source or "",
+                digest=digests.get((name, version)) or "",
+                run_id=run,
+                aliases=tuple(sorted(aliases[name, version])),
+            ),
+            metrics.get(run, {}),
+        )
+        for name, version, source, run in versions
+    ]
