@@ -28,6 +28,7 @@ from twinml.errors import PlatformError, TrainingError
 from twinml.platform import TrainedModel
 from twinml.registry.tracking import put
 from twinml.registry.training_run import fingerprint, model_folder
+from twinml.training import learners
 from twinml_azure.assets import register_job_model, register_table
 from twinml_azure.resources import TAG, Sizes, ensure_cluster, get, word
 
@@ -41,12 +42,11 @@ __all__ = ["train_as_job", "train_with_automl"]
 
 ENVIRONMENT = "twinml-training"
 IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest"
-# What `twinml train --save` imports; the versions are those of this process.
+# What `twinml train --save` imports, beside the learners; the versions are those of this process.
 PACKAGES = (
     "click",
     "flaml",
     "joblib",
-    "lightgbm",
     "matplotlib",
     "mlflow",
     "numpy",
@@ -56,10 +56,8 @@ PACKAGES = (
     "pyyaml",
     "requests",
     "rich",
-    "scikit-learn",
     "scipy",
     "threadpoolctl",
-    "xgboost",
 )
 DONE, FAILED = frozenset({"Completed"}), frozenset({"Failed", "Canceled", "NotResponding"})
 MOST_ATTEMPTS = 50
@@ -76,7 +74,8 @@ METRICS = {
 
 def conda_file() -> dict[str, Any]:
     """Return the environment of a training job: this Python, and these versions."""
-    pins = [f"{name}=={version(name)}" for name in PACKAGES]
+    names = sorted({*PACKAGES, *learners.packages(optional=False)})
+    pins = [f"{name}=={version(name)}" for name in names]
     python = f"python={sys.version_info.major}.{sys.version_info.minor}"
     return {
         "name": ENVIRONMENT,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azureml_emulator.arm.assets import Places
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import Management
 from azureml_emulator.environments.venvs import VenvCache
@@ -21,7 +22,6 @@ from azureml_emulator.jobs.workers import Workers
 from azureml_emulator.mlflow.run_history import History
 from azureml_emulator.mlflow.tracking import Tracking
 from azureml_emulator.routing import Route
-from azureml_emulator.storage.assets import Places
 from azureml_emulator.storage.blobs import BlobStore
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where twinml keeps its state, and the environment that its processes run in.
+"""Which twinml this is, where it keeps its state, and the environment that its processes run in.
 
 One folder holds everything that is made on this machine: ``$TWINML_HOME``, else the nearest
 ``.twinml`` in the current folder or above it, else a new one in the current folder::
@@ -19,8 +19,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["home", "home_is_elsewhere", "quiet_libraries", "tracking_uri"]
+__all__ = ["__version__", "home", "home_is_elsewhere", "quiet_libraries", "tracking_uri"]
 
+__version__ = "0.1.0"
 
 FOLDER = ".twinml"
 

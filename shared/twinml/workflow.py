@@ -262,18 +262,6 @@ class Workflow:
         summary = f"{len(lines)} lines so far: twinml logs --endpoint {info.name}"
         return None, summary, {"lines": len(lines)}
 
-    def _expected(self, done: TrainedModel, rows: list[dict[str, Any]]) -> Any:
-        from twinml import model
-        from twinml.contract import parse
-        from twinml.endpoint import request_body
-
-        contract = done.searched().contract
-        body = request_body(rows)
-        request = parse(contract, body, content_type="application/json", route="score")
-        predictor = model.load_predictor(done.directory)
-        frame = request.frame()
-        return predictor.predict(frame)
-
     def _rows(self, n: int) -> list[dict[str, Any]]:
         """Return rows of the data set as a client would send them."""
         features = self._dataset.features
@@ -285,6 +273,7 @@ class Workflow:
     ) -> tuple[None, str, Mapping[str, Any]]:
         from twinml import benchmark
         from twinml.benchmark.figures import overview
+        from twinml.comparison import own_answers
         from twinml.endpoint import request_body
 
         rows = self._rows(50)
@@ -292,7 +281,7 @@ class Workflow:
         if done.result is None:
             expected = [client.score([row]) for row in rows]
         else:
-            expected = [[native(label)] for label in self._expected(done, rows)]
+            expected = [[label] for label in own_answers(done.directory, rows).exact.labels]
         result = benchmark.run(
             client,
             bodies,

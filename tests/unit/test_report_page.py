@@ -31,9 +31,9 @@ from twinml.cli.deploy import command as deploy_verb
 from twinml.cli.score import command as score_verb
 from twinml.contract import infer_contract, parse
 from twinml.data import Dataset, load
-from twinml.pages.wording import measure
 from twinml.platform import EndpointInfo, ModelVersion
 from twinml.report import ReportFiles, write
+from twinml.report.measures import measure
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult, Trial
 
 EVIL = "<script>alert('x')</script>"

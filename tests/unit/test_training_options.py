@@ -8,6 +8,7 @@ import pytest
 
 from twinml.errors import DataError, UsageError
 from twinml.training import TrainingOptions, parse_seconds
+from twinml.training.flaml_without_spark import tune
 from twinml.training.learners import LEARNERS, select
 from twinml.training.splits import folds_of, ordered_split, random_split, time_column
 
@@ -51,7 +52,7 @@ def test_learners_keep_their_order_and_unknown_ones_are_named() -> None:
 
 def test_every_search_starts_inside_its_space() -> None:
     for learner in LEARNERS:
-        assert set(learner.start) == set(learner.space()), learner.name
+        assert set(learner.start) == set(learner.space(tune)), learner.name
         assert learner.work(learner.start) > 0
 
 

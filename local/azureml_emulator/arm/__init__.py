@@ -1,1 +1,1 @@
-"""The management plane: Azure Resource Manager for the kinds of resources that are emulated."""
+"""The management plane: Azure Resource Manager for the kinds that are emulated, and their files."""

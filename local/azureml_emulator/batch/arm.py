@@ -9,6 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.arm.assets import Places
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
@@ -25,7 +26,6 @@ from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules.arm import SubmitJob
 from azureml_emulator.site import PROVIDER, Site
-from azureml_emulator.storage.assets import Places
 
 __all__ = ["BatchEndpoints"]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.arm.assets import Places
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Operation, Resource
@@ -29,7 +30,6 @@ from azureml_emulator.inference.front import (
 from azureml_emulator.inference.image import Order, seconds
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, Site
-from azureml_emulator.storage.assets import Places
 
 __all__ = ["KIND", "OnlineDeployments"]
 

@@ -13,18 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from azureml_emulator.arm.management import Management
-from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
-from azureml_emulator.jobs.bindings import OutputPlace
-from azureml_emulator.jobs.runs import Run, RunStore
-from azureml_emulator.mlflow.tracking import Tracking
-from azureml_emulator.storage.assets import (
+from azureml_emulator.arm.assets import (
     ARTIFACT_STORE,
     Place,
     Places,
     artifact_prefix,
     datastore_uri,
 )
+from azureml_emulator.arm.management import Management
+from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
+from azureml_emulator.jobs.bindings import OutputPlace
+from azureml_emulator.jobs.runs import Run, RunStore
+from azureml_emulator.mlflow.tracking import Tracking
 
 __all__ = ["STD_LOG", "Logs", "Records", "error_body"]
 

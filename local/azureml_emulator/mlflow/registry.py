@@ -27,11 +27,11 @@ from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils
 
+from azureml_emulator.arm.assets import ARTIFACT_STORE, Places, artifact_prefix, datastore_uri
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError
 from azureml_emulator.site import PROVIDER
-from azureml_emulator.storage.assets import ARTIFACT_STORE, Places, artifact_prefix, datastore_uri
 
 __all__ = ["WorkspaceModels"]
 

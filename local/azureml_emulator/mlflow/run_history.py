@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.arm.assets import ARTIFACT_STORE, Place, artifact_prefix
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import timestamp
 from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
@@ -25,7 +26,6 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.mlflow.tracking import unauthorised
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.storage import sas
-from azureml_emulator.storage.assets import ARTIFACT_STORE, Place, artifact_prefix
 
 __all__ = ["History"]
 

@@ -1,1 +1,1 @@
-"""The storage account: blobs on disk, the blob service over HTTP, and assets that lie in it."""
+"""The storage account: blobs on disk, and the blob service over HTTP."""

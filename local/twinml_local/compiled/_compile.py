@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -225,6 +225,14 @@ def _codes_of_numbers(codes: list[float]) -> tuple[float | None, float | None]:
     return codes[0], codes[-1]
 
 
+# By name, so that a model without them does not import them.
+READERS: dict[str, Callable[[Any, int], Boosted]] = {
+    "catboost.core.CatBoostClassifier": read_catboost,
+    "lightgbm.sklearn.LGBMClassifier": read_lightgbm,
+    "xgboost.sklearn.XGBClassifier": read_xgboost,
+}
+
+
 def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
     kind = type(member)
     # CatBoost forgets the number when it is pickled, but not the names.
@@ -240,13 +248,9 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
         return read_tree(member, n_classes)
     if kind is HistGradientBoostingClassifier:
         return read_histogram(member, n_classes)
-    # By name, so that a model without them does not import them.
-    if (kind.__module__, kind.__name__) == ("lightgbm.sklearn", "LGBMClassifier"):
-        return read_lightgbm(member, n_classes)
-    if (kind.__module__, kind.__name__) == ("xgboost.sklearn", "XGBClassifier"):
-        return read_xgboost(member, n_classes)
-    if (kind.__module__, kind.__name__) == ("catboost.core", "CatBoostClassifier"):
-        return read_catboost(member, n_classes)
+    reader = READERS.get(f"{kind.__module__}.{kind.__name__}")
+    if reader is not None:
+        return reader(member, n_classes)
     if (
         kind is Pipeline
         and len(member.steps) == 2

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinml.errors import ModelError
+from twinml.training import learners
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import NotCovered
@@ -392,7 +393,7 @@ class _Room:
 def _versions() -> dict[str, str | None]:
     """Return the versions of the libraries that the compiled form is equal to."""
     found: dict[str, str | None] = {}
-    for name in ("numpy", "scipy", "scikit-learn", "lightgbm", "xgboost", "catboost"):
+    for name in ("numpy", "scipy", *learners.packages()):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

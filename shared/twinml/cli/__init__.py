@@ -12,11 +12,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from twinml import __version__
 from twinml.cli._output import interrupted
-from twinml.settings import quiet_libraries
+from twinml.settings import __version__, quiet_libraries
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "Verbs", "main"]
 
 # Order is the order of the help page; the text is shown without importing the module.
 VERBS: dict[str, str] = {

@@ -16,7 +16,7 @@ from twinml.comparison.adversarial import Case, cases
 from twinml.comparison.answers import Answers, Reference, Refusal, ask, latencies, recalculate
 from twinml.comparison.environment import Package, differing, installed, pinned
 from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side, judge
-from twinml.comparison.model import against_model
+from twinml.comparison.model import against_model, own_answers
 from twinml.comparison.page import write
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "installed",
     "judge",
     "latencies",
+    "own_answers",
     "pinned",
     "recalculate",
     "write",

@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twinml.comparison.answers import ask, recalculate
+from twinml.comparison.answers import Reference, ask, recalculate
 from twinml.comparison.judgement import Comparison, Side, judge
 from twinml.endpoint import Endpoint
 from twinml.model import load_contract, load_predictor
 
-__all__ = ["against_model"]
+__all__ = ["against_model", "own_answers"]
+
+
+def own_answers(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Reference:
+    """Return what the model in ``directory`` answers to ``rows``, calculated in this process."""
+    contract, size = load_contract(directory), len(rows)
+    return recalculate(load_predictor(directory), contract, rows, size=size, alone_from=size)
 
 
 def against_model(
@@ -24,9 +30,8 @@ def against_model(
     EndpointError
         The endpoint refused the rows or did not answer.
     """
-    contract = load_contract(directory)
-    size = len(rows)
-    answers = ask(client, rows, len(contract.classes), size=size, alone_from=size)
-    reference = recalculate(load_predictor(directory), contract, rows, size=size, alone_from=size)
+    n_classes, size = len(load_contract(directory).classes), len(rows)
+    answers = ask(client, rows, n_classes, size=size, alone_from=size)
+    reference = own_answers(directory, rows)
     sides = (Side("the model", str(directory)), Side("the endpoint", client.scoring_uri))
     return judge(sides, (reference.exact, answers), reference=reference)

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from twinml.errors import ModelError
 from twinml.explanation import treeshap
+from twinml.training.learners import LEARNERS, Explainer, modules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +42,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 1e-3
 # A forest may be sure, and has no log-odds then.
 LEAST = 1e-6
-OWN = ("lightgbm", "xgboost", "catboost")
-HISTOGRAM, FOREST, LINEAR = "histogram", "forest", "linear"
+OWN, HISTOGRAM, FOREST, LINEAR = "own", "histogram", "forest", "linear"
 
 
 @dataclass(frozen=True)
@@ -203,17 +203,13 @@ def raw_scores(member: Any, X: Floats) -> Floats:
 
     Of a forest and more than two classes, the logarithm of the probability.
     """
-    kind = _kind(member)
-    if kind == FOREST:
+    own = _explainer(member)
+    if own is not None:
+        found = own.scores(member, X)
+    elif _kind(member) == FOREST:
         return _log_odds(np.asarray(member.predict_proba(X), dtype=np.float64))
-    if kind in (HISTOGRAM, LINEAR):
-        found = member.decision_function(X)
-    elif kind == "lightgbm":
-        found = member.predict(X, raw_score=True)
-    elif kind == "xgboost":
-        found = member.predict(X, output_margin=True)
     else:
-        found = member.predict(X, prediction_type="RawFormulaVal")
+        found = member.decision_function(X)
     values = np.asarray(found, dtype=np.float64)
     return values.reshape(len(X), -1)
 
@@ -245,26 +241,17 @@ def member_values(
     ModelError
         They do not add up to the member's raw score.
     """
-    kind, scores = _kind(member), 1 if n_classes == 2 else n_classes
-    if kind == FOREST:
+    kind, own = _kind(member), _explainer(member)
+    scores = 1 if n_classes == 2 else n_classes
+    if own is not None:
+        found = own.contributions(member, X)
+    elif kind == FOREST:
         found = _of_forest(member, X, n_classes)
     elif kind == HISTOGRAM:
         base, parts = treeshap.shap_values(treeshap.of_histogram(member), X)
         found = _joined(base + np.ravel(member._baseline_prediction), parts)
-    elif kind == LINEAR:
-        found = _of_linear(member, X, X if background is None else background)
-    elif kind == "lightgbm":
-        found = member.predict(X, pred_contrib=True)
-    elif kind == "xgboost":
-        import xgboost
-
-        found = member.get_booster().predict(
-            xgboost.DMatrix(X), pred_contribs=True, strict_shape=True
-        )
     else:
-        import catboost
-
-        found = member.get_feature_importance(catboost.Pool(X), type="ShapValues")
+        found = _of_linear(member, X, X if background is None else background)
     values = np.asarray(found, dtype=np.float64).reshape(len(X), scores, X.shape[1] + 1)
     raw = raw_scores(member, X)
     if not np.allclose(values.sum(axis=2), raw, atol=TOLERANCE, rtol=TOLERANCE):
@@ -358,11 +345,19 @@ def _thawed(estimator: Any) -> Any:
     return estimator
 
 
+def _explainer(member: Any) -> Explainer | None:
+    """Return the explainer of a member's own library, if it has one."""
+    module = type(member).__module__.partition(".")[0]
+    for learner in LEARNERS:
+        if learner.explainer is not None and module == modules(learner.packages)[0]:
+            return learner.explainer
+    return None
+
+
 def _kind(member: Any) -> str | None:
     """Return how a member is explained; ``None`` if it cannot be."""
-    package = type(member).__module__.partition(".")[0]
-    if package in OWN:
-        return package
+    if _explainer(member) is not None:
+        return OWN
     if hasattr(member, "_predictors"):
         # Not those with categories of their own: they take columns in another order.
         return HISTOGRAM if getattr(member, "_preprocessor", None) is None else None

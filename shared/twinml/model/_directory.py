@@ -34,6 +34,7 @@ from twinml.contract import Contract, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
+from twinml.training import learners
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,6 @@ MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
-_LEARNERS = ("lightgbm", "xgboost", "catboost")
 
 
 def requirements(pipeline: Any) -> list[str]:
@@ -64,9 +64,9 @@ def requirements(pipeline: Any) -> list[str]:
     Learner packages are listed only where the pickle really refers to them.
     """
     used = packages(pipeline)
-    names = [*_ALWAYS, *(name for name in _LEARNERS if name in used)]
+    of_learners = {name for name in learners.packages() if used & {*learners.modules([name])}}
     pinned = []
-    for name in names:
+    for name in sorted(of_learners.union(_ALWAYS)):
         try:
             pinned.append(f"{name}=={version(name)}")
         except PackageNotFoundError as error:
@@ -74,7 +74,7 @@ def requirements(pipeline: Any) -> list[str]:
                 f"the pipeline needs {name}, which is not installed here",
                 hint=f"Install {name} in the version that the model was trained with.",
             ) from error
-    return [*sorted(pinned), MONITORING]
+    return [*pinned, MONITORING]
 
 
 def save(
@@ -111,7 +111,7 @@ def save(
     for package in sorted({"twinml", "flaml"} & _packages(stored)):
         raise ModelError(
             f"the pipeline holds an object of {package}, so it would not load elsewhere",
-            hint="Use estimators of scikit-learn, LightGBM, XGBoost or CatBoost.",
+            hint=f"Use estimators of {', '.join(learners.packages())}.",
         )
     import mlflow.pyfunc
     import mlflow.sklearn

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from twinml import __version__
 from twinml.pages.figure import Picture
 from twinml.pages.tables import Cell, Table
 from twinml.pages.templates import render
@@ -93,7 +92,6 @@ def write(sheet: Sheet, path: Path) -> Path:
     text = render(
         "result_page.html.j2",
         sheet=sheet,
-        generator=f"twinml {__version__}",
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
     path.parent.mkdir(parents=True, exist_ok=True)

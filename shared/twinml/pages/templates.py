@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+from twinml.settings import __version__
+
 __all__ = ["render"]
 
 
@@ -23,4 +25,5 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
     )
+    environment.globals["generator"] = f"twinml {__version__}"
     return environment.get_template(template).render(**values)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from twinml import __version__
 from twinml.errors import UsageError
 from twinml.platform import PLATFORMS
+from twinml.settings import __version__
 
 __all__ = ["DEFINITION", "VARIANTS", "stage"]
 

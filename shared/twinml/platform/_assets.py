@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Assets", "DataAsset", "ModelReference", "ModelVersion", "TrainedModel"]
 
-_PART = r"[^/:@\s](?:[^/:@]*[^/:@\s])?"
+_PART = r"[^/:@\s.](?:[^/:@]*[^/:@\s])?"
 _REFERENCES = tuple(
     re.compile(form.replace("PART", _PART), re.IGNORECASE)
     for form in (

@@ -84,7 +84,7 @@ class Endpoints(Protocol):
 
     @property
     def dialects(self) -> tuple[str, ...]:
-        """Payload dialects that its endpoints take, as ``twinml.endpoint`` names them.
+        """Payload dialects that its endpoints take, as ``twinml.contract.dialects`` names them.
 
         The first one is written where an example is asked for.
         """

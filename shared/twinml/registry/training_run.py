@@ -18,31 +18,32 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinml import __version__, model, settings
+from twinml import model, settings
 from twinml.data import Dataset
 from twinml.errors import ModelError
 from twinml.platform import TrainedModel
 from twinml.registry.tracking import LoggedRun, Tracking, put
+from twinml.training import learners
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from twinml.training import Progress, TrainingOptions, TrainingResult
 
-__all__ = ["adopt", "fingerprint", "known", "model_folder", "run", "train_into"]
+__all__ = [
+    "adopt",
+    "computing_versions",
+    "fingerprint",
+    "known",
+    "model_folder",
+    "run",
+    "train_into",
+]
 
 # Raised when a model directory gains a file, so that what was trained before is not reused.
 MODEL_FORMAT = 2
-_COMPUTING = (
-    "catboost",
-    "flaml",
-    "lightgbm",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "scipy",
-    "xgboost",
-)
+# What computes, beside the learners.
+_COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
 
 def model_folder(digest: str) -> Path:
@@ -63,17 +64,19 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
             for k, v in options.to_dict().items()
             if k not in ("jobs", "engine")
         },
-        "versions": {
-            # A job on another machine has this code, but not as an installed package.
-            "twinml": __version__,
-            **{
-                name: version(name)
-                for name in _COMPUTING
-                if importlib.util.find_spec(_module(name))
-            },
-        },
+        # A job on another machine has this code, but not as an installed package.
+        "versions": {"twinml": settings.__version__, **computing_versions()},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def computing_versions() -> dict[str, str]:
+    """Return the versions of the installed packages that a model's numbers depend on."""
+    return {
+        name: version(name)
+        for name in sorted(_COMPUTING | set(learners.packages()))
+        if all(importlib.util.find_spec(module) for module in learners.modules([name]))
+    }
 
 
 def _rows_learned(result: TrainingResult, dataset: Dataset) -> pd.DataFrame | None:
@@ -83,10 +86,6 @@ def _rows_learned(result: TrainingResult, dataset: Dataset) -> pd.DataFrame | No
     rows = dataset.features[list(result.contract.column_names)].iloc[result.trained_on].copy()
     rows[result.contract.target] = dataset.labels.iloc[result.trained_on]
     return rows
-
-
-def _module(package: str) -> str:
-    return {"scikit-learn": "sklearn"}.get(package, package)
 
 
 def run(

@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twinml import __version__
 from twinml.pages.tables import Cell, Table, profile_column
-from twinml.pages.wording import (
-    Measure,
-    interval,
-    measure,
-    number,
-    ordered,
-    percent,
-    quantity,
-    sentence,
-    split_name,
-)
+from twinml.pages.wording import number, percent, quantity, sentence
 from twinml.report import origin
 from twinml.report.calls import calls
 from twinml.report.figure_choice import estimates
+from twinml.report.measures import Measure, interval, measure, ordered, split_name
 
 if TYPE_CHECKING:
     from twinml.data import Dataset, Finding
@@ -53,7 +43,6 @@ def build(
         "name": name,
         "version": model.version if model else None,
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "generator": f"twinml {__version__}",
         "summary": _summary(result, dataset),
         "tiles": _tiles(result),
         "accuracy": _accuracy(result, dataset),

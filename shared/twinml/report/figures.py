@@ -29,7 +29,8 @@ from twinml.pages.figure_style import (
     canvas,
     drawn,
 )
-from twinml.pages.wording import Measure, number, percent, shorten
+from twinml.pages.wording import number, percent, shorten
+from twinml.report.measures import Measure
 
 if TYPE_CHECKING:
     import pandas as pd

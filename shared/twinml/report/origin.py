@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.pages.tables import Cell, Table, pairs
 from twinml.pages.wording import quantity, seconds
+from twinml.training import learners
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 PACKAGES = (
-    "twinml", "scikit-learn", "lightgbm", "xgboost", "catboost", "flaml", "mlflow",
-    "numpy", "pandas", "scipy", "pyarrow",
-)  # fmt: skip
+    "twinml",
+    *learners.packages(),
+    "flaml",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pyarrow",
+)
 SECRET_WORDS = ("key", "token", "secret", "password", "credential")
 
 

@@ -1,16 +1,22 @@
 """Search for a model, join the best, refit and estimate honestly: ``train``."""
 
-from twinml.training._train import train
-from twinml.training.options import TrainingOptions, parse_seconds
-from twinml.training.result import (
-    Candidate,
-    Evaluation,
-    FittedCandidate,
-    Interval,
-    TrainingResult,
-    Trial,
-)
-from twinml.training.search import Progress
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twinml.training._train import train
+    from twinml.training.options import TrainingOptions, parse_seconds
+    from twinml.training.result import (
+        Candidate,
+        Evaluation,
+        FittedCandidate,
+        Interval,
+        TrainingResult,
+        Trial,
+    )
+    from twinml.training.search import Progress
 
 __all__ = [
     "Candidate",
@@ -24,3 +30,17 @@ __all__ = [
     "parse_seconds",
     "train",
 ]
+
+_MODULES = {
+    "Progress": "search",
+    "TrainingOptions": "options",
+    "parse_seconds": "options",
+    "train": "_train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # A server that asks for the names of the learners' packages loads no learner.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES.get(name, 'result')}"), name)

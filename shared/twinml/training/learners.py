@@ -1,4 +1,8 @@
-"""The learners that the search may use: how each is built, where its search starts.
+"""The learners that the search may use: the one place that knows their names and packages.
+
+A further learner is a further entry of ``LEARNERS``, an extra in pyproject.toml where it is
+optional, and a reader in ``twinml_local.compiled`` if it is to have a compiled form. What needs to
+know which learners there are asks here; importing this module imports none of their libraries.
 
 Every learner starts from a configuration that is good on most tables, so that the first
 round alone gives a useful ensemble, and searches from there with FLAML. All run on one
@@ -8,30 +12,31 @@ cores better on tables of this size and makes the result independent of their nu
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    HistGradientBoostingClassifier,
-    RandomForestClassifier,
-)
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from xgboost import XGBClassifier
 
 from twinml.errors import UsageError
-from twinml.training.flaml_without_spark import tune
-from twinml.training.preprocessing import linear_features
 
-__all__ = ["LEARNERS", "Learner", "Shape", "installed", "select"]
+__all__ = [
+    "LEARNERS",
+    "Explainer",
+    "Learner",
+    "Shape",
+    "installed",
+    "modules",
+    "packages",
+    "select",
+]
 
 Config = Mapping[str, Any]
+# Packages whose module has another name.
+_MODULES = {"scikit-learn": "sklearn"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,26 @@ class Shape:
     n_codes: int
     n_classes: int
     seed: int
+
+
+Build: TypeAlias = Callable[[Config, NDArray[np.float64], Shape], Any]
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """TreeSHAP of a learner's own library.
+
+    Attributes
+    ----------
+    scores
+        From a fitted member and encoded rows, shape (n, p), to its raw scores, log-odds.
+    contributions
+        From the same to what each feature added, the base last: shape (n, p + 1), or with k > 2
+        classes (n, k, p + 1), flat or not.
+    """
+
+    scores: Callable[[Any, NDArray[np.float64]], Any]
+    contributions: Callable[[Any, NDArray[np.float64]], Any]
 
 
 @dataclass(frozen=True)
@@ -54,73 +79,56 @@ class Learner:
     build
         From a configuration, the encoded rows and their shape to an unfitted estimator.
     space
-        FLAML search space.
+        From FLAML's ``tune`` to the search space.
     start
         The configuration that is tried first.
     work
         Cost of a configuration on any unit that is linear in time; ratios are what is used.
-    package
-        The optional package that it needs, if any.
+    packages
+        What its models need to load and predict, by the names that pip knows.
+    extra
+        The extra of twinml's that installs them, where they are optional.
+    automl
+        The algorithm of Azure's AutoML that it stands for.
+    explainer
+        Its library's own; ``None`` leaves it to ``twinml.explanation``.
     tidy
         Removes from a fitted estimator what differs from run to run without changing any
         prediction, so that the same run gives the same bytes.
     """
 
     name: str
-    build: Callable[[Config, NDArray[np.float64], Shape], Any]
-    space: Callable[[], dict[str, Any]]
+    build: Build
+    space: Callable[[Any], dict[str, Any]]
     start: Config
     work: Callable[[Config], float]
-    package: str | None = None
+    packages: tuple[str, ...] = ("scikit-learn",)
+    extra: str | None = None
+    automl: str | None = None
+    explainer: Explainer | None = None
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
 
-def _lightgbm(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    return LGBMClassifier(
-        **config,
-        subsample=0.8,
-        subsample_freq=1,
-        n_jobs=1,
-        random_state=shape.seed,
-        deterministic=True,
-        force_row_wise=True,
-        verbose=-1,
-    )
+def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
+    """Return a ``build`` of a class, imported when it is first built, with these parameters."""
 
+    def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+        module, _, name = estimator.rpartition(".")
+        return getattr(importlib.import_module(module), name)(
+            **config, **fixed, **{seed: shape.seed}
+        )
 
-def _xgboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    return XGBClassifier(
-        **config, subsample=0.8, tree_method="hist", n_jobs=1, random_state=shape.seed, verbosity=0
-    )
-
-
-def _hist_gradient_boosting(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    return HistGradientBoostingClassifier(**config, early_stopping=False, random_state=shape.seed)
-
-
-def _random_forest(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    return RandomForestClassifier(**config, n_jobs=1, random_state=shape.seed)
-
-
-def _extra_trees(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    return ExtraTreesClassifier(**config, bootstrap=True, n_jobs=1, random_state=shape.seed)
+    return build
 
 
 def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from twinml.training.preprocessing import linear_features
+
     return make_pipeline(
         linear_features(X, shape.n_codes), LogisticRegression(**config, max_iter=200, tol=1e-3)
-    )
-
-
-def _catboost(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-    from catboost import CatBoostClassifier
-
-    return CatBoostClassifier(
-        **config,
-        thread_count=1,
-        random_seed=shape.seed,
-        allow_writing_files=False,
-        verbose=False,
     )
 
 
@@ -129,6 +137,18 @@ def _tidy_catboost(estimator: Any) -> None:
     for key in ("model_guid", "train_finish_time"):
         if key in list(metadata.keys()):
             del metadata[key]
+
+
+def _xgboost_contributions(member: Any, X: NDArray[np.float64]) -> Any:
+    import xgboost
+
+    return member.get_booster().predict(xgboost.DMatrix(X), pred_contribs=True, strict_shape=True)
+
+
+def _catboost_contributions(member: Any, X: NDArray[np.float64]) -> Any:
+    import catboost
+
+    return member.get_feature_importance(catboost.Pool(X), type="ShapValues")
 
 
 def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
@@ -149,8 +169,16 @@ def _forest_work(config: Config) -> float:
 LEARNERS: tuple[Learner, ...] = (
     Learner(
         "LightGBM",
-        _lightgbm,
-        lambda: {
+        _of(
+            "lightgbm.LGBMClassifier",
+            subsample=0.8,
+            subsample_freq=1,
+            n_jobs=1,
+            deterministic=True,
+            force_row_wise=True,
+            verbose=-1,
+        ),
+        lambda tune: {
             "n_estimators": tune.lograndint(60, 800),
             "learning_rate": tune.loguniform(0.01, 0.2),
             "num_leaves": tune.lograndint(4, 96),
@@ -167,11 +195,17 @@ LEARNERS: tuple[Learner, ...] = (
             "reg_lambda": 5.0,
         },
         _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+        packages=("lightgbm", "scikit-learn"),
+        automl="LightGBM",
+        explainer=Explainer(
+            lambda member, X: member.predict(X, raw_score=True),
+            lambda member, X: member.predict(X, pred_contrib=True),
+        ),
     ),
     Learner(
         "RandomForest",
-        _random_forest,
-        lambda: {
+        _of("sklearn.ensemble.RandomForestClassifier", n_jobs=1),
+        lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
             "max_features": tune.uniform(0.1, 1.0),
@@ -179,11 +213,12 @@ LEARNERS: tuple[Learner, ...] = (
         },
         {"n_estimators": 120, "min_samples_leaf": 5, "max_features": 0.4, "max_samples": 0.5},
         _forest_work,
+        automl="RandomForest",
     ),
     Learner(
         "HistGradientBoosting",
-        _hist_gradient_boosting,
-        lambda: {
+        _of("sklearn.ensemble.HistGradientBoostingClassifier", early_stopping=False),
+        lambda tune: {
             "max_iter": tune.lograndint(50, 500),
             "learning_rate": tune.loguniform(0.01, 0.2),
             "max_leaf_nodes": tune.lograndint(4, 64),
@@ -200,11 +235,12 @@ LEARNERS: tuple[Learner, ...] = (
             "max_features": 0.5,
         },
         _boosting_work("max_iter", lambda config: float(config["max_leaf_nodes"])),
+        automl="GradientBoosting",
     ),
     Learner(
         "XGBoost",
-        _xgboost,
-        lambda: {
+        _of("xgboost.XGBClassifier", subsample=0.8, tree_method="hist", n_jobs=1, verbosity=0),
+        lambda tune: {
             "n_estimators": tune.lograndint(60, 800),
             "learning_rate": tune.loguniform(0.01, 0.2),
             "max_depth": tune.randint(2, 9),
@@ -221,11 +257,16 @@ LEARNERS: tuple[Learner, ...] = (
             "reg_lambda": 3.0,
         },
         _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
+        packages=("xgboost", "scikit-learn"),
+        automl="XGBoostClassifier",
+        explainer=Explainer(
+            lambda member, X: member.predict(X, output_margin=True), _xgboost_contributions
+        ),
     ),
     Learner(
         "ExtraTrees",
-        _extra_trees,
-        lambda: {
+        _of("sklearn.ensemble.ExtraTreesClassifier", bootstrap=True, n_jobs=1),
+        lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
             "max_features": tune.uniform(0.1, 1.0),
@@ -233,18 +274,26 @@ LEARNERS: tuple[Learner, ...] = (
         },
         {"n_estimators": 100, "min_samples_leaf": 4, "max_features": 0.7, "max_samples": 0.7},
         _forest_work,
+        automl="ExtremeRandomTrees",
     ),
     Learner(
         "LogisticRegression",
         _logistic_regression,
-        lambda: {"C": tune.loguniform(1e-3, 100.0)},
+        lambda tune: {"C": tune.loguniform(1e-3, 100.0)},
         {"C": 0.3},
         lambda config: 1.0,
+        automl="LogisticRegression",
     ),
     Learner(
         "CatBoost",
-        _catboost,
-        lambda: {
+        _of(
+            "catboost.CatBoostClassifier",
+            seed="random_seed",
+            thread_count=1,
+            allow_writing_files=False,
+            verbose=False,
+        ),
+        lambda tune: {
             "iterations": tune.lograndint(60, 600),
             "learning_rate": tune.loguniform(0.01, 0.2),
             "depth": tune.randint(3, 8),
@@ -252,10 +301,32 @@ LEARNERS: tuple[Learner, ...] = (
         },
         {"iterations": 250, "learning_rate": 0.06, "depth": 6, "l2_leaf_reg": 3.0},
         lambda config: float(config["iterations"]) * (16.0 + 2.0 ** config["depth"]),
-        package="catboost",
+        packages=("catboost",),
+        extra="catboost",
+        explainer=Explainer(
+            lambda member, X: member.predict(X, prediction_type="RawFormulaVal"),
+            _catboost_contributions,
+        ),
         tidy=_tidy_catboost,
     ),
 )
+
+
+def packages(*, optional: bool = True) -> tuple[str, ...]:
+    """Return the packages of all learners, or of those that are always installed, sorted."""
+    chosen = (one for one in LEARNERS if optional or one.extra is None)
+    return tuple(sorted({package for one in chosen for package in one.packages}))
+
+
+def modules(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the modules of packages, by default of all learners' packages.
+
+    Examples
+    --------
+    >>> modules(["lightgbm", "scikit-learn"])
+    ('lightgbm', 'sklearn')
+    """
+    return tuple(_MODULES.get(name, name) for name in (packages() if names is None else names))
 
 
 def installed() -> tuple[Learner, ...]:
@@ -263,7 +334,7 @@ def installed() -> tuple[Learner, ...]:
     return tuple(
         learner
         for learner in LEARNERS
-        if learner.package is None or importlib.util.find_spec(learner.package) is not None
+        if all(importlib.util.find_spec(module) for module in modules(learner.packages))
     )
 
 
@@ -275,8 +346,14 @@ def select(names: tuple[str, ...]) -> tuple[Learner, ...]:
     UsageError
         A name is unknown, or its package is not installed.
     """
-    if not names:
-        return installed()
+    chosen = _called(names) if names else installed()
+    # Here, so that no configuration is charged for an import.
+    for module in modules({package for learner in chosen for package in learner.packages}):
+        importlib.import_module(module)
+    return chosen
+
+
+def _called(names: tuple[str, ...]) -> tuple[Learner, ...]:
     known = {learner.name.lower(): learner for learner in LEARNERS}
     there = {learner.name for learner in installed()}
     chosen = []
@@ -289,8 +366,8 @@ def select(names: tuple[str, ...]) -> tuple[Learner, ...]:
             )
         if learner.name not in there:
             raise UsageError(
-                f"{learner.name} needs the package {learner.package}, which is not installed",
-                hint=f"Install it: pip install 'twinml[{learner.package}]'.",
+                f"{learner.name} needs the package {learner.packages[0]}, which is not installed",
+                hint=f"Install it: pip install 'twinml[{learner.extra}]'.",
             )
         chosen.append(learner)
     return tuple(learner for learner in LEARNERS if learner in chosen)

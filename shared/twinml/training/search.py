@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
 from twinml.training.crossvalidation import FoldData, Judging, fit, here, reason
-from twinml.training.flaml_without_spark import CFO
+from twinml.training.flaml_without_spark import CFO, tune
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
@@ -159,7 +159,7 @@ class Search:
                 CFO(
                     metric="loss",
                     mode="min",
-                    space=learner.space(),
+                    space=learner.space(tune),
                     points_to_evaluate=[dict(learner.start)],
                     seed=shape.seed + 20,
                 ),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twinml.errors import UsageError
+from twinml.training.learners import LEARNERS
 
 __all__ = [
     "ALGORITHMS",
@@ -29,14 +30,7 @@ __all__ = [
 DATA = ("training_data", "validation_data", "test_data")
 
 # Azure's algorithms by the learners that stand for them here.
-ALGORITHMS = {
-    "LightGBM": "LightGBM",
-    "XGBoost": "XGBoostClassifier",
-    "RandomForest": "RandomForest",
-    "ExtraTrees": "ExtremeRandomTrees",
-    "HistGradientBoosting": "GradientBoosting",
-    "LogisticRegression": "LogisticRegression",
-}
+ALGORITHMS = {one.name: one.automl for one in LEARNERS if one.automl is not None}
 ENSEMBLES = ("VotingEnsemble", "StackEnsemble")
 # Azure's metrics by the metric of twinml's that is nearest.
 PRIMARY_METRICS = {

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinml.settings import quiet_libraries
+from twinml.training.learners import modules, packages
 from twinml_local.jobs.warm.launcher import STEPS
 
 __all__ = ["main"]
@@ -44,9 +45,9 @@ IMPORTED = (
     "twinml.model",
     "twinml.registry.promotion",
     "twinml.registry.tracking",
-    "twinml.training",
+    "twinml.training._train",
     "twinml_local.platform",
-    "lightgbm",
+    *modules(packages(optional=False)),
 )
 IDLE_SECONDS = 900.0
 REQUEST_SECONDS = 10.0

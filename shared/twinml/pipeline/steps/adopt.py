@@ -134,6 +134,7 @@ def _load(directory: Path, contract: Contract) -> Any:
     from mlflow.exceptions import MlflowException
 
     from twinml.model import packages
+    from twinml.training import learners
 
     try:
         pipeline = mlflow.sklearn.load_model(str(directory))
@@ -144,7 +145,8 @@ def _load(directory: Path, contract: Contract) -> Any:
         ) from error
     except (MlflowException, AttributeError, pickle.UnpicklingError) as error:
         raise ModelError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
-    foreign = sorted(packages(pipeline) - _CARRIED - sys.stdlib_module_names)
+    carried = {"joblib", "numpy", "pandas", "scipy", *learners.modules()}
+    foreign = sorted(packages(pipeline) - carried - sys.stdlib_module_names)
     if foreign:
         raise ModelError(
             f"the model holds objects of {', '.join(foreign)}, which a model directory of "
@@ -156,9 +158,6 @@ def _load(directory: Path, contract: Contract) -> Any:
     if known != wanted or not hasattr(pipeline, "predict_proba"):
         raise ModelError(f"the model's classes are {known}, those of the rows {wanted}")
     return pipeline
-
-
-_CARRIED = {"catboost", "joblib", "lightgbm", "numpy", "pandas", "scipy", "sklearn", "xgboost"}
 
 
 if __name__ == "__main__":

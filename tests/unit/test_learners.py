@@ -1,0 +1,89 @@
+"""A learner has one home: all that is said of learners elsewhere is derived from it."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from twinml.training import learners
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("shared", "local", "azure")
+# Of the learners: the home, the readers of their compiled forms, and one choice of two by name.
+MAY_NAME_THEM = {
+    "shared/twinml/training/learners.py",
+    "local/twinml_local/compiled/_compile.py",
+    "shared/twinml/cli/replay.py",
+}
+# scikit-learn is not only a learner's package.
+PACKAGES = sorted({*learners.packages(), *learners.modules()} - {"scikit-learn", "sklearn"})
+
+
+def constants(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        word
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if "\n" not in node.value and " " not in node.value
+        for word in node.value.replace(",", ".").split(".")
+    }
+
+
+def test_no_other_list_names_a_learner() -> None:
+    names = {learner.name for learner in learners.LEARNERS} | set(PACKAGES)
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for source in SOURCES
+        for path in (ROOT / source).rglob("*.py")
+        if "tests" not in path.parts and constants(path) & names
+    }
+    assert naming == MAY_NAME_THEM
+
+
+def test_every_required_package_is_where_the_pipeline_runs_on_azure() -> None:
+    path = ROOT / "shared/twinml/pipeline/environment/conda.yml"
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    pinned = {line.partition("==")[0] for line in described["dependencies"][-1]["pip"]}
+    assert set(learners.packages(optional=False)) <= pinned
+
+
+@pytest.mark.parametrize("learner", learners.LEARNERS, ids=lambda one: one.name)
+def test_the_project_depends_on_each_learner_s_packages(learner: learners.Learner) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + (
+        project["optional-dependencies"][learner.extra] if learner.extra else []
+    )
+    for package in learner.packages:
+        assert any(line.startswith(package) for line in wanted), package
+
+
+def test_a_further_learner_is_known_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twinml.registry import training_run
+    from twinml_azure.training import conda_file
+    from twinml_local.compiled._model import _versions
+
+    # A package that is installed, and that no learner needs.
+    further = replace(learners.LEARNERS[0], name="Further", packages=("orjson",))
+    optional = replace(further, name="Optional", packages=("waitress",), extra="optional")
+    before = training_run.computing_versions(), _versions(), conda_file()
+    monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS, further, optional))
+    assert {"orjson", "waitress"} <= set(learners.packages())
+    assert "waitress" not in learners.packages(optional=False)
+    assert training_run.computing_versions().keys() - before[0] == {"orjson", "waitress"}
+    assert _versions().keys() - before[1] == {"orjson", "waitress"}
+    assert [one.name for one in learners.select(("further",))] == ["Further"]
+    (pins,) = (part["pip"] for part in conda_file()["dependencies"] if isinstance(part, dict))
+    assert any(pin.startswith("orjson==") for pin in pins)
+
+
+def test_a_learner_whose_package_is_missing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = replace(learners.LEARNERS[0], name="Absent", packages=("no-such-package",))
+    monkeypatch.setattr(learners, "LEARNERS", (absent, *learners.LEARNERS[1:]))
+    assert "Absent" not in {one.name for one in learners.installed()}
+    assert len(learners.installed()) == len(learners.LEARNERS) - 1
