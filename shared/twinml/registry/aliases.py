@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Registered
+    from mlflow.exceptions import MlflowException
 
-__all__ = ["CHALLENGER", "CHAMPION", "Titles", "registered", "titled"]
+__all__ = ["CHALLENGER", "CHAMPION", "Titles", "absent", "registered", "titled"]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 _TAG = "twinml.title."
 # Schemes of registries that know no aliases.
 _WITHOUT_ALIASES = ("azureml:",)
+# MLflow calls an alias that a model lacks, and a version that is no number, invalid.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
 class Titles:
@@ -45,8 +48,10 @@ class Titles:
 
         try:
             return self._client.get_model_version_by_alias(name, title)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if absent(error):
+                return None
+            raise
 
     def give(self, version: Registered, title: str) -> None:
         """Give a version a title, which its holder loses; a champion is no challenger."""
@@ -75,6 +80,11 @@ class Titles:
             for title, holder in holders.items()
             if holder is not None and str(holder.version) == number
         )
+
+
+def absent(error: MlflowException) -> bool:
+    """Tell whether a registry says that a name, version or alias is not there, and no worse."""
+    return error.error_code in _ABSENT
 
 
 def titled(versions: Iterable[tuple[str, Mapping[str, str]]], title: str) -> str | None:

@@ -11,7 +11,7 @@ import math
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from twinml.errors import NotFound
 from twinml.platform import ModelReference, ModelVersion
 
-__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "named"]
+__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "missing", "named"]
 
 # What ``twinml.registry.aliases`` and ``tracking`` write; those would load what this avoids.
 CHAMPION = "champion"
@@ -86,11 +86,30 @@ def named(uri: str, reference: ModelReference) -> ModelVersion:
             else (reference.alias or CHAMPION) in version.aliases
         ):
             return version
-    names = sorted({version.name for version in found})
-    raise NotFound(
-        f"there is no registered model '{reference}'",
-        hint=f"Registered: {', '.join(names) or 'none'}.",
-    )
+    versions: dict[str, list[str]] = {}
+    for version in found:
+        versions.setdefault(version.name, []).append(version.version)
+    raise missing(reference, versions)
+
+
+def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) -> NotFound:
+    """Return the error for a reference that names nothing, by what there is: versions by name."""
+    name = reference.name
+    if reference.registry is not None or name not in versions:
+        return NotFound(
+            f"there is no registered model '{reference}'",
+            hint=f"Registered: {', '.join(sorted(versions)) or 'none'}.",
+        )
+    held = sorted(versions[name], key=lambda one: (len(one), one))
+    if not held:
+        return NotFound(
+            f"the registered model '{name}' has no version", hint="Train or register one."
+        )
+    hint = f"It has: {', '.join(f'{name}/{one}' for one in held[-10:])}."
+    if reference.version is not None:
+        return NotFound(f"model '{name}' has no version {reference.version}", hint=hint)
+    alias = reference.alias or CHAMPION
+    return NotFound(f"no version of model '{name}' has the alias '{alias}'", hint=hint)
 
 
 def _file(uri: str) -> Path | None:

@@ -13,18 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from twinml import settings
-from twinml.errors import ModelError, NotFound, UsageError
+from twinml.errors import ModelError, PlatformError, UsageError
 from twinml.platform import ModelReference, ModelVersion
-from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, registered
+from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, absent, registered
+from twinml.registry.listing import missing
+from twinml.registry.store import alone, artifact_location, file_of, open_client
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -40,6 +42,8 @@ _FINGERPRINT = "twinml.fingerprint"
 # What carries it may be removed by ``twinml teardown`` where models are in a cloud.
 _MADE = {"twinml": "model"}
 _STATE = "twinml.state"
+# Of a version that has no title yet.
+_REGISTERING = "registering"
 _JUDGED = "twinml.judged"
 
 
@@ -69,39 +73,15 @@ class Tracking:
         # Alembic reports every migration of a new store at INFO.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow import MlflowClient
-
         self.uri = uri or settings.tracking_uri()
-        if self.local:
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            # Both make and migrate the tables of a new store; two processes at once would
-            # leave it broken for good.
-            self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            if self.local:
-                self.client.search_experiments(max_results=1)
-                self.client.search_registered_models(max_results=1)
+        with alone(self.uri):
+            self.client = open_client(self.uri)
         self.titles = Titles(self.client, self.uri)
 
     @property
     def local(self) -> bool:
         """Whether the store is a file of this machine, written by this user."""
-        return self.uri.startswith("sqlite:///")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold a lock between processes: SQLite's own, on a file beside a local store."""
-        if not self.local:
-            yield
-            return
-        lock = sqlite3.connect(
-            self.uri.removeprefix("sqlite:///") + ".lock", timeout=120, isolation_level=None
-        )
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-            yield
-        finally:
-            lock.close()
+        return file_of(self.uri) is not None
 
     def log(
         self,
@@ -242,32 +222,47 @@ class Tracking:
         it beats the champion on ``metric`` (``test_…`` as logged) and both were judged alike:
         same target, same features, same test rows. Else it becomes challenger.
         """
+        with alone(self.uri):
+            made = next(
+                (one for one in registered(self.client, name) if one.tags.get(DIGEST) == digest),
+                None,
+            )
+            if made is None:
+                made = self._create_version(name, run_id, digest)
+            if made.tags.get(_STATE) == _REGISTERING:
+                # New, or left half-way by a process that ended.
+                self._give_title(made, metric)
+                self.client.set_model_version_tag(name, made.version, _STATE, "complete")
+            elif self.titles.holder(name, CHAMPION) is None:
+                # Uploaded to the registry without a title.
+                self.titles.give(made, CHAMPION)
+            return self._described(self.client.get_model_version(name, made.version))
+
+    def _create_version(self, name: str, run_id: str, digest: str) -> Registered:
         from mlflow.exceptions import MlflowException
 
-        run = self.client.get_run(run_id)
-        for version in registered(self.client, name):
-            if version.tags.get(DIGEST) == digest:
-                if self.titles.holder(name, CHAMPION) is None:
-                    # Uploaded to the registry without a title.
-                    self.titles.give(version, CHAMPION)
-                return self._described(self.client.get_model_version(name, version.version))
+        source = self._model_uri(self.client.get_run(run_id))
         try:
             self.client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        made = self.client.create_model_version(
-            name, source=self._model_uri(run), run_id=run_id, tags={**_MADE, DIGEST: digest}
-        )
-        champion = self.titles.holder(name, CHAMPION)
-        if champion is None:
-            self.titles.give(made, CHAMPION)
-        elif metric is not None and self._beats(run_id, champion.run_id, metric):
-            self.titles.give(made, CHAMPION)
-            self.titles.give(champion, CHALLENGER)
-        else:
-            self.titles.give(made, CHALLENGER)
-        return self._described(self.client.get_model_version(name, made.version))
+        tags = {**_MADE, DIGEST: digest, _STATE: _REGISTERING}
+        return self.client.create_model_version(name, source=source, run_id=run_id, tags=tags)
+
+    def _give_title(self, version: Registered, metric: str | None) -> None:
+        """Make a new version champion or challenger; doing it again changes nothing."""
+        champion = self.titles.holder(version.name, CHAMPION)
+        if champion is None or champion.version == version.version:
+            self.titles.give(version, CHAMPION)
+            return
+        run_id = version.run_id
+        if metric is None or not run_id or not self._beats(run_id, champion.run_id, metric):
+            self.titles.give(version, CHALLENGER)
+            return
+        # In this order, so that a process that ends in between leaves no champion less.
+        self.titles.give(champion, CHALLENGER)
+        self.titles.give(version, CHAMPION)
 
     def resolve(self, reference: ModelReference) -> ModelVersion:
         """Return the version that is meant; of a bare name, the champion.
@@ -285,12 +280,20 @@ class Tracking:
         elif reference.version is None:
             found = self.titles.holder(reference.name, reference.alias or CHAMPION)
         else:
-            with suppress(MlflowException):
+            try:
                 found = self.client.get_model_version(reference.name, reference.version)
+            except MlflowException as error:
+                if not absent(error):
+                    raise
         if found is None:
-            raise NotFound(
-                f"there is no registered model '{reference}'",
-                hint=f"Registered: {', '.join(self.names()) or 'none'}.",
+            raise missing(
+                reference,
+                {
+                    name: [one.version for one in registered(self.client, name)]
+                    if name == reference.name
+                    else []
+                    for name in self.names()
+                },
             )
         return self._described(found)
 
@@ -335,8 +338,9 @@ class Tracking:
                 )
             except (MlflowException, OSError) as error:
                 raise ModelError(
-                    "the files of the model are no longer in the tracking store",
-                    hint="Train it again: twinml train --again.",
+                    f"the files of the model are not in {uri}",
+                    hint="Train it again: twinml train --again. If another machine keeps them: "
+                    "mount that folder here.",
                 ) from error
             put(Path(fetched), destination)
         return destination
@@ -368,31 +372,46 @@ class Tracking:
         return dict(self.client.get_run(run_id).data.metrics)
 
     def _start(self, experiment: str, name: str, tags: Mapping[str, str]) -> Run:
-        return self.client.create_run(self._experiment(experiment), run_name=name, tags=dict(tags))
+        return self.client.create_run(self.prepare(experiment), run_name=name, tags=dict(tags))
 
-    def _experiment(self, name: str) -> str:
+    def prepare(self, name: str) -> str:
+        """Make sure that runs of an experiment can be logged from here; return its id.
+
+        Raises
+        ------
+        PlatformError
+            It keeps its files in a folder that this machine does not have.
+        UsageError
+            The experiment is deleted.
+        """
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                raise UsageError(
-                    f"experiment {name!r} is deleted",
-                    hint="Restore it in MLflow, or choose another --name.",
-                )
-            return str(found.experiment_id)
-        location = None
-        if self.local:
-            folder = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name
-            location = folder.as_uri()
-        try:
-            return str(self.client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            # Another process may have made it in between.
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+        if found is None:
+            location = artifact_location(self.uri, name)
+            folder = _folder(location)
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException:
+                # Another process may have made it in between.
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise UsageError(
+                f"experiment {name!r} is deleted",
+                hint="Restore it in MLflow, or choose another --name.",
+            )
+        folder = None if self.local else _folder(found.artifact_location)
+        if folder is not None and not folder.is_dir():
+            raise PlatformError(
+                f"experiment {name!r} keeps its files in {folder}, which is not on this machine",
+                hint="Mount that folder here, or choose another --name. New experiments can share "
+                "one place: MLFLOW_DEFAULT_ARTIFACT_ROOT.",
+            )
+        return str(found.experiment_id)
 
     def _log_values(
         self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]
@@ -478,6 +497,14 @@ class Tracking:
             run_id=version.run_id,
             aliases=self.titles.of(version),
         )
+
+
+def _folder(location: str | None) -> Path | None:
+    """Return the folder of a location on this machine; ``None`` for an address elsewhere."""
+    parts = urlsplit(location or "")
+    if location is None or parts.scheme not in ("", "file"):
+        return None
+    return Path(url2pathname(parts.path))
 
 
 def put(made: Path, destination: Path) -> None:
