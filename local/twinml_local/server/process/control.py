@@ -21,7 +21,13 @@ from twinml_local.logs import last_lines
 from twinml_local.processes import running, start_detached, terminate
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
-from twinml_local.server.state import STATE_FILE, EndpointState, read_state, write_state
+from twinml_local.server.state import (
+    STATE_FILE,
+    EndpointState,
+    ServerSettings,
+    read_state,
+    write_state,
+)
 
 __all__ = [
     "PID_FILE",
@@ -98,7 +104,11 @@ def end(folder: Path) -> bool:
     if running(folder / PID_FILE) is None:
         return False
     # The server itself gives up on its requests after drain_seconds.
-    return terminate(folder / PID_FILE, timeout=read_state(folder).settings.drain_seconds + 2.0)
+    try:
+        drain = read_state(folder).settings.drain_seconds
+    except PlatformError:  # Damaged; its server can be ended all the same.
+        drain = ServerSettings().drain_seconds
+    return terminate(folder / PID_FILE, timeout=drain + 2.0)
 
 
 def change(folder: Path, state: EndpointState) -> tuple[WorkerReport, ...]:
