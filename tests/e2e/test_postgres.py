@@ -20,8 +20,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from click.testing import CliRunner
 
 from tests.conftest import make_table
+from twinml.cli import main
 from twinml_local.processes import free_port
 
 pytestmark = pytest.mark.e2e
@@ -84,8 +86,8 @@ def database(server: str, request: pytest.FixtureRequest) -> str:
     return f"{server}/{name}"
 
 
-def start(home: Path, uri: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "TWINML_HOME": str(home), "MLFLOW_TRACKING_URI": uri, **more}
+def start(home: Path, uri: str, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "TWINML_HOME": str(home), "MLFLOW_TRACKING_URI": uri}
     return subprocess.Popen(
         [sys.executable, "-m", "twinml", *arguments],
         env=environment,
@@ -97,12 +99,13 @@ def start(home: Path, uri: str, *arguments: str, **more: str) -> subprocess.Pope
 
 
 def twinml(home: Path, uri: str, *arguments: str, **more: str) -> tuple[int, str, str]:
-    process = start(home, uri, *arguments, **more)
-    out, err = process.communicate()
-    assert PASSWORD not in out + err
-    return process.returncode, out, err
+    environment = {"TWINML_HOME": str(home), "MLFLOW_TRACKING_URI": uri, **more}
+    done = CliRunner().invoke(main, arguments, env=environment)
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.exit_code, done.stdout, done.stderr
 
 
+@pytest.mark.timeout(1800)
 def test_two_homes_on_one_server(database: str, tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     for home in homes:

@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import url2pathname
 
 from twinml import settings
-from twinml.errors import PlatformError
+from twinml.errors import PlatformError, UsageError
 from twinml.registry.listing import SCHEMA
+from twinml.registry.pages import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Connection, Engine
 
-__all__ = ["alone", "artifact_location", "file_of", "open_client"]
+__all__ = ["alone", "artifact_location", "file_of", "open_client", "prepare_experiment"]
 
 LOCK_SECONDS = 120
 BUSY_SECONDS = 20
@@ -111,6 +113,58 @@ def artifact_location(uri: str, experiment: str) -> str | None:
     if "://" in root:
         return f"{root.rstrip('/')}/{quote(experiment)}"
     return (Path(root).expanduser().resolve() / experiment).as_uri()
+
+
+def prepare_experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """Make sure that runs of an experiment can be logged from here; return its id.
+
+    Raises
+    ------
+    PlatformError
+        It keeps its files in a folder that this machine does not have.
+    UsageError
+        The experiment is deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = artifact_location(uri, name)
+        folder = _folder(location)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            return str(
+                client.create_experiment(
+                    name, artifact_location=location, tags=dict(EXPERIMENT_TAGS)
+                )
+            )
+        except MlflowException:
+            # Another process may have made it in between.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise UsageError(
+            f"experiment {name!r} is deleted",
+            hint="Restore it in MLflow, or choose another --name.",
+        )
+    folder = None if file_of(uri) is not None else _folder(found.artifact_location)
+    if folder is not None and not folder.is_dir():
+        raise PlatformError(
+            f"experiment {name!r} keeps its files in {folder}, which is not on this machine",
+            hint="Mount that folder here, or choose another --name. New experiments can share "
+            "one place: MLFLOW_DEFAULT_ARTIFACT_ROOT.",
+        )
+    return str(found.experiment_id)
+
+
+def _folder(location: str | None) -> Path | None:
+    """Return the folder of a location on this machine; ``None`` for an address elsewhere."""
+    parts = urlsplit(location or "")
+    if location is None or parts.scheme not in ("", "file"):
+        return None
+    return Path(url2pathname(parts.path))
 
 
 @contextmanager

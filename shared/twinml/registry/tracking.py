@@ -18,15 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from twinml import settings
-from twinml.errors import ModelError, PlatformError, UsageError
+from twinml.errors import ModelError
 from twinml.platform import ModelReference, ModelVersion
+from twinml.registry import pages
 from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, absent, registered
 from twinml.registry.listing import missing
-from twinml.registry.store import alone, artifact_location, file_of, open_client
+from twinml.registry.store import alone, file_of, open_client, prepare_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -93,19 +92,22 @@ class Tracking:
         digest: str,
     ) -> LoggedRun:
         """Log a training run with its model; it counts as finished only once all is there."""
+        judged = _judged(result, dataset)
         run = self._start(
             dataset.name,
             f"{result.best.name} on {dataset.name}",
             {
                 _FINGERPRINT: fingerprint,
                 DIGEST: digest,
-                _JUDGED: _judged(result, dataset),
+                _JUDGED: judged,
                 "twinml.data": dataset.digest,
             },
         )
         run_id = run.info.run_id
         started = [run_id]
         try:
+            if not self.uri.startswith("azureml:"):  # Azure's tracking has no data sets of runs.
+                self.client.log_inputs(run_id, pages.inputs(result, dataset, judged))
             self._log_values(
                 run_id,
                 {
@@ -228,7 +230,7 @@ class Tracking:
                 None,
             )
             if made is None:
-                made = self._create_version(name, run_id, digest)
+                made = self._create_version(name, run_id, digest, metric)
             if made.tags.get(_STATE) == _REGISTERING:
                 # New, or left half-way by a process that ended.
                 self._give_title(made, metric)
@@ -238,17 +240,31 @@ class Tracking:
                 self.titles.give(made, CHAMPION)
             return self._described(self.client.get_model_version(name, made.version))
 
-    def _create_version(self, name: str, run_id: str, digest: str) -> Registered:
+    def _create_version(
+        self, name: str, run_id: str, digest: str, metric: str | None
+    ) -> Registered:
         from mlflow.exceptions import MlflowException
 
-        source = self._model_uri(self.client.get_run(run_id))
+        run = self.client.get_run(run_id)
         try:
             self.client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         tags = {**_MADE, DIGEST: digest, _STATE: _REGISTERING}
-        return self.client.create_model_version(name, source=source, run_id=run_id, tags=tags)
+        return self.client.create_model_version(
+            name,
+            source=self._model_uri(run),
+            run_id=run_id,
+            tags=tags,
+            description=pages.description(
+                str(run.info.run_name),
+                run.data.metrics,
+                metric,
+                experiment=run.info.experiment_id,
+                run=run_id,
+            ),
+        )
 
     def _give_title(self, version: Registered, metric: str | None) -> None:
         """Make a new version champion or challenger; doing it again changes nothing."""
@@ -372,46 +388,19 @@ class Tracking:
         return dict(self.client.get_run(run_id).data.metrics)
 
     def _start(self, experiment: str, name: str, tags: Mapping[str, str]) -> Run:
-        return self.client.create_run(self.prepare(experiment), run_name=name, tags=dict(tags))
+        return self.client.create_run(
+            self.prepare(experiment), run_name=name, tags={**pages.source_tags(), **tags}
+        )
 
-    def prepare(self, name: str) -> str:
+    def prepare(self, experiment: str) -> str:
         """Make sure that runs of an experiment can be logged from here; return its id.
 
         Raises
         ------
-        PlatformError
-            It keeps its files in a folder that this machine does not have.
-        UsageError
-            The experiment is deleted.
+        PlatformError, UsageError
+            As ``store.prepare_experiment``.
         """
-        from mlflow.exceptions import MlflowException
-
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            location = artifact_location(self.uri, name)
-            folder = _folder(location)
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            try:
-                return str(self.client.create_experiment(name, artifact_location=location))
-            except MlflowException:
-                # Another process may have made it in between.
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            raise UsageError(
-                f"experiment {name!r} is deleted",
-                hint="Restore it in MLflow, or choose another --name.",
-            )
-        folder = None if self.local else _folder(found.artifact_location)
-        if folder is not None and not folder.is_dir():
-            raise PlatformError(
-                f"experiment {name!r} keeps its files in {folder}, which is not on this machine",
-                hint="Mount that folder here, or choose another --name. New experiments can share "
-                "one place: MLFLOW_DEFAULT_ARTIFACT_ROOT.",
-            )
-        return str(found.experiment_id)
+        return prepare_experiment(self.client, self.uri, experiment)
 
     def _log_values(
         self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]
@@ -497,14 +486,6 @@ class Tracking:
             run_id=version.run_id,
             aliases=self.titles.of(version),
         )
-
-
-def _folder(location: str | None) -> Path | None:
-    """Return the folder of a location on this machine; ``None`` for an address elsewhere."""
-    parts = urlsplit(location or "")
-    if location is None or parts.scheme not in ("", "file"):
-        return None
-    return Path(url2pathname(parts.path))
 
 
 def put(made: Path, destination: Path) -> None:
