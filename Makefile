@@ -21,7 +21,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ stop: ## End what was left running
 
 test: $(DEV) ## Run all tests, two files at a time (AT_ONCE=2)
 	@$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --no-loadscope-reorder
+
+mutants: $(DEV) ## Change the decision rules and see whether their tests notice (ARGS=drift)
+	@$(BIN)/python tests/mutants/run.py $(ARGS)
 
 check: $(DEV) ## Lint, types, import arrows
 	@$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,14 @@ import pytest
 from twinml import settings
 
 settings.quiet_libraries()
+
+# In a background shell SIGINT is ignored, and what the tests start would inherit that: then no
+# test of Ctrl-C could reach it.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Files that take minutes, the longest first, then the folders whose files take long: a run on

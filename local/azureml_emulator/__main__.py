@@ -20,8 +20,8 @@ from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.http.certificates import CertificateAuthority
 from azureml_emulator.http.proxy import Proxy
 from azureml_emulator.site import Site
-from twinml.errors import PlatformError
-from twinml_local.processes import locked, write_atomic
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import Held, locked
 
 __all__ = ["main", "variables"]
 
@@ -131,7 +131,7 @@ def main(
     with ExitStack() as held:
         try:
             held.enter_context(locked(directory / "lock", timeout=0.0))
-        except PlatformError as error:
+        except Held as error:
             raise click.ClickException(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error

@@ -28,12 +28,12 @@ from azureml_emulator.identity import tokens
 from azureml_emulator.identity.login import Login
 from azureml_emulator.inference import Fleet
 from azureml_emulator.inference.arm import OnlineDeployments
+from azureml_emulator.job_service import JobService
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.site import ARM_HOST, LOCAL_HOST, Site
 from azureml_emulator.storage.blob_service import Storage
 from azureml_emulator.storage.blobs import BlobStore
-from azureml_emulator.wiring import JobPlant
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -96,19 +96,21 @@ class Emulator:
         workspaces = Workspaces(self.site, management, self._blobs)
         actions = Actions(self.site, management, self._blobs)
         workspaces.make_default()
-        self._plant = JobPlant(management, self._blobs, directory, lenient=lenient, mirrors=mirrors)
+        self._jobs = JobService(
+            management, self._blobs, directory, lenient=lenient, mirrors=mirrors
+        )
         fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
         self._deployments = OnlineDeployments(
-            self.site, management, self._plant.places, fleet, self._faults
+            self.site, management, self._jobs.datastores, fleet, self._faults
         )
-        submit = self._plant.jobs.submit
+        submit = self._jobs.jobs.submit
         batch = BatchEndpoints(
             self.site,
             management,
-            self._plant.places,
+            self._jobs.datastores,
             submit,
-            self._plant.status,
-            self._plant.jobs.pages.address,
+            self._jobs.status,
+            self._jobs.jobs.pages.address,
         )
         self._schedules = Schedules(management, submit, batch.invoke)
         self.router = Router(
@@ -120,7 +122,7 @@ class Emulator:
                 *workspaces.routes(),
                 *Subscription(management, workspaces).routes(),
                 *actions.routes(),
-                *self._plant.routes(),
+                *self._jobs.routes(),
                 *self._deployments.routes(),
                 *Capacity(management).routes(),
                 *batch.routes(),
@@ -168,13 +170,13 @@ class Emulator:
             The most that one AutoML run may take.
         """
         self._deployments.recover()
-        self._plant.start(variables, workers=workers, automl_seconds=automl_seconds)
+        self._jobs.start(variables, workers=workers, automl_seconds=automl_seconds)
         self._schedules.start()
 
     def close(self) -> None:
         """End what runs, jobs to go on at the next start, and close the databases."""
         self._schedules.close()
-        self._plant.close()
+        self._jobs.close()
         self._deployments.close()
         self._store.close()
         self._blobs.close()

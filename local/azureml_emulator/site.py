@@ -14,7 +14,7 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from twinml_local.processes import write_atomic
+from azureml_runner.files import write_atomic
 
 __all__ = ["ARM_HOST", "LOCAL_HOST", "LOGIN_HOSTS", "PROVIDER", "Site"]
 

@@ -30,10 +30,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.files import write_atomic
 from twinml.data import Dataset, file_digest
 from twinml.errors import DataError, NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset
-from twinml.settings import home
+from twinml.settings import home, private_folder
 
 __all__ = ["dropped_columns", "get", "list_assets", "register"]
 
@@ -73,13 +74,12 @@ def register(dataset: Dataset) -> DataAsset:
     """
     folder = _folder(dataset.name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         _remove_abandoned(folder)
         found = _same(dataset)
         if found is not None:
             return found
         unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder))
-        unfinished.chmod(0o755)
         try:
             return _store(dataset, folder, unfinished)
         finally:
@@ -231,10 +231,7 @@ def _copy(dataset: Dataset, unfinished: Path) -> Path:
 
 def _describe(asset: DataAsset, unfinished: Path) -> None:
     text = json.dumps({"format_version": FORMAT_VERSION, **asdict(asset)}, indent=2)
-    with (unfinished / "asset.json").open("w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    write_atomic(unfinished / "asset.json", f"{text}\n")
     _sync(unfinished)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from azureml_runner.locks import locked
+from azureml_runner.processes import running
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml.settings import home
-from twinml_local.processes import locked, running
+from twinml_local.errors import twinml_errors
 from twinml_local.server.deployments.watch import WorkerReport, reports
 from twinml_local.server.process import control
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state
@@ -39,9 +42,11 @@ def folder_of(name: str) -> Path:
     return home() / "endpoints" / name
 
 
-def lock() -> AbstractContextManager[None]:
-    """Return the lock of all endpoints, to be held while one of them changes."""
-    return locked(home() / "endpoints" / ".lock", timeout=LOCK_SECONDS)
+@contextmanager
+def lock() -> Iterator[None]:
+    """Hold the lock of all endpoints, while one of them changes."""
+    with twinml_errors(), locked(home() / "endpoints" / ".lock", timeout=LOCK_SECONDS):
+        yield
 
 
 def names() -> tuple[str, ...]:

@@ -18,9 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from azureml_runner import logs as log_files
+from azureml_runner.files import write_atomic
+from azureml_runner.processes import running
 from twinml.errors import PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
-from twinml_local import logs as log_files
+from twinml.settings import private_folder
 from twinml_local.endpoint_folders import (
     check_deployment,
     check_exists,
@@ -34,7 +37,7 @@ from twinml_local.endpoint_folders import (
     taken_ports,
     uri,
 )
-from twinml_local.processes import generate_keys, read_keys, running, write_atomic
+from twinml_local.keys import generate_keys, read_keys
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE
 from twinml_local.server.process import control
@@ -98,9 +101,9 @@ def deploy(
         Of the model; the same digest is the same model.
     settings
         Limits of the server; ``None`` keeps those that the endpoint has, but for what the
-        environment says (``twinml_local.server.process.settings``). Workers, threads, drain time
-        and retention are the process's: changing those restarts it, and so does another version
-        of twinml than the server runs.
+        environment says (``twinml_local.server.process.settings``). Threads, drain time and
+        retention are the process's: changing those restarts it, and so does another version of
+        twinml than the server runs.
 
     Raises
     ------
@@ -130,7 +133,7 @@ def deploy(
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
             return described(folder, after)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         generate_keys(folder / KEYS_FILE)
         try:
             _stage(folder, known, settings, {deployment: item})
@@ -225,7 +228,7 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
     Parameters
     ----------
     changes
-        Fields of ``ServerSettings``. What belongs to the process (workers, threads, drain time,
+        Fields of ``ServerSettings``. What belongs to the process (threads, drain time,
         retention) needs a restart: requests in flight are answered, those that come in the
         second or two until it is back are not.
 

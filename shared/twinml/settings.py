@@ -27,6 +27,7 @@ __all__ = [
     "artifact_root",
     "home",
     "home_is_elsewhere",
+    "private_folder",
     "quiet_libraries",
     "tracking_uri",
     "with_driver",
@@ -71,6 +72,18 @@ def _is_own(folder: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and (os.name == "nt" or found.st_uid == os.getuid())
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone can open, whatever the umask.
+
+    So is the state folder, if it is made now.
+    """
+    root = home()
+    if path.is_relative_to(root):
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
 
 
 def tracking_uri() -> str:

@@ -15,6 +15,7 @@ its own in ``.twinml/bench``, made at the first run with the model's own require
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import itertools
 import json
@@ -29,7 +30,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -41,14 +44,7 @@ MOST_SECONDS = 10.0  # of a measurement that takes longer than was asked for
 # What is aimed at, in the order of the plan and then memory: times the peers, share of the
 # handler that does nothing.
 AIMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "twinml, lane": {
-        "peer": ("100", "400", "5", "5", "< 0.5"),
-        "null handler, no Flask": ("0.85", "0.85"),
-    },
-    "twinml, Flask route": {
-        "peer": ("40", "80", "5", "5", "< 0.5"),
-        "null handler, Flask": ("0.85", "0.85"),
-    },
+    "twinml": {"peer": ("100", "250", "8", "6", "< 0.3"), "null handler": ("0.5", "0.5")},
 }
 AZURE_SERVER = "azureml-inference-server-http==1.5.1"
 # Of an MLflow model's no-code deployment: what it takes and gives, and no step that it could
@@ -77,12 +73,11 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> Iterator[Served]:
+def twinml_server(model: Path, *, compiled: bool = True) -> Iterator[Served]:
+    from azureml_runner.processes import running
     from twinml_local import endpoints
-    from twinml_local.processes import running
     from twinml_local.server.deployments import compiling
     from twinml_local.server.deployments.compiling import Outcome, compiled_form
-    from twinml_local.server.state import ServerSettings
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["TWINML_HOME"] = home
@@ -93,13 +88,7 @@ def twinml_server(model: Path, *, compiled: bool = True, lane: bool = True) -> I
             # Deploying compiles a model; here the other way is wanted as well.
             with mock.patch.object(compiling, "compiled_form", return_value=form):
                 endpoints.deploy(
-                    "bench",
-                    "blue",
-                    directory=model,
-                    model="m",
-                    version="1",
-                    digest="0" * 64,
-                    settings=ServerSettings(lane=lane),
+                    "bench", "blue", directory=model, model="m", version="1", digest="0" * 64
                 )
             endpoints.stop()
             began = time.monotonic()
@@ -153,52 +142,53 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def null_handler(kind: str) -> Callable[[Path], Any]:
-    @contextlib.contextmanager
-    def serve(model: Path) -> Iterator[Served]:
-        port = free_port()
-        command = [sys.executable, __file__, "--null", str(port), "--kind", kind]
-        with process(command, "/invocations", "dataframe_split", port) as served:
-            yield served
-
-    return serve
+@contextlib.contextmanager
+def null_handler(model: Path) -> Iterator[Served]:
+    """Start the same HTTP server around a handler that does nothing."""
+    port = free_port()
+    command = [sys.executable, __file__, "--null", str(port)]
+    with process(command, "/invocations", "dataframe_split", port) as served:
+        yield served
 
 
-def serve_null(port: int, kind: str) -> None:
-    """Run the same HTTP server, with Flask or without, around a handler that does nothing."""
-    from flask import Flask, Response, request
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
+class NullFront:
+    """Answers every request at once."""
 
-    from twinml_local.server.process.listen import GRANIAN_CONNECTIONS
+    def __init__(self) -> None:
+        from twinml_local.server import ServerSettings, Serving
+        from twinml_local.server.scoring.front import Reply
 
-    app = Flask("null", static_folder=None)
-    reply = b'{"predictions":["no"]}'
+        self.serving = Serving("null", {}, {}, (), settings=ServerSettings())
+        body = b'{"predictions":["no"]}'
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        self.reply = Reply(200, headers, body)
 
-    @app.post("/invocations")
-    def nothing() -> Response:
-        request.get_data(cache=False)
-        return Response(reply, mimetype="application/json")
+    def begin(self, environ: dict[str, Any]) -> tuple[Any, str]:
+        return SimpleNamespace(serving=self.serving), "invocations"
 
-    def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        environ["wsgi.input"].read()
-        start_response(
-            "200 OK",
-            [("Content-Type", "application/json"), ("Content-Length", str(len(reply)))],
-        )
-        return [reply]
+    def turned_away(self, exchange: Any, route: str) -> None:
+        return None
 
-    Granian(
-        "null",
-        address="127.0.0.1",
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=1,
-        backpressure=GRANIAN_CONNECTIONS,
-        blocking_threads=GRANIAN_CONNECTIONS,
-        http=HTTPModes.http1,
-        websockets=False,
-    ).serve(target_loader=lambda *_: app if kind == "flask" else bare)
+    def refusal(self, exchange: Any, route: str) -> None:
+        return None
+
+    def at_once(self, exchange: Any, size: int) -> bool:
+        return True
+
+    def answer(self, exchange: Any, route: str, body: bytes, *, wait: bool = True) -> Any:
+        return self.reply
+
+
+async def serve_null(port: int) -> None:
+    from twinml_local.server.process.connection import Connection, Traffic
+
+    loop = asyncio.get_running_loop()
+    pool = ThreadPoolExecutor(1)
+    front: Any = NullFront()
+    traffic = Traffic(front, loop, pool, pool, pool)
+    traffic.tick()
+    server = await loop.create_server(lambda: Connection(traffic), "127.0.0.1", port)
+    await server.serve_forever()
 
 
 @contextlib.contextmanager
@@ -350,7 +340,7 @@ def print_ratios(results: dict[str, dict[str, Any]], names: list[str]) -> None:
         spread = [results[first][name].at(99) / results[first][name].at(50) for name in names[:2]]
         print(
             f"p99 over p50: {spread[0]:.1f} and {spread[1]:.1f} (< 5); "
-            f"start {results[first]['start']:.1f} s (< 2)"
+            f"start {results[first]['start']:.2f} s (< 0.7)"
         )
 
 
@@ -377,10 +367,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="Of each measurement.")
     parser.add_argument("--servers", nargs="+", help="Only those whose names hold one of these.")
     parser.add_argument("--null", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--kind", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.null:
-        serve_null(options.null, options.kind)
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_null(options.null))
         return
     options.wrk = shutil.which("wrk") is not None
     from twinml.settings import home, quiet_libraries
@@ -398,11 +390,9 @@ def main() -> None:
     ]
     table = rows_for(model)
     servers: dict[str, Callable[[Path], Any]] = {
-        "twinml, lane": twinml_server,
-        "twinml, Flask route": lambda model: twinml_server(model, lane=False),
+        "twinml": twinml_server,
         "twinml, pipeline": lambda model: twinml_server(model, compiled=False),
-        "null handler, no Flask": null_handler("bare"),
-        "null handler, Flask": null_handler("flask"),
+        "null handler": null_handler,
         "mlflow models serve": mlflow_server,
         # Long requests are where its learners use them; ours shares the rows out as well.
         "mlflow, a thread a core": lambda model: mlflow_server(model, str(os.cpu_count() or 1)),

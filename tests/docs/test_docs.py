@@ -21,7 +21,7 @@ from azureml_emulator.__main__ import main as emulator
 from azureml_emulator.faults.__main__ import main as faults
 from twinml import __version__
 from twinml.cli import VERBS, main
-from twinml_local.jobs.service import create_app as pipeline_service
+from twinml_local.jobs.rest.app import create_app as pipeline_service
 from twinml_local.jobs.store import JobStore
 from twinml_local.server import ServerSettings, Serving
 from twinml_local.server.app import app_of

@@ -13,12 +13,12 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
+from azureml_runner.processes import running
 from tests.conftest import make_table
 from twinml.cli import main
 from twinml.traffic.collected import read
 from twinml.traffic.feedback import GroundTruth
 from twinml_local import endpoint_folders, endpoints
-from twinml_local.processes import running
 from twinml_local.server.process.control import PID_FILE
 from twinml_local.telemetry.collector import FOLDER
 

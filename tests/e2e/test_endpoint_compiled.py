@@ -15,12 +15,12 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from azureml_runner.processes import running
 from twinml import model
 from twinml.cli import main
 from twinml.contract import example, example_csv
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.processes import running
 from twinml_local.server.deployments.compiling import compiled_form, form_key
 from twinml_local.server.state import read_state, write_state
 

@@ -14,13 +14,13 @@ import pytest
 import requests
 from click.testing import CliRunner, Result
 
+from azureml_runner.processes import running
 from twinml.cli import main
 from twinml.contract.dialects import written
 from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, NotFound
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.processes import running
 
 pytestmark = pytest.mark.e2e
 
@@ -182,7 +182,7 @@ def test_secrets_stay_secret(deployed: EndpointInfo) -> None:
 
 
 def wait_for_log(words: str) -> str:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = "\n".join(endpoints.logs(NAME))
         if words in text:
@@ -230,9 +230,7 @@ def test_deploying_the_same_again_changes_nothing(
     deployed: EndpointInfo, model_directory: Path
 ) -> None:
     before = server_pid()
-    began = time.monotonic()
     assert deploy(model_directory) == deployed
-    assert time.monotonic() - began < 2
     assert server_pid() == before
 
 

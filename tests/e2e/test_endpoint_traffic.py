@@ -19,6 +19,7 @@ import requests
 from click.testing import CliRunner, Result
 from sklearn.dummy import DummyClassifier
 
+from azureml_runner.processes import process_identity, running
 from twinml import model
 from twinml.cli import main
 from twinml.contract import infer_contract
@@ -27,7 +28,6 @@ from twinml.errors import EndpointError, NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.platform import LocalPlatform
-from twinml_local.processes import process_identity, running
 from twinml_local.server import ServerSettings
 from twinml_local.server.process import control
 from twinml_local.server.state import read_state, write_state

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from twinml.errors import PlatformError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Control,
@@ -35,7 +34,8 @@ from twinml_local.jobs.engine import (
     run_plan,
     step_folder,
 )
-from twinml_local.processes import process_identity
+from azureml_runner.errors import RunnerError
+from azureml_runner.processes import process_identity
 
 pytestmark = pytest.mark.e2e
 
@@ -349,5 +349,5 @@ def test_an_asset_that_is_not_there_fails_its_step_by_name(tmp_path):
 
 def test_the_interface_says_what_it_cannot_run():
     step = make_plan(Graph({"a": OtherNode("sweep")})).steps[0]
-    with pytest.raises(PlatformError, match="type 'sweep' cannot be run here"):
+    with pytest.raises(RunnerError, match="type 'sweep' cannot be run here"):
         Host().run_other(step, {}, {}, log=Path("x"), control=Control())

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,11 @@ import requests
 import yaml
 from click.testing import CliRunner
 
+from azureml_runner.processes import process_identity, running
 from twinml.errors import NotFound, PayloadError, PlatformError, PlatformUnavailable
 from twinml.pipeline.client import RestPipelineClient
 from twinml.platform import PipelineInfo, PipelineJob, Schedule
 from twinml_local.jobs import lifecycle
-from twinml_local.processes import process_identity, running
 
 pytestmark = pytest.mark.e2e
 
@@ -294,6 +295,23 @@ def test_a_folder_has_one_service(home):
     assert "held by another process" in second.stderr
     assert "Traceback" not in second.stderr
     assert running(home / "service.pid") is not None
+
+
+def test_idle_connections_do_not_stop_the_service(home):
+    publish(home, "true")
+    port = int(lifecycle.info("demo", directory=home).uri.split(":")[2].split("/")[0])
+    idle = []
+    try:
+        for number in range(500):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+            if number % 2:
+                connection.sendall(b"POST /pipelines/demo/jobs HTTP/1.1\r\nContent-Le")
+            idle.append(connection)
+        job_id = lifecycle.run("demo", {}, directory=home).id
+        assert finish(home, job_id).status == "Completed"
+    finally:
+        for connection in idle:
+            connection.close()
 
 
 TRAIN = """

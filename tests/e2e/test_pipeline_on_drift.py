@@ -16,12 +16,12 @@ import pytest
 import requests
 from click.testing import CliRunner
 
+from azureml_runner.processes import running
 from twinml.cli import main
 from twinml.endpoint import Endpoint
 from twinml.endpoint.json_rows import records
 from twinml.platform import load
 from twinml_local.jobs import lifecycle
-from twinml_local.processes import running
 
 pytestmark = pytest.mark.e2e
 

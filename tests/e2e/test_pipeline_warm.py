@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from twinml_local.jobs.engine.process import StepFiles, StepProcess
+from azureml_runner.engine.process import StepFiles, StepProcess
 from twinml_local.jobs.warm import WarmSteps
 
 pytestmark = [

@@ -21,10 +21,10 @@ from typing import Any
 import psycopg2
 import pytest
 from click.testing import CliRunner
+from twinml_local.processes import free_port
 
 from tests.conftest import make_table
 from twinml.cli import main
-from twinml_local.processes import free_port
 
 pytestmark = pytest.mark.e2e
 

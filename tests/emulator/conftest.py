@@ -174,7 +174,7 @@ class EmulatorProcess:
     def _wait(self) -> int:
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=60)
 
     @property
     def environment(self) -> dict[str, str]:

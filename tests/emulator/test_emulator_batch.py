@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from azureml_emulator.arm.resources import Resource, ResourceStore, timestamp
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.clock import Clock
 from azureml_emulator.schedules.trigger import next_time
 from tests.emulator.contract import held
 
@@ -105,47 +102,6 @@ def test_triggers_fire_when_they_should(trigger: dict[str, Any], expected: list[
 def test_what_is_no_trigger_is_refused(trigger: dict[str, Any]):
     with pytest.raises(ArmError):
         next_time(trigger, CREATED, created=CREATED)
-
-
-def test_a_schedule_fires_once_for_each_moment_also_over_a_restart(tmp_path: Path):
-    store = ResourceStore(tmp_path / "r.sqlite")
-    fired: list[datetime] = []
-
-    def fire(_: Resource, at: datetime) -> None:
-        fired.append(at)
-
-    def started() -> Clock:
-        clock = Clock(store, fire)
-        clock.start()
-        return clock
-
-    start = datetime.fromtimestamp(time.time() + 1, UTC).replace(microsecond=0)
-    trigger = recurrence("minute", startTime=start.strftime("%Y-%m-%dT%H:%M:%S"))
-    body = {"properties": {"isEnabled": True, "trigger": trigger}}
-    clock = started()
-    path = "/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/schedules/x"
-    store.put(path, body)
-    clock.changed()
-    deadline = time.monotonic() + 30
-    while not fired:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    clock.close()
-    assert fired == [start]
-    # The next process sees that moment again, within its grace, and names the same job.
-    second = started()
-    deadline = time.monotonic() + 30
-    while len(fired) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    second.close()
-    assert set(fired) == {start}
-    store.put(path, {"properties": {"isEnabled": False, "trigger": trigger}})
-    third = started()
-    third.close()
-    assert len(fired) == 2
-    assert timestamp()
-    store.close()
 
 
 @pytest.fixture(scope="module")

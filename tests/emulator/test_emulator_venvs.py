@@ -12,8 +12,8 @@ import pytest
 
 from azureml_emulator.environments.eviction import evict
 from azureml_emulator.environments.venvs import BuildError, Requirements, Venv, VenvCache
-from twinml.errors import UsageError
-from twinml_local.processes import locked
+from azureml_runner.errors import UsageError
+from azureml_runner.locks import locked
 
 
 @pytest.fixture

@@ -88,6 +88,11 @@ def test_the_better_model_is_better_and_both_are_measured(table: Path) -> None:
     fewer = rows.drop(columns=["job"])
     with pytest.raises(ModelError, match="lack its column 'job'"):
         compare(tracking, strong.directory, fewer, name="customers", metric="roc_auc")
+    for least in (-0.1, float("nan")):
+        with pytest.raises(UsageError, match="the least gain is"):
+            compare(
+                tracking, strong.directory, rows, name="customers", metric="roc_auc", min_gain=least
+            )
     with pytest.raises(UsageError, match="there is no metric 'auc'"):
         compare(tracking, strong.directory, rows, name="customers", metric="auc")
 
@@ -113,6 +118,7 @@ def test_a_promotion_is_on_record_even_if_it_breaks_off(table: Path) -> None:
     with pytest.raises(PlatformError, match="no quota"):
         promote(tracking, "customers", reason="better", platform=Refusing(), endpoint="customers")  # type: ignore[arg-type]
     [broken] = promotions(tracking)
+    assert tracking.client.get_run(broken.id).info.status == "FAILED"
     assert (broken.complete, broken.version, broken.previous) == (False, "2", "1")
 
     assert tracking.resolve(ModelReference.parse("customers")).version == "1"

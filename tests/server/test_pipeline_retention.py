@@ -14,8 +14,8 @@ import pytest
 
 from twinml.errors import NotFound
 from twinml_local.jobs import lifecycle
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.record import JobRecord
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
+from twinml_local.jobs.job import JobRecord
 from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.store import JobStore
 

@@ -9,26 +9,24 @@ from typing import Any
 
 import pytest
 
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.queue import JobQueue
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
+from twinml_local.jobs.rest.app import create_app
 from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.schedules import Scheduler
-from twinml_local.jobs.service import create_app
+from twinml_local.jobs.schedules.clock import Scheduler
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import generate_keys
+from twinml_local.keys import generate_keys
 
 
 class Rest:
     def __init__(self, directory: Path) -> None:
         self.key = generate_keys(directory / "keys.json").primary
         self.store = JobStore(directory / "service.db")
-        self.queue = JobQueue(directory / "queue.db", lambda job_id: None)
         job = {"command": "true", "inputs": {"n": "${{parent.inputs.n}}"}}
         content = {"type": "pipeline", "inputs": {"n": 1}, "jobs": {"s": job}}
         for name in ("demo", "other"):
             self.store.publish(PipelineDefinition(name, content))
         runner = Runner(self.store, directory)
-        app = create_app(self.store, self.queue, runner, directory / "keys.json")
+        app = create_app(self.store, runner, directory / "keys.json")
         self.http = app.test_client()
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
@@ -42,7 +40,6 @@ class Rest:
 def rest(tmp_path: Path) -> Iterator[Rest]:
     made = Rest(tmp_path)
     yield made
-    made.queue.close()
     made.store.close()
 
 
@@ -58,7 +55,7 @@ def test_a_schedule_is_made_replaced_switched_and_deleted(rest: Rest) -> None:
     assert rest.call("GET", "/weekly").json == replaced.json
     off = rest.call("POST", "/weekly/disable").json
     assert (off["enabled"], off["next"]) == (False, None)
-    scheduler = Scheduler(rest.store, rest.queue, lambda endpoint, since: (False, ""))
+    scheduler = Scheduler(rest.store, lambda: None, lambda endpoint, since: (False, ""))
     assert scheduler.fire(time.time() + 30_000) == 0
     on = rest.call("POST", "/weekly/enable").json
     assert on["enabled"]

@@ -18,20 +18,14 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from twinml.errors import PlatformError
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.engine import end_orphans, step_folder
-from twinml_local.jobs.queue import JobQueue
-from twinml_local.jobs.recovery import recover
+from azureml_runner.engine import end_orphans, step_folder
+from azureml_runner.locks import Held, locked
+from azureml_runner.processes import _identity_from_ps, process_identity
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
+from twinml_local.jobs.rest.app import create_app
 from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.service import create_app
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import (
-    _identity_from_ps,
-    generate_keys,
-    locked,
-    process_identity,
-)
+from twinml_local.keys import generate_keys
 
 
 def definition(name: str, jobs: dict[str, Any], inputs: dict[str, Any]) -> PipelineDefinition:
@@ -45,12 +39,10 @@ def definition(name: str, jobs: dict[str, Any], inputs: dict[str, Any]) -> Pipel
 @dataclass
 class Service:
     store: JobStore
-    queue: JobQueue
     runner: Runner
     http: FlaskClient
     key: str
     directory: Path
-    queued: list[str]
 
     def publish(self, *jobs: str | dict[str, Any], name: str = "demo", **inputs: Any) -> None:
         """Publish commands ``s``, ``s1``, …: shell text, or a whole job."""
@@ -87,13 +79,12 @@ def service(tmp_path, monkeypatch):
     directory = tmp_path / "home" / "pipelines"
     store = JobStore(directory / "service.db")
     runner = Runner(store, directory)
-    queued: list[str] = []
-    queue = JobQueue(directory / "queue.db", queued.append)
     keys = generate_keys(directory / "keys.json")
-    app = create_app(store, queue, runner, directory / "keys.json")
-    yield Service(store, queue, runner, app.test_client(), keys.primary, directory, queued)
-    queue.stop()
-    queue.close()
+    app = create_app(store, runner, directory / "keys.json")
+    yield Service(store, runner, app.test_client(), keys.primary, directory)
+    runner.shutdown()
+    runner.join()
+    runner.close()
     store.close()
 
 
@@ -491,19 +482,22 @@ def test_unchanged_content_keeps_the_version_and_a_job_its_own(service):
 
 
 def test_a_worker_takes_jobs_in_their_order(demo):
-    ids = [demo.start() for _ in range(5)]
-    demo.queue.start(1)
-    wait_for(lambda: len(demo.queued) == 5)
-    assert demo.queued == ids
-
-
-def test_recovery_puts_back_what_the_queue_has_lost(demo):
     ids = [demo.start() for _ in range(3)]
-    demo.queue.refill([])
-    recover(demo.store, demo.queue, demo.runner)
-    demo.queue.start(1)
-    wait_for(lambda: len(demo.queued) == 3)
-    assert demo.queued == ids
+    demo.runner.start()
+    # Woken, not only when it looks by itself.
+    ids += [demo.start() for _ in range(2)]
+    wait_for(lambda: all(job.status == "Completed" for job in demo.store.jobs("demo")), 60.0)
+    ended = sorted(demo.store.jobs("demo"), key=lambda job: job.ended or "")
+    assert [job.id for job in ended] == ids
+
+
+def test_recovery_queues_again_what_ran_and_in_its_place(demo):
+    ids = [demo.start() for _ in range(3)]
+    assert demo.store.claim().id == ids[0]
+    demo.runner.recover()
+    assert [demo.store.claim().id for _ in range(3)] == ids
+    assert demo.store.claim() is None
+    assert [job.attempt for job in demo.store.running()] == [2, 1, 1]
 
 
 def test_a_step_that_ran_at_three_deaths_of_the_service_fails(demo):
@@ -512,7 +506,7 @@ def test_a_step_that_ran_at_three_deaths_of_the_service_fails(demo):
         demo.store.claim(job_id)
         files = step_folder(demo.runner.job_directory(job_id), "s").files(attempt)
         files.folder.mkdir(parents=True)
-        recover(demo.store, demo.queue, demo.runner)
+        demo.runner.recover()
     demo.runner.run(job_id)
     job = demo.get(f"/pipelines/demo/jobs/{job_id}").json
     assert job["status"] == "Failed"
@@ -523,7 +517,7 @@ def test_recovery_finishes_a_cancel_that_was_asked_for(demo):
     job_id = demo.start()
     demo.store.claim(job_id)
     assert demo.call("POST", f"/pipelines/demo/jobs/{job_id}/cancel").status_code == 202
-    recover(demo.store, demo.queue, demo.runner)
+    demo.runner.recover()
     assert demo.store.job("demo", job_id).status == "Canceled"
 
 
@@ -536,7 +530,7 @@ def test_recovery_leaves_a_stranger_with_the_same_pid_alone(demo):
         files = step_folder(demo.runner.job_directory(job_id), "s").files(1)
         files.folder.mkdir(parents=True)
         files.process.write_text(json.dumps({"pid": stranger.pid, "identity": "another time"}))
-        recover(demo.store, demo.queue, demo.runner)
+        demo.runner.recover()
         assert stranger.poll() is None
         assert demo.store.job("demo", job_id).status == "Canceled"
     finally:
@@ -593,7 +587,7 @@ def test_only_one_attempt_can_finish_a_job(demo):
 def test_a_folder_has_one_lock_holder(tmp_path):
     with (
         locked(tmp_path / "lock"),
-        pytest.raises(PlatformError, match="held by another process"),
+        pytest.raises(Held, match="held by another process"),
         locked(tmp_path / "lock", timeout=0.05),
     ):
         pytest.fail("the lock was given twice")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from flask.testing import FlaskClient
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+from werkzeug.test import Client
 
 from twinml.contract import Contract, ScoringRequest, infer_contract
 from twinml.contract.dialects import DEFAULT
@@ -174,7 +174,7 @@ def test_a_pipeline_that_cannot_score_the_rows_is_not_batched() -> None:
 
 @pytest.mark.parametrize("route", ["/score", "/invocations"])
 def test_replies_of_an_app_are_the_same_with_and_without(
-    bank: Deployment, serve: Callable[..., FlaskClient], route: str
+    bank: Deployment, serve: Callable[..., Client], route: str
 ) -> None:
     """More clients than turns: those of a deployment that gathers them do not take turns."""
     batches = Batches(bank.predictor)
@@ -188,7 +188,7 @@ def test_replies_of_an_app_are_the_same_with_and_without(
         row = {"age": 20 + 4 * place, "balance": 1.5 * place, "job": "retired", "owner": True}
         if place == 5:
             row["age"] = "x"
-        reply = app.test_client().post(
+        reply = Client(app).post(
             route,
             data=json.dumps({key: [row]}),
             headers={

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from twinml.errors import UsageError
 from twinml_local.server.cors import allowed_origin, read_origins
 
-Serve = Callable[..., FlaskClient]
+Serve = Callable[..., Client]
 
 SHOP = "https://shop.example"
 KEY = {"Authorization": "Bearer primary-key-0123456789"}
 BODY = {"data": [{"age": 70, "balance": 1.5, "job": "admin.", "owner": True}]}
 
 
-def test_without_the_setting_there_are_no_headers(client: FlaskClient) -> None:
+def test_without_the_setting_there_are_no_headers(client: Client) -> None:
     response = client.post("/score", json=BODY, headers=KEY | {"Origin": SHOP})
     assert response.status_code == 200
     assert not [name for name, _ in response.headers if name.startswith("Access-Control")]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, Serving, create_app
@@ -48,10 +48,10 @@ def log(log_directory: Path) -> Iterator[RequestLog]:
         yield log
 
 
-def serve(bank: Deployment, green: Held, mirror: Mirror, share: int = 100) -> FlaskClient:
+def serve(bank: Deployment, green: Held, mirror: Mirror, share: int = 100) -> Client:
     shadow = replace(bank, name="green", predictor=green)
     now = Serving("e", {"blue": bank, "green": shadow}, {"blue": 100}, ("k",), {"green": share})
-    return create_app(lambda: now, mirror=mirror).test_client()
+    return Client(create_app(lambda: now, mirror=mirror))
 
 
 def test_a_slow_copy_holds_nobody_up(bank: Deployment) -> None:

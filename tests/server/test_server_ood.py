@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import Client
 
 from twinml.model import ood
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
 from twinml_local.server.deployments.deployment import load
-from twinml_local.server.scoring.lane import Lane
-from twinml_local.server.scoring.service import ScoringService
 from twinml_local.telemetry import Recorder
 
 KEY = {"Authorization": "Bearer key"}
@@ -31,12 +29,12 @@ def deployment(described_model: Path) -> Deployment:
 
 
 @pytest.fixture
-def client(deployment: Deployment) -> Callable[..., FlaskClient]:
-    def make(given: Deployment = deployment, recorder: Any = None, **settings: Any) -> FlaskClient:
+def client(deployment: Deployment) -> Callable[..., Client]:
+    def make(given: Deployment = deployment, recorder: Any = None, **settings: Any) -> Client:
         serving = Serving(
             "shop", {"blue": given}, {"blue": 100}, ["key"], settings=ServerSettings(**settings)
         )
-        return create_app(lambda: serving, recorder=recorder).test_client()
+        return Client(create_app(lambda: serving, recorder=recorder))
 
     return make
 
@@ -93,16 +91,6 @@ def test_a_model_without_a_scorer_answers_all_the_same(client, described_model, 
     assert reply.status_code == 200
     assert list(reply.json) == ["Results"]
     assert reply.headers["x-twinml-ood-score"] == "unavailable"
-
-
-def test_the_lane_gives_it_too(deployment: Deployment):
-    from werkzeug.test import Client
-
-    serving = Serving("shop", {"blue": deployment}, {"blue": 100}, ["key"])
-    lane = Lane(create_app(lambda: serving), ScoringService(lambda: serving))
-    reply = Client(lane).post("/score", json={"Inputs": {"data": [ODD]}}, headers=ASK)
-    assert reply.headers["x-twinml-ood-score"] == "1.0000"
-    assert json.loads(reply.data)["ood_scores"] == [1.0]
 
 
 @pytest.mark.parametrize("version", ["2", "3", "3.1"])

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from twinml.contract import example, example_csv
 from twinml_local.server import Deployment
@@ -16,10 +15,10 @@ OLD = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}
 YOUNG = {"age": 30, "balance": -2, "job": "services", "owner": False}
 COLUMNS = list(OLD)
 
-Serve = Callable[..., FlaskClient]
+Serve = Callable[..., Client]
 
 
-def score(client: FlaskClient, body: object, path: str = "/score") -> TestResponse:
+def score(client: Client, body: object, path: str = "/score") -> TestResponse:
     return client.post(path, json=body, headers=KEY)
 
 
@@ -65,7 +64,7 @@ def refused(response: TestResponse, status: int, *words: str) -> dict[str, objec
     ],
 )
 def test_each_dialect_has_its_own_reply(
-    client: FlaskClient, path: str, body: object, reply: object
+    client: Client, path: str, body: object, reply: object
 ) -> None:
     response = score(client, body, path)
     assert response.status_code == 200
@@ -76,7 +75,7 @@ def test_each_dialect_has_its_own_reply(
     assert answered == reply
 
 
-def test_csv(client: FlaskClient, bank: Deployment) -> None:
+def test_csv(client: Client, bank: Deployment) -> None:
     body = example_csv(bank.contract, n=3)
     response = client.post("/invocations", data=body, content_type="text/csv", headers=KEY)
     assert response.status_code == 200
@@ -96,7 +95,7 @@ def test_csv(client: FlaskClient, bank: Deployment) -> None:
     ],
 )
 def test_probabilities_fit_the_labels(
-    client: FlaskClient, bank: Deployment, dialect: str, path: str
+    client: Client, bank: Deployment, dialect: str, path: str
 ) -> None:
     def values(reply: object) -> list[object]:
         reply = json.loads(reply) if isinstance(reply, str) else reply
@@ -113,19 +112,19 @@ def test_probabilities_fit_the_labels(
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"data": [}', b"nonsense", b'{"data": [] ]'])
-def test_malformed_json(client: FlaskClient, body: bytes) -> None:
+def test_malformed_json(client: Client, body: bytes) -> None:
     response = client.post("/score", data=body, content_type="application/json", headers=KEY)
     refused(response, 400, "not JSON")
     assert "nonsense" not in response.text
 
 
-def test_empty_body(client: FlaskClient) -> None:
+def test_empty_body(client: Client) -> None:
     response = client.post("/score", data=b"", content_type="application/json", headers=KEY)
     refused(response, 400, "empty")
 
 
 @pytest.mark.parametrize("body", [[], [OLD], "text", 5, None])
-def test_a_body_that_is_no_object(client: FlaskClient, body: object) -> None:
+def test_a_body_that_is_no_object(client: Client, body: object) -> None:
     response = client.post(
         "/score", data=json.dumps(body), content_type="application/json", headers=KEY
     )
@@ -133,54 +132,52 @@ def test_a_body_that_is_no_object(client: FlaskClient, body: object) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"rows": [OLD]}, {"Data": [OLD]}])
-def test_no_known_key(client: FlaskClient, body: object) -> None:
+def test_no_known_key(client: Client, body: object) -> None:
     shape = refused(score(client, body), 400)
     assert "input_data" in str(shape["hint"])
 
 
-def test_a_key_of_the_other_route_names_that_route(client: FlaskClient) -> None:
+def test_a_key_of_the_other_route_names_that_route(client: Client) -> None:
     shape = refused(score(client, {"dataframe_records": [OLD]}), 400, "dataframe_records")
     assert "/invocations" in str(shape["hint"])
 
 
-def test_missing_column(client: FlaskClient) -> None:
+def test_missing_column(client: Client) -> None:
     row = {name: value for name, value in OLD.items() if name != "balance"}
     refused(score(client, {"data": [row, row]}), 400, "balance")
 
 
-def test_a_column_missing_from_one_row(client: FlaskClient) -> None:
+def test_a_column_missing_from_one_row(client: Client) -> None:
     row = {name: value for name, value in OLD.items() if name != "age"}
     refused(score(client, {"data": [OLD, row]}), 400, "row 1", "age")
 
 
-def test_extra_and_reordered_columns(client: FlaskClient) -> None:
+def test_extra_and_reordered_columns(client: Client) -> None:
     row = {"comment": "x", **dict(reversed(OLD.items()))}
     response = score(client, {"Inputs": {"data": [row]}})
     assert response.get_json() == {"Results": ["yes"]}
 
 
-def test_ragged_row(client: FlaskClient) -> None:
+def test_ragged_row(client: Client) -> None:
     body = {"input_data": {"columns": COLUMNS, "data": [[*OLD.values()], [1, 2]]}}
     refused(score(client, body), 400, "row 1", "2", "4")
 
 
-def test_no_columns(client: FlaskClient) -> None:
+def test_no_columns(client: Client) -> None:
     refused(score(client, {"input_data": {"data": [[*OLD.values()]]}}), 400, "columns")
 
 
-def test_data_is_text(client: FlaskClient) -> None:
+def test_data_is_text(client: Client) -> None:
     refused(score(client, {"data": "rows"}), 400, "text", "rows")
 
 
-def test_unknown_category(client: FlaskClient) -> None:
+def test_unknown_category(client: Client) -> None:
     row = OLD | {"job": "astronaut"}
     assert score(client, {"Inputs": {"data": [row]}}).get_json() == {"Results": ["yes"]}
 
 
 @pytest.mark.parametrize(("value", "shown"), [("abc", "'abc'"), (None, "null")])
-def test_an_integer_column_with_something_else(
-    client: FlaskClient, value: object, shown: str
-) -> None:
+def test_an_integer_column_with_something_else(client: Client, value: object, shown: str) -> None:
     shape = refused(
         score(client, {"data": [OLD, OLD | {"age": value}]}),
         400,
@@ -195,44 +192,44 @@ def test_an_integer_column_with_something_else(
 
 
 @pytest.mark.parametrize("value", ["70", 70.5, 70.0, 70])
-def test_an_integer_column_with_what_can_be_one(client: FlaskClient, value: object) -> None:
+def test_an_integer_column_with_what_can_be_one(client: Client, value: object) -> None:
     response = score(client, {"Inputs": {"data": [OLD | {"age": value}]}})
     assert response.get_json() == {"Results": ["yes"]}
 
 
 @pytest.mark.parametrize("value", [7, None, "admin."])
-def test_a_text_column_with_a_number_or_null(client: FlaskClient, value: object) -> None:
+def test_a_text_column_with_a_number_or_null(client: Client, value: object) -> None:
     response = score(client, {"Inputs": {"data": [OLD | {"job": value}]}})
     assert response.get_json() == {"Results": ["yes"]}
 
 
 @pytest.mark.parametrize("value", ["1", "null", "NaN", "1e3", "-0.0"])
-def test_a_double_column_with_what_can_be_one(client: FlaskClient, value: str) -> None:
+def test_a_double_column_with_what_can_be_one(client: Client, value: str) -> None:
     body = json.dumps({"Inputs": {"data": [OLD | {"balance": "?"}]}}).replace('"?"', value)
     response = client.post("/score", data=body, content_type="application/json", headers=KEY)
     assert response.get_json() == {"Results": ["yes"]}
 
 
-def test_a_double_column_with_text(client: FlaskClient) -> None:
+def test_a_double_column_with_text(client: Client) -> None:
     body = {"data": [OLD | {"balance": "x"}]}
     refused(score(client, body), 400, "row 0", "column 'balance'", "'x'", "expected a number")
 
 
-def test_no_rows(client: FlaskClient) -> None:
+def test_no_rows(client: Client) -> None:
     refused(score(client, {"data": []}), 400, "no rows")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", None, "application/xml", "text/json; x"])
 @pytest.mark.parametrize("path", ["/score", "/invocations"])
 def test_a_wrong_or_missing_content_type(
-    client: FlaskClient, path: str, content_type: str | None
+    client: Client, path: str, content_type: str | None
 ) -> None:
     body = json.dumps({"data": [OLD]})
     response = client.post(path, data=body, content_type=content_type, headers=KEY)
     refused(response, 415, "content type")
 
 
-def test_bytes_that_are_not_utf8(client: FlaskClient) -> None:
+def test_bytes_that_are_not_utf8(client: Client) -> None:
     body = b'{"data": [{"age": 1, "balance": 1, "job": "\xff\xfe", "owner": true}]}'
     response = client.post("/score", data=body, content_type="application/json", headers=KEY)
     refused(response, 400, "UTF-8")
@@ -251,7 +248,7 @@ def test_rows_over_the_limit(serve: Serve) -> None:
     refused(score(client, {"data": [OLD] * 3}), 413, "3 rows", "at most 2")
 
 
-def test_get_on_the_score_route(client: FlaskClient) -> None:
+def test_get_on_the_score_route(client: Client) -> None:
     for query, words in (("", "no rows"), ("?data=x", "'data' is text"), ("?age=70", "'balance'")):
         refused(client.get(f"/score{query}", headers=KEY), 400, words)
     response = client.get("/invocations?data=x", headers=KEY)
@@ -271,7 +268,7 @@ def test_get_on_the_score_route(client: FlaskClient) -> None:
     ],
 )
 def test_query_arguments_score_as_a_body_does(
-    client: FlaskClient, query: dict[str, str], reply: object
+    client: Client, query: dict[str, str], reply: object
 ) -> None:
     response = client.get("/score", query_string=query, headers=KEY)
     assert response.status_code == 200, response.data
@@ -281,12 +278,12 @@ def test_query_arguments_score_as_a_body_does(
     assert "." in asked.get_data(as_text=True)
 
 
-def test_query_arguments_need_the_key_too(client: FlaskClient) -> None:
+def test_query_arguments_need_the_key_too(client: Client) -> None:
     assert client.get("/score?age=70").status_code == 401
     assert client.head("/score?age=70").status_code == 401
 
 
-def test_a_deeply_nested_query_argument_is_text(client: FlaskClient) -> None:
+def test_a_deeply_nested_query_argument_is_text(client: Client) -> None:
     refused(client.get("/score?data=" + "[" * 50_000, headers=KEY), 400, "'data' is text")
 
 
@@ -314,18 +311,18 @@ def test_a_deeply_nested_query_argument_is_text(client: FlaskClient) -> None:
         {"data": [OLD], "Inputs": {"data": [OLD]}},
     ],
 )
-def test_no_bad_request_is_a_500(client: FlaskClient, body: object) -> None:
+def test_no_bad_request_is_a_500(client: Client, body: object) -> None:
     shape = refused(score(client, body), 400)
     assert shape["error_code"] == "INVALID_PAYLOAD"
 
 
-def test_a_long_value_is_not_sent_back_whole(client: FlaskClient) -> None:
+def test_a_long_value_is_not_sent_back_whole(client: Client) -> None:
     response = score(client, {"data": [OLD | {"age": "9x" * 50_000}]})
     refused(response, 400, "column 'age'")
     assert len(response.data) < 2000
 
 
-def test_a_bad_request_is_no_failure_of_the_function(client: FlaskClient) -> None:
+def test_a_bad_request_is_no_failure_of_the_function(client: Client) -> None:
     response = score(client, {"data": []})
     assert response.headers["x-ms-run-function-failed"] == "False"
     assert response.headers["azureml-model-deployment"] == "blue"

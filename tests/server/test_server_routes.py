@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from twinml_local.server import Deployment, RequestLog, Serving, create_app
 from twinml_local.server import request_log as log
@@ -22,10 +21,10 @@ KEY = "primary-key-0123456789"
 SECOND_KEY = "secondary-key-0123456789"
 BODY = {"data": [{"age": 70, "balance": 1.5, "job": "admin.", "owner": True}]}
 
-Serve = Callable[..., FlaskClient]
+Serve = Callable[..., Client]
 
 
-def post(client: FlaskClient, path: str = "/score", **headers: str) -> TestResponse:
+def post(client: Client, path: str = "/score", **headers: str) -> TestResponse:
     sent = {"Authorization": f"Bearer {KEY}"} | headers
     return client.post(path, json=BODY if path == "/score" else None, headers=sent)
 
@@ -45,7 +44,7 @@ def shape_of_error(response: TestResponse, status: int) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("path", ["/ping", "/health"])
-def test_health_answers_as_mlflow_does(client: FlaskClient, path: str) -> None:
+def test_health_answers_as_mlflow_does(client: Client, path: str) -> None:
     response = client.get(path)
     assert (response.status_code, response.data, response.mimetype) == (
         200,
@@ -54,7 +53,7 @@ def test_health_answers_as_mlflow_does(client: FlaskClient, path: str) -> None:
     )
 
 
-def test_the_root_answers_as_azure_does(client: FlaskClient) -> None:
+def test_the_root_answers_as_azure_does(client: Client) -> None:
     response = client.get("/")
     assert (response.status_code, response.text, response.mimetype) == (200, "Healthy", "text/html")
     assert client.head("/").status_code == 200
@@ -70,7 +69,7 @@ def test_the_root_answers_as_azure_does(client: FlaskClient) -> None:
     ],
 )
 def test_a_wrong_method_says_which_are_right(
-    client: FlaskClient, verb: str, path: str, allowed: str
+    client: Client, verb: str, path: str, allowed: str
 ) -> None:
     response = client.open(path, method=verb)
     shape = shape_of_error(response, 405)
@@ -78,24 +77,24 @@ def test_a_wrong_method_says_which_are_right(
     assert allowed in response.headers["Allow"]
 
 
-def test_options_on_score(client: FlaskClient) -> None:
+def test_options_on_score(client: Client) -> None:
     response = client.options("/score")
     assert response.status_code == 200
     assert "POST" in response.headers["Allow"]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/docs/nothing.js", "/docs/..%2f__init__.py"])
-def test_an_unknown_route(client: FlaskClient, path: str) -> None:
+def test_an_unknown_route(client: Client, path: str) -> None:
     assert shape_of_error(client.get(path), 404)["error_code"] == "ENDPOINT_NOT_FOUND"
 
 
-def test_the_version_is_mlflows(client: FlaskClient) -> None:
+def test_the_version_is_mlflows(client: Client) -> None:
     response = client.get("/version")
     assert response.status_code == 200
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", response.text)
 
 
-def test_ready_says_what_is_loaded(client: FlaskClient) -> None:
+def test_ready_says_what_is_loaded(client: Client) -> None:
     assert client.get("/ready").get_json() == {
         "endpoint": "bank-test",
         "deployments": {"blue": {"model": "bank-test:1", "digest": "d" * 64}},
@@ -113,7 +112,7 @@ def test_ready_says_what_is_loaded(client: FlaskClient) -> None:
     ],
 )
 def test_swagger_comes_in_three_versions(
-    client: FlaskClient, query: str, name: str, begins: str
+    client: Client, query: str, name: str, begins: str
 ) -> None:
     for _ in range(2):  # made, then kept
         response = client.get(f"/swagger.json{query}")
@@ -123,19 +122,19 @@ def test_swagger_comes_in_three_versions(
 
 
 @pytest.mark.parametrize("version", ["1", "4", "latest", "3.2", "", "x" * 1000])
-def test_an_unsupported_swagger_version(client: FlaskClient, version: str) -> None:
+def test_an_unsupported_swagger_version(client: Client, version: str) -> None:
     message = shape_of_error(client.get(f"/swagger.json?version={version}"), 404)["message"]
     assert message == f"Swagger version [{version[:20]}] is not supported"
 
 
-def test_every_documented_route_is_there(client: FlaskClient) -> None:
+def test_every_documented_route_is_there(client: Client) -> None:
     document = client.get("/swagger.json?version=3").get_json()
     for path, verbs in document["paths"].items():
         for verb in verbs:
             assert client.open(path, method=verb.upper()).status_code not in (404, 405), path
 
 
-def test_the_docs_need_nothing_from_outside(client: FlaskClient) -> None:
+def test_the_docs_need_nothing_from_outside(client: Client) -> None:
     assert client.get("/docs").status_code == 308
     page = client.get("/docs/")
     assert page.status_code == 200
@@ -152,7 +151,7 @@ def test_the_docs_need_nothing_from_outside(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("key", [KEY, SECOND_KEY])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_either_key_opens(client: FlaskClient, scheme: str, key: str) -> None:
+def test_either_key_opens(client: Client, scheme: str, key: str) -> None:
     response = client.post("/score", json=BODY, headers={"Authorization": f"{scheme} {key}"})
     assert response.status_code == 200
 
@@ -175,7 +174,7 @@ def test_either_key_opens(client: FlaskClient, scheme: str, key: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/score", "/invocations"])
-def test_nothing_else_opens(client: FlaskClient, path: str, header: str | None) -> None:
+def test_nothing_else_opens(client: Client, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     response = client.post(path, json=BODY, headers=headers)
     assert shape_of_error(response, 401)["error_code"] == "UNAUTHENTICATED"
@@ -200,7 +199,7 @@ def test_documents_can_be_closed(serve: Serve, path: str) -> None:
 # Headers
 
 
-def test_the_headers_of_a_prediction(client: FlaskClient) -> None:
+def test_the_headers_of_a_prediction(client: Client) -> None:
     headers = post(client).headers
     assert headers["x-ms-run-function-failed"] == "False"
     assert re.fullmatch(r"\d+\.\d{3}", headers["x-ms-run-fn-exec-ms"])
@@ -212,7 +211,7 @@ def test_the_headers_of_a_prediction(client: FlaskClient) -> None:
     assert "TraceId" not in headers
 
 
-def test_every_prediction_has_its_own_id(client: FlaskClient) -> None:
+def test_every_prediction_has_its_own_id(client: Client) -> None:
     assert len({post(client).headers["x-request-id"] for _ in range(5)}) == 5
 
 
@@ -233,19 +232,19 @@ def test_every_prediction_has_its_own_id(client: FlaskClient) -> None:
         ({"x-request-id": "i" * 100}, {"x-request-id": "i" * 100}),
     ],
 )
-def test_ids_come_back(client: FlaskClient, sent: dict[str, str], answered: dict[str, str]) -> None:
+def test_ids_come_back(client: Client, sent: dict[str, str], answered: dict[str, str]) -> None:
     headers = post(client, **sent).headers
     assert {name: headers[name] for name in answered} == answered
 
 
 @pytest.mark.parametrize("name", ["x-request-id", "x-ms-request-id", "x-ms-client-request-id"])
-def test_long_ids_are_refused(client: FlaskClient, name: str) -> None:
+def test_long_ids_are_refused(client: Client, name: str) -> None:
     response = post(client, **{name: "i" * 101})
     assert shape_of_error(response, 431)["message"] == f"{name} must not exceed 100 characters"
     assert not [value for value in response.headers.values() if "iii" in value]
 
 
-def test_errors_carry_the_request_id_too(client: FlaskClient) -> None:
+def test_errors_carry_the_request_id_too(client: Client) -> None:
     response = client.post("/score", headers={"x-request-id": "mine"})
     assert response.headers["x-request-id"] == "mine"
 
@@ -277,7 +276,7 @@ def test_a_request_can_name_its_deployment(serve: Serve, two: dict[str, Deployme
 
 
 @pytest.mark.parametrize("path", ["/score", "/swagger.json"])
-def test_an_unknown_deployment(client: FlaskClient, path: str) -> None:
+def test_an_unknown_deployment(client: Client, path: str) -> None:
     headers = {"azureml-model-deployment": "red", "Authorization": f"Bearer {KEY}"}
     response = client.open(path, method="POST" if path == "/score" else "GET", headers=headers)
     shape = shape_of_error(response, 404)
@@ -363,7 +362,7 @@ def test_labels_and_probabilities_come_from_the_same_predictor(serve: Serve) -> 
 
 def read_when(path: Path, *words: str) -> str:
     """Return a log once it holds ``words``: it is written by a thread."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         text = path.read_text() if path.exists() else ""
         if all(word in text for word in words):
@@ -378,7 +377,7 @@ LINE = re.compile(
 )
 
 
-def test_one_line_a_request_in_azures_form(client: FlaskClient, log_directory: Path) -> None:
+def test_one_line_a_request_in_azures_form(client: Client, log_directory: Path) -> None:
     response = post(client)
     client.get("/health")
     (line,) = read_when(log_directory / "blue.log", "POST /score").splitlines()
@@ -389,7 +388,7 @@ def test_one_line_a_request_in_azures_form(client: FlaskClient, log_directory: P
 
 
 def test_the_log_is_in_utc(
-    client: FlaskClient, log_directory: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, log_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
@@ -404,7 +403,7 @@ def test_the_log_is_in_utc(
         time.tzset()
 
 
-def test_the_log_never_holds_payload_query_or_key(client: FlaskClient, log_directory: Path) -> None:
+def test_the_log_never_holds_payload_query_or_key(client: Client, log_directory: Path) -> None:
     secrets = [KEY, SECOND_KEY, "retired-secret"]
     row = {"age": "retired-secret", "balance": 1, "job": "retired-secret", "owner": True}
     headers = {"Authorization": f"Bearer {KEY}", "x-request-id": "retired-secret"}
@@ -419,7 +418,7 @@ def test_the_log_never_holds_payload_query_or_key(client: FlaskClient, log_direc
     assert not [secret for secret in secrets if secret in text]
 
 
-def test_a_path_cannot_forge_a_line(client: FlaskClient, log_directory: Path) -> None:
+def test_a_path_cannot_forge_a_line(client: Client, log_directory: Path) -> None:
     client.get("/x%0a2026-01-01 00:00:00,000 I [1] azmlinfsrv - POST /score 200 1.0ms 6")
     client.get("/" + "y" * 5000)
     client.get("/health")
@@ -455,4 +454,4 @@ def test_closing_the_log_writes_what_waits(tmp_path: Path) -> None:
 def test_an_app_without_a_log(bank: Deployment) -> None:
     now = Serving("e", {"blue": bank}, {"blue": 100}, (KEY,))
     app = create_app(lambda: now)
-    assert json.loads(post(app.test_client()).get_json()) == {"result": ["yes"]}
+    assert json.loads(post(Client(app)).get_json()) == {"result": ["yes"]}

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from twinml.contract import parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server import Deployment
-from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint, summarize
+from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint, schema, summarize
 
 KEY = "primary-key-0123456789"
 MARKER = "4111-1111-1111-1111"
@@ -29,7 +29,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorder(directory: Path) -> Iterator[Recorder]:
+def recorder(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    # Who waits for the database waits longer than a test may take.
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 3600.0)
     with Recorder(directory, settings=TelemetrySettings(flush_seconds=3600)) as made:
         yield made
 
@@ -181,11 +183,9 @@ def test_serving_does_not_wait_for_a_database_that_is_busy(
     recorder.flush()
     with closing(sqlite3.connect(directory / "telemetry.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
         assert score(watched, ROW).status_code == 200
         # Readers do not wait for a writer either.
         assert watched.get("/metrics").status_code == 200
-        assert time.monotonic() - started < 2
         other.rollback()
     recorder.flush()
     assert len([row for row in rows(directory, "requests") if row["url"] == "/score"]) == 2

@@ -46,15 +46,18 @@ def test_an_open_loop_sees_the_requests_that_a_stall_would_have_hidden() -> None
     # 120 of 300 requests were due while the server stood still: the user's view.
     assert result.percentile(75) > 100 * stall
     assert result.percentile(90) > 400 * stall
-    # What was measured from sending on shows four slow requests: the coordinated omission.
-    slow = [each for each in result.service if each > 400 * stall]
-    assert 1 <= len(slow) <= 8
+    # What was measured from sending on shows four slow requests: the coordinated omission. Of
+    # those that waited 72 were due early enough; a busy machine adds to both.
+    slow, felt = (
+        sum(each > 400 * stall for each in times) for times in (result.service, result.latencies)
+    )
+    assert 1 <= slow <= felt - 30
     # Due at a fixed rate, so the run lasts as long whatever happened in it.
     assert result.seconds >= 2.9
 
 
 def test_a_closed_loop_puts_back_what_it_did_not_send() -> None:
-    stall = 0.8
+    stall = 3.0  # far above what a busy machine does to the other requests
     with toy(Stall(100, stall)) as server, Endpoint(server.uri, server.key) as endpoint:
         result = benchmark.run(endpoint, BODIES, RIGHT, requests=300, concurrency=2, warmup=0)
     assert result.percentile(99) < 500 * stall  # two slow requests of 300

@@ -73,8 +73,7 @@ def test_threads_share_the_rows_and_give_the_same_bits(n_classes: int, join: str
 
 
 SCORE = """
-import json, sys, time
-started = time.perf_counter()
+import json, sys
 from pathlib import Path
 from twinml_local.compiled import load
 model = load(Path(sys.argv[1]), digest=sys.argv[2])
@@ -86,7 +85,6 @@ print(json.dumps({
     "labels": labels,
     "shares": shares.tobytes().hex(),
     "modules": sorted({name.partition(".")[0] for name in sys.modules}),
-    "seconds": time.perf_counter() - started,
 }))
 """
 
@@ -115,7 +113,6 @@ def test_a_fresh_process_answers_alike_and_imports_little(
     heavy = {"sklearn", "pandas", "lightgbm", "xgboost", "mlflow", "scipy", "numba"}
     assert not heavy & set(reply["modules"])
     assert not (tmp_path / "none").exists()
-    assert reply["seconds"] < 10
 
 
 @pytest.fixture

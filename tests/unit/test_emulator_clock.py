@@ -1,8 +1,10 @@
 """When the emulator's clock fires a schedule: on a real store, with a clock of ours."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,8 @@ import pytest
 
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.clock import Clock, counted_from, enabled, still_stands
+from azureml_emulator.schedules.clock import ScheduleClock, enabled, still_stands
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOURLY = {"triggerType": "Recurrence", "frequency": "hour", "interval": 1}
 BASE = "/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/schedules"
 MADE = "2026-03-01T12:00:00.0000000Z"
@@ -56,31 +57,6 @@ def test_what_was_found_out_holds_for_the_same_schedule_only(
     assert still_stands(schedule(), found) is expected
 
 
-@pytest.mark.parametrize(
-    ("created", "last", "expected"),
-    [
-        # The first look of a process goes back a minute, but not before the schedule.
-        (-3600, None, -60),
-        (-61, None, -60),
-        (-60, None, -60),
-        (-59, None, -59),
-        (0, None, 0),
-        # Later looks go on from the last one, however long ago that is.
-        (-3600, -1800, -1800),
-        (-3600, -10, -10),
-        # A schedule made anew under a name does not inherit the moments of the earlier one.
-        (-10, -1800, -10),
-        (-10, -10, -10),
-        (-10, -9, -9),
-    ],
-)
-def test_from_when_on_moments_count(created: int, last: int | None, expected: int) -> None:
-    def at(seconds: int) -> datetime:
-        return NOON + timedelta(seconds=seconds)
-
-    assert counted_from(at(created), None if last is None else at(last), NOON) == at(expected)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ResourceStore]:
     made = ResourceStore(tmp_path / "r.sqlite")
@@ -93,46 +69,56 @@ def put(store: ResourceStore, name: str = "x", **properties: Any) -> Resource:
     return store.put(f"{BASE}/{name}", body)[0]
 
 
-def created(resource: Resource) -> datetime:
-    return datetime.fromisoformat(resource.created[:26] + "+00:00")
+def created(resource: Resource) -> float:
+    return datetime.fromisoformat(resource.created[:26] + "+00:00").timestamp()
 
 
-HOUR, MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
+HOUR, MOMENT = 3600.0, 0.001
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 @pytest.mark.parametrize(
     ("after", "fired", "due"),
     [
-        (HOUR - MICROSECOND, [], HOUR),
+        (HOUR - MOMENT, [], HOUR),
         (HOUR, [HOUR], 2 * HOUR),
-        (HOUR + timedelta(seconds=60) - MICROSECOND, [HOUR], 2 * HOUR),
-        # Nobody looked for more than the grace: that moment is gone.
-        (HOUR + timedelta(seconds=60), [], 2 * HOUR),
-        (10 * HOUR + timedelta(seconds=1), [10 * HOUR], 11 * HOUR),
+        (HOUR + MOMENT, [HOUR], 2 * HOUR),
+        (2 * HOUR - MOMENT, [HOUR], 2 * HOUR),
+        # Nobody looked for hours: one job, for the first moment, and the beat is kept.
+        (2 * HOUR, [HOUR], 3 * HOUR),
+        (10.5 * HOUR, [HOUR], 11 * HOUR),
     ],
 )
-def test_the_first_look_fires_what_came_within_the_grace(
-    store: ResourceStore, after: timedelta, fired: list[timedelta], due: timedelta
+def test_what_was_missed_is_made_up_for_by_one_job(
+    store: ResourceStore, after: float, fired: list[float], due: float
 ) -> None:
     moments: list[datetime] = []
-    clock = Clock(store, lambda _, moment: moments.append(moment))
     made = put(store)
     start = created(made)
-    assert clock._step(made, start + after) == start + due
-    assert moments == [start + each for each in fired]
-    # A second look at the same time has nothing to fire.
-    assert clock._step(made, start + after) == start + due
-    assert moments == [start + each for each in fired]
+    # Each look is that of a new process.
+    for _ in range(2):
+        clock = ScheduleClock(store, lambda _, moment: moments.append(moment))
+        assert clock.look(start + after) == pytest.approx(start + due, abs=MOMENT / 10)
+        assert moments == [at(start + each) for each in fired]
 
 
-def test_each_moment_fires_once_and_those_between_two_looks_all(store: ResourceStore) -> None:
+def test_a_fire_that_was_not_written_down_is_for_the_same_moment_again(
+    store: ResourceStore,
+) -> None:
     moments: list[datetime] = []
-    clock = Clock(store, lambda _, moment: moments.append(moment))
-    made = put(store)
-    start = created(made)
-    clock._step(made, start)
-    assert clock._step(made, start + 3 * HOUR) == start + 4 * HOUR
-    assert moments == [start + HOUR, start + 2 * HOUR, start + 3 * HOUR]
+
+    def killed(_: Resource, moment: datetime) -> None:
+        moments.append(moment)
+        raise KeyboardInterrupt
+
+    start = created(put(store))
+    with pytest.raises(KeyboardInterrupt):
+        ScheduleClock(store, killed).look(start + 1.1 * HOUR)
+    ScheduleClock(store, lambda _, moment: moments.append(moment)).look(start + 1.2 * HOUR)
+    assert moments == [at(start + HOUR)] * 2
 
 
 def disable(store: ResourceStore) -> None:
@@ -161,12 +147,12 @@ def test_what_changes_between_look_and_fire_does_not_fire(
     store: ResourceStore, between: Callable[[ResourceStore], None]
 ) -> None:
     moments: list[datetime] = []
-    clock = Clock(store, lambda _, moment: moments.append(moment))
+    clock = ScheduleClock(store, lambda _, moment: moments.append(moment))
     looked_at = put(store)
     start = created(looked_at)
     clock._step(looked_at, start)
     between(store)
-    now = start + HOUR + MICROSECOND
+    now = start + HOUR + MOMENT
     assert clock._step(looked_at, now) == now, "it is to be looked at again at once"
     for found in store.find("*/schedules/*"):
         clock._step(found, now)
@@ -175,7 +161,7 @@ def test_what_changes_between_look_and_fire_does_not_fire(
 
 def test_the_job_is_that_of_the_schedule_as_it_is(store: ResourceStore) -> None:
     fired: list[Any] = []
-    clock = Clock(store, lambda found, _: fired.append(found.properties["action"]))
+    clock = ScheduleClock(store, lambda found, _: fired.append(found.properties["action"]))
     looked_at = put(store, action="old")
     start = created(looked_at)
     clock._step(looked_at, start)
@@ -184,15 +170,27 @@ def test_the_job_is_that_of_the_schedule_as_it_is(store: ResourceStore) -> None:
     assert fired == ["new"]
 
 
-def test_what_is_enabled_again_goes_on_from_then(store: ResourceStore) -> None:
+def test_what_was_disabled_makes_up_for_nothing(store: ResourceStore) -> None:
     moments: list[datetime] = []
-    clock = Clock(store, lambda _, moment: moments.append(moment))
+    clock = ScheduleClock(store, lambda _, moment: moments.append(moment))
     start = created(put(store))
-    assert clock._step(put(store, isEnabled=False), start + 5 * HOUR) is None
-    assert clock._step(put(store), start + 5 * HOUR + MICROSECOND) == start + 6 * HOUR
+    clock.look(start)
+    put(store, isEnabled=False)
+    assert clock.look(start + 5 * HOUR) is None
+    # It is changed at its time on the real clock, which is less than an hour after it was made.
+    put(store)
+    assert clock.look(start + HOUR - MOMENT) == pytest.approx(start + HOUR, abs=MOMENT / 10)
     assert moments == []
-    assert clock._step(put(store), start + 6 * HOUR) == start + 7 * HOUR
-    assert moments == [start + 6 * HOUR]
+
+
+def test_a_clock_that_runs_hears_of_a_new_schedule(store: ResourceStore) -> None:
+    fired = threading.Event()
+    clock = ScheduleClock(store, lambda *_: fired.set())
+    clock.start()
+    put(store, trigger={**HOURLY, "startTime": at(time.time() + 1).strftime("%Y-%m-%dT%H:%M:%S")})
+    clock.changed()
+    assert fired.wait(25)
+    clock.stop()
 
 
 @pytest.mark.parametrize("error", [ArmError(400, "BadArgument", "no"), RuntimeError("no")])
@@ -203,15 +201,16 @@ def test_a_moment_that_fails_is_not_tried_again(store: ResourceStore, error: Exc
         tried.append(moment)
         raise error
 
-    clock = Clock(store, fire)
+    clock = ScheduleClock(store, fire)
     made = put(store)
     start = created(made)
-    assert clock._step(made, start + HOUR) == start + 2 * HOUR
-    assert clock._step(made, start + HOUR) == start + 2 * HOUR
-    assert tried == [start + HOUR]
+    for _ in range(2):
+        due = clock.look(start + HOUR)
+        assert due == pytest.approx(start + 2 * HOUR, abs=MOMENT / 10)
+    assert tried == [at(start + HOUR)]
 
 
 def test_what_cannot_be_read_waits_for_a_change(store: ResourceStore) -> None:
-    clock = Clock(store, lambda _, moment: pytest.fail("fired"))
+    clock = ScheduleClock(store, lambda _, moment: pytest.fail("fired"))
     made = put(store, trigger={"triggerType": "Whim"})
     assert clock._step(made, created(made) + HOUR) is None

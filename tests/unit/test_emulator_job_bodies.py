@@ -8,12 +8,12 @@ import pytest
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.automl import check_task
-from azureml_emulator.jobs.bindings import OutputPlace, seconds
+from azureml_emulator.jobs.bindings import OutputTarget, seconds
 from azureml_emulator.jobs.definitions import read_job
+from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 from twinml.errors import DataError
 from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.automl.task import read_task
-from twinml_local.jobs.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 
 SPEC = {
     "name": "train",
@@ -54,7 +54,7 @@ def test_a_command_job_is_a_graph_of_one_node():
     assert node.timeout_seconds == 90
     assert definition.single
     assert definition.places == {
-        ("job", "out"): OutputPlace("azureml://x/${{name}}", "a", None, "mltable")
+        ("job", "out"): OutputTarget("azureml://x/${{name}}", "a", None, "mltable")
     }
     make_plan(definition.graph, definition.values)
 

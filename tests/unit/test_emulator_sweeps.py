@@ -9,7 +9,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.definitions import read_job
 from azureml_emulator.jobs.search_space import draw, read_space
 from azureml_emulator.jobs.sweep_task import SweepTask
-from twinml_local.jobs.engine import CommandNode, OtherNode
+from azureml_runner.engine import CommandNode, OtherNode
 
 SWEEP: dict[str, Any] = {
     "jobType": "Sweep",

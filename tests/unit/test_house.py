@@ -23,8 +23,9 @@ import twinml
 ROOT = Path(__file__).parents[2]
 PLAN = {  # package: rooms, arrows
     "twinml": (26, 120),
-    "twinml_local": (12, 23),
-    "azureml_emulator": (18, 77),
+    "twinml_local": (11, 19),
+    "azureml_emulator": (17, 74),
+    "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
 }
 # A run is told by its records, and kept in MLflow's store.

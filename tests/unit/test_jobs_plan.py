@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from twinml.errors import UsageError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     FromInput,
@@ -24,7 +23,8 @@ from twinml_local.jobs.engine import (
     make_plan,
     read_binding,
 )
-from twinml_local.jobs.engine.command import render
+from azureml_runner.engine.command import render
+from azureml_runner.errors import UsageError
 
 
 def node(command="true", values=None, publishes=None, outputs=(), **inputs):

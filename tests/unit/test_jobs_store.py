@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from azureml_runner.engine import StepEvent
 from twinml.errors import NotFound
 from twinml.platform import Schedule
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.engine import StepEvent
-from twinml_local.jobs.record import JobRecord
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
+from twinml_local.jobs.job import JobRecord
 from twinml_local.jobs.retention import out_of_reach
+from twinml_local.jobs.schedule_store import NameTaken
 from twinml_local.jobs.store import JobEnded, JobStore
-from twinml_local.jobs.timetable import NameTaken
 
 
 @pytest.fixture
@@ -178,8 +178,8 @@ def test_canceling(store: JobStore) -> None:
     assert store.request_cancel("p", waiting.id) == canceled, "asked once more"
     asked = store.request_cancel("p", running.id)
     assert (asked.status, asked.ended, asked.cancel_requested) == ("Running", None, True)
-    assert store.cancel_requested(running.id)
-    assert not store.cancel_requested(beside.id)
+    assert store.job("p", running.id).cancel_requested
+    assert not store.job("p", beside.id).cancel_requested
     store.finish(running, "Canceled")
     assert store.request_cancel("p", running.id).status == "Canceled"
     for job_id in ("no job", submit(store, "q").id):
@@ -193,7 +193,7 @@ def test_what_has_ended_cannot_be_canceled(store: JobStore, status: str) -> None
     store.finish(job, status)
     with pytest.raises(JobEnded):
         store.request_cancel("p", job.id)
-    assert not store.cancel_requested(job.id)
+    assert not store.job("p", job.id).cancel_requested
 
 
 # Schedules

@@ -87,3 +87,13 @@ def test_a_learner_whose_package_is_missing_is_left_out(monkeypatch: pytest.Monk
     monkeypatch.setattr(learners, "LEARNERS", (absent, *learners.LEARNERS[1:]))
     assert "Absent" not in {one.name for one in learners.installed()}
     assert len(learners.installed()) == len(learners.LEARNERS) - 1
+
+
+def test_the_budget_pays_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twinml.training import TrainingOptions, _train
+
+    order: list[str] = []
+    monkeypatch.setattr(_train, "select", lambda names: order.append("import") or ())
+    monkeypatch.setattr(_train, "Clock", lambda budget: order.append("clock"))
+    _train._Run(None, TrainingOptions(), print, None)
+    assert order == ["import", "clock"]

@@ -12,9 +12,8 @@ import pytest
 
 from twinml.errors import NotFound, UsageError
 from twinml.platform import Schedule
-from twinml_local.jobs.definition import PipelineDefinition
-from twinml_local.jobs.queue import JobQueue
-from twinml_local.jobs.schedules import Scheduler, check_schedule, next_due
+from twinml_local.jobs.definition.pipeline import PipelineDefinition
+from twinml_local.jobs.schedules.clock import Scheduler, check_schedule, next_due
 from twinml_local.jobs.store import JobStore
 
 HOUR = 3600.0
@@ -80,13 +79,10 @@ def no_look(endpoint: str, since: str | None) -> tuple[bool, str]:
 @pytest.fixture
 def held(tmp_path: Path):
     store = JobStore(tmp_path / "service.db")
-    queued: list[str] = []
-    queue = JobQueue(tmp_path / "queue.db", queued.append)
     job = {"command": "true", "inputs": {"n": "${{parent.inputs.n}}"}}
     content = {"type": "pipeline", "inputs": {"n": 1}, "jobs": {"s": job}}
     store.publish(PipelineDefinition("p", content))
-    yield store, Scheduler(store, queue, no_look)
-    queue.close()
+    yield store, Scheduler(store, lambda: None, no_look)
     store.close()
 
 

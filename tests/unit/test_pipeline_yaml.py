@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from azureml_runner.engine import Asset, Literal, StepOutput
 from twinml.errors import PayloadError, UsageError
 from twinml.pipeline import DEFINITION, VARIANTS, stage
-from twinml_local.jobs.definition import PipelineDefinition, read
-from twinml_local.jobs.engine import Asset, Literal, StepOutput
-from twinml_local.jobs.snapshots import keep_code
+from twinml_local.jobs.definition.pipeline import PipelineDefinition, read
+from twinml_local.jobs.definition.snapshots import keep_code
 
 COMPONENT = """
 $schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json

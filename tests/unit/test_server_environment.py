@@ -25,8 +25,16 @@ from twinml_local.server.process.settings import with_environment
             ServerSettings(workers=3, documents_need_key=True, collect_rate=0.5),
         ),
         (
-            {"TWINML_SERVER_LANE": "false", "AML_CORS_ORIGINS": "https://a.example, b.example"},
-            ServerSettings(workers=3, lane=False, cors_origins=("https://a.example", "b.example")),
+            {"AML_CORS_ORIGINS": "https://a.example, b.example"},
+            ServerSettings(workers=3, cors_origins=("https://a.example", "b.example")),
+        ),
+        (
+            {"TWINML_ALLOWED_HOSTS": "Model.example, *"},
+            ServerSettings(workers=3, allowed_hosts=("model.example", "*")),
+        ),
+        (
+            {"TWINML_ROOT_PATH": "/models/bank/"},
+            ServerSettings(workers=3, root_path="/models/bank"),
         ),
     ],
 )
@@ -42,7 +50,12 @@ def test_what_is_set(variables: dict[str, str], expected: ServerSettings) -> Non
         ("WORKER_COUNT", "0"),
         ("TWINML_SERVER_MAX_BODY_BYTES", "null"),
         ("TWINML_SERVER_MAX_ROWS", "1.5"),
-        ("TWINML_SERVER_LANE", "1"),
+        ("TWINML_SERVER_OOD_SCORES", "1"),
+        ("TWINML_ALLOWED_HOSTS", "https://model.example"),
+        ("TWINML_ALLOWED_HOSTS", "a b"),
+        ("TWINML_ROOT_PATH", "models"),
+        ("TWINML_ROOT_PATH", "/a b"),
+        ("TWINML_ROOT_PATH", "//evil.example"),
         ("TWINML_SERVER_COLLECT_RATE", "x"),
     ],
 )

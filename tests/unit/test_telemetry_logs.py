@@ -11,10 +11,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from azureml_runner import logs
+from azureml_runner.logs import last_lines
 from twinml.cli import logs as verb
 from twinml.cli import main
-from twinml_local import logs
-from twinml_local.logs import last_lines
 from twinml_local.platform import LocalPlatform
 from twinml_local.server.request_log import RequestLog
 

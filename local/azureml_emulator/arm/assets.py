@@ -26,7 +26,7 @@ from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.site import Site
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
-__all__ = ["ARTIFACT_STORE", "Place", "Places", "artifact_prefix", "datastore_uri"]
+__all__ = ["ARTIFACT_STORE", "DatastorePath", "Datastores", "artifact_prefix", "datastore_uri"]
 
 ARTIFACT_STORE = "workspaceartifactstore"
 MIRRORED = "mirrored"
@@ -64,21 +64,23 @@ def datastore_uri(workspace: str, datastore: str, path: str) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class DatastorePath:
     """A blob, or a folder of blobs; ``path`` has no slash at its end."""
 
     container: str
     path: str
 
-    def __truediv__(self, below: str) -> Place:
+    def __truediv__(self, below: str) -> DatastorePath:
         below = below.strip("/")
-        return Place(self.container, f"{self.path}/{below}".strip("/") if below else self.path)
+        return DatastorePath(
+            self.container, f"{self.path}/{below}".strip("/") if below else self.path
+        )
 
 
 OutputUri = Callable[[str, str], str | None]
 
 
-class Places:
+class Datastores:
     """Resolves names of assets and moves their content between blobs and files.
 
     Parameters
@@ -103,7 +105,7 @@ class Places:
 
     # Names
 
-    def resolve(self, uri: str, workspace: str, *, kind: str = "data") -> Place:
+    def resolve(self, uri: str, workspace: str, *, kind: str = "data") -> DatastorePath:
         """Return where an asset lies.
 
         Parameters
@@ -162,7 +164,7 @@ class Places:
             )
         return f"{found.rstrip('/')}/{below}" if below else found
 
-    def datastore(self, workspace: str, name: str) -> Place:
+    def datastore(self, workspace: str, name: str) -> DatastorePath:
         """Return the root of a datastore; ``ArmError`` if the emulator does not hold it."""
         path = f"{workspace}/datastores/{name}"
         datastore = self._store.get(path)
@@ -176,7 +178,7 @@ class Places:
                 f"Datastore '{name}' is in the storage account "
                 f"'{properties.get('accountName')}', which the emulator does not stand in for.",
             )
-        return Place(str(properties["containerName"]), "")
+        return DatastorePath(str(properties["containerName"]), "")
 
     def asset(self, asset_id: str) -> Resource | None:
         """Return a version of an asset by its id; ``…/labels/latest`` is its newest."""
@@ -186,14 +188,14 @@ class Places:
         versions = [item for item in self._store.list(f"{name}/versions") if not item.archived]
         return versions[-1] if versions and label == "latest" else None
 
-    def _of_asset(self, asset_id: str, workspace: str) -> Place:
+    def _of_asset(self, asset_id: str, workspace: str) -> DatastorePath:
         asset = self.asset(asset_id)
         if asset is None:
             raise not_found(asset_id)
         kind = asset_id.split("/")[-4].lower()
         return self.resolve(str(asset.properties[_URI[kind]]), _workspace_of(asset.id, workspace))
 
-    def _of_address(self, uri: str) -> Place:
+    def _of_address(self, uri: str) -> DatastorePath:
         wasb = _WASB.fullmatch(uri)
         if wasb and wasb["host"].lower() != self._site.blob_host:
             # A mirror is named by the other spelling of the same address.
@@ -217,21 +219,21 @@ class Places:
                 "nothing from elsewhere: make a data asset of a local copy, or name a folder that "
                 "stands for it (--mirror).",
             )
-        return Place(container, path.strip("/"))
+        return DatastorePath(container, path.strip("/"))
 
-    def _of_mirror(self, uri: str, folder: Path, below: str) -> Place:
+    def _of_mirror(self, uri: str, folder: Path, below: str) -> DatastorePath:
         """Take a file or folder of a mirror into the storage: then it is like any other."""
         source = (folder / below).resolve()
         if not source.is_relative_to(folder.resolve()) or not source.exists():
             raise ArmError(404, "UserError", f"'{uri}' is not in its mirror, '{folder}'.")
-        place = Place(MIRRORED, re.sub(r"^\w+://", "", uri).strip("/"))
+        place = DatastorePath(MIRRORED, re.sub(r"^\w+://", "", uri).strip("/"))
         self.blobs.create_container(place.container)
         self.store(source, place)
         return place
 
     # Content
 
-    def blobs_of(self, place: Place) -> list[tuple[PurePosixPath, Blob]]:
+    def blobs_of(self, place: DatastorePath) -> list[tuple[PurePosixPath, Blob]]:
         """Return the blobs of a folder with their paths in it; of a blob, itself."""
         blob = self.blobs.get(place.container, place.path) if place.path else None
         if blob is not None:
@@ -243,7 +245,7 @@ class Places:
             if not blob.name.endswith("/")
         ]
 
-    def fetch(self, place: Place, folder: Path) -> Path:
+    def fetch(self, place: DatastorePath, folder: Path) -> Path:
         """Copy a blob into ``folder``, or a folder of blobs to it; returns what it became.
 
         Raises
@@ -263,7 +265,7 @@ class Places:
         single = len(found) == 1 and found[0][1].name == place.path
         return folder / found[0][0] if single else folder
 
-    def store(self, source: Path, place: Place, *, leave: Iterable[str] = ()) -> int:
+    def store(self, source: Path, place: DatastorePath, *, leave: Iterable[str] = ()) -> int:
         """Copy a file to a blob, or what a folder holds to a folder; returns how many files.
 
         Parameters
@@ -283,7 +285,7 @@ class Places:
                 count += 1
         return count
 
-    def store_file(self, source: Path, place: Place) -> None:
+    def store_file(self, source: Path, place: DatastorePath) -> None:
         """Copy one file to one blob."""
         content_type = "text/plain" if source.suffix == ".txt" else "application/octet-stream"
         with source.open("rb") as file:
@@ -291,7 +293,7 @@ class Places:
                 place.container, place.path, file, metadata={}, content_type=content_type
             )
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: DatastorePath) -> None:
         """Remove a blob, or a folder of blobs."""
         for _, blob in self.blobs_of(place):
             self.blobs.delete(blob.container, blob.name)

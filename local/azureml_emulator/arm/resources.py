@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from azureml_emulator.database import Database
+from azureml_runner.database import Database
 
 __all__ = ["Effect", "Operation", "Resource", "ResourceStore", "timestamp"]
 
@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS numbers (last INTEGER NOT NULL);
 INSERT INTO numbers SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM numbers);
 CREATE TABLE IF NOT EXISTS secrets (
     key TEXT PRIMARY KEY, content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS schedule_times (
+    key TEXT PRIMARY KEY, etag TEXT NOT NULL, next REAL);
 CREATE TABLE IF NOT EXISTS operations (
     id TEXT PRIMARY KEY, resource TEXT NOT NULL, effect TEXT NOT NULL,
     started REAL NOT NULL, ends REAL NOT NULL, done INTEGER NOT NULL DEFAULT 0);
@@ -143,7 +145,7 @@ class ResourceStore:
         below = key + "/"
         with self.transaction():
             removed = 0
-            for table in ("secrets", "resources"):
+            for table in ("secrets", "schedule_times", "resources"):
                 removed = self._database.execute(
                     f"DELETE FROM {table} WHERE key = ? OR substr(key, 1, ?) = ?",  # noqa: S608
                     [key, len(below), below],
@@ -180,6 +182,21 @@ class ResourceStore:
         """Return what ``set_secret`` kept."""
         row = self._database.row("SELECT content FROM secrets WHERE key = ?", [resource_id.lower()])
         return None if row is None else dict(json.loads(row["content"]))
+
+    def due(self, schedule: Resource) -> tuple[bool, float | None]:
+        """Return whether it is known when a schedule, as it is, is due next; and when, if ever."""
+        row = self._database.row(
+            "SELECT next FROM schedule_times WHERE key = ? AND etag = ?",
+            [schedule.id.lower(), schedule.etag],
+        )
+        return (False, None) if row is None else (True, row["next"])
+
+    def set_due(self, schedule: Resource, moment: float | None) -> None:
+        """Write down when a schedule, as it is, is due next."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO schedule_times (key, etag, next) VALUES (?, ?, ?)",
+            [schedule.id.lower(), schedule.etag, moment],
+        )
 
     def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:
         """Accept something that ends ``seconds`` from now; for work that is not known yet."""

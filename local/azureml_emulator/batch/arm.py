@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.assets import Places
+from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
@@ -40,7 +40,7 @@ class BatchEndpoints:
     ----------
     management
         Where endpoints and deployments are kept.
-    places
+    datastores
         Where the scoring code is put.
     submit
         Starts a job.
@@ -54,12 +54,17 @@ class BatchEndpoints:
         self,
         site: Site,
         management: Management,
-        places: Places,
+        datastores: Datastores,
         submit: SubmitJob,
         status: Callable[[str], str | None],
         page: Callable[[str], str],
     ) -> None:
-        self._site, self._management, self._places, self._submit = site, management, places, submit
+        self._site, self._management, self._datastores, self._submit = (
+            site,
+            management,
+            datastores,
+            submit,
+        )
         self._status, self._page = status, page
         self._store = management.store
         management.before_write("batchEndpoints", self._check_endpoint)
@@ -101,7 +106,7 @@ class BatchEndpoints:
                 400, "ValidationError", "A batch deployment needs a model or a pipeline component."
             )
         else:
-            self._places.resolve(_id_of(properties.get("model")), workspace, kind="models")
+            self._datastores.resolve(_id_of(properties.get("model")), workspace, kind="models")
         compute = str(properties.get("compute") or "")
         if compute.startswith("/") and self._store.get(compute) is None:
             raise not_found(compute)
@@ -112,7 +117,7 @@ class BatchEndpoints:
             raise ArmError(400, "ValidationError", f"'{action}' is not an output action.")
 
     def _spec(self, component: str) -> Mapping[str, Any]:
-        found = self._places.asset(component.removeprefix("azureml:"))
+        found = self._datastores.asset(component.removeprefix("azureml:"))
         if found is None:
             raise not_found(component)
         return dict(found.properties["componentSpec"])
@@ -218,14 +223,14 @@ class BatchEndpoints:
         """Return command and code: the deployment's own script, else one for MLflow models."""
         if script_of(properties):
             code = str((properties.get("codeConfiguration") or {}).get("codeId") or "")
-            name = self._places.resolve(model, workspace, kind="models").path.rstrip("/")
+            name = self._datastores.resolve(model, workspace, kind="models").path.rstrip("/")
             return {
                 "command": script_command(properties, name.rpartition("/")[2]),
                 "code": f"azureml:{code.removeprefix('azureml:')}",
                 "environment_variables": dict(properties.get("environmentVariables") or {}),
             }
-        root = self._places.datastore(workspace, "workspaceblobstore") / f"batch-code/{key}"
-        self._places.store(CODE, root, leave=["__pycache__"])
+        root = self._datastores.datastore(workspace, "workspaceblobstore") / f"batch-code/{key}"
+        self._datastores.store(CODE, root, leave=["__pycache__"])
         uri = f"azureml://datastores/workspaceblobstore/paths/batch-code/{key}"
         stored = self._management.register(workspace, "codes", key, "1", {"codeUri": uri})
         return {
@@ -238,13 +243,13 @@ class BatchEndpoints:
         }
 
     def _model_type(self, model: str) -> str:
-        found = self._places.asset(model.removeprefix("azureml:"))
+        found = self._datastores.asset(model.removeprefix("azureml:"))
         return str((found.properties if found else {}).get("modelType") or "custom_model")
 
     def _environment(self, model: str, workspace: str, key: str) -> str:
         """Make an environment of what a model asks for, and return its id."""
-        place = self._places.resolve(model, workspace, kind="models")
-        blobs = {str(path): blob for path, blob in self._places.blobs_of(place)}
+        place = self._datastores.resolve(model, workspace, kind="models")
+        blobs = {str(path): blob for path, blob in self._datastores.blobs_of(place)}
         conda = next((blob for path, blob in blobs.items() if path.endswith("conda.yaml")), None)
         if conda is None:
             raise ArmError(

@@ -15,8 +15,8 @@ import uuid
 from pathlib import Path
 from typing import IO
 
-from twinml.errors import PlatformError, UsageError
-from twinml_local.processes import locked
+from azureml_runner.errors import UsageError
+from azureml_runner.locks import Held, locked
 
 try:
     import fcntl
@@ -65,7 +65,7 @@ def evict(directory: Path) -> list[str]:
     if fcntl is None:
         return []
     removed: list[str] = []
-    with contextlib.suppress(PlatformError), locked(directory / "evict.lock", timeout=0):
+    with contextlib.suppress(Held), locked(directory / "evict.lock", timeout=0):
         for half in directory.glob(".*.gone"):  # of one who was killed meanwhile
             shutil.rmtree(half, ignore_errors=True)
         found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
@@ -91,7 +91,7 @@ def _remove(path: Path) -> bool:
             # At once: whoever comes next finds none, not half of one.
             gone = path.with_name(f".{path.name}.{uuid.uuid4().hex}.gone")
             path.rename(gone)
-    except (PlatformError, OSError):
+    except (Held, OSError):
         return False
     shutil.rmtree(gone, ignore_errors=True)
     return True

@@ -38,8 +38,9 @@ from typing import Any
 import yaml
 
 from azureml_emulator.environments.eviction import USE, USED, bounds, evict, hold
-from twinml.errors import PlatformError
-from twinml_local.processes import locked, write_atomic
+from azureml_runner.errors import RunnerError
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import locked
 
 __all__ = ["BuildError", "Requirements", "Venv", "VenvCache", "cache_directory"]
 
@@ -54,7 +55,7 @@ _CONDA_ONLY = {"pip", "python", "setuptools", "wheel"}
 _UNHASHABLE = re.compile(r"^\s*(-|\.|/|git\+|https?:|file:)|@")
 
 
-class BuildError(PlatformError):
+class BuildError(RunnerError):
     """An environment cannot be built; ``tail`` has the last lines of the installer."""
 
     def __init__(self, message: str, tail: Iterable[str]) -> None:

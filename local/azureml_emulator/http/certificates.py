@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from twinml_local.processes import write_atomic
+from azureml_runner.files import write_atomic
 
 __all__ = ["CertificateAuthority"]
 

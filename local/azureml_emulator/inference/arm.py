@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.assets import Places
+from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Operation, Resource
@@ -48,7 +48,7 @@ class OnlineDeployments:
     ----------
     management
         Where endpoints and deployments are kept.
-    places
+    datastores
         Where models and code are found.
     fleet
         Runs them.
@@ -60,12 +60,17 @@ class OnlineDeployments:
         self,
         site: Site,
         management: Management,
-        places: Places,
+        datastores: Datastores,
         fleet: Fleet,
         faults: FaultPlan,
     ) -> None:
         self._faults = faults
-        self._site, self._management, self._places, self._fleet = site, management, places, fleet
+        self._site, self._management, self._datastores, self._fleet = (
+            site,
+            management,
+            datastores,
+            fleet,
+        )
         self._front = Front(fleet)
         management.before_write(KIND, self._check)
         management.before_delete(KIND, self._check_idle_of_traffic)
@@ -120,12 +125,12 @@ class OnlineDeployments:
         if not isinstance(capacity, int) or capacity < 1:
             raise ArmError(400, "ValidationError", f"sku.capacity is {capacity!r}, not 1 or more.")
         if properties.get("model"):
-            self._places.resolve(str(properties["model"]), workspace, kind="models")
+            self._datastores.resolve(str(properties["model"]), workspace, kind="models")
         code = properties.get("codeConfiguration") or {}
         if code and not code.get("scoringScript"):
             raise ArmError(400, "ValidationError", "The ScoringScript field is required.")
         if code.get("codeId"):
-            self._places.resolve(str(code["codeId"]), workspace)
+            self._datastores.resolve(str(code["codeId"]), workspace)
         if properties.get("environmentId"):
             self._environment(properties["environmentId"])
         elif code:
@@ -147,7 +152,7 @@ class OnlineDeployments:
     def _environment(self, environment: str) -> Mapping[str, Any]:
         if "/registries/" in environment:
             return {}  # one of Azure's own images: what it holds is not known here
-        found = self._places.asset(environment.removeprefix("azureml:"))
+        found = self._datastores.asset(environment.removeprefix("azureml:"))
         if found is None:
             raise not_found(environment)
         return found.properties
@@ -199,22 +204,22 @@ class OnlineDeployments:
         model, name, version = None, "", ""
         if properties.get("model"):
             reference = str(properties["model"])
-            place = self._places.resolve(reference, workspace, kind="models")
-            asset = self._places.asset(reference.removeprefix("azureml:"))
+            place = self._datastores.resolve(reference, workspace, kind="models")
+            asset = self._datastores.asset(reference.removeprefix("azureml:"))
             if asset is not None:
                 name, version = asset.id.split("/")[-3], asset.name
             model = folder / "azureml-models" / (name or "model") / (version or "1")
             log(f"Downloading model {name}:{version}")
-            found = self._places.blobs_of(place)
+            found = self._datastores.blobs_of(place)
             single = len(found) == 1 and found[0][1].name == place.path
             target = model if single else model / place.path.rpartition("/")[2]
-            self._places.fetch(place, target)
+            self._datastores.fetch(place, target)
             log(f"Downloaded {len(found)} files of the model")
         code = properties.get("codeConfiguration") or {}
         source = None
         if code.get("codeId"):
-            source = self._places.fetch(
-                self._places.resolve(str(code["codeId"]), workspace), folder / "code"
+            source = self._datastores.fetch(
+                self._datastores.resolve(str(code["codeId"]), workspace), folder / "code"
             )
             log("Downloaded the code")
         conda = None

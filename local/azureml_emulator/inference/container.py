@@ -13,8 +13,8 @@ import urllib3
 
 from azureml_emulator.environments.venvs import Venv
 from azureml_emulator.inference.image import IMAGE, Image
-from twinml_local.logs import last_lines
-from twinml_local.processes import free_port
+from azureml_runner.logs import last_lines
+from azureml_runner.processes import free_port
 
 __all__ = ["Container", "ContainerCrashed"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from azureml_emulator.environments.venvs import BuildError, Venv, VenvCache
 from azureml_emulator.inference.container import Container, ContainerCrashed
 from azureml_emulator.inference.image import IMAGE, Image, Order, plan
-from twinml_local.logs import last_lines
+from azureml_runner.logs import last_lines
 
 __all__ = ["DeploymentFailed", "Fleet"]
 

@@ -21,8 +21,8 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, PROVIDER
-from twinml.errors import TwinmlError
-from twinml_local.jobs.engine import make_plan
+from azureml_runner.engine import make_plan
+from azureml_runner.errors import RunnerError
 
 __all__ = ["Jobs"]
 
@@ -122,8 +122,9 @@ class Jobs:
         )
         for warning in _warnings(sent):
             self._records.warn(run, warning)
+        self._runs.jobs.add(name, {})
         if self.workers is not None:
-            self.workers.submit(name)
+            self.workers.wake()
         return resource
 
     def definition(self, run: Run) -> Definition:
@@ -148,7 +149,7 @@ class Jobs:
             make_plan(definition.graph, definition.values)
         except KeyError as error:
             raise ArmError(400, "ValidationError", f"The job lacks {error}.") from error
-        except TwinmlError as error:
+        except RunnerError as error:
             raise ArmError(400, "UserError", error.message) from error
         return definition
 
@@ -160,7 +161,7 @@ class Jobs:
             name, mark, version = re.split(r"([:@])", asset, maxsplit=1)
             below = "labels" if mark == "@" else "versions"
             asset = f"{workspace}/components/{name}/{below}/{version}"
-        found = self._records.places.asset(asset)
+        found = self._records.datastores.asset(asset)
         if found is None:
             raise not_found(asset)
         return dict(found.properties["componentSpec"])
@@ -184,13 +185,13 @@ class Jobs:
         commands = (properties, properties.get("trial") or {})
         for field, command in product(("environmentId", "codeId"), commands):
             asset = str(command.get(field) or "").removeprefix("azureml:")
-            if asset.startswith("/subscriptions") and self._records.places.asset(asset) is None:
+            if asset.startswith("/subscriptions") and self._records.datastores.asset(asset) is None:
                 raise not_found(asset)
         if kind == "AutoML":
             check_task(properties["taskDetails"])
         for name, item in (properties.get("inputs") or {}).items():
             uri = str((item or {}).get("uri") or "").removeprefix("azureml:")
-            if uri.startswith("/subscriptions") and self._records.places.asset(uri) is None:
+            if uri.startswith("/subscriptions") and self._records.datastores.asset(uri) is None:
                 raise ArmError(
                     404, "UserError", f"Input '{name}' names '{uri}', which is not there."
                 )
@@ -315,7 +316,7 @@ class Jobs:
         if run.over:
             return Response(status=200)
         if self.workers is not None:
-            self.workers.cancel(run)
+            self.workers.cancel_run(run)
         root = self._store.get(f"{workspace}/jobs/{run.root}")
         assert root is not None
         return self._management.accepted(call, root, "none", 202)

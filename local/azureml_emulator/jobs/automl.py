@@ -12,20 +12,88 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import seconds
+from azureml_emulator.jobs.bindings import TABLES, seconds
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
-from twinml.errors import PlatformError, UsageError
-from twinml_local.jobs.automl.search import Found, run_search
-from twinml_local.jobs.automl.task import DATA, AutoMLTask, TaskNotRun, read_task, with_values
-from twinml_local.jobs.engine import Control, Step
+from azureml_runner.engine import Control, Step
+from azureml_runner.engine.settings import with_values
+from azureml_runner.errors import RunnerError
 
-__all__ = ["check_task", "keep_children", "run_automl"]
+__all__ = ["AutoML", "check_task", "keep_children", "run_automl"]
+
+ENTRY_POINT = "azureml_emulator.automl"
+
+
+class Task(Protocol):
+    """A task that was read; ``remarks`` say where a run departs from it."""
+
+    target: str
+    primary_metric: str
+    folds: int
+    remarks: tuple[str, ...]
+
+
+class Found(Protocol):
+    """What a search found: its best child's number, and how many there are."""
+
+    best: int
+    children: int
+
+    def child(self) -> dict[str, Any]:
+        """Return the best child's ``algorithm``, ``score``, ``metrics`` and ``params``."""
+
+    def deliver(self, outputs: Mapping[str, Path]) -> None:
+        """Write the best child's MLflow model to every output."""
+
+
+class AutoML(Protocol):
+    """What runs AutoML tasks: whichever package offers the entry point ``ENTRY_POINT``.
+
+    ``TwinmlError`` is the base of what it refuses, with a ``message``; ``TaskNotRun`` is for a
+    task that is valid on Azure and not run here.
+    """
+
+    TwinmlError: type[Exception]
+    TaskNotRun: type[Exception]
+
+    def read_task(
+        self, task: Mapping[str, Any], *, most_seconds: float, cores: int, others: tuple[str, ...]
+    ) -> Task:
+        """Return what a task asks for; ``others`` names tables beside the training data."""
+
+    def run_search(
+        self,
+        task: Task,
+        data: Path,
+        *,
+        log: Path,
+        mark: tuple[str, str],
+        control: Control,
+        look: Callable[[Path], None],
+    ) -> Found:
+        """Run it; ``look`` is called with the folder in which a folder for each child appears."""
+
+
+@cache
+def _automl() -> AutoML:
+    """Return what runs tasks; raises ``ArmError`` if no installed package does."""
+    try:
+        (point,) = entry_points(group=ENTRY_POINT)
+        found: AutoML = point.load()
+    except (ValueError, ImportError) as error:
+        raise ArmError(
+            400,
+            "NotImplementedByEmulator",
+            "AutoML jobs are run by a package that is not installed: install twinml.",
+        ) from error
+    return found
 
 
 def check_task(task: Mapping[str, Any]) -> None:
@@ -33,18 +101,19 @@ def check_task(task: Mapping[str, Any]) -> None:
     _read(task, most_seconds=1.0)
 
 
-def _read(
-    task: Mapping[str, Any], *, most_seconds: float, others: tuple[str, ...] = ()
-) -> AutoMLTask:
+def _read(task: Mapping[str, Any], *, most_seconds: float, others: tuple[str, ...] = ()) -> Task:
     """Return what a task asks for; raises ``ArmError``."""
+    automl = _automl()
     limits = task.get("limitSettings")
     if isinstance(limits, Mapping) and (asked := seconds(limits.get("timeout"))):
         task = {**task, "limitSettings": {**limits, "timeoutMinutes": asked / 60}}
     try:
-        return read_task(task, most_seconds=most_seconds, cores=os.cpu_count() or 1, others=others)
-    except TaskNotRun as error:
+        return automl.read_task(
+            task, most_seconds=most_seconds, cores=os.cpu_count() or 1, others=others
+        )
+    except automl.TaskNotRun as error:
         raise ArmError(400, "NotImplementedByEmulator", str(error)) from error
-    except UsageError as error:
+    except automl.TwinmlError as error:
         raise ArmError(400, "ValidationError", str(error)) from error
 
 
@@ -77,38 +146,41 @@ def run_automl(
 
     Raises
     ------
-    PlatformError
+    ArmError
+        It is not run here, or its settings are not valid.
+    RunnerError
         It failed.
     """
-    bound = {name: value for name, value in inputs.items() if name not in DATA}
-    tables = tuple(name for name in DATA if name != "training_data" and inputs.get(name))
-    try:
-        task = _read(
-            with_values(step.node.spec, bound),  # type: ignore[union-attr]
-            most_seconds=most_seconds,
-            others=tables,
-        )
-    except ArmError as error:
-        raise PlatformError(error.message) from error
+    bound = {name: value for name, value in inputs.items() if name not in TABLES}
+    tables = tuple(name for name in TABLES if name != "training_data" and inputs.get(name))
+    task = _read(
+        with_values(step.node.spec, bound),  # type: ignore[union-attr]
+        most_seconds=most_seconds,
+        others=tables,
+    )
     for remark in task.remarks:
         records.warn(run, remark)
     data = inputs.get("training_data")
     if not isinstance(data, Path):
-        raise PlatformError("the task has no training_data")
+        raise RunnerError("the task has no training_data")
     records.runs.change(run.id, properties=_parent_properties(task, run))
-    found = run_search(
-        task,
-        data,
-        log=log,
-        mark=mark,
-        control=control,
-        look=lambda folder: keep_children(records, run, folder, task),
-    )
+    automl = _automl()
+    try:
+        found = automl.run_search(
+            task,
+            data,
+            log=log,
+            mark=mark,
+            control=control,
+            look=lambda folder: keep_children(records, run, folder, task),
+        )
+    except automl.TwinmlError as error:
+        raise RunnerError(getattr(error, "message", str(error))) from error
     _finish(records, run, found)
     found.deliver(outputs)
 
 
-def keep_children(records: Records, run: Run, out: Path, task: AutoMLTask) -> None:
+def keep_children(records: Records, run: Run, out: Path, task: Task) -> None:
     """Keep the children that are complete and not kept yet."""
     for path in sorted(out.glob("*/child.json"), key=lambda path: int(path.parent.name)):
         number = int(path.parent.name)
@@ -117,7 +189,7 @@ def keep_children(records: Records, run: Run, out: Path, task: AutoMLTask) -> No
             _keep_child(records, run, path.parent, number, task)
 
 
-def _keep_child(records: Records, run: Run, folder: Path, number: int, task: AutoMLTask) -> None:
+def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Task) -> None:
     content = json.loads((folder / "child.json").read_text(encoding="utf-8"))
     name = f"{run.id}_{number}"
     weights: Mapping[str, float] = content["weights"]
@@ -148,9 +220,9 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Aut
     records.begin(child)
     records.set_status(child, "Running")
     artifacts = records.artifacts(child) / "outputs"
-    records.places.remove(artifacts)
-    records.places.store(folder / "mlflow-model", artifacts / "mlflow-model")
-    records.places.store_file(
+    records.datastores.remove(artifacts)
+    records.datastores.store(folder / "mlflow-model", artifacts / "mlflow-model")
+    records.datastores.store_file(
         folder / "mlflow-model" / "conda.yaml", artifacts / "conda_env_v_1_0_0.yml"
     )
     records.tracking.log(
@@ -181,7 +253,7 @@ def _finish(records: Records, run: Run, found: Found) -> None:
     records.runs.change(run.id, properties={"num_iterations": str(found.children)})
 
 
-def _parent_properties(task: AutoMLTask, run: Run) -> dict[str, str]:
+def _parent_properties(task: Task, run: Run) -> dict[str, str]:
     return {
         "runTemplate": "AutoML",
         "azureml.runsource": "automl",

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from twinml_local.jobs.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
+from azureml_runner.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
 
 __all__ = [
     "PREPARE",
-    "OutputPlace",
+    "TABLES",
+    "OutputTarget",
     "input_for",
     "is_true",
     "read_declared",
@@ -24,6 +25,8 @@ __all__ = [
     "setting",
 ]
 
+# The inputs of an AutoML task that are tables.
+TABLES = ("training_data", "validation_data", "test_data")
 # The working folder of a job has these on the service.
 PREPARE = "mkdir -p outputs logs\n"
 _DURATION = re.compile(
@@ -33,7 +36,7 @@ _DURATION = re.compile(
 
 
 @dataclass(frozen=True)
-class OutputPlace:
+class OutputTarget:
     """Where an output is to go, as far as the job says: an address, and an asset's name."""
 
     uri: str | None = None
@@ -118,14 +121,14 @@ def _output_type(item: Any) -> str:
     return kind if kind in PATH_TYPES else "uri_folder"
 
 
-def read_place(item: Any) -> OutputPlace:
+def read_place(item: Any) -> OutputTarget:
     """Return where an output is to go."""
     if not isinstance(item, Mapping):
-        return OutputPlace()
+        return OutputTarget()
     uri = item.get("uri") or item.get("path")
     name = item.get("assetName") or item.get("name")
     version = item.get("assetVersion") or item.get("version")
-    return OutputPlace(
+    return OutputTarget(
         None if not uri or "${{parent." in str(uri) else str(uri),
         str(name) if name else None,
         str(version) if version else None,

@@ -14,7 +14,8 @@ from typing import Any
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import (
     PREPARE,
-    OutputPlace,
+    TABLES,
+    OutputTarget,
     input_for,
     is_true,
     read_declared,
@@ -27,8 +28,7 @@ from azureml_emulator.jobs.bindings import (
 )
 from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader
 from azureml_emulator.jobs.sweep_task import read_sweep
-from twinml_local.jobs.automl.task import DATA as AUTOML_DATA
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Graph,
@@ -68,7 +68,7 @@ class Definition:
     graph: Graph
     values: Mapping[str, Literal | Asset]
     single: bool
-    places: Mapping[tuple[str, str], OutputPlace]
+    places: Mapping[tuple[str, str], OutputTarget]
     components: Mapping[str, str]
     continue_on_failure: bool = False
     force_rerun: bool = False
@@ -166,7 +166,7 @@ def _sweep_job(properties: Mapping[str, Any]) -> Definition:
 def _automl_job(properties: Mapping[str, Any]) -> Definition:
     task = dict(properties["taskDetails"])
     values: dict[str, Value] = {}
-    for name in AUTOML_DATA:
+    for name in TABLES:
         head, _, tail = name.partition("_")
         item = task.pop(f"{head}{tail.title()}", None)
         if item:

@@ -15,7 +15,7 @@ from typing import Any
 
 from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import OutputPlace
+from azureml_emulator.jobs.bindings import OutputTarget
 from azureml_emulator.jobs.definitions import ONLY_STEP, Definition
 from azureml_emulator.jobs.environments import EnvironmentOf, interpreter
 from azureml_emulator.jobs.records import STD_LOG, Records
@@ -23,8 +23,7 @@ from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.sweep import run_sweep
 from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_emulator.site import Site
-from twinml.errors import PlatformError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Control,
@@ -38,9 +37,10 @@ from twinml_local.jobs.engine import (
     run_plan,
     step_folder,
 )
-from twinml_local.processes import locked
+from azureml_runner.errors import RunnerError
+from azureml_runner.locks import locked
 
-__all__ = ["JobHost", "Surroundings", "failure_of_step"]
+__all__ = ["JobContext", "JobHost", "failure_of_step"]
 
 BUILD_LOG = "azureml-logs/20_image_build_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
@@ -49,7 +49,7 @@ _NOT_PASSED = ("AZURE", "AZUREML", "MLFLOW", "PYTHON", "VIRTUAL_ENV", "TWINML", 
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class JobContext:
     """What all jobs of an emulator have in common.
 
     ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run.
@@ -75,11 +75,11 @@ class JobHost(Host):
         Where the job works.
     """
 
-    def __init__(
-        self, surroundings: Surroundings, run: Run, definition: Definition, folder: Path
-    ) -> None:
-        self._all, self._run, self._definition = surroundings, run, definition
-        self._records = surroundings.records
+    refusals = (ArmError,)
+
+    def __init__(self, context: JobContext, run: Run, definition: Definition, folder: Path) -> None:
+        self._all, self._run, self._definition = context, run, definition
+        self._records = context.records
         self._folder = folder
         self._children: dict[str, str] = {
             str(child.details["node"]): child.id
@@ -105,11 +105,8 @@ class JobHost(Host):
             marker = folder.with_suffix(".json")
             if marker.exists():
                 return Path(json.loads(marker.read_text(encoding="utf-8"))["path"])
-            try:
-                place = self._records.places.resolve(asset.uri, self._run.workspace, kind=kind)
-                path = self._records.places.fetch(place, folder)
-            except ArmError as error:
-                raise PlatformError(error.message) from error
+            place = self._records.datastores.resolve(asset.uri, self._run.workspace, kind=kind)
+            path = self._records.datastores.fetch(place, folder)
             marker.write_text(json.dumps({"path": str(path)}), encoding="utf-8")
             return path
 
@@ -123,10 +120,10 @@ class JobHost(Host):
             if not folder.exists():
                 half = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
                 try:
-                    place = self._records.places.resolve(str(code), self._run.workspace)
-                    self._records.places.fetch(place, half)
+                    place = self._records.datastores.resolve(str(code), self._run.workspace)
+                    self._records.datastores.fetch(place, half)
                 except ArmError as error:
-                    raise PlatformError(f"its code: {error.message}") from error
+                    raise RunnerError(f"its code: {error.message}") from error
                 half.rename(folder)
         return folder
 
@@ -153,7 +150,7 @@ class JobHost(Host):
         except BuildError as error:
             self.codes[step.name] = "ImageBuildFailure"
             words = "\n".join(error.tail)
-            raise PlatformError(f"Image build failure: {error.message}\n{words}".strip()) from error
+            raise RunnerError(f"Image build failure: {error.message}\n{words}".strip()) from error
         finally:
             self._records.logs.finish(run, BUILD_LOG, log)
         self._records.set_status(run, "Running")
@@ -362,7 +359,7 @@ class JobHost(Host):
         for name, end in outputs.items():
             self._published[end.step, end.output] = name
 
-    def place(self, step: str, output: str) -> OutputPlace:
+    def place(self, step: str, output: str) -> OutputTarget:
         """Return where an output is to go: where the pipeline says, else where the step does."""
         places = self._definition.places
         outer = self._published.get((step, output))
@@ -373,7 +370,7 @@ class JobHost(Host):
         ):
             return place
         node: Any = self._node(step)
-        return places.get((step, output), OutputPlace(type=node.outputs[output].type))
+        return places.get((step, output), OutputTarget(type=node.outputs[output].type))
 
     def _node(self, step: str) -> Any:
         graph = self._definition.graph

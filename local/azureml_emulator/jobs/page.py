@@ -111,7 +111,7 @@ class RunPages:
 
     def _logs(self, run: Run) -> str:
         root, parts = self._records.artifacts(run), list[str]()
-        for path, blob in self._records.places.blobs_of(root):
+        for path, blob in self._records.datastores.blobs_of(root):
             if str(path).split("/")[0] in LOGS:
                 data = b"".join(blob.pieces())[-MOST_BYTES:]
                 text = escape(data.decode(errors="replace"))

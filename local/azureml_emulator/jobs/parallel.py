@@ -10,7 +10,7 @@ from typing import Any
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import PREPARE, is_true, read_texts
-from twinml_local.jobs.engine import CommandNode, Input, Output, Value
+from azureml_runner.engine import CommandNode, Input, Output, Value
 
 __all__ = ["parallel_node", "scoring_command"]
 

@@ -9,7 +9,8 @@ from typing import Any
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.bindings import (
     PREPARE,
-    OutputPlace,
+    TABLES,
+    OutputTarget,
     is_true,
     read_declared,
     read_given,
@@ -20,9 +21,7 @@ from azureml_emulator.jobs.bindings import (
 )
 from azureml_emulator.jobs.parallel import parallel_node
 from azureml_emulator.jobs.sweep_task import read_sweep
-from twinml_local.jobs.automl.task import DATA as AUTOML_DATA
-from twinml_local.jobs.automl.task import flat_bindings
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     CommandNode,
     FromInput,
     FromOutput,
@@ -35,6 +34,7 @@ from twinml_local.jobs.engine import (
     Value,
     read_binding,
 )
+from azureml_runner.engine.settings import bound_settings
 
 __all__ = ["FindComponent", "PipelineReader", "component_of_job"]
 
@@ -46,7 +46,7 @@ class PipelineReader:
 
     def __init__(self, find: FindComponent) -> None:
         self._find = find
-        self.places: dict[tuple[str, str], OutputPlace] = {}
+        self.places: dict[tuple[str, str], OutputTarget] = {}
         self.components: dict[str, str] = {}
 
     def graph(
@@ -140,17 +140,17 @@ class PipelineReader:
 
     def _automl(self, name: str, job: Mapping[str, Any]) -> OtherNode:
         values: dict[str, Value] = {}
-        for item in AUTOML_DATA:
+        for item in TABLES:
             if job.get(item):
                 values.update(self._values({item: job[item]}))
         outputs = read_outputs(job.get("outputs")) or {"best_model": Output("mlflow_model")}
         spec = {
             key: value
             for key, value in job.items()
-            if key not in (*AUTOML_DATA, "outputs", "name", "type")
+            if key not in (*TABLES, "outputs", "name", "type")
         }
         tables = tuple(values)
-        for place, text in flat_bindings(spec).items():
+        for place, text in bound_settings(spec).items():
             values.update(self._values({place: text}))
         return OtherNode(
             "automl",

@@ -15,14 +15,14 @@ from typing import Any
 
 from azureml_emulator.arm.assets import (
     ARTIFACT_STORE,
-    Place,
-    Places,
+    DatastorePath,
+    Datastores,
     artifact_prefix,
     datastore_uri,
 )
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
-from azureml_emulator.jobs.bindings import OutputPlace
+from azureml_emulator.jobs.bindings import OutputTarget
 from azureml_emulator.jobs.runs import Run, RunStore
 from azureml_emulator.mlflow.tracking import Tracking
 
@@ -56,15 +56,15 @@ class Records:
         Where the runs are.
     management
         Gets the assets that jobs register.
-    places
+    datastores
         Gets the content.
     """
 
     def __init__(
-        self, runs: RunStore, tracking: Tracking, management: Management, places: Places
+        self, runs: RunStore, tracking: Tracking, management: Management, datastores: Datastores
     ) -> None:
         self.runs, self.tracking = runs, tracking
-        self.management, self.places = management, places
+        self.management, self.datastores = management, datastores
         self.logs = Logs(self)
 
     def begin(self, run: Run) -> None:
@@ -96,24 +96,24 @@ class Records:
 
     # Artifacts
 
-    def artifacts(self, run: Run) -> Place:
+    def artifacts(self, run: Run) -> DatastorePath:
         """Return where the artifacts of a run are."""
-        root = self.places.datastore(run.workspace, ARTIFACT_STORE)
+        root = self.datastores.datastore(run.workspace, ARTIFACT_STORE)
         return root / artifact_prefix(run.id)
 
     def forget_artifacts(self, run: Run) -> None:
         """Remove what an attempt that did not end has left."""
-        self.places.remove(self.artifacts(run))
+        self.datastores.remove(self.artifacts(run))
 
     def keep_folders(self, run: Run, work: Path) -> None:
         """Keep what a command wrote to ``outputs`` and ``logs`` in its working folder."""
         for name in ("outputs", "logs"):
             if (work / name).is_dir():
-                self.places.store(work / name, self.artifacts(run) / name)
+                self.datastores.store(work / name, self.artifacts(run) / name)
 
     # Outputs
 
-    def output_uri(self, run: Run, name: str, place: OutputPlace) -> str:
+    def output_uri(self, run: Run, name: str, place: OutputTarget) -> str:
         """Return the address at which an output is kept."""
         if place.uri:
             words = {
@@ -128,12 +128,12 @@ class Records:
         suffix = "" if place.type == "uri_file" else "/"
         return f"azureml://datastores/{DEFAULT_DATASTORE}/paths/azureml/{run.id}/{name}{suffix}"
 
-    def keep_output(self, run: Run, name: str, path: Path, place: OutputPlace) -> None:
+    def keep_output(self, run: Run, name: str, path: Path, place: OutputTarget) -> None:
         """Store an output, and register it where the job names an asset."""
         uri = self.output_uri(run, name, place)
-        target = self.places.resolve(uri, run.workspace)
-        self.places.remove(target)
-        self.places.store(path, target)
+        target = self.datastores.resolve(uri, run.workspace)
+        self.datastores.remove(target)
+        self.datastores.store(path, target)
         long = _long_uri(uri, run.workspace)
         is_model = place.type in _MODEL_TYPES
         asset, version = f"azureml_{run.id}_output_data_{name}", "1"
@@ -158,7 +158,7 @@ class Records:
             },
         )
 
-    def _register(self, run: Run, place: OutputPlace, uri: str) -> str:
+    def _register(self, run: Run, place: OutputTarget, uri: str) -> str:
         assert place.asset is not None
         known = self.runs.require(run.id).details.get("registered") or {}
         if place.asset in known:  # the job was run again after a crash
@@ -213,7 +213,7 @@ class Logs:
             self._copied.pop((run.id, name), None)
         last = path or (watched[1] if watched else None)
         if last is not None and last.exists():
-            self._records.places.store_file(last, self._records.artifacts(run) / name)
+            self._records.datastores.store_file(last, self._records.artifacts(run) / name)
 
     def close(self) -> None:
         """Stop copying."""
@@ -243,5 +243,5 @@ class Logs:
         with self._lock:  # ``finish`` has the last word
             if key not in self._watched:
                 return
-            self._records.places.store_file(path, self._records.artifacts(run) / key[1])
+            self._records.datastores.store_file(path, self._records.artifacts(run) / key[1])
             self._copied[key] = (size, now)

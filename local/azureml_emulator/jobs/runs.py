@@ -9,26 +9,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from azureml_emulator.arm.resources import timestamp
-from azureml_emulator.database import Database
+from azureml_runner.database import Database
+from azureml_runner.store import ENDED, Job, JobStore, jobs_table
 
-__all__ = ["ENDED", "Run", "RunStore"]
+__all__ = ["JobQueue", "Run", "RunStore"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workspace TEXT NOT NULL,
     parent TEXT, root TEXT NOT NULL, kind TEXT NOT NULL, experiment TEXT NOT NULL,
     display TEXT NOT NULL, status TEXT NOT NULL, created TEXT NOT NULL, started TEXT, ended TEXT,
-    details TEXT NOT NULL, cancel INTEGER NOT NULL DEFAULT 0);
+    details TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs (parent, number);
 """
-ENDED = ("Completed", "Failed", "Canceled")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class Run:
     started: str | None
     ended: str | None
     details: Mapping[str, Any]
-    cancel: bool
 
     @property
     def over(self) -> bool:
@@ -60,8 +60,27 @@ class Run:
         return self.status in ENDED
 
 
+class JobQueue(JobStore[Job]):
+    """The jobs among the runs: queued, running or ended. A run's status is for clients."""
+
+    def _job(self, row: sqlite3.Row) -> Job:
+        return Job(row["id"], row["status"], row["attempt"], bool(row["cancel_requested"]))
+
+    def adopt(self) -> None:
+        """Queue the runs that have not ended and that nobody queued.
+
+        An earlier version left those, or a crash while they were accepted.
+        """
+        self._database.execute(
+            "INSERT OR IGNORE INTO jobs (id, created, cancel_requested)"
+            " SELECT id, created, status = 'CancelRequested' FROM runs"
+            " WHERE parent IS NULL AND status NOT IN (?, ?, ?) ORDER BY number",
+            ENDED,
+        )
+
+
 class RunStore:
-    """All runs of one emulator.
+    """All runs of one emulator; ``jobs`` says which of them are to be worked on.
 
     Parameters
     ----------
@@ -70,7 +89,8 @@ class RunStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA)
+        self._database = Database(path, SCHEMA + jobs_table())
+        self.jobs = JobQueue(self._database)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -119,16 +139,6 @@ class RunStore:
         rows = self._database.rows("SELECT * FROM runs WHERE parent = ? ORDER BY number", [run])
         return [_run(row) for row in rows]
 
-    def top(self, statuses: Sequence[str]) -> list[Run]:
-        """Return the runs of jobs that have one of some statuses, oldest first."""
-        marks = ",".join("?" * len(statuses))
-        rows = self._database.rows(
-            f"SELECT * FROM runs WHERE parent IS NULL AND status IN ({marks})"  # noqa: S608
-            " ORDER BY number",
-            statuses,
-        )
-        return [_run(row) for row in rows]
-
     def unfinished(self, root: str) -> list[Run]:
         """Return the runs of a job and of all below it that have not ended."""
         rows = self._database.rows(
@@ -149,10 +159,6 @@ class RunStore:
         )
         return changed > 0
 
-    def ask_to_cancel(self, run: str) -> None:
-        """Mark a run for cancellation."""
-        self._database.execute("UPDATE runs SET cancel = 1 WHERE id = ?", [run])
-
     def change(self, run: str, *, display: str | None = None, **details: Any) -> Run:
         """Change details: dictionaries are merged, ``None`` leaves one as it is."""
         with self.transaction():
@@ -171,7 +177,9 @@ class RunStore:
 
     def remove(self, run: str) -> None:
         """Remove a run and all below it."""
-        self._database.execute("DELETE FROM runs WHERE id = ? OR root = ?", [run, run])
+        with self.transaction():
+            self._database.execute("DELETE FROM runs WHERE id = ? OR root = ?", [run, run])
+            self._database.execute("DELETE FROM jobs WHERE id = ?", [run])
 
     def close(self) -> None:
         """Close the file."""
@@ -193,5 +201,4 @@ def _run(row: Any) -> Run:
         started=row["started"],
         ended=row["ended"],
         details=json.loads(row["details"]),
-        cancel=bool(row["cancel"]),
     )

@@ -26,14 +26,14 @@ from typing import Any
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.sweep_task import SweepTask
-from twinml.errors import PlatformError
-from twinml_local.jobs.engine import (
+from azureml_runner.engine import (
     Asset,
     CommandNode,
     Control,
     Literal,
     Outcome,
 )
+from azureml_runner.errors import RunnerError
 
 __all__ = ["Trial", "run_sweep"]
 
@@ -83,7 +83,7 @@ def run_sweep(
 
     Raises
     ------
-    PlatformError
+    RunnerError
         No trial completed, or none logged the primary metric.
     """
     for remark in task.remarks:
@@ -201,10 +201,10 @@ def _best(trials: list[Trial], task: SweepTask) -> Trial:
     completed = [trial for trial in trials if trial.status == "Completed"]
     if not completed:
         first = next((trial.error for trial in trials if trial.error), "none began")
-        raise PlatformError(f"none of the {len(trials)} trials completed; the first: {first}")
+        raise RunnerError(f"none of the {len(trials)} trials completed; the first: {first}")
     rated = [trial for trial in completed if trial.metric is not None]
     if not rated:
-        raise PlatformError(
+        raise RunnerError(
             f"no trial logged the primary metric '{task.metric}'",
             hint="Log it with mlflow.log_metric in the trial's script.",
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs.search_space import ALGORITHMS, Distribution, draw, read_space
-from twinml_local.jobs.engine import CommandNode, Input, Literal
+from azureml_runner.engine import CommandNode, Input, Literal
 
 __all__ = ["SweepTask", "read_sweep"]
 

@@ -27,7 +27,7 @@ from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils
 
-from azureml_emulator.arm.assets import ARTIFACT_STORE, Places, artifact_prefix, datastore_uri
+from azureml_emulator.arm.assets import ARTIFACT_STORE, Datastores, artifact_prefix, datastore_uri
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError
@@ -52,9 +52,9 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
         Its ARM id.
     """
 
-    def __init__(self, workspace: str, management: Management, places: Places) -> None:
+    def __init__(self, workspace: str, management: Management, datastores: Datastores) -> None:
         super().__init__()
-        self._workspace, self._management, self._places = workspace, management, places
+        self._workspace, self._management, self._datastores = workspace, management, datastores
         self._store = management.store
 
     # Models
@@ -199,7 +199,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
         """Return where ``azureml-mlflow`` finds the files."""
         uri = str(self._version(name, version).properties["modelUri"])
         try:
-            path = self._places.resolve(uri, self._workspace).path
+            path = self._datastores.resolve(uri, self._workspace).path
         except ArmError as error:
             raise MlflowException(error.message, RESOURCE_DOES_NOT_EXIST) from error
         if match := _WHOLE_RUN.fullmatch(path):

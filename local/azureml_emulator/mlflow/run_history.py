@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.assets import ARTIFACT_STORE, Place, artifact_prefix
+from azureml_emulator.arm.assets import ARTIFACT_STORE, DatastorePath, artifact_prefix
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import timestamp
 from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
@@ -106,8 +106,8 @@ class History:
         shown = self._shown(call["run"], workspace)
         place = self._artifacts(call["run"], workspace)
         logs = {
-            str(path): self._link(Place(place.container, blob.name), "r")
-            for path, blob in self._records.places.blobs_of(place)
+            str(path): self._link(DatastorePath(place.container, blob.name), "r")
+            for path, blob in self._records.datastores.blobs_of(place)
             if _LOG.match(str(path))
         }
         names = ("runId", "runUuid", "parentRunUuid", "rootRunUuid", "status", "startTimeUtc")
@@ -162,7 +162,7 @@ class History:
         if run is None:
             raise not_found(call["run"])
         if not run.over and self._jobs.workers is not None:
-            self._jobs.workers.cancel(run)
+            self._jobs.workers.cancel_run(run)
         return json_response(self._shown(run.id, workspace))
 
     def _known(self, run: str, workspace: str) -> Run | None:
@@ -271,24 +271,24 @@ class History:
 
     # Artifacts
 
-    def _artifacts(self, run: str, workspace: str) -> Place:
-        return self._records.places.datastore(workspace, ARTIFACT_STORE) / artifact_prefix(run)
+    def _artifacts(self, run: str, workspace: str) -> DatastorePath:
+        return self._records.datastores.datastore(workspace, ARTIFACT_STORE) / artifact_prefix(run)
 
-    def _root(self, call: Call, workspace: str) -> tuple[Place, str, str]:
+    def _root(self, call: Call, workspace: str) -> tuple[DatastorePath, str, str]:
         """Return where the artifacts of a request are, their origin and their container."""
         if "run" in call.parameters:
             if not self._records.tracking.has_model(workspace, call["run"]):
                 self._shown(call["run"], workspace)
             return self._artifacts(call["run"], workspace), "ExperimentRun", f"dcid.{call['run']}"
         origin, container = call["origin"], call["container"]
-        places = self._records.places
+        places = self._records.datastores
         root = places.datastore(workspace, ARTIFACT_STORE) / f"{origin}/{container}"
         if not places.blobs_of(root):
             # What ``azure-ai-ml`` uploads, and what jobs write, is in the other store.
             root = places.datastore(workspace, DEFAULT_DATASTORE) / f"{origin}/{container}"
         return root, origin, container
 
-    def _link(self, place: Place, permissions: str) -> str:
+    def _link(self, place: DatastorePath, permissions: str) -> str:
         token = sas.container_token(
             self._site.storage_account,
             self._site.storage_key,
@@ -308,13 +308,13 @@ class History:
                 "path": str(path),
                 "createdTime": timestamp(blob.created),
             }
-            for path, blob in self._records.places.blobs_of(root)
+            for path, blob in self._records.datastores.blobs_of(root)
             if str(path).startswith(call.query.get("path", ""))
         ]
         return json_response({"value": value, "continuationToken": None, "nextLink": None})
 
     def _described(
-        self, root: Place, origin: str, container: str, path: str, permissions: str
+        self, root: DatastorePath, origin: str, container: str, path: str, permissions: str
     ) -> dict[str, Any]:
         return {
             "origin": origin,
@@ -327,7 +327,7 @@ class History:
         root, origin, container = self._root(call, workspace)
         path = call.query.get("path", "")
         place = root / path
-        if not path or self._records.places.blobs.get(place.container, place.path) is None:
+        if not path or self._records.datastores.blobs.get(place.container, place.path) is None:
             raise not_found(f"{container}/{path}")
         return json_response(self._described(root, origin, container, path, "r"))
 
@@ -340,7 +340,7 @@ class History:
         prefix = call.query.get("path", "")
         value = [
             self._described(root, origin, container, str(path), "r")
-            for path, _ in self._records.places.blobs_of(root)
+            for path, _ in self._records.datastores.blobs_of(root)
             if str(path).startswith(prefix)
         ]
         return json_response({"value": value, "continuationToken": None, "nextLink": None})

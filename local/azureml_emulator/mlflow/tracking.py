@@ -27,7 +27,7 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route
 from azureml_emulator.site import Site
-from twinml_local.processes import locked
+from azureml_runner.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

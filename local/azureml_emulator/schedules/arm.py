@@ -13,7 +13,7 @@ from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.schedules.clock import Clock
+from azureml_emulator.schedules.clock import ScheduleClock
 from azureml_emulator.schedules.trigger import check
 from azureml_emulator.site import ARM_HOST
 
@@ -63,7 +63,7 @@ class Schedules:
     def __init__(self, management: Management, submit: SubmitJob, invoke: InvokeBatch) -> None:
         self._management, self._submit, self._invoke = management, submit, invoke
         self._store = management.store
-        self._clock = Clock(management.store, self._fire)
+        self._clock = ScheduleClock(management.store, self._fire)
         management.before_write("schedules", self._check)
         management.after_write("schedules", lambda _: self._clock.changed())
         management.after_delete("schedules", lambda _: self._clock.changed())
@@ -79,7 +79,7 @@ class Schedules:
 
     def close(self) -> None:
         """Fire no more."""
-        self._clock.close()
+        self._clock.stop()
 
     def _check(self, draft: Draft) -> None:
         properties = draft.properties

@@ -1,35 +1,33 @@
-"""The clock of all schedules: sleeps until one is due, fires it once, and says so on disk.
+"""When each schedule fires next, on disk, and the clock that fires it.
 
 A job that is fired has a name made of its schedule and the moment, so whoever was killed
 between firing and writing it down finds the job there at the next start and fires no second
-one. What was missed while nothing ran stays missed, but for the last minute.
+one. What was missed is made up for as ``azureml_runner.clock`` says: by one job.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
 from azureml_emulator.schedules.trigger import next_time
+from azureml_runner.clock import Clock
 
-__all__ = ["Clock", "counted_from", "enabled", "still_stands"]
+__all__ = ["ScheduleClock", "enabled", "still_stands"]
 
 PATTERN = "*/schedules/*"
-# The longest sleep: clocks are set, laptops sleep.
-MOST_SECONDS = 30.0
-GRACE = timedelta(seconds=60)
+LONGEST_SECONDS = 30.0
 
 _log = logging.getLogger("azureml_emulator.schedules")
 
 Fire = Callable[[Resource, datetime], None]
 
 
-class Clock:
+class ScheduleClock(Clock):
     """Fires what is due.
 
     Parameters
@@ -41,64 +39,30 @@ class Clock:
     """
 
     def __init__(self, store: ResourceStore, fire: Fire) -> None:
+        super().__init__(self.look, name="schedules", longest=LONGEST_SECONDS)
         self._store, self._fire = store, fire
-        self._changed = threading.Condition()
-        self._closed = False
-        # Kept, not only told: a change may come while the thread is looking.
-        self._stale = False
-        self._after: dict[str, datetime] = {}
-        self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
 
-    def start(self) -> None:
-        """Begin to fire."""
-        self._thread.start()
+    def look(self, now: float) -> float | None:
+        """Fire what is due at ``now``, seconds since 1970; return when anything is due next."""
+        upcoming = [self._step(schedule, now) for schedule in self._store.find(PATTERN)]
+        return min((moment for moment in upcoming if moment is not None), default=None)
 
-    def changed(self) -> None:
-        """Look at the schedules again, because one was made, changed or removed."""
-        with self._changed:
-            self._stale = True
-            self._changed.notify()
-
-    def close(self) -> None:
-        """Stop; what is being fired is fired to its end."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._closed:
-            self._stale = False
-            now = datetime.now(UTC)
-            upcoming = [self._step(schedule, now) for schedule in self._store.find(PATTERN)]
-            due = [moment for moment in upcoming if moment is not None]
-            pause = (min(due) - datetime.now(UTC)).total_seconds() if due else MOST_SECONDS
-            with self._changed:
-                if not (self._closed or self._stale):
-                    self._changed.wait(max(0.0, min(pause, MOST_SECONDS)))
-
-    def _step(self, schedule: Resource, now: datetime) -> datetime | None:
-        """Fire a schedule for each moment that has come; return when it is due next."""
+    def _step(self, schedule: Resource, now: float) -> float | None:
         if not enabled(schedule):
-            # When it is enabled again it goes on from then.
-            self._after[schedule.id] = now
             return None
-        trigger = schedule.properties["trigger"]
-        created = datetime.fromisoformat(schedule.created[:26] + "+00:00")
-        after = counted_from(created, self._after.get(schedule.id), now)
-        self._after[schedule.id] = after
-        try:
-            moment = next_time(trigger, after, created=created)
-            while moment is not None and moment <= now:
-                if not self._strike(schedule, moment):
-                    return now  # to look again at once
-                self._after[schedule.id] = after = moment
-                moment = next_time(trigger, after, created=created)
-        except ArmError as error:
-            _log.warning("schedule %s: %s", schedule.name, error.message)
-            return None
-        return moment
+        known, due = self._store.due(schedule)
+        if not known:
+            # It was made or changed, and counts from then. What an earlier version fired since
+            # then is there under its name.
+            due = _following(schedule, _seconds(schedule.modified))
+            self._store.set_due(schedule, due)
+        if due is None or due > now:
+            return due
+        if not self._strike(schedule, datetime.fromtimestamp(due, UTC)):
+            return now  # to look again at once
+        following = _following(schedule, now)
+        self._store.set_due(schedule, following)
+        return following
 
     def _strike(self, schedule: Resource, moment: datetime) -> bool:
         """Fire a schedule unless it has become another one; return whether it was its turn."""
@@ -143,16 +107,17 @@ def still_stands(looked_at: Resource, found: Resource) -> bool:
     )
 
 
-def counted_from(created: datetime, last: datetime | None, now: datetime) -> datetime:
-    """Return the time after which the moments of a schedule are fired.
+def _following(schedule: Resource, after: float) -> float | None:
+    """Return the first moment of a schedule after another one; ``None`` if there is none."""
+    created = datetime.fromtimestamp(_seconds(schedule.created), UTC)
+    moment = datetime.fromtimestamp(after, UTC)
+    try:
+        found = next_time(schedule.properties["trigger"], moment, created=created)
+    except ArmError as error:
+        _log.warning("schedule %s: %s", schedule.name, error.message)
+        return None
+    return None if found is None else found.timestamp()
 
-    Parameters
-    ----------
-    created
-        When the schedule was made; an earlier one of its name does not count.
-    last
-        The last moment that this process dealt with; ``None`` at its first look.
-    now
-        With a time zone, as the others.
-    """
-    return max(created, now - GRACE if last is None else last)
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text[:26] + "+00:00").timestamp()

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from azureml_emulator.database import Database
 from azureml_emulator.errors import StorageError
+from azureml_runner.database import Database
 
 __all__ = ["Blob", "BlobStore", "Readable"]
 

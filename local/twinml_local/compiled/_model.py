@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azureml_runner.files import write_atomic
 from twinml.errors import ModelError
 from twinml.training import learners
 from twinml_local.compiled import _kernel
@@ -24,7 +25,6 @@ from twinml_local.compiled._errors import NotCovered
 from twinml_local.compiled._layout import HISTOGRAM, LINEAR
 from twinml_local.compiled._linear import Linear, softmax
 from twinml_local.compiled._nodes import Forest
-from twinml_local.processes import write_atomic
 
 __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 

@@ -17,21 +17,23 @@ from types import FrameType
 import click
 from waitress import create_server
 
+from azureml_runner.locks import locked
+from azureml_runner.processes import record_process
 from twinml.errors import PlatformError, TwinmlError
-from twinml_local.jobs.drift import DriftWatch
+from twinml_local.errors import twinml_errors
 from twinml_local.jobs.lifecycle import ServiceFiles
-from twinml_local.jobs.queue import JobQueue
-from twinml_local.jobs.recovery import recover
+from twinml_local.jobs.rest.app import create_app
 from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.schedules import Scheduler
-from twinml_local.jobs.service import create_app
+from twinml_local.jobs.schedules.clock import Scheduler
+from twinml_local.jobs.schedules.drift import DriftWatch
 from twinml_local.jobs.store import JobStore
-from twinml_local.processes import generate_keys, locked, record_process
+from twinml_local.keys import generate_keys
 
 log = logging.getLogger("twinml.jobs")
 
 HTTP_THREADS = 8
-CHECK_SECONDS = 10.0
+CONNECTIONS = 900  # that may be open at a time; idle ones hold no thread
+IDLE_SECONDS = 60  # after which such a connection is closed
 
 
 class _Stop(BaseException):
@@ -66,7 +68,8 @@ def serve(directory: Path, port: int, workers: int, steps: int) -> None:
     """Serve the pipelines in DIRECTORY on 127.0.0.1 until told to end."""
     _log_to_stderr()
     try:
-        _serve(ServiceFiles(directory.resolve()), port, workers, steps)
+        with twinml_errors():
+            _serve(ServiceFiles(directory.resolve()), port, workers, steps)
     except TwinmlError as error:
         raise click.ClickException(str(error)) from error
 
@@ -78,18 +81,25 @@ def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
         if not files.keys.exists():
             generate_keys(files.keys)
         store = JobStore(files.store)
-        runner = Runner(store, files.directory, concurrency=steps)
-        queue = JobQueue(files.queue, runner.run)
-        recover(store, queue, runner)
-        app = create_app(store, queue, runner, files.keys)
+        runner = Runner(store, files.directory, workers=workers, concurrency=steps)
+        runner.recover()
+        app = create_app(store, runner, files.keys)
         try:
             server = create_server(
-                app, host="127.0.0.1", port=port, threads=HTTP_THREADS, ident=None
+                app,
+                host="127.0.0.1",
+                port=port,
+                threads=HTTP_THREADS,
+                connection_limit=CONNECTIONS,
+                channel_timeout=IDLE_SECONDS,
+                # select takes no more than 1,024 files.
+                asyncore_use_poll=True,
+                ident=None,
             )
         except OSError as error:
             raise PlatformError(f"cannot listen on port {port}: {error.strerror}") from error
-        scheduler = Scheduler(store, queue, DriftWatch(files.directory.parent).look)
-        queue.start(workers)
+        scheduler = Scheduler(store, runner.wake, DriftWatch(files.directory.parent).look)
+        runner.start()
         scheduler.start()
         try:
             signal.signal(signal.SIGTERM, _stop)
@@ -97,13 +107,12 @@ def _serve(files: ServiceFiles, port: int, workers: int, steps: int) -> None:
             threading.Thread(target=server.run, name="http", daemon=True).start()
             log.info("pipelines are served on http://127.0.0.1:%d", port)
             while True:
-                time.sleep(CHECK_SECONDS)
-                queue.check()
+                signal.pause()
         except _Stop:
             log.info("the service is asked to end")
         scheduler.stop()
         runner.shutdown()
-        queue.stop()
+        runner.join()
         runner.close()
         log.info("the service has ended")
 
@@ -114,7 +123,6 @@ def _log_to_stderr() -> None:
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s [%(process)d] %(name)s - %(message)s",
     )
-    logging.getLogger("huey").setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Everything lives in one folder, by default ``pipelines/`` in twinml's home::
 
     keys.json         the two keys of all pipelines (0600)
     service.db        definitions, jobs and schedules
-    queue.db          what waits for a worker
     jobs/ID/          where a job works: a folder for each step, with its log and outputs
     reuse/            results by what they were made from
     code/             the steps' code as it was published
@@ -26,17 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.errors import PlatformError, PlatformUnavailable
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import locked
+from azureml_runner.processes import free_port, running, terminate
+from azureml_runner.service import Service
+from twinml.errors import PlatformUnavailable
 from twinml.settings import home
-from twinml_local.processes import (
-    free_port,
-    generate_keys,
-    locked,
-    running,
-    start_detached,
-    terminate,
-    write_atomic,
-)
+from twinml_local.errors import twinml_errors
+from twinml_local.keys import generate_keys
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -64,6 +60,7 @@ __all__ = [
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+ANSWER_SECONDS = 10.0  # of a service that was started before
 
 
 @dataclass(frozen=True)
@@ -81,11 +78,6 @@ class ServiceFiles:
     def store(self) -> Path:
         """Definitions, jobs and schedules."""
         return self.directory / "service.db"
-
-    @property
-    def queue(self) -> Path:
-        """What waits for a worker."""
-        return self.directory / "queue.db"
 
     @property
     def code(self) -> Path:
@@ -153,8 +145,8 @@ def publish(
     PlatformError
         The service does not start; the message names its log.
     """
-    from twinml_local.jobs.definition import read
-    from twinml_local.jobs.snapshots import keep_code
+    from twinml_local.jobs.definition.pipeline import read
+    from twinml_local.jobs.definition.snapshots import keep_code
 
     files = _files(directory)
     definition = read(file, name=name, keep_code=lambda code: keep_code(code, files.code))
@@ -222,7 +214,7 @@ def schedule(wanted: Schedule, *, directory: Path | None = None) -> Schedule:
     PayloadError
         A job could not start with its inputs.
     """
-    from twinml_local.jobs.schedules import check_schedule, next_due
+    from twinml_local.jobs.schedules.clock import check_schedule, next_due
 
     check_schedule(wanted)
     files = _files(directory)
@@ -318,6 +310,7 @@ def keys(*, directory: Path | None = None) -> Keys:
     return generate_keys(_files(directory).keys)
 
 
+@twinml_errors()
 def stop(*, directory: Path | None = None) -> bool:
     """End the service; a job that runs is queued again, and goes on at the next start.
 
@@ -349,45 +342,36 @@ def _open(files: ServiceFiles) -> Iterator[JobStore]:
         store.close()
 
 
+@twinml_errors()
 def _ensure_running(files: ServiceFiles) -> None:
     """Return once the service answers, started if need be."""
     with locked(files.lifecycle_lock, timeout=START_SECONDS):
         port = files.port()
-        if running(files.pid) is not None and port is not None:
-            if _answers(files, port, seconds=10.0):
-                return
-            terminate(files.pid, STOP_SECONDS)
+        if port is not None and _service(files, port).wait(ANSWER_SECONDS):
+            return
+        terminate(files.pid, STOP_SECONDS)
         port = free_port(port)
         generate_keys(files.keys)
         write_atomic(files.address, json.dumps({"port": port}))
         command = ["-m", "twinml_local.jobs", "--directory", str(files.directory)]
-        start_detached(
+        _service(files, port).start(
             [sys.executable, *command, "--port", str(port)],
-            log=files.log,
-            pid_file=files.pid,
             env={**os.environ, "TWINML_HOME": str(files.directory.parent)},
+            seconds=START_SECONDS,
         )
-        if not _answers(files, port, seconds=START_SECONDS):
-            terminate(files.pid, STOP_SECONDS)
-            raise PlatformError(
-                f"the pipeline service does not answer on port {port}",
-                hint=f"Its log says why: {files.log}",
-            )
 
 
-def _answers(files: ServiceFiles, port: int, *, seconds: float) -> bool:
-    """Return whether the service answers; gives up early if its process ends."""
+def _service(files: ServiceFiles, port: int) -> Service:
+    return Service("the pipeline service", files.pid, files.log, lambda: _answers(port))
+
+
+def _answers(port: int) -> bool:
     import requests
 
-    deadline = time.monotonic() + seconds
     with requests.Session() as session:
         session.trust_env = False
-        while time.monotonic() < deadline and running(files.pid) is not None:
-            try:
-                reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
-                if reply.ok and reply.json().get("service") == "pipelines":
-                    return True
-            except (requests.RequestException, ValueError):
-                pass
-            time.sleep(0.05)
-    return False
+        try:
+            reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
+            return bool(reply.ok and reply.json().get("service") == "pipelines")
+        except (requests.RequestException, ValueError):
+            return False

@@ -17,10 +17,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from azureml_runner.engine import ReuseStore
+from azureml_runner.store import ENDED
 from twinml.errors import UsageError
 from twinml.pipeline.retention import Cleaned
-from twinml_local.jobs.engine import ReuseStore
-from twinml_local.jobs.record import ENDED, JobRecord
+from twinml_local.jobs.job import JobRecord
 from twinml_local.jobs.store import JobStore
 
 __all__ = ["clean", "out_of_reach"]

@@ -1,14 +1,15 @@
-"""The scoring server of this machine: one process an endpoint, one Flask app behind granian.
+"""The scoring server of this machine: an endpoint has a supervisor and its workers.
 
 ::
 
-    process/      starting and ending it from outside, its workers, its port
-    app           the Flask application: routes, keys, headers, errors
-    routes/       what does not score: health, documents, feedback
-    scoring/      the way of a scoring request, in Flask and before it
+    process/      starting and ending it from outside, its port, its workers, its connections
+    scoring/      the way of a scoring request
+    app           the Flask application of all other routes
+    routes/       health, documents, feedback
     deployments/  loaded models, their traffic, and how both change while it runs
     state         endpoint.json: all that the process is told, besides its keys
     cors          pages of other origins
+    hosts         names under which it answers, and the path before its own
     request_log   one line a request, written off the hot path
 """
 

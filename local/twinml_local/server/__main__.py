@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,16 +28,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m twinml_local.server", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="the endpoint's folder")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", type=int)
+    where.add_argument("--fd", type=int, help="a socket that listens, inherited")
     parser.add_argument("--workers", type=int, help="processes that score")
-    parser.add_argument("--server", choices=["granian", "waitress"], default=listen.default())
+    parser.add_argument("--server", choices=listen.SERVERS, default=listen.default())
     options = parser.parse_args()
     directory = options.directory.resolve()
+    # What it writes is about other people's data: logs, telemetry, collected rows.
+    os.umask(0o077)
     try:
         state = read_state(directory)
-        serve = listen.with_granian if options.server == "granian" else listen.with_waitress
         settings = replace(state.settings, workers=options.workers or state.settings.workers)
-        serve(directory, host=options.host, port=options.port, settings=settings)
+        if options.fd is not None:
+            listening = socket.socket(fileno=options.fd)
+        else:
+            listening = listen.listener(options.host, options.port)
+        listen.serve(options.server, directory, listening=listening, settings=settings)
     except TwinmlError as error:
         sys.exit(f"error: {error}")
 

@@ -1,4 +1,4 @@
-"""Routes, keys, headers and errors of the scoring server.
+"""Routes, keys, headers and errors of the scoring server: the front, and the pages behind it.
 
 =====================  ==========================================  =====  ==================
 route                  answers                                     key    after
@@ -23,22 +23,20 @@ is not a prediction is answered in the one JSON shape of ``twinml.errors``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from twinml.contract import Route
 from twinml.errors import TwinmlError
 from twinml_local.server.deployments.deployment import Serving
 from twinml_local.server.request_log import RequestLog
 from twinml_local.server.routes.about import service_routes
 from twinml_local.server.routes.feedback import feedback_route
-from twinml_local.server.routes.query import body_from_query
-from twinml_local.server.routes.replies import error_response, json_response, key_refused
-from twinml_local.server.scoring.lane import EXCHANGE
+from twinml_local.server.routes.replies import error_response, json_response
+from twinml_local.server.scoring.errors import Refused, bounded, key_refused, too_large
+from twinml_local.server.scoring.front import EXCHANGE, Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
 from twinml_local.telemetry import Recorder
@@ -52,8 +50,8 @@ def create_app(
     log: RequestLog | None = None,
     mirror: Mirror | None = None,
     recorder: Recorder | None = None,
-) -> Flask:
-    """Return the Flask app of an endpoint, without the lane before it.
+) -> Front:
+    """Return the WSGI application of an endpoint.
 
     Parameters
     ----------
@@ -70,8 +68,14 @@ def create_app(
     return app_of(ScoringService(serving, log=log, mirror=mirror, recorder=recorder))
 
 
-def app_of(service: ScoringService, directory: Path | None = None) -> Flask:
-    """Return the Flask app around ``service``.
+def app_of(
+    service: ScoringService,
+    directory: Path | None = None,
+    *,
+    more: Iterable[Blueprint] = (),
+    bound: str = "127.0.0.1",
+) -> Front:
+    """Return the WSGI application around ``service``: its front, and Flask for the pages.
 
     Parameters
     ----------
@@ -79,46 +83,19 @@ def app_of(service: ScoringService, directory: Path | None = None) -> Flask:
         Scores.
     directory
         The endpoint's folder, where labels that are told are kept; ``None`` takes none.
+    more
+        Routes besides.
+    bound
+        The address that the server listens on.
     """
     app = Flask(__name__, static_folder=None)
-    _add_scoring(app, service)
     if directory is not None:
         app.register_blueprint(feedback_route(directory, service.endpoint))
-    for blueprint in service_routes(service.endpoint, feedback=directory is not None):
+    for blueprint in (*service_routes(service.endpoint, feedback=directory is not None), *more):
         app.register_blueprint(blueprint)
     _add_frame(app, service)
     _add_errors(app, service)
-    return app
-
-
-def _add_scoring(app: Flask, service: ScoringService) -> None:
-    """Add the routes that predict."""
-
-    def predictions(route: Route) -> Response:
-        exchange: Exchange = g.exchange
-        if exchange.error is not None:
-            raise exchange.error
-        refusal = exchange.refusal()
-        if refusal is not None:
-            return key_refused(refusal, service.endpoint)
-        deployment = exchange.choose()
-        if request.method in ("GET", "HEAD"):
-            arguments = request.args.items(multi=True)
-            body, content_type = body_from_query(deployment.contract, arguments), "application/json"
-            return reply(exchange, route, body, content_type)
-        body = request.get_data(cache=False)
-        if len(body) > exchange.serving.settings.max_body_bytes:
-            raise RequestEntityTooLarge
-        return reply(exchange, route, body, request.headers.get("Content-Type"))
-
-    def reply(exchange: Exchange, route: Route, body: bytes, content_type: str | None) -> Response:
-        scored = service.score(exchange, route, body, content_type)
-        return Response(scored, mimetype="application/json")
-
-    app.add_url_rule("/score", "score", partial(predictions, "score"), methods=["GET", "POST"])
-    app.add_url_rule(
-        "/invocations", "invocations", partial(predictions, "invocations"), methods=["POST"]
-    )
+    return Front(app, service, bound=bound)
 
 
 def _add_frame(app: Flask, service: ScoringService) -> None:
@@ -126,8 +103,7 @@ def _add_frame(app: Flask, service: ScoringService) -> None:
 
     @app.before_request
     def begin() -> Response | None:
-        # The lane may have begun with this request.
-        exchange: Exchange = request.environ.get(EXCHANGE) or service.begin(request.environ)
+        exchange: Exchange = request.environ[EXCHANGE]
         g.exchange = exchange
         settings = exchange.serving.settings
         # One more than is allowed: a body without a declared length is cut off at this length
@@ -139,7 +115,7 @@ def _add_frame(app: Flask, service: ScoringService) -> None:
         if settings.documents_need_key and request.path.startswith(("/swagger.json", "/docs")):
             refusal = exchange.refusal()
             if refusal is not None:
-                return key_refused(refusal, service.endpoint)
+                raise key_refused(refusal, service.endpoint)
         return None
 
     @app.after_request
@@ -166,13 +142,19 @@ def _add_frame(app: Flask, service: ScoringService) -> None:
 def _add_errors(app: Flask, service: ScoringService) -> None:
     """Add what answers when something is refused or fails."""
 
+    @app.errorhandler(Refused)
+    def not_taken(refused: Refused) -> Response:
+        response = json_response(bounded(refused), refused.status)
+        response.headers.extend(refused.headers)
+        return response
+
     @app.errorhandler(TwinmlError)
     def refused(error: TwinmlError) -> Response:
         # Status 500 is ours to mend, and its words may name paths of this machine.
         if error.status == 500:
             return failed(error)
         service.record(g.exchange, error)
-        return json_response(error.to_dict(), error.status)
+        return json_response(bounded(error), error.status)
 
     @app.errorhandler(HTTPException)
     def not_served(error: HTTPException) -> Response | HTTPException:
@@ -180,11 +162,7 @@ def _add_errors(app: Flask, service: ScoringService) -> None:
         if status < 400:
             return error
         if isinstance(error, RequestEntityTooLarge):
-            return error_response(
-                413,
-                f"the body is larger than {g.exchange.serving.settings.max_body_bytes} bytes",
-                hint="Send the rows in smaller chunks.",
-            )
+            return not_taken(too_large(g.exchange.serving.settings.max_body_bytes))
         if status == 404:
             response = error_response(
                 404, f"there is no route {request.path[:LONGEST_PATH]}", hint="See /docs/."

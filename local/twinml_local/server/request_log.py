@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from twinml_local.processes import locked
+from azureml_runner.locks import locked
 
 __all__ = ["RequestLog", "trace"]
 

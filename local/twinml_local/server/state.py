@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.files import write_atomic
 from twinml.errors import NotFound, PlatformError
-from twinml_local.processes import write_atomic
 
 __all__ = [
     "STATE_FILE",
@@ -60,13 +60,14 @@ class ServerSettings:
         How long a stopping server lets requests finish.
     cors_origins
         Origins whose pages may call the endpoint from a browser; see ``server.cors``.
+    allowed_hosts
+        Values of ``Host`` that are answered besides those of loopback; ``*`` is any.
+    root_path
+        Path before all of the server's own, as a proxy that strips it shows it; empty for none.
     collect_rate
         Share of the requests, 0 to 1, whose inputs and outputs are written to files.
     retention_days
         Age from which telemetry and collected files go.
-    lane
-        Whether usual scoring requests pass by Flask (``twinml_local.server.scoring.lane``); the
-        replies are the same.
     ood_scores
         Whether every reply has an out-of-distribution score, asked for or not
         (``twinml_local.server.deployments.ood``).
@@ -79,19 +80,21 @@ class ServerSettings:
     documents_need_key: bool = False
     drain_seconds: int = 30
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    root_path: str = ""
     collect_rate: float = 0.0
     retention_days: int = 30
-    lane: bool = True
     ood_scores: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cors_origins", tuple(self.cors_origins))  # JSON has lists
+        # JSON has lists.
+        object.__setattr__(self, "cors_origins", tuple(self.cors_origins))
+        object.__setattr__(self, "allowed_hosts", tuple(self.allowed_hosts))
 
     @property
     def of_process(self) -> tuple[float, ...]:
         """Those settings that a running server cannot change."""
         return (
-            self.workers,
             self.threads,
             self.drain_seconds,
             self.retention_days,

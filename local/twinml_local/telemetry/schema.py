@@ -23,8 +23,8 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from azureml_runner.locks import locked
 from twinml.errors import PlatformError
-from twinml_local.processes import locked
 
 __all__ = ["COLUMNS", "DATABASE", "connect", "existing", "insert_statement"]
 

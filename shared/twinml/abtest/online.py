@@ -346,8 +346,6 @@ def _required(track: Track, tuned_for: int, alpha: float) -> int | None:
     n, difference, error = (
         float(part[-1]) for part in (track.n, track.difference, track.standard_error)
     )
-    if not math.isfinite(difference) or difference == 0:
-        return None
     sizes = n * np.logspace(0, 3, 600)
     reach = critical(sizes, tuned_for=tuned_for, alpha=alpha) * error * np.sqrt(n / sizes)
     enough = np.flatnonzero(reach < abs(difference))
@@ -398,9 +396,8 @@ def _judge(found: _Outcome) -> Verdict:
             f"differ are too few; {BURN_IN} of each come before the first look",
         )
     seen = f"{found.difference:+.5f} ({found.low:+.5f} to {found.high:+.5f})"
-    sign = 1 if found.metric == "accuracy" else -1
-    better = found.low > 0 if sign > 0 else found.high < 0
-    worse = found.high < 0 if sign > 0 else found.low > 0
+    above, below = found.low > 0, found.high < 0
+    better, worse = (above, below) if found.metric == "accuracy" else (below, above)
     if worse:
         return Verdict("keep A", f"B is worse in {title}: {seen}")
     if better:

@@ -142,7 +142,7 @@ def paired(a: Floats, b: Floats, *, tuned_for: float, alpha: float) -> Track:
     """Follow the mean difference of values of A and B for the same requests, shape (n,)."""
     n = np.broadcast_to(np.arange(1, a.shape[-1] + 1), a.shape)
     differences = b - a
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore"):
         mean = np.cumsum(differences, axis=-1) / n
         square = np.cumsum(differences**2, axis=-1) / n
         error = np.sqrt(np.maximum(square - mean**2, 0.0) / (n - 1))
@@ -198,7 +198,7 @@ def ratio_p_value(arm: NDArray[np.int64], share: float) -> Floats:
     from scipy.special import gammaln
 
     n = np.arange(1, arm.shape[-1] + 1)
-    in_b = np.cumsum(arm, axis=-1)
+    in_b = np.cumsum(arm)
     in_a = n - in_b
     prior_a, prior_b = RATIO_PRIOR * (1 - share), RATIO_PRIOR * share
     log_evidence = (
@@ -211,8 +211,8 @@ def ratio_p_value(arm: NDArray[np.int64], share: float) -> Floats:
         - in_a * math.log(1 - share)
         - in_b * math.log(share)
     )
-    smallest = np.minimum.accumulate(np.minimum(-log_evidence, 0.0), axis=-1)
-    return np.asarray(np.exp(smallest), dtype=np.float64)
+    smallest: Floats = np.exp(np.minimum.accumulate(np.minimum(-log_evidence, 0.0)))
+    return smallest
 
 
 @dataclass(frozen=True)

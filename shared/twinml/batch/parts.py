@@ -90,16 +90,17 @@ class Parts:
     def _claim(self, identity: Mapping[str, Any]) -> None:
         state = self.folder / STATE
         if state.is_file():
-            known = json.loads(state.read_text(encoding="utf-8"))
+            known = json.loads(state.read_bytes())
             if known != identity:
-                other = sorted(key for key in identity if known.get(key) != identity[key])
+                either = known.keys() | identity.keys()
+                other = sorted(key for key in either if known.get(key) != identity.get(key))
                 raise DataError(
                     f"{self.folder} holds the beginning of something else: {', '.join(other)} "
                     f"{'is' if len(other) == 1 else 'are'} not what it was begun with",
                     hint=f"Name another output, or begin anew: --restart, or delete {self.folder}.",
                 )
             return
-        _write_whole(state, json.dumps(identity, indent=2).encode())
+        _write_whole(state, json.dumps(identity).encode())
 
     @classmethod
     def forget(cls, out: Path) -> None:

@@ -152,14 +152,7 @@ def score_rows(
         Parts.forget(out)
     parts = Parts(
         out,
-        {
-            "input": rows.digest(),
-            "endpoint": endpoint.scoring_uri,
-            "deployment": endpoint.deployment,
-            "dialect": dialect,
-            "probabilities": proba,
-            "chunk rows": chunk_rows,
-        },
+        identity(rows, endpoint, dialect, proba=proba, chunk_rows=chunk_rows),
         safe_csv=safe_csv,
     )
     done = resumed = number = 0
@@ -176,6 +169,20 @@ def score_rows(
         raise DataError("there are no rows to score", hint="Give at least one row.")
     parts.join(range(number))
     return done, resumed
+
+
+def identity(
+    rows: Rows, endpoint: Endpoint, dialect: str, *, proba: bool, chunk_rows: int
+) -> Mapping[str, Any]:
+    """Return what the parts of rows that an endpoint scored depend on."""
+    return {
+        "input": rows.digest(),
+        "endpoint": endpoint.scoring_uri,
+        "deployment": endpoint.deployment,
+        "dialect": dialect,
+        "probabilities": proba,
+        "chunk rows": chunk_rows,
+    }
 
 
 def _with_answers(

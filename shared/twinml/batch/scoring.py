@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,9 @@ __all__ = ["CHUNK_ROWS", "BatchResult", "Scorer", "ScoresBatches", "score_file",
 # Small enough that threads which end at different times leave little idle.
 CHUNK_ROWS = 32_768
 ABANDONED = -1
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
 
 
 class Scorer(Protocol):
@@ -117,54 +121,66 @@ def score_file(
     rows = resumed = 0
     scoring = 0.0
 
-    def work(number: int, table: pa.Table) -> float:
+    def work(number: int, table: pa.Table) -> tuple[int, float]:
         before = time.perf_counter()
         labels, probabilities = scorer.score(table)
         took = time.perf_counter() - before
         parts.add(number, with_results(table, contract, labels, probabilities))
-        return took
+        return number, took
+
+    def start(chunk: tuple[int, pa.Table]) -> Future[tuple[int, float]]:
+        nonlocal rows, resumed
+        number, table = chunk
+        rows += table.num_rows
+        if parts.has(number):
+            resumed += table.num_rows
+            known: Future[tuple[int, float]] = Future()
+            known.set_result((number, 0.0))
+            return known
+        if progress is not None:
+            progress(rows, source.share)
+        return pool.submit(work, number, table)
 
     # The kernel holds no lock of the interpreter's: other threads read and write meanwhile, and
     # what is scored is joined while the rest is being scored.
     done: SimpleQueue[int | None] = SimpleQueue()
     with ThreadPoolExecutor(scorer.threads) as pool, ThreadPoolExecutor(1) as joiner:
         joined = joiner.submit(parts.join, _coming(done))
-        running: deque[tuple[int, Future[float] | None]] = deque()
+        # One chunk waits while each thread has one: no more of the file is in memory.
+        chunks = enumerate(source.chunks(chunk_rows))
+        results = in_order(chunks, start, most=scorer.threads + 1)
         try:
-            for number, table in enumerate(source.chunks(chunk_rows)):
-                rows += table.num_rows
-                if parts.has(number):
-                    resumed += table.num_rows
-                    running.append((number, None))
-                else:
-                    # One chunk waits while each thread has one: no more of the file is in memory.
-                    while len(running) > scorer.threads:
-                        scoring += _finish(running, done)
-                    running.append((number, pool.submit(work, number, table)))
-                    if progress is not None:
-                        progress(rows, source.share)
-            while running:
-                scoring += _finish(running, done)
+            with closing(results):
+                for number, seconds in results:
+                    scoring += seconds
+                    done.put(number)
             done.put(None)
         except BaseException:
             done.put(ABANDONED)
             raise
-        finally:
-            for _, future in running:
-                if future is not None:
-                    future.cancel()
         joined.result()
     return BatchResult(out, rows, resumed, time.perf_counter() - started, scoring, scorer.form)
 
 
-def _finish(
-    running: deque[tuple[int, Future[float] | None]], done: SimpleQueue[int | None]
-) -> float:
-    """Wait for the oldest chunk and pass it on to be joined; return its seconds of scoring."""
-    number, future = running.popleft()
-    seconds = 0.0 if future is None else future.result()
-    done.put(number)
-    return seconds
+def in_order(
+    chunks: Iterable[Chunk], start: Callable[[Chunk], Future[Result]], *, most: int
+) -> Generator[Result]:
+    """Start work on every chunk, with ``most`` in flight at most; yield results in order.
+
+    A chunk is in flight until its result is yielded. What has not begun when this is closed,
+    or work fails, is cancelled.
+    """
+    running: deque[Future[Result]] = deque()
+    try:
+        for chunk in chunks:
+            while len(running) >= most:
+                yield running.popleft().result()
+            running.append(start(chunk))
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def _coming(done: SimpleQueue[int | None]) -> Iterator[int]:

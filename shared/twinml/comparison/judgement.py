@@ -75,6 +75,13 @@ class Difference:
     changed: tuple[Changed, ...] = ()
 
 
+def is_explained(found: Difference, tolerance: float) -> bool:
+    """Tell whether input parsing explains a difference, or the tolerance forgives it."""
+    if found.cause == "input parsing":
+        return True
+    return found.cause != "refusal" and found.change <= tolerance and _equal(*found.labels)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The outcome.
@@ -123,14 +130,7 @@ class Comparison:
     @property
     def unexplained(self) -> tuple[Difference, ...]:
         """Differences beyond the tolerance that input parsing does not explain."""
-        return tuple(
-            each
-            for each in self.differences
-            if each.cause != "input parsing"
-            and (
-                each.cause == "refusal" or each.change > self.tolerance or not _equal(*each.labels)
-            )
-        )
+        return tuple(each for each in self.differences if not is_explained(each, self.tolerance))
 
     @property
     def same_model(self) -> bool | None:
@@ -338,10 +338,9 @@ def _cause(row: int, answers: tuple[Answers, Answers], reference: Reference | No
     if reference is None:
         refused = [row in side.refusals for side in answers]
         return "refusal" if any(refused) else "unknown"
-    as_sent = [_agree(side, reference.exact, row) for side in answers]
-    as_read = [_agree(side, reference.parsed, row) for side in answers]
+    readings = (reference.exact, reference.parsed)
     # Each side answers as the model does to one of the two readings, and not both to one.
-    if all(sent or read for sent, read in zip(as_sent, as_read, strict=True)):
+    if all(any(_agree(side, reading, row) for reading in readings) for side in answers):
         return "input parsing"
     return "refusal" if any(row in side.refusals for side in answers) else "model"
 

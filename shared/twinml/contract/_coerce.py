@@ -18,7 +18,7 @@ import orjson
 from twinml.contract._schema import ColumnType
 from twinml.errors import Detail, PayloadError
 
-__all__ = ["EXPECTED", "coerce", "each", "kind", "quick", "raise_problems", "shown"]
+__all__ = ["EXPECTED", "MOST_DETAILS", "coerce", "each", "kind", "quick", "raise_problems", "shown"]
 
 EXPECTED: dict[ColumnType, str] = {
     "long": "an integer",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from twinml.contract._coerce import shown
+from twinml.contract._coerce import MOST_DETAILS, shown
 from twinml.contract._schema import Contract
 from twinml.errors import Detail, PayloadError
 
 __all__ = ["check_header", "from_columns", "from_matrix", "from_records", "from_split"]
+
+MOST_NAMES = 10  # that a message lists
 
 
 def from_records(contract: Contract, rows: list[Any], key: str) -> dict[str, list[Any]]:
@@ -129,15 +132,16 @@ def check_header(contract: Contract, header: Sequence[str]) -> Sequence[int]:
         return range(len(header))
     places = {name: position for position, name in enumerate(header)}
     if len(places) != len(header):
-        twice = sorted({name for name in header if header.count(name) > 1})
+        twice = sorted(name for name, times in Counter(header).items() if times > 1)
+        repeated = set(twice)
         raise PayloadError(
             f"column {_listed(twice)} appears more than once",
             hint="Name every column once.",
             details=[
                 Detail(column=name, expected="one column of this name")
                 for name in contract.column_names
-                if name in twice
-            ],
+                if name in repeated
+            ][:MOST_DETAILS],
         )
     refuse_missing(contract, places)
     return [places[name] for name in contract.column_names]
@@ -155,7 +159,7 @@ def refuse_missing(contract: Contract, seen: Iterable[str]) -> None:
             hint="Send every column of the model; order is free and others are ignored.",
             details=[
                 Detail(column=column.name, expected=f"a column of type {column.type}")
-                for column in missing
+                for column in missing[:MOST_DETAILS]
             ],
         )
 
@@ -170,5 +174,12 @@ def refuse_ragged(row: int, found: int, width: int) -> NoReturn:
     )
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(shown(name) for name in names)
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a message, of many the first ones.
+
+    >>> _listed(["a", "b"]), _listed([f"c{n}" for n in range(12)])[-17:]
+    ("'a', 'b'", "'c9' and 2 more")
+    """
+    more = len(names) - MOST_NAMES
+    text = ", ".join(shown(name) for name in names[:MOST_NAMES])
+    return f"{text} and {more:,} more" if more > 0 else text

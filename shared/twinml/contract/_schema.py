@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -124,7 +125,7 @@ class Contract:
         names = [column.name for column in self.columns]
         if not names:
             raise DataError("the contract has no columns", hint="Keep at least one feature.")
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise DataError(
                 f"column {', '.join(repr(name) for name in twice)} appears more than once",

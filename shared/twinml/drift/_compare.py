@@ -237,7 +237,7 @@ def compare(
         FeatureDrift(
             **one,
             p_adjusted=float(p),
-            drifted=bool(enough and p < alpha and one["psi"] >= min_psi),
+            drifted=is_drift(float(p), one["psi"], alpha=alpha, min_psi=min_psi, enough=enough),
         )
         for one, p in zip(found, adjusted, strict=True)
     ]
@@ -251,6 +251,23 @@ def compare(
         unknown=tuple(str(name) for name in current.columns if name not in reference),
         enough=enough,
     )
+
+
+def is_drift(p: float, psi: float, *, alpha: float, min_psi: float, enough: bool) -> bool:
+    """Tell whether a feature has drifted: more than chance, far enough apart, enough rows."""
+    return enough and p < alpha and psi >= min_psi
+
+
+def level_of(psi: float) -> Literal["stable", "moderate", "major"]:
+    """Return what a PSI is usually called."""
+    if psi < MODERATE:
+        return "stable"
+    return "moderate" if psi < MAJOR else "major"
+
+
+def either(p_value: float, null_p: float) -> float:
+    """Return the p-value of two tests together, values and nulls: the smaller one, doubled."""
+    return min(1.0, 2 * min(p_value, null_p))
 
 
 def benjamini_hochberg(p_values: Counts) -> Counts:
@@ -309,7 +326,7 @@ def _compare_one(name: str, reference: pd.Series[Any], current: pd.Series[Any]) 
         outside = ~after.isin(set(before)).to_numpy()
     if gone.any():
         null_p = _chi_squared(np.array([gone, totals - gone]).T)[1]
-        p_value = min(1.0, 2 * min(p_value, null_p))
+        p_value = either(p_value, null_p)
         labels = (*labels, NULL)
         counts = np.column_stack([counts, gone])
     shares = counts / totals[:, None]
@@ -318,7 +335,7 @@ def _compare_one(name: str, reference: pd.Series[Any], current: pd.Series[Any]) 
         "feature": name,
         "kind": "numeric" if numeric else "categorical",
         "psi": index,
-        "level": "stable" if index < MODERATE else "moderate" if index < MAJOR else "major",
+        "level": level_of(index),
         "test": test,
         "statistic": statistic,
         "p_value": p_value,

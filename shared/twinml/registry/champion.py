@@ -12,7 +12,6 @@ the registry has none: see ``titles``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +73,7 @@ def compare(
     rows
         Features and the target; rows that the candidate did not learn from.
     metric
-        Decides; the candidate must be better by more than ``min_gain``.
+        Decides; the candidate must be better by more than ``min_gain``, 0 or more.
     same_data
         Digest of the data set that the rows are from. If the champion learned from another
         one, it may have seen some of the rows, which the reason then says.
@@ -83,12 +82,19 @@ def compare(
     ------
     ModelError
         The candidate cannot score the rows.
+    UsageError
+        There is no such metric, or ``min_gain`` is below 0.
     """
-    from twinml.training.metrics import HIGHER_IS_BETTER
+    from twinml.training.metrics import HIGHER_IS_BETTER, is_better
 
     if metric not in HIGHER_IS_BETTER:
         raise UsageError(
             f"there is no metric '{metric}'", hint=f"Known: {', '.join(HIGHER_IS_BETTER)}."
+        )
+    if not min_gain >= 0:
+        raise UsageError(
+            f"the least gain is {min_gain:g}",
+            hint="Take 0 or more: a worse model never replaces the champion.",
         )
     labels, probabilities, figures = _measure(candidate, rows)
     n_rows = len(rows)
@@ -109,10 +115,7 @@ def compare(
     if old_probabilities.shape != probabilities.shape or (old_labels != labels).any():
         reason = f"not comparable: the champion {held} knows other classes"
         return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
-    gain = figures[metric] - old[metric]
-    if not HIGHER_IS_BETTER[metric]:
-        gain = -gain
-    better = math.isfinite(gain) and gain > min_gain
+    better = is_better(metric, figures[metric], old[metric], min_gain)
     paired = _paired(labels, old_probabilities, probabilities, held)
     verb = "beats" if better else "does not beat"
     by = f" by more than {min_gain:g}" if min_gain else ""

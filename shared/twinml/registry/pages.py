@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.training import TrainingResult
 
-__all__ = ["EXPERIMENT_TAGS", "description", "inputs", "source_tags"]
+__all__ = ["EXPERIMENT_TAGS", "description", "inputs", "judged", "source_tags"]
 
 # Without it the pages guess, and offer traces and evaluations of language models.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -26,6 +27,16 @@ def source_tags() -> Mapping[str, str]:
     from mlflow.tracking.context.registry import resolve_tags
 
     return {key: str(value) for key, value in resolve_tags().items()}
+
+
+def judged(result: TrainingResult, dataset: Dataset) -> str:
+    """Return what two models must share for their test figures to be comparable."""
+    whole = hashlib.sha256()
+    features = sorted(result.contract.column_names)
+    for part in (dataset.digest, dataset.target, result.test.split, *features):
+        whole.update(hashlib.sha256(part.encode()).digest())
+    whole.update(result.test.rows.tobytes())
+    return whole.hexdigest()
 
 
 def inputs(result: TrainingResult, dataset: Dataset, judged: str) -> list[DatasetInput]:

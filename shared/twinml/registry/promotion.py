@@ -7,9 +7,10 @@ of both versions. The trail is where the models are.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twinml.errors import NotFound, UsageError
@@ -84,24 +85,38 @@ def propose(
             info = platform.set_traffic(endpoint, {own: 100})
         reason = f"{version.reference} serves {endpoint} alone: it is the first"
     else:
-        champion = max(before.traffic, key=lambda name: before.traffic[name])
+        champion = serving(before.traffic)
         if champion == own:
             reason = f"{version.reference} serves {endpoint} already"
             return _proposal(version, before, own, reason)
         platform.deploy(version, endpoint=endpoint, deployment=own)
-        if mirror:
-            info = platform.set_traffic(endpoint, {champion: 100}, mirror={own: percent})
-            reason = f"copies of {percent} % of the requests to {endpoint} go to {own}"
-        else:
-            shares = {champion: 100 - percent, own: percent}
-            info = platform.set_traffic(endpoint, shares, mirror={})
-            reason = f"{percent} % of the requests to {endpoint} go to {own}"
-        for name in info.deployments:
-            # Earlier challengers that this function deployed, and nobody promoted.
-            if name.startswith("version-") and name not in (own, champion):
-                platform.delete(endpoint, name)
+        traffic, copies = shares(champion, own, percent, mirror=mirror)
+        info = platform.set_traffic(endpoint, traffic, mirror=copies)
+        what = f"copies of {percent} %" if mirror else f"{percent} %"
+        reason = f"{what} of the requests to {endpoint} go to {own}"
+        for name in abandoned(info.deployments, {own, champion}):
+            platform.delete(endpoint, name)
         info = platform.endpoint_info(endpoint)
     return _proposal(version, info, own, reason)
+
+
+def serving(traffic: Mapping[str, int]) -> str:
+    """Return the deployment with the largest share, the first of equals."""
+    return max(traffic, key=lambda name: traffic[name])
+
+
+def shares(
+    champion: str, challenger: str, percent: int, *, mirror: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the traffic and the mirrored traffic that give a challenger ``percent``."""
+    if mirror:
+        return {champion: 100}, {challenger: percent}
+    return {champion: 100 - percent, challenger: percent}, {}
+
+
+def abandoned(deployments: Iterable[str], kept: Collection[str]) -> list[str]:
+    """Return earlier challengers: deployments that ``propose`` named, and nobody promoted."""
+    return [name for name in deployments if name.startswith("version-") and name not in kept]
 
 
 def _proposal(version: ModelVersion, info: EndpointInfo, own: str, reason: str) -> Proposal:
@@ -205,16 +220,24 @@ def promote(
         complete=False,
     )
     run_id = _record(tracking, entry)
-    try:
-        # The title moves last: until then the same call finds the same challenger again.
-        if platform is not None and endpoint is not None:
-            _serve_alone(platform, chosen, endpoint)
-        _crown(tracking, chosen)
-    except BaseException:
-        tracking.client.set_terminated(run_id, "FAILED")
-        raise
-    tracking.client.set_terminated(run_id, "FINISHED")
+    steps: list[Callable[[], object]] = []
+    if platform is not None and endpoint is not None:
+        steps.append(partial(_serve_alone, platform, chosen, endpoint))
+    # The title moves last: until then the same call finds the same challenger again.
+    steps.append(partial(_crown, tracking, chosen))
+    carry_out(steps, partial(tracking.client.set_terminated, run_id))
     return Promotion(**{**asdict(entry), "complete": True, "id": run_id})
+
+
+def carry_out(steps: Iterable[Callable[[], object]], end: Callable[[str], object]) -> None:
+    """Take steps in order; end the record as ``FINISHED``, or ``FAILED`` where one breaks off."""
+    try:
+        for step in steps:
+            step()
+    except BaseException:
+        end("FAILED")
+        raise
+    end("FINISHED")
 
 
 def _crown(tracking: Tracking, version: ModelVersion) -> None:

@@ -55,7 +55,8 @@ def alone(uri: str) -> Iterator[None]:
     """
     file = file_of(uri)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        # Only its owner's, where it is made now: beside it are models and rows.
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with closing(
             sqlite3.connect(f"{file}.lock", timeout=LOCK_SECONDS, isolation_level=None)
         ) as lock:
@@ -273,6 +274,7 @@ def _back_up(file: Path, revision: str) -> Path:
         number += 1
         backup = file.with_name(f"{file.name}.{revision}.backup{number}")
     try:
+        backup.touch(mode=file.stat().st_mode & 0o777)
         _copy(file, backup)
     except BaseException:
         backup.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ tracking server has no ``/logged-models``, so ``log_model`` fails there under ML
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import tempfile
@@ -92,7 +91,7 @@ class Tracking:
         digest: str,
     ) -> LoggedRun:
         """Log a training run with its model; it counts as finished only once all is there."""
-        judged = _judged(result, dataset)
+        judged = pages.judged(result, dataset)
         run = self._start(
             dataset.name,
             f"{result.best.name} on {dataset.name}",
@@ -469,9 +468,9 @@ class Tracking:
         new, old = (one.data.metrics.get(f"test_{metric}") for one in runs)
         if new is None or old is None:
             return False
-        from twinml.training.metrics import HIGHER_IS_BETTER
+        from twinml.training.metrics import is_better
 
-        return bool(new > old if HIGHER_IS_BETTER[metric] else new < old)
+        return is_better(metric, new, old)
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""
@@ -495,13 +494,3 @@ def put(made: Path, destination: Path) -> None:
     except OSError:
         if not (destination / "MLmodel").is_file():
             raise
-
-
-def _judged(result: TrainingResult, dataset: Dataset) -> str:
-    """Return what two models must share for their test figures to be comparable."""
-    whole = hashlib.sha256()
-    features = sorted(result.contract.column_names)
-    for part in (dataset.digest, dataset.target, result.test.split, *features):
-        whole.update(hashlib.sha256(part.encode()).digest())
-    whole.update(result.test.rows.tobytes())
-    return whole.hexdigest()

@@ -126,7 +126,7 @@ def run(
     tracking.prepare(dataset.name)  # What cannot be logged is not worth a search.
     result = train(dataset, options, progress)
     models = settings.home() / "models"
-    models.mkdir(parents=True, exist_ok=True)
+    settings.private_folder(models)
     with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:
         saved = Path(scratch) / "model"
         digest = _save(result, dataset, saved)

@@ -109,6 +109,8 @@ class _Run:
     ) -> None:
         self._dataset, self._options, self._progress = dataset, options, progress
         self._judging = judge
+        # Before the clock: it imports what the learners need.
+        self._learners = select(options.learners)
         self._clock = Clock(None if options.reproducible else options.budget)
         self._timings: dict[str, float] = {}
         self._phase_started = time.monotonic()
@@ -326,7 +328,7 @@ class _Run:
             y,
             weights[rows],
             folds,
-            select(options.learners),
+            self._learners,
             shape,
             self._clock,
             judging=self._judging,

@@ -25,9 +25,12 @@ __all__ = ["Stack", "Vote", "cross_fitted", "fit_stack", "fit_vote"]
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
+# A member of a vote has a share of 1/30 at least.
 _ROUNDS = 30
-# A member that moves the result by less than this share is left out.
+# A member of a stack that moves the result by less than this share is left out.
 _LEAST_SHARE = 0.03
+# A vote's loss that falls by no more than this is no better.
+_LEAST_GAIN = 1e-7
 # Probabilities of 0 and 1 from a forest would be infinite log-odds.
 _CLIP = 1e-4
 
@@ -93,29 +96,40 @@ def fit_vote(members: Mapping[str, Probabilities], labels: Labels, weights: Coun
     # Only the probability of the true class enters the log loss of a mean.
     share = np.stack([members[name][rows, labels] for name in names])
     row_weights = weights / weights.sum()
-    counts = np.zeros(len(names))
+    picked: list[int] = []
+    losses: list[float] = []
     summed = np.zeros(len(labels))
-    best_loss, best_counts = np.inf, counts
     for size in range(1, _ROUNDS + 1):
-        losses = log_losses(row_weights, (summed + share) / size)
-        chosen = int(np.argmin(losses))
-        counts = counts.copy()
-        counts[chosen] += 1
-        summed += share[chosen]
-        if losses[chosen] < best_loss - 1e-7:
-            best_loss, best_counts = float(losses[chosen]), counts
-    shares = best_counts / best_counts.sum()
-    shares[shares < _LEAST_SHARE] = 0.0
-    shares /= shares.sum()
-    return Vote({name: float(s) for name, s in zip(names, shares, strict=True) if s > 0})
+        candidates = log_losses(row_weights, (summed + share) / size)
+        picked.append(int(np.argmin(candidates)))
+        losses.append(float(candidates[picked[-1]]))
+        summed += share[picked[-1]]
+    best = picked[: best_round(losses)]
+    counts = {name: best.count(place) for place, name in enumerate(names)}
+    return Vote({name: count / len(best) for name, count in counts.items() if count})
+
+
+def best_round(losses: Sequence[float]) -> int:
+    """Return how many rounds to keep: up to the one with the lowest loss, the first of equals."""
+    best = 0
+    for place, loss in enumerate(losses):
+        if loss < losses[best] - _LEAST_GAIN:
+            best = place
+    return best + 1
 
 
 def fit_stack(members: Mapping[str, Probabilities], labels: Labels, weights: Counts) -> Stack:
     """Fit the logistic blend, then again without the members that hardly count."""
     names = tuple(members)
     stack = _fit_blend(names, members, labels, weights)
-    kept = tuple(name for name in names if stack.weights[name] >= _LEAST_SHARE)
+    kept = kept_members(stack.weights)
     return stack if kept == names else _fit_blend(kept, members, labels, weights)
+
+
+def kept_members(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the members whose share counts; all of them where no share does."""
+    kept = tuple(name for name, share in weights.items() if share >= _LEAST_SHARE)
+    return kept or tuple(weights)
 
 
 def _fit_blend(

@@ -347,7 +347,7 @@ def select(names: tuple[str, ...]) -> tuple[Learner, ...]:
         A name is unknown, or its package is not installed.
     """
     chosen = _called(names) if names else installed()
-    # Here, so that no configuration is charged for an import.
+    # Here, so that no configuration is charged for an import, nor the budget: see _train.
     for module in modules({package for learner in chosen for package in learner.packages}):
         importlib.import_module(module)
     return chosen

@@ -5,6 +5,7 @@ All take labels as class indices of shape (n,) and probabilities of shape (n, k)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "bootstrap",
     "confusion",
     "decide",
+    "is_better",
     "log_loss",
     "score",
     "tune_threshold",
@@ -44,6 +46,15 @@ METRICS: tuple[str, ...] = (
     "brier",
 )
 HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
+
+
+def is_better(metric: str, new: float, old: float, min_gain: float = 0.0) -> bool:
+    """Tell whether ``new`` is better than ``old`` by more than ``min_gain``, 0 or more.
+
+    Equal is not better, and a figure that is not finite shows nothing.
+    """
+    gain = new - old if HIGHER_IS_BETTER[metric] else old - new
+    return math.isfinite(gain) and gain > min_gain
 
 
 def decide(probabilities: Probabilities, threshold: float | None) -> Labels:

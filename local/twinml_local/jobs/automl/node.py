@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azureml_runner.engine import Control
+from azureml_runner.engine.attempt import StepFolder
+from azureml_runner.engine.settings import bound_settings, with_values
 from twinml.errors import PlatformError
 from twinml_local.jobs import schema
-from twinml_local.jobs.automl.task import flat_bindings, read_task, with_values
-from twinml_local.jobs.engine import Control
-from twinml_local.jobs.engine.attempt import StepFolder
+from twinml_local.jobs.automl.task import read_task
 
 if TYPE_CHECKING:
     from twinml_local.jobs.automl.search import Found
@@ -43,7 +44,7 @@ def check_node(content: Mapping[str, Any], place: str) -> dict[str, Any]:
         name: value for name, value in content.items() if name not in (TABLE, "outputs", "type")
     }
     # What is bound is known once a job starts: the rest is checked now.
-    bound = dict.fromkeys(flat_bindings(task), "1")
+    bound = dict.fromkeys(bound_settings(task), "1")
     if "primary_metric" in bound:
         bound["primary_metric"] = "accuracy"
     read_task(with_values(task, bound), most_seconds=MOST_SECONDS, cores=1)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.engine import Control
+from azureml_runner.engine.process import StepFiles, StepProcess
+from azureml_runner.files import write_atomic
 from twinml.errors import PlatformError
 from twinml_local.jobs.automl.task import AutoMLTask
 from twinml_local.jobs.automl.worker import task_json
-from twinml_local.jobs.engine import Control
-from twinml_local.jobs.engine.process import StepFiles, StepProcess
-from twinml_local.processes import write_atomic
 
 __all__ = ["Found", "run_search"]
 

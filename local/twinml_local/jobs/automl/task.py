@@ -16,18 +16,12 @@ from twinml.training.learners import LEARNERS
 
 __all__ = [
     "ALGORITHMS",
-    "DATA",
     "ENSEMBLES",
     "PRIMARY_METRICS",
     "AutoMLTask",
     "TaskNotRun",
-    "flat_bindings",
     "read_task",
-    "with_values",
 ]
-
-# The inputs of a task that are tables.
-DATA = ("training_data", "validation_data", "test_data")
 
 # Azure's algorithms by the learners that stand for them here.
 ALGORITHMS = {one.name: one.automl for one in LEARNERS if one.automl is not None}
@@ -149,32 +143,6 @@ def read_task(
         ),
         remarks=tuple(remarks),
     )
-
-
-def flat_bindings(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings that hold ``${{…}}``, by their place: ``limits.max_trials``."""
-    found: dict[str, str] = {}
-    for name, value in task.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{key}": text for key, text in flat_bindings(value).items()}
-        elif isinstance(value, str) and "${{" in value:
-            found[name] = value
-    return found
-
-
-def with_values(task: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a task with the values of ``flat_bindings`` in their places.
-
-    Examples
-    --------
-    >>> with_values({"limits": {"max_trials": "${{parent.inputs.n}}"}}, {"limits.max_trials": "3"})
-    {'limits': {'max_trials': '3'}}
-    """
-    filled = dict(task)
-    for place, value in values.items():
-        head, _, rest = place.partition(".")
-        filled[head] = with_values(filled.get(head) or {}, {rest: value}) if rest else value
-    return filled
 
 
 def _number(value: Any, kind: Callable[[Any], N], name: str) -> N:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azureml_runner.files import write_atomic
 from twinml import model
 from twinml.data import load
 from twinml.errors import TwinmlError
 from twinml.training import Progress, TrainingOptions, train
 from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.automl.task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
-from twinml_local.processes import write_atomic
 
 if TYPE_CHECKING:
     from twinml.training import FittedCandidate, TrainingResult

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from azureml_runner.files import write_atomic
 from twinml_local.jobs.warm import launcher
-from twinml_local.processes import write_atomic
 
 __all__ = ["WarmSteps"]
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+import azureml_runner
 import twinml
 import twinml_local
+from azureml_runner.files import digest_of, digest_of_parts
 
 __all__ = ["installed_code"]
 
 
 def installed_code() -> str:
-    """Return a digest of twinml's sources as they are on disk now.
+    """Return a digest of the installed code as they are on disk now.
 
     Examples
     --------
     >>> installed_code() == installed_code()
     True
     """
-    whole = hashlib.sha256()
-    for package in (twinml, twinml_local):
-        (folder,) = package.__path__
-        for path in sorted(Path(folder).rglob("*.py")):
-            whole.update(str(path.relative_to(folder)).encode())
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:16]
+    folders = [Path(package.__path__[0]) for package in (twinml, twinml_local, azureml_runner)]
+    return digest_of_parts(folders=[digest_of(folder) for folder in folders])[:16]

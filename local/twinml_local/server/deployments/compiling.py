@@ -21,10 +21,11 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from azureml_runner.files import write_atomic
+from azureml_runner.locks import locked
 from twinml import __version__
 from twinml.errors import TwinmlError
 from twinml.settings import home
-from twinml_local.processes import locked, write_atomic
 from twinml_local.server.deployments.microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "form_key"]
@@ -92,7 +93,6 @@ def compiled_form(model_directory: Path) -> Outcome:
             written = {"version": _compiler(), **asdict(outcome)}
             write_atomic(scratch / OUTCOME, json.dumps(written, indent=2))
             shutil.rmtree(folder, ignore_errors=True)
-            scratch.chmod(0o755)
             scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract import Contract, ScoringRequest, parse
-from twinml.errors import NotFound, PlatformUnavailable
+from twinml.contract import Contract, ScoringRequest, example, parse, render
+from twinml.contract.dialects import DEFAULT
+from twinml.errors import ModelError, NotFound, PlatformUnavailable, TwinmlError
 from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
 from twinml_local.server.deployments.compiling import form_key
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Deployment", "PipelineLater", "Predictor", "Serving", "choose", "load", "mirrored"]
+__all__ = [
+    "Deployment",
+    "PipelineLater",
+    "Predictor",
+    "Serving",
+    "choose",
+    "load",
+    "mirrored",
+    "prove",
+]
 
 
 class PipelineLater:
@@ -104,16 +114,23 @@ class Deployment:
         return self.batches is not None
 
     def predict(
-        self, request: ScoringRequest
+        self, request: ScoringRequest, *, wait: bool = True
     ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
-        """Return labels, or no labels but probabilities when the request asks for those."""
+        """Return labels, or no labels but probabilities when the request asks for those.
+
+        Raises
+        ------
+        NotCovered
+            The compiled form does not score this request, and not ``wait`` forbids the pipeline.
+        """
         if self.compiled is not None:
             try:
                 labels, probabilities = self.compiled.predict_columns(
                     request.columns, request.n_rows
                 )
             except NotCovered:
-                pass
+                if not wait:
+                    raise
             else:
                 return (labels, None) if request.method == "predict" else ((), probabilities)
         if self.batches is not None:
@@ -140,7 +157,7 @@ class Serving:
     settings
         Limits.
     failed
-        Names of deployments whose models could not be loaded.
+        Why deployments are not served, by their names.
     """
 
     endpoint: str
@@ -149,7 +166,7 @@ class Serving:
     keys: Sequence[str] = field(repr=False)
     mirror: Mapping[str, int] = field(default_factory=dict)
     settings: ServerSettings = field(default_factory=ServerSettings)
-    failed: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def key_bytes(self) -> tuple[bytes, ...]:
@@ -229,6 +246,27 @@ def _warm(form: CompiledModel, contract: Contract) -> None:
     request = parse(contract, body, content_type="application/json", route="score")
     with contextlib.suppress(NotCovered):
         form.predict_columns(request.columns, request.n_rows)
+
+
+def prove(deployment: Deployment) -> None:
+    """Score an example of the contract, from the request's bytes to the reply's.
+
+    Raises
+    ------
+    ModelError
+        The deployment cannot do that.
+    """
+    contract = deployment.contract
+    try:
+        body = json.dumps(example(contract, DEFAULT.key, n=1)).encode()
+        request = parse(contract, body, content_type="application/json", route="score")
+        render(contract, request, *deployment.predict(request))
+    except Exception as error:  # whatever a model may raise
+        reason = error.message if isinstance(error, TwinmlError) else type(error).__name__
+        raise ModelError(
+            f"{deployment.model} cannot score an example of its own contract: {reason}",
+            hint="The endpoint's log has the reason: twinml logs.",
+        ) from error
 
 
 def choose(

@@ -22,15 +22,19 @@ worker that starts at that moment still serves what was served before.
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azureml_runner.files import write_atomic
+from azureml_runner.processes import process_identity
 from twinml.errors import ModelError, PlatformError, TwinmlError
-from twinml_local.processes import process_identity, read_key_values, write_atomic
+from twinml_local.keys import read_key_values
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.request_log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
@@ -39,11 +43,13 @@ if TYPE_CHECKING:
     # What only asks an endpoint about its workers loads no model.
     from twinml_local.server.deployments.deployment import Deployment, Serving
 
-__all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "reports", "stamp"]
+__all__ = ["KEYS_FILE", "Loaded", "Watcher", "WorkerReport", "load_one", "reports", "stamp"]
 
 KEYS_FILE = "keys.json"
 WORKERS = "workers"
 LOOK_SECONDS = 0.1
+FIRST_RETRY = 1.0  # seconds until a model that did not load is tried again; then twice as long
+LONGEST_RETRY = 60.0
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,28 @@ def _report(shape: dict[str, Any]) -> WorkerReport:
     return WorkerReport(**shape, deployments=deployments, staged=staged)
 
 
+def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment, str]:
+    """Load a model in its compiled form if that can be; if not, say why."""
+    from twinml_local.server.deployments.deployment import load
+
+    directory, remark, title = Path(item.directory), item.refusal, f"{item.model}:{item.version}"
+    if item.compiled:
+        try:
+            compiled = load(
+                name,
+                directory,
+                model=title,
+                digest=item.digest,
+                compiled=item.compiled,
+                threads=threads,
+            )
+        except ModelError as error:
+            remark = error.message
+        else:
+            return compiled, ""
+    return load(name, directory, model=title, digest=item.digest, batched=item.batches), remark
+
+
 class Watcher:
     """Loads what an endpoint's folder says, and keeps ``serving`` up to it.
 
@@ -132,6 +160,11 @@ class Watcher:
         The endpoint's folder.
     log
         Where changes and failures are noted.
+    models
+        Those that are loaded already, with the remark on each.
+    needs_model
+        Whether it is an error if none of the models can be loaded. If not, that is told, and they
+        are tried again.
 
     Raises
     ------
@@ -148,10 +181,18 @@ class Watcher:
 
     serving: Serving
 
-    def __init__(self, directory: Path, log: RequestLog) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log: RequestLog,
+        *,
+        models: Mapping[DeploymentState, tuple[Deployment, str]] | None = None,
+        needs_model: bool = True,
+    ) -> None:
         self._directory = directory
         self._log = log
         self.on_change: Callable[[Serving], None] | None = None
+        self._given = dict(models or {})
         self._models: dict[DeploymentState, tuple[Deployment, str]] = {}
         self._report = WorkerReport(
             os.getpid(), process_identity(os.getpid()) or "", "", "", code=installed_code()
@@ -159,8 +200,10 @@ class Watcher:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watch-state", daemon=True)
         self._seen = self._stamps()
-        failures = self._follow()
-        if failures and not self.serving.deployments:
+        self._retry_pause, self._retry_at = FIRST_RETRY, math.inf
+        self._follow()
+        failures = self.serving.failed
+        if needs_model and failures and not self.serving.deployments:
             name, failure = next(iter(failures.items()))
             raise PlatformError(f"deployment '{name}' cannot be loaded: {failure}")
 
@@ -183,7 +226,7 @@ class Watcher:
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             stamps = self._stamps()
-            if stamps == self._seen:
+            if stamps == self._seen and time.monotonic() < self._retry_at:
                 continue
             self._seen = stamps  # files that cannot be used are tried again once they change
             try:
@@ -197,8 +240,8 @@ class Watcher:
     def _stamps(self) -> tuple[str, str]:
         return stamp(self._directory / STATE_FILE), stamp(self._directory / KEYS_FILE)
 
-    def _follow(self) -> dict[str, str]:
-        """Load and serve what the files say; return the failures by deployment name."""
+    def _follow(self) -> None:
+        """Load and serve what the files say; what cannot be loaded is tried again later."""
         from twinml_local.server.deployments.deployment import Serving
 
         state = read_state(self._directory)
@@ -212,8 +255,10 @@ class Watcher:
             mirror=state.mirror,
             keys=keys,
             settings=state.settings,
-            failed=tuple(failures),
+            failed=failures,
         )
+        self._retry_at = time.monotonic() + self._retry_pause if failures else math.inf
+        self._retry_pause = min(LONGEST_RETRY, 2 * self._retry_pause) if failures else FIRST_RETRY
         if self.on_change is not None:
             self.on_change(self.serving)
         self._note(state)
@@ -228,7 +273,6 @@ class Watcher:
             deployments=told,
             staged=staged,
         )
-        return failures
 
     def _load(
         self, items: Mapping[str, DeploymentState], threads: int
@@ -237,7 +281,7 @@ class Watcher:
         for name, item in items.items():
             title = f"{item.model}:{item.version}"
             try:
-                known, remark = self._models.get(item) or self._load_one(name, item, title, threads)
+                known, remark = self._models.get(item) or self._loaded(name, item, title, threads)
             except TwinmlError as error:
                 told[name] = Loaded(item.digest, title, failure=str(error))
             except Exception as error:  # whatever unpickling a model may raise
@@ -253,31 +297,19 @@ class Watcher:
                 self._log.note(f"{name} ({title}) cannot be loaded: {told[name].failure}")
         return deployments, told
 
-    def _load_one(
+    def _loaded(
         self, name: str, item: DeploymentState, title: str, threads: int
     ) -> tuple[Deployment, str]:
-        """Load a model in its compiled form if that can be, and say why if not."""
-        from twinml_local.server.deployments.deployment import load
+        """Return a model that was given, or load it, once it has scored; note how it does."""
+        from twinml_local.server.deployments.deployment import prove
 
-        directory, remark = Path(item.directory), item.refusal
-        if item.compiled:
-            try:
-                compiled = load(
-                    name,
-                    directory,
-                    model=title,
-                    digest=item.digest,
-                    compiled=item.compiled,
-                    threads=threads,
-                )
-            except ModelError as error:
-                remark = error.message
-            else:
-                self._log.note(f"{name} ({title}) scores compiled")
-                return compiled, ""
-        loaded = load(name, directory, model=title, digest=item.digest, batched=item.batches)
-        how = "in batches" if loaded.batches else "one request at a time"
-        self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
+        loaded, remark = self._given.get(item) or load_one(name, item, threads)
+        prove(loaded)
+        if loaded.compiled is not None:
+            self._log.note(f"{name} ({title}) scores compiled")
+        else:
+            how = "in batches" if loaded.batches else "one request at a time"
+            self._log.note(f"{name} ({title}) scores with its pipeline, {how}: {remark}")
         return loaded, remark
 
     def _note(self, state: EndpointState) -> None:

@@ -5,6 +5,7 @@ Whoever calls this holds the lock of the endpoints (``twinml_local.endpoints``).
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -16,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from azureml_runner.logs import last_lines
+from azureml_runner.processes import running, terminate
+from azureml_runner.service import Service, Silent
 from twinml.errors import PlatformError
-from twinml_local.logs import last_lines
-from twinml_local.processes import running, start_detached, terminate
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
+from twinml_local.server.process.listen import listener
 from twinml_local.server.state import (
     STATE_FILE,
     EndpointState,
@@ -44,10 +47,10 @@ __all__ = [
 PID_FILE = "server.pid"
 CONSOLE = "console.log"
 FIRST_PORT = 5001  # where Azure ML's inference server listens
-READY_SECONDS = 60.0
+READY_SECONDS = 300.0  # for a server that lives; of one that ends it is told at once
 POLL_SECONDS = 0.02
-# What glibc's allocator is told, if nobody has: a thread for every connection would have a heap of
-# its own, and what a long request took would never go back.
+# What glibc's allocator is told, if nobody has: every thread would have a heap of its own, and what
+# a long request took would never go back.
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1000000"}
 PORT_SECONDS = 5.0  # for a server that was just ended to let go of its port
 
@@ -69,34 +72,36 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
     PlatformError
         The server ended, or did not answer in time; the message holds what it said.
     """
-    port, claim = _port(state, set(taken))
-    state = replace(state, port=port)
+    listening = _listening(state, set(taken))
+    state = replace(state, port=int(listening.getsockname()[1]))
     write_state(folder, state)
     console = folder / "logs" / CONSOLE
     console.unlink(missing_ok=True)
-    with claim:
-        # The server inherits the claim, and holds it for as long as it lives.
-        claim.set_inheritable(True)
-        start_detached(
-            [
-                *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
-                *("--host", state.host, "--port", str(state.port)),
-            ],
-            log=console,
-            pid_file=folder / PID_FILE,
-            env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+    with listening:
+        # The server inherits the socket: nobody can take the port between here and there.
+        listening.set_inheritable(True)
+        server = Service(
+            f"the server of endpoint '{folder.name}'",
+            folder / PID_FILE,
+            console,
+            lambda: answer(state) is not None,
         )
+        try:
+            server.start(
+                [
+                    *(sys.executable, "-m", "twinml_local.server", "--directory", str(folder)),
+                    *("--fd", str(listening.fileno())),
+                ],
+                env={**MALLOC, **os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                seconds=READY_SECONDS,
+            )
+        except Silent as error:
+            raise (_ended if error.ended else _late)(folder) from error
     try:
-        found = followed(folder)
-        deadline = time.monotonic() + READY_SECONDS
-        while answer(state) is None:
-            if running(folder / PID_FILE) is None or time.monotonic() >= deadline:
-                raise _silent(folder)
-            time.sleep(POLL_SECONDS)
+        return followed(folder)
     except PlatformError:
         end(folder)
         raise
-    return found
 
 
 def end(folder: Path) -> bool:
@@ -137,14 +142,15 @@ def followed(folder: Path) -> tuple[WorkerReport, ...]:
         The server ended, a worker was lost meanwhile, or it took too long.
     """
     wanted = stamp(folder / STATE_FILE), stamp(folder / KEYS_FILE)
-    workers = read_state(folder).settings.workers
+    workers = read_state(folder).settings.workers  # of more than that, some are ended
     at_first = {report.pid for report in reports(folder)}
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if running(folder / PID_FILE) is None:
             raise _ended(folder)
         found = reports(folder)
-        if not at_first <= {report.pid for report in found}:
+        lost = at_first - {report.pid for report in found}
+        if len(lost) > max(0, len(at_first) - workers):
             raise PlatformError(
                 f"a process of endpoint '{folder.name}' ended while it was told what to serve",
                 hint="If it was a model that took it down: twinml logs.",
@@ -153,7 +159,7 @@ def followed(folder: Path) -> tuple[WorkerReport, ...]:
         if len(current) == len(found) >= workers:
             return found
         time.sleep(POLL_SECONDS)
-    raise _silent(folder)
+    raise _late(folder)
 
 
 def runs_installed_code(folder: Path) -> bool:
@@ -198,47 +204,24 @@ def _ended(folder: Path) -> PlatformError:
     )
 
 
-def _silent(folder: Path) -> PlatformError:
-    if running(folder / PID_FILE) is None:
-        return _ended(folder)
+def _late(folder: Path) -> PlatformError:
     return PlatformError(
         f"the server of endpoint '{folder.name}' was not ready within {READY_SECONDS:g} s",
         hint=f"Its output is in {folder / 'logs' / CONSOLE}.",
     )
 
 
-def _port(state: EndpointState, taken: set[int]) -> tuple[int, socket.socket]:
-    """Return the endpoint's port if it is free, else the first free one from 5001; claimed."""
+def _listening(state: EndpointState, taken: set[int]) -> socket.socket:
+    """Return a socket that listens on the endpoint's port, else on the first free one from 5001."""
     if state.port:
         # Workers of a server that was ended hard let go of it a moment later.
         deadline = time.monotonic() + PORT_SECONDS
         while time.monotonic() < deadline:
-            if claim := _claim(state.host, state.port):
-                return state.port, claim
+            with contextlib.suppress(PlatformError):
+                return listener(state.host, state.port)
             time.sleep(0.1)
     for port in range(FIRST_PORT, 65536):
-        if port not in taken and (claim := _claim(state.host, port)):
-            return port, claim
+        if port not in taken:
+            with contextlib.suppress(PlatformError):
+                return listener(state.host, port)
     raise PlatformError(f"no port from {FIRST_PORT} on is free", hint="End some servers.")
-
-
-def _claim(host: str, port: int) -> socket.socket | None:
-    """Claim a port that is free; ``None`` if it is not, or somebody else is about to take it.
-
-    Granian lets several processes listen on one port, and the kernel deals connections out
-    among them: two servers that find the same port free at the same moment, each for a state
-    folder of its own, would both get it. A name in the kernel's own namespace can be held once
-    on a machine, and is let go of when its last holder ends.
-    """
-    claim = socket.socket(socket.AF_UNIX if sys.platform == "linux" else socket.AF_INET)
-    try:
-        if sys.platform == "linux":
-            claim.bind(f"\0twinml:{host}:{port}")
-        with socket.socket() as candidate:
-            # As a server binds: connections that just ended do not count.
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            candidate.bind((host, port))
-    except OSError:
-        claim.close()
-        return None
-    return claim

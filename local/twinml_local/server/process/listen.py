@@ -1,73 +1,87 @@
-"""Listening on a port: granian where it is installed, else waitress. Both drain on SIGTERM."""
+"""Listening on a port: workers that are forked where there is a fork, else waitress."""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
+from twinml.errors import PlatformError
 from twinml_local.server.state import ServerSettings
 
-__all__ = ["default", "with_granian", "with_waitress"]
+__all__ = ["SERVERS", "default", "listener", "serve"]
 
-# A client that sends its body slowly, or never to the end, holds one of these threads, which
-# are made when needed and cost some 50 kB each. As many as connections are taken at a time, so
-# that it never holds up another client; how many requests are scored at a time is decided in
-# the app.
-GRANIAN_CONNECTIONS = 1024
-HEADER_SECONDS = 30  # for a client to send its headers
+SERVERS = ("workers", "waitress")
 WAITRESS_TICK = 0.2  # seconds between looks at whether a drained server is idle
+WAITRESS_CONNECTIONS = 900
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 def default() -> str:
-    """Return the server to use: granian has no wheels for some machines."""
-    return "granian" if find_spec("granian") else "waitress"
+    """Return the server to use: uvloop and fork are not everywhere."""
+    return "workers" if hasattr(os, "fork") and find_spec("uvloop") else "waitress"
 
 
-def with_granian(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
-    """Serve with granian: HTTP in Rust, Python in ``settings.workers`` processes."""
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
+def listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on a port of ``host``, which nobody else then can.
 
-    Granian(
-        str(directory),
-        address=host,
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=settings.workers,
-        backlog=GRANIAN_CONNECTIONS,
-        backpressure=GRANIAN_CONNECTIONS,
-        blocking_threads=GRANIAN_CONNECTIONS,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=settings.drain_seconds,
-    ).serve(target_loader=_start_worker)
+    ``SO_REUSEADDR``, which is set where it lets a server follow one that has just ended, does not
+    let two sockets listen at a time: the second one's ``listen`` fails.
+
+    Raises
+    ------
+    PlatformError
+        The port is taken, or ``host`` is no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise PlatformError(
+            f"port {port} of '{host}' cannot be listened on: {error.strerror or error}",
+            hint="End what listens there, or take another port.",
+        ) from error
 
 
-def _start_worker(directory: str) -> Any:
-    """Load the application in a worker: the process that only minds workers does without it."""
-    from twinml_local.server.process.worker import start_worker
+def serve(
+    name: str, directory: Path, *, listening: socket.socket, settings: ServerSettings
+) -> None:
+    """Serve the endpoint in ``directory`` on a socket until SIGTERM or SIGINT.
 
-    return start_worker(directory)
+    Raises
+    ------
+    TwinmlError
+        Its state cannot be read, or none of its models can be loaded.
+    """
+    if name == "waitress":
+        _with_waitress(directory, listening=listening, settings=settings)
+        return
+    from twinml_local.server.process.supervisor import supervise
+
+    supervise(directory, listening=listening, settings=settings)
 
 
-def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSettings) -> None:
+def _with_waitress(directory: Path, *, listening: socket.socket, settings: ServerSettings) -> None:
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
 
-    from twinml_local.server.process.worker import build_app
+    from twinml_local.server.process.application import build
 
-    app, close = build_app(directory)
+    application = build(directory, bound=str(listening.getsockname()[0]))
     # Waitress reads bodies itself. Two threads more than score, for what does not.
     threads = settings.threads + 2
-    server = create_server(app, host=host, port=port, threads=threads, ident=None)
+    server = create_server(
+        application.front,
+        sockets=[listening],
+        threads=threads,
+        connection_limit=WAITRESS_CONNECTIONS,
+        ident=None,
+    )
     asked_to_end = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -79,7 +93,7 @@ def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSett
     drain_until: float | None = None
     try:
         while drain_until is None or (_busy(server) and time.monotonic() < drain_until):
-            server.asyncore.loop(timeout=WAITRESS_TICK, map=server._map, count=1)
+            server.asyncore.loop(timeout=WAITRESS_TICK, use_poll=True, map=server._map, count=1)
             if asked_to_end.is_set() and drain_until is None:
                 drain_until = time.monotonic() + settings.drain_seconds
                 server.accepting = False
@@ -87,7 +101,7 @@ def with_waitress(directory: Path, *, host: str, port: int, settings: ServerSett
                 server.socket.close()
     finally:
         server.task_dispatcher.shutdown()
-        close()
+        application.close()
 
 
 def _busy(server: object) -> bool:

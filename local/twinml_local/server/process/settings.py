@@ -2,7 +2,8 @@
 
 ``TWINML_SERVER_MAX_ROWS=1000`` sets ``max_rows``, and so on for every field of
 ``ServerSettings``; values are written as in JSON. ``AML_CORS_ORIGINS`` and ``WORKER_COUNT`` are
-read as Azure ML's inference server reads them. What is set so is kept with the endpoint.
+read as Azure ML's inference server reads them; ``TWINML_ALLOWED_HOSTS`` has names with commas
+between them, ``TWINML_ROOT_PATH`` a path. What is set so is kept with the endpoint.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 from twinml.errors import UsageError
 from twinml_local.server.cors import read_origins
+from twinml_local.server.hosts import read_hosts, read_root_path
 from twinml_local.server.state import ServerSettings
 
 __all__ = ["with_environment"]
 
 PREFIX = "TWINML_SERVER_"
 AZURES = {"WORKER_COUNT": "workers"}
+HOSTS, ROOT = "TWINML_ALLOWED_HOSTS", "TWINML_ROOT_PATH"
 NULLABLE = frozenset({"max_rows"})
 
 
@@ -37,7 +40,8 @@ def with_environment(settings: ServerSettings, environment: Mapping[str, str]) -
     1000
     """
     names = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(ServerSettings)}
-    del names[f"{PREFIX}CORS_ORIGINS"]  # that is AML_CORS_ORIGINS
+    for name in ("CORS_ORIGINS", "ALLOWED_HOSTS", "ROOT_PATH"):  # those have names of their own
+        del names[f"{PREFIX}{name}"]
     changes: dict[str, Any] = {}
     for variable, name in {**AZURES, **names}.items():
         if variable in environment:
@@ -45,6 +49,10 @@ def with_environment(settings: ServerSettings, environment: Mapping[str, str]) -
             changes[name] = _value(variable, environment[variable], now, null=name in NULLABLE)
     if "AML_CORS_ORIGINS" in environment:
         changes["cors_origins"] = read_origins(environment["AML_CORS_ORIGINS"])
+    if HOSTS in environment:
+        changes["allowed_hosts"] = read_hosts(environment[HOSTS])
+    if ROOT in environment:
+        changes["root_path"] = read_root_path(environment[ROOT])
     return replace(settings, **changes)
 
 

@@ -1,97 +1,113 @@
-"""What a worker process does before it serves: load the models, and mind its parent."""
+"""A worker process: an event loop that reads, scores and answers, and mind its supervisor."""
 
 from __future__ import annotations
 
-import atexit
+import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable
-from multiprocessing.util import Finalize
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from twinml.errors import TwinmlError
-from twinml.settings import quiet_libraries
-from twinml_local.server.app import app_of
-from twinml_local.server.deployments.watch import Watcher
-from twinml_local.server.request_log import RequestLog
-from twinml_local.server.scoring.lane import Lane
-from twinml_local.server.scoring.mirror import Mirror
-from twinml_local.server.scoring.service import ScoringService
-from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint
+import uvloop
+from gunicorn.workers.base import Worker
 
-__all__ = ["build_app", "start_worker"]
+from twinml_local.server.process.application import Application, build
+from twinml_local.server.process.connection import Connection, Limits, Traffic
+from twinml_local.server.process.listen import BACKLOG
+from twinml_local.server.state import read_state
 
-PARENT_CHECK = 0.5  # seconds
+__all__ = ["LoopWorker"]
+
 COLLECT_AFTER = (20_000, 20, 20)  # objects, and collections of each younger generation
 SWITCH_SECONDS = 0.0005
+TICK_SECONDS = 1.0
+DRAIN_LOOK = 0.02
+OTHER_FILES = 256  # logs, databases, models: files that are no connections
+GATHERING = 64  # threads whose requests can be in one batch
+PAGES = 4  # threads for what does not score
 
 
-def build_app(directory: Path) -> tuple[Lane, Callable[[], None]]:
-    """Return the app of the endpoint in ``directory`` with its models loaded, and what ends it.
+class LoopWorker(Worker):  # type: ignore[misc]
+    """Serves the connections that it accepts from the supervisor's socket."""
 
-    Raises
-    ------
-    TwinmlError
-        The endpoint's state cannot be read, or none of its models can be loaded.
-    """
-    quiet_libraries()
-    log = RequestLog(directory / "logs")
-    remarks: list[str] = []
-    log.on_note = remarks.append
-    try:
-        watcher = Watcher(directory, log)
-    except BaseException:
-        log.close()
-        raise
-    settings = watcher.serving.settings
-    recorder = Recorder(
-        directory,
-        retention_days=settings.retention_days,
-        settings=TelemetrySettings(collect_rate=settings.collect_rate),
-        endpoint=watcher.serving.endpoint,
-    )
-    # What was noted before there was a recorder, and from now on.
-    for remark in remarks:
-        recorder.record_trace(remark)
-    log.on_note = recorder.record_trace
-    watcher.on_change = lambda now: recorder.set_collect_rate(now.settings.collect_rate)
-    service = ScoringService(
-        watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
-    )
-    app = app_of(service, directory)
-    app.register_blueprint(blueprint(directory))
-    watcher.start()
+    def load_wsgi(self) -> None:
+        """Leave the application to ``run``: gunicorn would end the server if it failed."""
 
-    def close() -> None:
-        watcher.close()
-        recorder.close()
-        log.close()
+    def init_signals(self) -> None:
+        """Leave signals to the event loop."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGWINCH, signal.SIG_IGN)
 
-    return Lane(app, service), close
+    def run(self) -> None:
+        """Serve until SIGTERM, or until the supervisor is gone."""
+        directory, preloaded = self.app.directory, self.app.preloaded
+        bound = str(self.sockets[0].getsockname()[0])
+        application = build(directory, preloaded, bound=bound)
+        try:
+            _settle()
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve(application, directory))
+        finally:
+            application.close()
+
+    async def _serve(self, application: Application, directory: Path) -> None:
+        loop = asyncio.get_running_loop()
+        settings = read_state(directory).settings
+        traffic = Traffic(
+            application.front,
+            loop,
+            limits=Limits(connections=_connections()),
+            scoring=ThreadPoolExecutor(settings.threads, "scoring"),
+            gathering=ThreadPoolExecutor(GATHERING, "gathering"),
+            pages=ThreadPoolExecutor(PAGES, "pages"),
+        )
+        traffic.tick()
+        ending = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, ending.set)
+        servers = [
+            await loop.create_server(partial(Connection, traffic), sock=listener, backlog=BACKLOG)
+            for listener in self.sockets
+        ]
+        while not ending.is_set():
+            self.notify()
+            traffic.tick()
+            if os.getppid() != self.ppid:
+                # It would hold the port for nobody.
+                break
+            try:
+                await asyncio.wait_for(ending.wait(), TICK_SECONDS)
+            except TimeoutError:
+                continue
+        for server in servers:
+            server.close()
+        traffic.drain()
+        until = time.monotonic() + application.drain_seconds
+        while traffic.connections and time.monotonic() < until:
+            self.notify()
+            traffic.tick()
+            await asyncio.sleep(DRAIN_LOOK)
+        for pool in (traffic.scoring, traffic.gathering, traffic.pages):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def start_worker(directory: str) -> Lane:
-    """Load the app in a worker process of granian; if it cannot be loaded, end the server."""
-    parent = os.getppid()
-    try:
-        app, close = build_app(Path(directory))
-    except Exception as error:
-        # Granian would start the worker again, to fail again.
-        os.kill(parent, signal.SIGTERM)
-        if not isinstance(error, TwinmlError):
-            raise
-        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the console log
-        sys.exit(1)
-    _settle()
-    # A process of multiprocessing runs its finalizers, another one its exit functions.
-    Finalize(None, close, exitpriority=10)
-    atexit.register(close)
-    threading.Thread(target=_mind, args=(parent,), name="mind-parent", daemon=True).start()
-    return app
+def _connections() -> int:
+    """Return how many connections a worker may have, with as many files as it is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = Limits.connections + OTHER_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    files = wanted if soft == resource.RLIM_INFINITY else soft
+    return max(64, min(Limits.connections, files - OTHER_FILES))
 
 
 def _settle() -> None:
@@ -102,10 +118,3 @@ def _settle() -> None:
     gc.set_threshold(*COLLECT_AFTER)
     # A request that comes while a thread writes telemetry would wait 5 ms for its turn.
     sys.setswitchinterval(SWITCH_SECONDS)
-
-
-def _mind(parent: int) -> None:
-    """End this worker when its parent is gone: it would hold the port for nobody."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK)
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, request
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from twinml_local.server.deployments.deployment import Serving
-from twinml_local.server.routes.documents import document
+from twinml_local.server.routes.documents import document, with_prefix
 from twinml_local.server.routes.replies import error_response, json_response
 from twinml_local.server.scoring.service import DEPLOYMENT_HEADER
 
@@ -52,10 +52,17 @@ def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint,
             name: {"model": deployment.model, "digest": deployment.digest}
             for name, deployment in now.deployments.items()
         }
-        return json_response(
-            {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic},
-            200 if loaded else 503,
-        )
+        shape = {"endpoint": endpoint, "deployments": loaded, "traffic": now.traffic}
+        if now.failed:
+            # Reasons may name paths of this machine: they are for those who have the key.
+            opened = g.exchange.refusal() is None
+            hidden = "not served; the key shows the reason, and so does twinml status"
+            shape["failed"] = {
+                name: reason if opened else hidden for name, reason in now.failed.items()
+            }
+        # What is loaded has scored a row.
+        ready = loaded and not any(now.traffic.get(name, 0) for name in now.failed)
+        return json_response(shape, 200 if ready else 503)
 
     @routes.get("/swagger.json")
     def swagger() -> Response:
@@ -75,10 +82,13 @@ def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint,
         key = contract.digest, version
         if key not in documents:
             documents[key] = document(contract, version, title=endpoint, feedback=feedback)
-        return Response(documents[key], mimetype="application/json")
+        return Response(
+            with_prefix(documents[key], version, request.script_root), mimetype="application/json"
+        )
 
+    # Relative addresses are right behind any prefix.
     pages: Blueprint = get_swaggerui_blueprint(
-        "/docs",
+        ".",
         "../swagger.json?version=3",
         config={
             "app_name": f"{endpoint} - twinml",
@@ -88,4 +98,5 @@ def service_routes(endpoint: str, *, feedback: bool = False) -> tuple[Blueprint,
             "oauth2RedirectUrl": None,
         },
     )
+    pages.url_prefix = "/docs"
     return routes, pages

@@ -17,7 +17,7 @@ from twinml.contract.dialects import ROUTES
 from twinml_local.server.deployments.ood import HEADER
 from twinml_local.server.routes.feedback import LARGEST_ROW, LONGEST_ID, PRINTABLE
 
-__all__ = ["document"]
+__all__ = ["document", "with_prefix"]
 
 Version: TypeAlias = Literal["2", "3", "3.1"]
 Shape: TypeAlias = dict[str, Any]
@@ -55,7 +55,15 @@ def document(contract: Contract, version: Version, *, title: str, feedback: bool
     paths["/ready"] = {"get": _ready(version)}
     if feedback:
         paths["/feedback"] = {"post": _feedback(contract, score["post"], version)}
-    return json.dumps(shape).encode()
+    return json.dumps(shape, allow_nan=False).encode()
+
+
+def with_prefix(shape: bytes, version: Version, prefix: str) -> bytes:
+    """Return a document whose paths lie behind ``prefix``; empty for none."""
+    if not prefix:
+        return shape
+    where = {"basePath": prefix} if version == "2" else {"servers": [{"url": prefix}]}
+    return json.dumps(json.loads(shape) | where).encode()
 
 
 def _tells_oddness(operation: Shape, version: Version) -> None:

@@ -21,7 +21,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from twinml.errors import Detail, PayloadError, PlatformUnavailable
 from twinml.traffic.feedback import GroundTruth, Truth
-from twinml_local.server.routes.replies import json_response, key_refused
+from twinml_local.server.routes.replies import json_response
+from twinml_local.server.scoring.errors import key_refused
 from twinml_local.telemetry.collector import FOLDER
 
 __all__ = ["LARGEST_ROW", "LONGEST_ID", "MOST_LABELS", "PRINTABLE", "feedback_route"]
@@ -29,6 +30,7 @@ __all__ = ["LARGEST_ROW", "LONGEST_ID", "MOST_LABELS", "PRINTABLE", "feedback_ro
 LARGEST_ROW = 10_000_000
 LONGEST_ID = 100  # characters, as of every request
 MOST_LABELS = 100_000
+MOST_SHOWN = 20  # labels that a message lists
 PRINTABLE = "^[!-~]+$"
 FIELDS = frozenset({"request_id", "row", "label"})
 HINT = '{"request_id": "the x-request-id of the reply", "row": 0, "label": "…"}, or a list of them.'
@@ -44,7 +46,7 @@ def feedback_route(directory: Path, endpoint: str) -> Blueprint:
         exchange = g.exchange
         refusal = exchange.refusal()
         if refusal is not None:
-            return key_refused(refusal, endpoint)
+            raise key_refused(refusal, endpoint)
         body = request.get_data(cache=False)
         if len(body) > exchange.serving.settings.max_body_bytes:
             raise RequestEntityTooLarge
@@ -79,6 +81,8 @@ def _truths(body: bytes, classes: list[Any]) -> list[Truth]:
         given = json.loads(body)
     except ValueError as error:
         raise PayloadError("the body is not JSON", hint=HINT) from error
+    except RecursionError as error:
+        raise PayloadError("the body is nested too deeply", hint=HINT) from error
     records = given if isinstance(given, list) else [given]
     if len(records) > MOST_LABELS:
         raise PayloadError(
@@ -99,6 +103,8 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str]) -> Trut
     def refused(name: str, expected: str) -> PayloadError:
         value = record[name]
         shown = value if isinstance(value, str | int | float | bool) else type(value).__name__
+        if isinstance(shown, str):
+            shown = shown[:LONGEST_ID]
         return PayloadError(
             f"record {place} has a {name} that cannot be used",
             hint=f"Give {expected}.",
@@ -114,5 +120,11 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str]) -> Trut
         raise refused("row", "a row of the request, counted from 0")
     typed = any(type(label) is type(one) and label == one for one in classes)
     if not typed and not (isinstance(label, str) and label in spelt):
-        raise refused("label", f"one of {', '.join(sorted(spelt))}")
+        raise refused("label", f"one of {_first(sorted(spelt))}")
     return Truth(name, row, str(label))
+
+
+def _first(labels: list[str]) -> str:
+    more = len(labels) - MOST_SHOWN
+    text = ", ".join(label[:LONGEST_ID] for label in labels[:MOST_SHOWN])
+    return f"{text} and {more:,} more" if more > 0 else text

@@ -18,6 +18,7 @@ from typing import Any
 
 from twinml.contract import Contract
 from twinml.contract.dialects import DEFAULT, PLACES, ROUTES
+from twinml.errors import PayloadError
 
 __all__ = ["body_from_query"]
 
@@ -31,6 +32,11 @@ def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) ->
         Of the model that is to score: text columns are left as they are written.
     arguments
         Names and values; a name that comes several times is an array.
+
+    Raises
+    ------
+    PayloadError
+        A value is nested too deeply.
 
     Examples
     --------
@@ -54,7 +60,11 @@ def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) ->
         beside = {name: whole[name] for name in PLACES if name in whole and name not in types}
         row = {name: value for name, value in whole.items() if name not in beside}
         whole = {DEFAULT.key: [row], **beside}
-    return json.dumps(whole).encode()
+    try:
+        return json.dumps(whole).encode()
+    except RecursionError:
+        # What can just be read may nest too deeply to be written.
+        raise PayloadError("the query is nested too deeply", hint="Send scalars.") from None
 
 
 def _value(text: str) -> Any:

@@ -1,1 +1,1 @@
-"""The way of a scoring request: Flask's route and the lane before it, and mirrored copies."""
+"""The way of a scoring request: the front that all requests meet, and mirrored copies."""

@@ -1,7 +1,7 @@
 """What happens to a scoring request between the wire and the wire.
 
-Flask's routes and the lane before them (``twinml_local.server.scoring.lane``) both read a
-request and write a reply; all that lies between is here, once, so that both ways give the same::
+The front (``twinml_local.server.scoring.front``) reads a request and writes a reply; what lies
+between is here, and what requests to the pages have in common with it::
 
     begin      ids, the endpoint as it is at this moment
     refusal    is the key one of the endpoint's
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from twinml import __version__
 from twinml.contract import Route, ScoringRequest, parse, render
 from twinml.errors import Detail, PayloadError, TwinmlError
+from twinml_local.compiled import NotCovered
 from twinml_local.keys import offered_key, opens
 from twinml_local.server.cors import headers as cors_headers
 from twinml_local.server.deployments.deployment import Deployment, Serving, mirrored
@@ -75,8 +76,6 @@ class Exchange:
         Who answers; ``None`` until chosen.
     copy
         The request once more for a mirrored deployment; ``None`` for none.
-    error
-        What scoring raised where somebody else answers for it.
     n_rows, function_ms, function_failed
         What scoring came to; ``None`` until then.
     oddness
@@ -89,7 +88,6 @@ class Exchange:
         "deployment",
         "earlier_id",
         "environ",
-        "error",
         "function_failed",
         "function_ms",
         "mirrored",
@@ -112,7 +110,6 @@ class Exchange:
         self.deployment: Deployment | None = None
         self.mirrored: Deployment | None = None
         self.copy: Copy | None = None
-        self.error: Exception | None = None
         self.n_rows: int | None = None
         self.oddness: str | None = None
         self.function_ms: float | None = None
@@ -202,7 +199,13 @@ class ScoringService:
         return "-".join(groups)
 
     def score(
-        self, exchange: Exchange, route: Route, body: bytes, content_type: str | None
+        self,
+        exchange: Exchange,
+        route: Route,
+        body: bytes,
+        content_type: str | None,
+        *,
+        wait: bool = True,
     ) -> bytes:
         """Return the reply's body.
 
@@ -215,9 +218,13 @@ class ScoringService:
         body, content_type
             As they came over the wire. Whoever calls has read the body already: a slow client
             waits for nobody's turn.
+        wait
+            Whether the pipeline may be asked where the compiled form does not cover the request.
 
         Raises
         ------
+        NotCovered
+            It does not, and ``wait`` is false.
         TwinmlError
             The request cannot be scored.
         """
@@ -235,11 +242,13 @@ class ScoringService:
                 scoring = parse(
                     deployment.contract, body, content_type=content_type, route=route, max_rows=most
                 )
-                labels, probabilities = _predicted(deployment, scoring)
+                labels, probabilities = _predicted(deployment, scoring, wait)
                 oddness = None
                 if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
                     oddness = self._oddness(exchange, deployment, scoring)
                 reply = render(deployment.contract, scoring, labels, probabilities, oddness)
+            except NotCovered:
+                raise
             except Exception as error:
                 exchange.function_failed = not isinstance(error, TwinmlError) or error.status >= 500
                 raise
@@ -363,11 +372,11 @@ class ScoringService:
 
 
 def _predicted(
-    deployment: Deployment, scoring: ScoringRequest
+    deployment: Deployment, scoring: ScoringRequest, wait: bool
 ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
     """Return what the deployment predicts; what it fails on for an infinity is the caller's."""
     try:
-        return deployment.predict(scoring)
+        return deployment.predict(scoring, wait=wait)
     except ValueError as error:
         # Models that twinml trains take infinities; others, as scikit-learn's bare ones, do not.
         for name, values in scoring.columns.items():

@@ -1,0 +1,172 @@
+"""One step's folder: its attempts, its outputs, and the record that it is done.
+
+::
+
+    steps/train/
+        attempt-1/          StepFiles: std_log.txt, process.json, exit
+            work/           where the command runs: a copy of its code
+        outputs/model/
+        done.json           {"outputs": {"model": "…"}, "reused": false, "attempt": 1}
+
+``done.json`` is written last and whole, so a step is done or it is not, whatever crashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from azureml_runner.engine.host import Control
+from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
+from azureml_runner.files import write_atomic
+
+__all__ = ["Done", "StepFolder"]
+
+MARK = "TWINML_STEP"
+POLL_SECONDS = 0.05
+TAIL_LINES = 8
+TAIL_CHARACTERS = 900
+TAIL_BYTES = 64_000
+NOT_COPIED = ("__pycache__", ".git", ".venv", "*.pyc")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a step completed."""
+
+    outputs: Mapping[str, Path]
+    attempt: int
+    reused: bool
+
+
+class StepFolder:
+    """The folder of one step of one job."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """Name and value of the variable that marks this step's processes."""
+        return MARK, str(self.folder)
+
+    def files(self, attempt: int) -> StepFiles:
+        """Return the files of an attempt."""
+        return StepFiles(self.folder / f"attempt-{attempt}")
+
+    def attempts(self) -> Sequence[int]:
+        """Return the numbers of the attempts so far."""
+        names = (path.name.removeprefix("attempt-") for path in self.folder.glob("attempt-*"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def output(self, name: str) -> Path:
+        """Return where an output is written unless the host says otherwise."""
+        return self.folder / "outputs" / name
+
+    def done(self) -> Done | None:
+        """Return how the step completed, ``None`` if it has not."""
+        try:
+            content = json.loads((self.folder / "done.json").read_text(encoding="utf-8"))
+            outputs = {name: Path(path) for name, path in content["outputs"].items()}
+            return Done(outputs, int(content["attempt"]), bool(content["reused"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def complete(self, done: Done) -> None:
+        """Record that the step completed."""
+        content = {
+            "outputs": {name: str(path) for name, path in done.outputs.items()},
+            "attempt": done.attempt,
+            "reused": done.reused,
+        }
+        write_atomic(self.folder / "done.json", json.dumps(content))
+
+    def end_orphan(self, attempt: int) -> None:
+        """Kill what is left of an attempt whose runner died."""
+        files = self.files(attempt)
+        record = files.record()
+        if record is not None and files.exit_code() is None:
+            end_orphans(*record, mark="=".join(self.mark))
+
+    def interrupted(self, attempt: int) -> bool:
+        """Whether the attempt was stopped on purpose, to be made again."""
+        return (self.files(attempt).folder / "interrupted").exists()
+
+    def run(
+        self,
+        attempt: int,
+        script: str,
+        *,
+        env: Mapping[str, str],
+        code: Path | None,
+        timeout: float | None,
+        control: Control,
+    ) -> int | None:
+        """Run a shell text to its end and return its exit code; ``None`` if it took too long.
+
+        Raises
+        ------
+        Interrupted, Canceled
+            It was ended, because ``control`` asked for it.
+        """
+        files = self.files(attempt)
+        work = files.folder / "work"
+        _copy(code, work)
+        shell = shutil.which("bash") or "/bin/sh"
+        command = (shell, "-c", script)
+        name, value = self.mark
+        process = StepProcess(command, files=files, directory=work, env={**env, name: value})
+        timed_out = False
+        try:
+            process.go()
+            deadline = None if timeout is None else time.monotonic() + timeout
+            while not process.ended():
+                if control.stopping:
+                    process.end()
+                    break
+                if deadline is not None and time.monotonic() > deadline:
+                    timed_out = True
+                    process.end()
+                    break
+                time.sleep(POLL_SECONDS)
+            else:
+                return process.close()
+        finally:
+            code_ = process.close()
+        # Ended by us: its exit code says nothing about the work.
+        if not timed_out:
+            files.exit.unlink(missing_ok=True)
+            write_atomic(files.folder / "interrupted", "")
+            control.check()
+        if files.exit_code() is None or timed_out:
+            write_atomic(files.exit, f"{code_ or -1}\n")
+        return None
+
+    def tail(self, attempt: int) -> str:
+        """Return the last words of an attempt."""
+        path = self.files(attempt).log
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return ""
+        # Without the marks that Python sets below the lines of a traceback.
+        lines = [line for line in text.splitlines() if line.strip(" ^~")][-TAIL_LINES:]
+        return "\n".join(lines)[-TAIL_CHARACTERS:]
+
+
+def _copy(code: Path | None, work: Path) -> None:
+    if code is None:
+        work.mkdir(parents=True, exist_ok=True)
+    elif code.is_dir():
+        ignore = shutil.ignore_patterns(*NOT_COPIED)
+        shutil.copytree(code, work, ignore=ignore, symlinks=True, dirs_exist_ok=True)
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(code, work)

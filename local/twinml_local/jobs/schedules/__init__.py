@@ -1,0 +1,1 @@
+"""When pipelines start by themselves: by cron, by interval, or when traffic drifts."""
