@@ -20,8 +20,7 @@ from sqlalchemy import create_engine
 from twinml.cli import main
 from twinml.platform import ModelReference
 from twinml.registry.aliases import Titles
-from twinml.registry.listing import SCHEMA
-from twinml.registry.store import MADE_BY, alone, artifact_location
+from twinml.registry.store import MADE_BY, SCHEMA, alone, artifact_location
 from twinml.registry.tracking import Tracking
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from twinml import settings
 from twinml.errors import NotFound, PlatformError, PlatformUnavailable, UsageError
 from twinml.platform import ModelReference
-from twinml.registry.listing import missing
+from twinml.registry.aliases import missing
 from twinml.registry.store_errors import explained
 
 HOME = Path("/data/.twinml")

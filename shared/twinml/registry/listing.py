@@ -11,21 +11,20 @@ import math
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from twinml.errors import NotFound
 from twinml.platform import ModelReference, ModelVersion
+from twinml.registry.aliases import CHAMPION, missing
+from twinml.registry.store import SCHEMA
 
-__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "missing", "named"]
+__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "named"]
 
-# What ``twinml.registry.aliases`` and ``tracking`` write; those would load what this avoids.
-CHAMPION = "champion"
+# What ``twinml.registry.tracking`` writes; that would load what this avoids.
 DIGEST = "twinml.digest"
-SCHEMA = "6f8d9c3b2a1e"  # of MLflow 3.15's tables, as Alembic counts
 BUSY_SECONDS = 10.0
 
 VERSIONS = """
@@ -90,26 +89,6 @@ def named(uri: str, reference: ModelReference) -> ModelVersion:
     for version in found:
         versions.setdefault(version.name, []).append(version.version)
     raise missing(reference, versions)
-
-
-def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) -> NotFound:
-    """Return the error for a reference that names nothing, by what there is: versions by name."""
-    name = reference.name
-    if reference.registry is not None or name not in versions:
-        return NotFound(
-            f"there is no registered model '{reference}'",
-            hint=f"Registered: {', '.join(sorted(versions)) or 'none'}.",
-        )
-    held = sorted(versions[name], key=lambda one: (len(one), one))
-    if not held:
-        return NotFound(
-            f"the registered model '{name}' has no version", hint="Train or register one."
-        )
-    hint = f"It has: {', '.join(f'{name}/{one}' for one in held[-10:])}."
-    if reference.version is not None:
-        return NotFound(f"model '{name}' has no version {reference.version}", hint=hint)
-    alias = reference.alias or CHAMPION
-    return NotFound(f"no version of model '{name}' has the alias '{alias}'", hint=hint)
 
 
 def _file(uri: str) -> Path | None:

@@ -18,15 +18,15 @@ from urllib.request import url2pathname
 
 from twinml import settings
 from twinml.errors import PlatformError, UsageError
-from twinml.registry.listing import SCHEMA
 from twinml.registry.pages import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Connection, Engine
 
-__all__ = ["alone", "artifact_location", "file_of", "open_client", "prepare_experiment"]
+__all__ = ["SCHEMA", "alone", "artifact_location", "file_of", "open_client", "prepare_experiment"]
 
+SCHEMA = "6f8d9c3b2a1e"  # of MLflow 3.15's tables, as Alembic counts
 LOCK_SECONDS = 120
 BUSY_SECONDS = 20
 # Any number that no other program on the server takes.
