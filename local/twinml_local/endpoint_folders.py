@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from azureml_runner.locks import locked
 from azureml_runner.processes import running
-from twinml.errors import NotFound, UsageError
+from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml.settings import home
 from twinml_local.errors import twinml_errors
@@ -19,7 +19,9 @@ from twinml_local.server.state import STATE_FILE, EndpointState, read_state
 
 __all__ = [
     "check_deployment",
+    "check_exists",
     "check_name",
+    "damaged",
     "described",
     "folder_of",
     "lock",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 LOCK_SECONDS = 180.0
+DAMAGED = "damaged"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 RESERVED = {"server", "console"}  # their log files would be those of a deployment
 
@@ -58,14 +61,21 @@ def state_of(name: str) -> EndpointState:
     ------
     NotFound
         There is no endpoint of that name; the hint names those that there are.
+    PlatformError
+        Its file is damaged.
     """
+    check_exists(name)
+    return read_state(folder_of(name))
+
+
+def check_exists(name: str) -> None:
+    """Refuse a name that no endpoint has; one whose file is damaged is there."""
     if name not in names():
         known = ", ".join(names())
         raise NotFound(
             f"there is no endpoint '{name}'",
             hint=f"There are: {known}." if known else "Deploy a model first: twinml deploy.",
         )
-    return read_state(folder_of(name))
 
 
 def check_name(name: str, kind: str) -> None:
@@ -90,7 +100,12 @@ def check_deployment(state: EndpointState, deployment: str | None) -> None:
 
 def taken_ports(*, but: str) -> set[int]:
     """Return the ports of the endpoints, those of stopped ones too: they are left to them."""
-    return {read_state(folder_of(name)).port for name in names() if name != but}
+    ports = set()
+    for name in names():
+        with suppress(PlatformError):  # One that is damaged has none that anybody knows.
+            if name != but:
+                ports.add(read_state(folder_of(name)).port)
+    return ports
 
 
 def uri(state: EndpointState, route: str) -> str:
@@ -118,6 +133,13 @@ def described(folder: Path, state: EndpointState) -> EndpointInfo:
             name: f"{item.model}:{item.version}" for name, item in state.deployments.items()
         },
         notes=_notes(found),
+    )
+
+
+def damaged(name: str, error: PlatformError) -> EndpointInfo:
+    """Describe an endpoint whose file cannot be read; its server may be running all the same."""
+    return EndpointInfo(
+        name=name, scoring_uri="", swagger_uri="", docs_uri="", state=DAMAGED, problem=str(error)
     )
 
 

@@ -26,7 +26,9 @@ from twinml.platform import EndpointInfo, Keys
 from twinml.settings import private_folder
 from twinml_local.endpoint_folders import (
     check_deployment,
+    check_exists,
     check_name,
+    damaged,
     described,
     folder_of,
     lock,
@@ -284,11 +286,13 @@ def delete(name: str, deployment: str | None = None) -> None:
         The deployment has traffic, or requests are mirrored to it.
     """
     with lock():
-        state, folder = state_of(name), folder_of(name)
+        check_exists(name)
+        folder = folder_of(name)
         if deployment is None:
             control.end(folder)
             shutil.rmtree(folder)
             return
+        state = read_state(folder)
         check_deployment(state, deployment)
         for share, what in ((state.traffic, "traffic"), (state.mirror, "mirror traffic")):
             if share.get(deployment, 0):
@@ -316,8 +320,15 @@ def info(name: str) -> EndpointInfo:
 
 
 def list_endpoints() -> tuple[EndpointInfo, ...]:
-    """Describe all endpoints, sorted by name."""
-    return tuple(info(name) for name in names())
+    """Describe all endpoints, sorted by name; one that is damaged says so and hides no other."""
+    return tuple(_info_or_problem(name) for name in names())
+
+
+def _info_or_problem(name: str) -> EndpointInfo:
+    try:
+        return info(name)
+    except PlatformError as error:
+        return damaged(name, error)
 
 
 def keys(name: str) -> Keys:
@@ -409,7 +420,7 @@ def stop(name: str | None = None) -> tuple[str, ...]:
         There is no endpoint called ``name``.
     """
     if name is not None:
-        state_of(name)
+        check_exists(name)
     with lock():
         chosen = names() if name is None else (name,)
         return tuple(each for each in chosen if control.end(folder_of(each)))

@@ -13,24 +13,33 @@ One folder holds everything that is made on this machine: ``$TWINML_HOME``, else
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from twinml.errors import UsageError
+
 __all__ = [
     "__version__",
+    "artifact_root",
     "home",
     "home_is_elsewhere",
     "private_folder",
     "quiet_libraries",
     "tracking_uri",
+    "with_driver",
 ]
 
 __version__ = "0.1.0"
 
 FOLDER = ".twinml"
+DRIVER = "psycopg2"
+# SQLAlchemy takes psycopg 3 for an address without a driver, on which MLflow's queries fail.
+PLAIN = ("postgresql://", "postgres://")
+OTHER = ("postgresql+psycopg://", "postgresql+psycopg_async://")
 
 
 def home() -> Path:
@@ -78,8 +87,60 @@ def private_folder(path: Path) -> None:
 
 
 def tracking_uri() -> str:
-    """Return MLflow's tracking and registry URI: ``MLFLOW_TRACKING_URI``, else SQLite at home."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    """Return MLflow's tracking and registry URI: ``MLFLOW_TRACKING_URI``, else SQLite at home.
+
+    Raises
+    ------
+    UsageError
+        As ``with_driver``.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return with_driver(named) if named else f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def artifact_root() -> str | None:
+    """Return where files of runs go, as MLflow's own ``MLFLOW_DEFAULT_ARTIFACT_ROOT`` says."""
+    return os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or None
+
+
+def with_driver(uri: str, *, installed: bool | None = None) -> str:
+    """Return a PostgreSQL address with the driver that MLflow can use; others as they are.
+
+    Parameters
+    ----------
+    installed
+        Whether that driver is there; ``None`` looks.
+
+    Raises
+    ------
+    UsageError
+        There is no such driver here, or the address names another one.
+
+    Examples
+    --------
+    >>> with_driver("postgresql://ann@db/runs", installed=True)
+    'postgresql+psycopg2://ann@db/runs'
+    >>> with_driver("sqlite:///mlflow.db", installed=False)
+    'sqlite:///mlflow.db'
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not scheme.startswith("postgres"):
+        return uri
+    if scheme + separator in OTHER:
+        raise UsageError(
+            f"MLflow cannot use the driver of {scheme}://",
+            hint="Write postgresql:// without a driver, and install twinml[postgres].",
+        )
+    if scheme + separator not in (*PLAIN, f"postgresql+{DRIVER}://"):
+        return uri
+    if installed is None:
+        installed = importlib.util.find_spec(DRIVER) is not None
+    if not installed:
+        raise UsageError(
+            f"the tracking store is on PostgreSQL, and its driver {DRIVER} is not installed",
+            hint="Install the extra: pip install 'twinml[postgres]'.",
+        )
+    return f"postgresql+{DRIVER}://{rest}"
 
 
 def quiet_libraries() -> None:

@@ -205,6 +205,32 @@ def test_two_deployments(home: Path, model_directory: Path) -> None:
     assert list(endpoints.logs(NAME, deployment="green"))
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[1]", '{"format_version": 1}', "[" * 100_000])
+def test_a_damaged_endpoint_is_named_and_hides_no_other(
+    home: Path, model_directory: Path, damage: str
+) -> None:
+    """It can be stopped and deleted, and the others are shown, deployed to and stopped."""
+    bad = home / "endpoints" / "bad-one" / "endpoint.json"
+    bad.parent.mkdir(parents=True)
+    bad.write_text(damage)
+    assert (
+        endpoints.deploy(
+            NAME, "blue", directory=model_directory, model=NAME, version="1", digest=DIGEST
+        ).state
+        == "running"
+    )
+    shown = twinml("status", "--show-keys")
+    assert shown.exit_code == 0
+    assert f"{NAME}  running" in shown.stdout
+    assert "bad-one  damaged" in shown.stdout
+    assert str(bad) in shown.stdout
+    assert twinml("status", "--endpoint", "bad-one").exit_code == 1
+    assert endpoints.stop("bad-one") == ()
+    assert endpoints.stop() == (NAME,)
+    assert twinml("delete", "--endpoint", "bad-one", "--yes").exit_code == 0
+    assert endpoints.names() == (NAME,)
+
+
 def test_two_deploys_race(home: Path, model_directory: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from twinml_local import endpoints;"

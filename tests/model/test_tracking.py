@@ -53,6 +53,29 @@ def test_a_run_is_logged_with_nested_candidates_and_all_artifacts(dataset: Datas
     assert model.digest(done.directory) == done.digest
 
 
+def test_mlflows_pages_show_kind_data_source_and_both_estimates(dataset: Dataset) -> None:
+    tracking = Tracking()
+    done = training_run.run(dataset, QUICK, tracking)
+    assert done.run_id is not None
+    run = tracking.client.get_run(done.run_id)
+    experiment = tracking.client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    learned, judged = sorted(run.inputs.dataset_inputs, key=lambda one: one.dataset.name)
+    assert [one.tags[0].value for one in (learned, judged)] == ["training", "evaluation"]
+    assert learned.dataset.digest == dataset.digest[:36]
+    assert json.loads(learned.dataset.source) == {"uri": str(dataset.source)}
+    columns = json.loads(learned.dataset.schema)["mlflow_colspec"]
+    assert [column["name"] for column in columns] == ["age", "income", "job", "member"]
+    sizes = [json.loads(one.dataset.profile)["num_rows"] for one in (learned, judged)]
+    assert sizes == [480, 120]
+    assert run.data.tags["mlflow.source.type"] == "LOCAL"
+    assert run.data.tags["mlflow.source.name"]
+    version = tracking.register("bank", run_id=done.run_id, digest=done.digest, metric="roc_auc")
+    said = tracking.client.get_model_version("bank", version.version).description
+    assert f"roc_auc on test rows {run.data.metrics['test_roc_auc']:.4f}" in said
+    assert f"/runs/{done.run_id}/artifacts/report/report.html" in said
+
+
 def test_the_same_run_is_found_and_any_difference_is_not(dataset: Dataset) -> None:
     tracking = Tracking()
     first = training_run.run(dataset, QUICK, tracking)

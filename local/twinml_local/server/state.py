@@ -167,15 +167,13 @@ def read_state(directory: Path) -> EndpointState:
         shape = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFound(f"there is no endpoint '{directory.name}'") from None
-    except ValueError as error:
-        raise PlatformError(
-            f"{path} is not JSON", hint="Remove the endpoint's folder and deploy again."
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise PlatformError(f"{path} is not JSON", hint=_anew(directory)) from error
     version = shape.get("format_version") if isinstance(shape, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PlatformError(
             f"{path} has format {version!r}, this version reads up to {FORMAT_VERSION}",
-            hint="Update twinml, or remove the endpoint's folder and deploy again.",
+            hint=f"Update twinml. {_anew(directory)}",
         )
     known = {item.name for item in fields(ServerSettings)}
     try:
@@ -195,8 +193,12 @@ def read_state(directory: Path) -> EndpointState:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
             f"{path} lacks what an endpoint needs ({error})",
-            hint="Remove the endpoint's folder and deploy again.",
+            hint=_anew(directory),
         ) from error
+
+
+def _anew(directory: Path) -> str:
+    return f"To begin anew: twinml delete --endpoint {directory.name} --yes, then twinml deploy."
 
 
 def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:

@@ -275,6 +275,11 @@ def errors_in_one_line(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _unforeseen(error: Exception) -> TwinmlError:
+    from twinml.registry.store_errors import explained
+
+    refused = explained(error, home())
+    if refused is not None:
+        return refused
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return UsageError(f"{where}{error.strerror}", hint="Check the path and its permissions.")

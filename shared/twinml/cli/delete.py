@@ -7,6 +7,7 @@ import click
 from twinml.cli._endpoint import EndpointOptions, endpoint_options
 from twinml.cli._output import emit, errors_in_one_line, json_option
 from twinml.cli._types import DEPLOYMENT
+from twinml.errors import NotFound, PlatformError
 
 __all__ = ["command"]
 
@@ -22,7 +23,13 @@ def command(where: EndpointOptions, name: str | None, yes: bool, as_json: bool) 
 
     Registered models are kept. For example: twinml delete --endpoint bank --name green
     """
-    endpoint = where.info().name
+    endpoint = where.endpoint
+    try:
+        where.info()
+    except NotFound:
+        raise
+    except PlatformError:
+        pass  # Its file is damaged, which is a reason to delete it.
     if name is None and not yes:
         click.confirm(f"Delete endpoint {endpoint}, its keys and logs?", abort=True, err=True)
     where.platform.delete(endpoint, name)

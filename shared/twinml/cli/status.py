@@ -32,7 +32,8 @@ def command(where: EndpointOptions, show_keys: bool, as_json: bool) -> None:
     """
     platform = where.platform
     infos = platform.endpoints() if where.name is None else (where.info(),)
-    keys = {info.name: platform.keys(info.name) for info in infos} if show_keys else {}
+    shown = [info for info in infos if show_keys and not info.problem]
+    keys = {info.name: platform.keys(info.name) for info in shown}
     # Who asks for one endpoint does not ask for pipelines.
     published = platform.pipelines() if where.name is None else ()
     schedules = platform.schedules() if published else ()
@@ -69,6 +70,8 @@ def _shape(info: EndpointInfo, keys: Keys | None) -> dict[str, Any]:
 
 def _text(info: EndpointInfo, keys: Keys | None) -> str:
     lines = [f"{info.name}  {info.state}"]
+    if info.problem:
+        return f"{lines[0]}\n  {'':<12} {info.problem}"
     for deployment, model in info.deployments.items():
         lines.append(
             f"  {deployment:<12} {model}, {info.traffic.get(deployment, 0)} % of the traffic"

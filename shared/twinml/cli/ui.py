@@ -9,7 +9,7 @@ import click
 
 from twinml.cli._output import errors_in_one_line
 from twinml.errors import UsageError
-from twinml.settings import home, tracking_uri
+from twinml.settings import tracking_uri
 
 __all__ = ["command"]
 
@@ -22,7 +22,12 @@ def command(port: int) -> None:
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
         raise UsageError(f"the tracking server has pages of its own: {uri}", hint="Open it there.")
-    home().mkdir(parents=True, exist_ok=True)
-    arguments = ["--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    from twinml.registry.store import alone, open_client
+
+    with alone(uri):
+        open_client(uri)
+    arguments = ["--host", "127.0.0.1", "--port", str(port)]
     command_line = [sys.executable, "-m", "mlflow", "server", *arguments]
-    os.execv(sys.executable, command_line)  # noqa: S606 - the UI takes this process's place
+    # The address may hold a password, which has no place among arguments.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": uri}
+    os.execve(sys.executable, command_line, environment)  # noqa: S606 - takes this process's place

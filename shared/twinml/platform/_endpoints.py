@@ -40,6 +40,8 @@ class EndpointInfo:
         Per cent of the requests that a deployment gets a copy of.
     notes
         Remarks on deployments: how they score, or why they do not.
+    problem
+        Why nothing else is known of it; empty where it is.
     """
 
     name: str
@@ -51,6 +53,7 @@ class EndpointInfo:
     deployments: Mapping[str, str] = field(default_factory=dict)
     mirror: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(frozen=True)

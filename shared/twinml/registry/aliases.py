@@ -7,21 +7,28 @@ passes on in one write, and a process that dies on its way leaves no model witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from twinml.errors import NotFound
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as Registered
+    from mlflow.exceptions import MlflowException
 
-__all__ = ["CHALLENGER", "CHAMPION", "Titles", "registered", "titled"]
+    from twinml.platform import ModelReference
+
+__all__ = ["CHALLENGER", "CHAMPION", "Titles", "absent", "missing", "registered", "titled"]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 _TAG = "twinml.title."
 # Schemes of registries that know no aliases.
 _WITHOUT_ALIASES = ("azureml:",)
+# MLflow calls an alias that a model lacks, and a version that is no number, invalid.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
 class Titles:
@@ -45,8 +52,10 @@ class Titles:
 
         try:
             return self._client.get_model_version_by_alias(name, title)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if absent(error):
+                return None
+            raise
 
     def give(self, version: Registered, title: str) -> None:
         """Give a version a title, which its holder loses; a champion is no challenger."""
@@ -75,6 +84,31 @@ class Titles:
             for title, holder in holders.items()
             if holder is not None and str(holder.version) == number
         )
+
+
+def absent(error: MlflowException) -> bool:
+    """Tell whether a registry says that a name, version or alias is not there, and no worse."""
+    return error.error_code in _ABSENT
+
+
+def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) -> NotFound:
+    """Return the error for a reference that names nothing, by what there is: versions by name."""
+    name = reference.name
+    if reference.registry is not None or name not in versions:
+        return NotFound(
+            f"there is no registered model '{reference}'",
+            hint=f"Registered: {', '.join(sorted(versions)) or 'none'}.",
+        )
+    held = sorted(versions[name], key=lambda one: (len(one), one))
+    if not held:
+        return NotFound(
+            f"the registered model '{name}' has no version", hint="Train or register one."
+        )
+    hint = f"It has: {', '.join(f'{name}/{one}' for one in held[-10:])}."
+    if reference.version is not None:
+        return NotFound(f"model '{name}' has no version {reference.version}", hint=hint)
+    alias = reference.alias or CHAMPION
+    return NotFound(f"no version of model '{name}' has the alias '{alias}'", hint=hint)
 
 
 def titled(versions: Iterable[tuple[str, Mapping[str, str]]], title: str) -> str | None:

@@ -17,15 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from twinml.errors import NotFound
 from twinml.platform import ModelReference, ModelVersion
+from twinml.registry.aliases import CHAMPION, missing
+from twinml.registry.store import SCHEMA
 
 __all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "named"]
 
-# What ``twinml.registry.aliases`` and ``tracking`` write; those would load what this avoids.
-CHAMPION = "champion"
+# What ``twinml.registry.tracking`` writes; that would load what this avoids.
 DIGEST = "twinml.digest"
-SCHEMA = "6f8d9c3b2a1e"  # of MLflow 3.15's tables, as Alembic counts
 BUSY_SECONDS = 10.0
 
 VERSIONS = """
@@ -86,11 +85,10 @@ def named(uri: str, reference: ModelReference) -> ModelVersion:
             else (reference.alias or CHAMPION) in version.aliases
         ):
             return version
-    names = sorted({version.name for version in found})
-    raise NotFound(
-        f"there is no registered model '{reference}'",
-        hint=f"Registered: {', '.join(names) or 'none'}.",
-    )
+    versions: dict[str, list[str]] = {}
+    for version in found:
+        versions.setdefault(version.name, []).append(version.version)
+    raise missing(reference, versions)
 
 
 def _file(uri: str) -> Path | None:

@@ -10,21 +10,20 @@ tracking server has no ``/logged-models``, so ``log_model`` fails there under ML
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
-import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml import settings
-from twinml.errors import ModelError, NotFound, UsageError
+from twinml.errors import ModelError
 from twinml.platform import ModelReference, ModelVersion
-from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, registered
+from twinml.registry import pages
+from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, absent, missing, registered
+from twinml.registry.store import alone, file_of, open_client, prepare_experiment
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -40,6 +39,8 @@ _FINGERPRINT = "twinml.fingerprint"
 # What carries it may be removed by ``twinml teardown`` where models are in a cloud.
 _MADE = {"twinml": "model"}
 _STATE = "twinml.state"
+# Of a version that has no title yet.
+_REGISTERING = "registering"
 _JUDGED = "twinml.judged"
 
 
@@ -69,41 +70,15 @@ class Tracking:
         # Alembic reports every migration of a new store at INFO.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow import MlflowClient
-
         self.uri = uri or settings.tracking_uri()
-        if self.local:
-            store = Path(self.uri.removeprefix("sqlite:///"))
-            # Only its owner's, where it is made now: beside it are models and rows.
-            store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._alone():
-            # Both make and migrate the tables of a new store; two processes at once would
-            # leave it broken for good.
-            self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-            if self.local:
-                self.client.search_experiments(max_results=1)
-                self.client.search_registered_models(max_results=1)
+        with alone(self.uri):
+            self.client = open_client(self.uri)
         self.titles = Titles(self.client, self.uri)
 
     @property
     def local(self) -> bool:
         """Whether the store is a file of this machine, written by this user."""
-        return self.uri.startswith("sqlite:///")
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold a lock between processes: SQLite's own, on a file beside a local store."""
-        if not self.local:
-            yield
-            return
-        lock = sqlite3.connect(
-            self.uri.removeprefix("sqlite:///") + ".lock", timeout=120, isolation_level=None
-        )
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-            yield
-        finally:
-            lock.close()
+        return file_of(self.uri) is not None
 
     def log(
         self,
@@ -115,19 +90,22 @@ class Tracking:
         digest: str,
     ) -> LoggedRun:
         """Log a training run with its model; it counts as finished only once all is there."""
+        judged = pages.judged(result, dataset)
         run = self._start(
             dataset.name,
             f"{result.best.name} on {dataset.name}",
             {
                 _FINGERPRINT: fingerprint,
                 DIGEST: digest,
-                _JUDGED: _judged(result, dataset),
+                _JUDGED: judged,
                 "twinml.data": dataset.digest,
             },
         )
         run_id = run.info.run_id
         started = [run_id]
         try:
+            if not self.uri.startswith("azureml:"):  # Azure's tracking has no data sets of runs.
+                self.client.log_inputs(run_id, pages.inputs(result, dataset, judged))
             self._log_values(
                 run_id,
                 {
@@ -244,32 +222,61 @@ class Tracking:
         it beats the champion on ``metric`` (``test_…`` as logged) and both were judged alike:
         same target, same features, same test rows. Else it becomes challenger.
         """
+        with alone(self.uri):
+            made = next(
+                (one for one in registered(self.client, name) if one.tags.get(DIGEST) == digest),
+                None,
+            )
+            if made is None:
+                made = self._create_version(name, run_id, digest, metric)
+            if made.tags.get(_STATE) == _REGISTERING:
+                # New, or left half-way by a process that ended.
+                self._give_title(made, metric)
+                self.client.set_model_version_tag(name, made.version, _STATE, "complete")
+            elif self.titles.holder(name, CHAMPION) is None:
+                # Uploaded to the registry without a title.
+                self.titles.give(made, CHAMPION)
+            return self._described(self.client.get_model_version(name, made.version))
+
+    def _create_version(
+        self, name: str, run_id: str, digest: str, metric: str | None
+    ) -> Registered:
         from mlflow.exceptions import MlflowException
 
         run = self.client.get_run(run_id)
-        for version in registered(self.client, name):
-            if version.tags.get(DIGEST) == digest:
-                if self.titles.holder(name, CHAMPION) is None:
-                    # Uploaded to the registry without a title.
-                    self.titles.give(version, CHAMPION)
-                return self._described(self.client.get_model_version(name, version.version))
         try:
             self.client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        made = self.client.create_model_version(
-            name, source=self._model_uri(run), run_id=run_id, tags={**_MADE, DIGEST: digest}
+        tags = {**_MADE, DIGEST: digest, _STATE: _REGISTERING}
+        return self.client.create_model_version(
+            name,
+            source=self._model_uri(run),
+            run_id=run_id,
+            tags=tags,
+            description=pages.description(
+                str(run.info.run_name),
+                run.data.metrics,
+                metric,
+                experiment=run.info.experiment_id,
+                run=run_id,
+            ),
         )
-        champion = self.titles.holder(name, CHAMPION)
-        if champion is None:
-            self.titles.give(made, CHAMPION)
-        elif metric is not None and self._beats(run_id, champion.run_id, metric):
-            self.titles.give(made, CHAMPION)
-            self.titles.give(champion, CHALLENGER)
-        else:
-            self.titles.give(made, CHALLENGER)
-        return self._described(self.client.get_model_version(name, made.version))
+
+    def _give_title(self, version: Registered, metric: str | None) -> None:
+        """Make a new version champion or challenger; doing it again changes nothing."""
+        champion = self.titles.holder(version.name, CHAMPION)
+        if champion is None or champion.version == version.version:
+            self.titles.give(version, CHAMPION)
+            return
+        run_id = version.run_id
+        if metric is None or not run_id or not self._beats(run_id, champion.run_id, metric):
+            self.titles.give(version, CHALLENGER)
+            return
+        # In this order, so that a process that ends in between leaves no champion less.
+        self.titles.give(champion, CHALLENGER)
+        self.titles.give(version, CHAMPION)
 
     def resolve(self, reference: ModelReference) -> ModelVersion:
         """Return the version that is meant; of a bare name, the champion.
@@ -287,12 +294,20 @@ class Tracking:
         elif reference.version is None:
             found = self.titles.holder(reference.name, reference.alias or CHAMPION)
         else:
-            with suppress(MlflowException):
+            try:
                 found = self.client.get_model_version(reference.name, reference.version)
+            except MlflowException as error:
+                if not absent(error):
+                    raise
         if found is None:
-            raise NotFound(
-                f"there is no registered model '{reference}'",
-                hint=f"Registered: {', '.join(self.names()) or 'none'}.",
+            raise missing(
+                reference,
+                {
+                    name: [one.version for one in registered(self.client, name)]
+                    if name == reference.name
+                    else []
+                    for name in self.names()
+                },
             )
         return self._described(found)
 
@@ -337,8 +352,9 @@ class Tracking:
                 )
             except (MlflowException, OSError) as error:
                 raise ModelError(
-                    "the files of the model are no longer in the tracking store",
-                    hint="Train it again: twinml train --again.",
+                    f"the files of the model are not in {uri}",
+                    hint="Train it again: twinml train --again. If another machine keeps them: "
+                    "mount that folder here.",
                 ) from error
             put(Path(fetched), destination)
         return destination
@@ -370,31 +386,19 @@ class Tracking:
         return dict(self.client.get_run(run_id).data.metrics)
 
     def _start(self, experiment: str, name: str, tags: Mapping[str, str]) -> Run:
-        return self.client.create_run(self._experiment(experiment), run_name=name, tags=dict(tags))
+        return self.client.create_run(
+            self.prepare(experiment), run_name=name, tags={**pages.source_tags(), **tags}
+        )
 
-    def _experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
+    def prepare(self, experiment: str) -> str:
+        """Make sure that runs of an experiment can be logged from here; return its id.
 
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                raise UsageError(
-                    f"experiment {name!r} is deleted",
-                    hint="Restore it in MLflow, or choose another --name.",
-                )
-            return str(found.experiment_id)
-        location = None
-        if self.local:
-            folder = Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name
-            location = folder.as_uri()
-        try:
-            return str(self.client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            # Another process may have made it in between.
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+        Raises
+        ------
+        PlatformError, UsageError
+            As ``store.prepare_experiment``.
+        """
+        return prepare_experiment(self.client, self.uri, experiment)
 
     def _log_values(
         self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]
@@ -489,13 +493,3 @@ def put(made: Path, destination: Path) -> None:
     except OSError:
         if not (destination / "MLmodel").is_file():
             raise
-
-
-def _judged(result: TrainingResult, dataset: Dataset) -> str:
-    """Return what two models must share for their test figures to be comparable."""
-    whole = hashlib.sha256()
-    features = sorted(result.contract.column_names)
-    for part in (dataset.digest, dataset.target, result.test.split, *features):
-        whole.update(hashlib.sha256(part.encode()).digest())
-    whole.update(result.test.rows.tobytes())
-    return whole.hexdigest()

@@ -123,6 +123,7 @@ def run(
                 return _logged(found, digest, directory, reused=True)
     from twinml.training import train
 
+    tracking.prepare(dataset.name)  # What cannot be logged is not worth a search.
     result = train(dataset, options, progress)
     models = settings.home() / "models"
     settings.private_folder(models)

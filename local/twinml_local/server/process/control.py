@@ -24,7 +24,13 @@ from twinml.errors import PlatformError
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
 from twinml_local.server.process.listen import listener
-from twinml_local.server.state import STATE_FILE, EndpointState, read_state, write_state
+from twinml_local.server.state import (
+    STATE_FILE,
+    EndpointState,
+    ServerSettings,
+    read_state,
+    write_state,
+)
 
 __all__ = [
     "PID_FILE",
@@ -103,7 +109,11 @@ def end(folder: Path) -> bool:
     if running(folder / PID_FILE) is None:
         return False
     # The server itself gives up on its requests after drain_seconds.
-    return terminate(folder / PID_FILE, timeout=read_state(folder).settings.drain_seconds + 2.0)
+    try:
+        drain = read_state(folder).settings.drain_seconds
+    except PlatformError:  # Damaged; its server can be ended all the same.
+        drain = ServerSettings().drain_seconds
+    return terminate(folder / PID_FILE, timeout=drain + 2.0)
 
 
 def change(folder: Path, state: EndpointState) -> tuple[WorkerReport, ...]:
