@@ -62,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}' is not the output of an earlier step: {error}") from error
+        raise UsageError(f"'{path}' is not the output of an earlier step: no JSON") from error
     if not isinstance(content, dict):
         raise UsageError(f"'{path}' is not the output of an earlier step: no JSON object")
     return content
