@@ -104,13 +104,19 @@ class StepFolder:
         if record is not None and files.exit_code() is None:
             end_orphans(*record, mark="=".join(self.mark))
 
-    def end(self, attempt: int) -> AttemptEnd:
-        """Return how an attempt ended that nobody watched to its end."""
+    def end(self, attempt: int, *, of_command: bool) -> AttemptEnd:
+        """Return how an attempt ended that nobody watched to its end.
+
+        Parameters
+        ----------
+        of_command
+            Whether the exit code is all that was waited for; a host has more to do after it.
+        """
         files = self.files(attempt)
         return attempt_end(
             began=files.began.exists(),
             stopped=(files.folder / "interrupted").exists(),
-            exit_code=files.exit_code(),
+            exit_code=files.exit_code() if of_command else None,
         )
 
     def run(
@@ -149,8 +155,8 @@ class StepFolder:
                 else:
                     time.sleep(POLL_SECONDS)
         finally:
-            code = process.close()
-        if not (stopped or timed_out) and ended_by(code) == "SIGTERM":
+            exit_code = process.close()
+        if not (stopped or timed_out) and ended_by(exit_code) == "SIGTERM":
             stopped = _stopped_as_well(control)
         if stopped:
             # Ended by us: its exit code says nothing about the work.
@@ -161,8 +167,8 @@ class StepFolder:
             write_atomic(files.exit, f"{TIMED_OUT}\n")
             return None
         if files.exit_code() is None:  # The signal ended the shell, too.
-            write_atomic(files.exit, f"{128 - code if code < 0 else code}\n")
-        return Ended(code, process.peak_bytes)
+            write_atomic(files.exit, f"{128 - exit_code if exit_code < 0 else exit_code}\n")
+        return Ended(exit_code, process.peak_bytes)
 
     def tail(self, attempt: int) -> str:
         """Return the last words of an attempt."""

@@ -202,8 +202,9 @@ class _Run:
             return self._tell(replace(self._last(event), status="Failed", error=reason))
         except Exception as error:
             log.exception("step %s could not be run", step.name)
-            reason = f"cannot run: {type(error).__name__}: {error}"
-            return self._tell(replace(self._last(event), status="Failed", error=reason[:600]))
+            # Its words, which may quote a file, are in the log of the process.
+            reason = f"cannot run: {type(error).__name__}, see the service's log"
+            return self._tell(replace(self._last(event), status="Failed", error=reason))
         for name, path in done.outputs.items():
             self._outputs[StepOutput(step.name, name)] = path
         last = self._last(event)
@@ -231,11 +232,12 @@ class _Run:
         self._control.check()
         inputs = {name: self._given(source) for name, source in step.sources.items()}
         key = self._key(step, inputs)
+        is_command = isinstance(step.node, CommandNode)
         retries = step.node.max_retries if isinstance(step.node, CommandNode) else 0
         attempts = folder.attempts()
         for attempt in attempts:
             folder.end_orphan(attempt)
-        ends = [folder.end(attempt) for attempt in attempts]
+        ends = [folder.end(attempt, of_command=is_command) for attempt in attempts]
         decision = after(ends, max_retries=retries)
         if isinstance(decision, Take):
             # It ended while nobody was there to see it.

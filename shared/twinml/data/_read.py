@@ -14,7 +14,6 @@ import io
 import re
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -392,9 +391,7 @@ def _parquet_table(name: str, content: bytes) -> pa.Table:
     try:
         return pq.read_table(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"'{name}' is not a whole Parquet file", hint="Write it again."
-        ) from error
+        raise DataError(f"'{name}' is not a whole Parquet file", hint="Write it again.") from error
 
 
 def _parquet(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from twinml.errors import TwinmlError, UsageError
+from twinml.errors import TwinmlError, UsageError, without_words
 from twinml.settings import quiet_libraries
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ folder_out = click.Path(file_okay=False, path_type=Path)
 
 
 def step(function: Callable[P, None]) -> Callable[P, None]:
-    """Show a ``TwinmlError`` in one line with exit code 1."""
+    """Show a ``TwinmlError`` in one line with exit code 1.
+
+    The words of any other error are left out: they may quote the data, and the end of a step's
+    log becomes the job's error.
+    """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -47,6 +51,9 @@ def step(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except TwinmlError as error:
             say(f"error: {error}")
+            sys.exit(1)
+        except Exception as error:
+            say(without_words(error))
             sys.exit(1)
 
     return wrapper
