@@ -23,7 +23,6 @@ one shape, a superset of what MLflow (``error_code``, ``message``) and Azure
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,7 +39,6 @@ __all__ = [
     "TrainingError",
     "TwinmlError",
     "UsageError",
-    "without_words",
 ]
 
 
@@ -183,9 +181,3 @@ class EndpointError(TwinmlError):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.status = status
-
-
-def without_words(error: BaseException) -> str:
-    """Return an error's traceback and type, without its text, which may quote the data."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return f"{frames}error: {type(error).__name__} (its words are left out: they may quote data)"

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from azureml_runner.files import write_atomic
 from twinml import model
 from twinml.data import load
-from twinml.errors import TwinmlError, without_words
+from twinml.errors import TwinmlError
+from twinml.pipeline.unforeseen import without_words
 from twinml.training import Progress, TrainingOptions, train
 from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.automl.task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask

@@ -16,6 +16,7 @@ pipeline says in tags, which Azure ML keeps and does not read::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ __all__ = ["TAG", "Check", "check_values", "read_checks"]
 
 TAG = "twinml.check."
 _SHOWN = 80
+# Azure's rule for the names of endpoints, which holds on this machine, too.
+_ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -188,9 +191,7 @@ def _name(text: str) -> str | None:
 
 
 def _endpoint(text: str) -> str | None:
-    from twinml_local.endpoint_folders import NAME
-
-    fits = text == "none" or NAME.fullmatch(text) is not None
+    fits = text == "none" or _ENDPOINT.fullmatch(text) is not None
     return None if fits else "3 to 32 letters, digits and '-', a letter first, or none"
 
 

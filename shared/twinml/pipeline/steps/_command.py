@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from twinml.errors import TwinmlError, UsageError, without_words
+from twinml.errors import TwinmlError, UsageError
+from twinml.pipeline.unforeseen import without_words
 from twinml.settings import quiet_libraries
 
 if TYPE_CHECKING:
