@@ -37,6 +37,7 @@ __all__ = ["PipelineComponent", "Pipelines", "component_of", "with_inputs"]
 
 DEPLOYMENT = "current"
 LITERALS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+COMPONENT_INPUT = ("type", "description", "default", "min", "max", "enum", "optional")
 UNITS = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
 
 
@@ -59,9 +60,7 @@ def component_of(job: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dic
     paths: dict[str, str] = {}
     for key, given in (job.get("inputs") or {}).items():
         if isinstance(given, Mapping):
-            inputs[key] = {
-                part: value for part, value in given.items() if part in ("type", "description")
-            }
+            inputs[key] = {part: value for part, value in given.items() if part in COMPONENT_INPUT}
             if "path" in given:
                 paths[key] = str(given["path"])
         else:

@@ -71,8 +71,8 @@ class WorkerPool(ABC, Generic[J]):
         """Bring the store in order after the last end; to be called before any worker starts.
 
         A job that is ``Running`` lost its process. If it was to be canceled, what is left of it
-        is killed; else it is queued again, and goes on with the steps that were interrupted. A
-        step that was running three times when the process died fails: it may be the cause.
+        is killed; else it is queued again, and goes on with the steps that were interrupted. How
+        often a step may be interrupted is a rule of ``engine.restart``.
         """
         for job in self._store.running():
             if job.cancel_requested:

@@ -500,17 +500,53 @@ def test_recovery_queues_again_what_ran_and_in_its_place(demo):
     assert [job.attempt for job in demo.store.running()] == [2, 1, 1]
 
 
-def test_a_step_that_ran_at_three_deaths_of_the_service_fails(demo):
+@pytest.mark.parametrize(("began", "status"), [(True, "Failed"), (False, "Completed")])
+def test_a_step_that_ran_at_ten_deaths_of_the_service_fails(demo, began, status):
     job_id = demo.start()
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 11):
         demo.store.claim(job_id)
         files = step_folder(demo.runner.job_directory(job_id), "s").files(attempt)
         files.folder.mkdir(parents=True)
+        if began:
+            files.began.touch()
         demo.runner.recover()
     demo.runner.run(job_id)
     job = demo.get(f"/pipelines/demo/jobs/{job_id}").json
-    assert job["status"] == "Failed"
-    assert job["error"] == "step 's' was running 3 times when the service ended"
+    assert job["status"] == status
+    expected = "step 's' was running 10 times when the service ended"
+    assert job["error"] == (expected if began else None)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("kill -9 $$", "was killed by SIGKILL, perhaps out of memory"),
+        ("kill -SEGV $$", "was killed by SIGSEGV"),
+        # The whole group, with the shell that waits for the command.
+        ("kill -9 0", "was killed by SIGKILL, perhaps out of memory"),
+    ],
+)
+def test_a_step_that_a_signal_ended_says_so(service, command, words):
+    service.publish(command)
+    job = service.run()
+    assert (job["status"], job["error"]) == ("Failed", f"step 's' {words}")
+    assert job["steps"][0]["exit_code"] == (139 if "SEGV" in command else 137)
+
+
+def test_a_step_that_was_killed_is_retried_as_often_as_one_that_failed(service, tmp_path):
+    mark = tmp_path / "mark"
+    command = f"test -e {mark} && exit 0; touch {mark}; kill -9 $$"
+    service.publish({"command": command, "tags": {"twinml.max_retries": "1"}})
+    job = service.run()
+    assert (job["status"], job["steps"][0]["attempt"]) == ("Completed", 2)
+
+
+def test_a_killed_step_tells_the_memory_that_it_had(service):
+    program = "import os; held = b'x' * 300_000_000; os.kill(os.getpid(), 9)"
+    service.publish(f'python -c "{program}"')
+    assert re.search(
+        r"out of memory \(one of its processes had 0\.[34] GB\)$", service.run()["error"]
+    )
 
 
 def test_recovery_finishes_a_cancel_that_was_asked_for(demo):

@@ -98,8 +98,20 @@ def read_declared(item: Any) -> Input:
         kind,
         optional=is_true(item.get("optional")),
         default=item.get("default"),
+        minimum=_limit(item.get("min")),
+        maximum=_limit(item.get("max")),
         enum=tuple(str(choice) for choice in item.get("enum") or ()),
     )
+
+
+def _limit(value: Any) -> float | None:
+    """Return a limit of a component, which the service's clients send as a number or its text."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise ArmError(
+            400, "ValidationError", f"'{str(value)[:80]}' is not a limit of a number."
+        ) from None
 
 
 def is_true(value: Any) -> bool:

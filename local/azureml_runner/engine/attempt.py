@@ -3,7 +3,7 @@
 ::
 
     steps/train/
-        attempt-1/          StepFiles: std_log.txt, process.json, exit
+        attempt-1/          StepFiles: std_log.txt, process.json, began, exit
             work/           where the command runs: a copy of its code
         outputs/model/
         done.json           {"outputs": {"model": "…"}, "reused": false, "attempt": 1}
@@ -23,12 +23,15 @@ from pathlib import Path
 
 from azureml_runner.engine.host import Control
 from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
+from azureml_runner.engine.restart import AttemptEnd, attempt_end, ended_by
 from azureml_runner.files import write_atomic
 
-__all__ = ["Done", "StepFolder"]
+__all__ = ["Done", "Ended", "StepFolder"]
 
 MARK = "TWINML_STEP"
 POLL_SECONDS = 0.05
+SAME_SIGNAL_SECONDS = 1.0
+TIMED_OUT = 124  # as the command ``timeout`` has it
 TAIL_LINES = 8
 TAIL_CHARACTERS = 900
 TAIL_BYTES = 64_000
@@ -42,6 +45,14 @@ class Done:
     outputs: Mapping[str, Path]
     attempt: int
     reused: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended by itself; ``peak_bytes`` is the most that one process of it had."""
+
+    exit_code: int
+    peak_bytes: int | None = None
 
 
 class StepFolder:
@@ -93,9 +104,20 @@ class StepFolder:
         if record is not None and files.exit_code() is None:
             end_orphans(*record, mark="=".join(self.mark))
 
-    def interrupted(self, attempt: int) -> bool:
-        """Whether the attempt was stopped on purpose, to be made again."""
-        return (self.files(attempt).folder / "interrupted").exists()
+    def end(self, attempt: int, *, of_command: bool) -> AttemptEnd:
+        """Return how an attempt ended that nobody watched to its end.
+
+        Parameters
+        ----------
+        of_command
+            Whether the exit code is all that was waited for; a host has more to do after it.
+        """
+        files = self.files(attempt)
+        return attempt_end(
+            began=files.began.exists(),
+            stopped=(files.folder / "interrupted").exists(),
+            exit_code=files.exit_code() if of_command else None,
+        )
 
     def run(
         self,
@@ -106,8 +128,8 @@ class StepFolder:
         code: Path | None,
         timeout: float | None,
         control: Control,
-    ) -> int | None:
-        """Run a shell text to its end and return its exit code; ``None`` if it took too long.
+    ) -> Ended | None:
+        """Run a shell text and return how it ended by itself; ``None`` if it took too long.
 
         Raises
         ------
@@ -121,31 +143,32 @@ class StepFolder:
         command = (shell, "-c", script)
         name, value = self.mark
         process = StepProcess(command, files=files, directory=work, env={**env, name: value})
-        timed_out = False
+        timed_out = stopped = False
         try:
             process.go()
             deadline = None if timeout is None else time.monotonic() + timeout
-            while not process.ended():
-                if control.stopping:
+            while not (process.ended() or stopped or timed_out):
+                stopped = control.stopping
+                timed_out = not stopped and deadline is not None and time.monotonic() > deadline
+                if stopped or timed_out:
                     process.end()
-                    break
-                if deadline is not None and time.monotonic() > deadline:
-                    timed_out = True
-                    process.end()
-                    break
-                time.sleep(POLL_SECONDS)
-            else:
-                return process.close()
+                else:
+                    time.sleep(POLL_SECONDS)
         finally:
-            code_ = process.close()
-        # Ended by us: its exit code says nothing about the work.
-        if not timed_out:
+            exit_code = process.close()
+        if not (stopped or timed_out) and ended_by(exit_code) == "SIGTERM":
+            stopped = _stopped_as_well(control)
+        if stopped:
+            # Ended by us: its exit code says nothing about the work.
             files.exit.unlink(missing_ok=True)
             write_atomic(files.folder / "interrupted", "")
             control.check()
-        if files.exit_code() is None or timed_out:
-            write_atomic(files.exit, f"{code_ or -1}\n")
-        return None
+        if timed_out:
+            write_atomic(files.exit, f"{TIMED_OUT}\n")
+            return None
+        if files.exit_code() is None:  # The signal ended the shell, too.
+            write_atomic(files.exit, f"{128 - exit_code if exit_code < 0 else exit_code}\n")
+        return Ended(exit_code, process.peak_bytes)
 
     def tail(self, attempt: int) -> str:
         """Return the last words of an attempt."""
@@ -159,6 +182,14 @@ class StepFolder:
         # Without the marks that Python sets below the lines of a traceback.
         lines = [line for line in text.splitlines() if line.strip(" ^~")][-TAIL_LINES:]
         return "\n".join(lines)[-TAIL_CHARACTERS:]
+
+
+def _stopped_as_well(control: Control) -> bool:
+    """Return whether the run is stopped: who ends a service may signal its steps first."""
+    deadline = time.monotonic() + SAME_SIGNAL_SECONDS
+    while not control.stopping and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return control.stopping
 
 
 def _copy(code: Path | None, work: Path) -> None:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal as OneOf
 
-from azureml_runner.engine.attempt import Done, StepFolder
+from azureml_runner.engine.attempt import Done, Ended, StepFolder
 from azureml_runner.engine.command import render
 from azureml_runner.engine.graph import Asset, CommandNode, Literal
 from azureml_runner.engine.host import Canceled, Control, Host, Interrupted, StepEvent
 from azureml_runner.engine.plan import Plan, Source, Step, StepOutput
+from azureml_runner.engine.restart import MAX_LOST, AttemptEnd, Fail, Take, after, ended_by
 from azureml_runner.engine.reuse import ReuseStore
 from azureml_runner.errors import RunnerError, UsageError
 from azureml_runner.files import digest_of, digest_of_parts
@@ -29,7 +31,9 @@ __all__ = ["Outcome", "RunOptions", "end_interrupted", "run_plan", "step_folder"
 
 log = logging.getLogger("azureml_runner")
 
-MAX_INTERRUPTIONS = 3
+PAUSE_POLL_SECONDS = 0.2
+# A process that had less is hardly what the memory was short of.
+NOTABLE_BYTES = 100_000_000
 Given = Mapping[str, str | Path | None]
 
 
@@ -198,8 +202,9 @@ class _Run:
             return self._tell(replace(self._last(event), status="Failed", error=reason))
         except Exception as error:
             log.exception("step %s could not be run", step.name)
-            reason = f"cannot run: {type(error).__name__}: {error}"
-            return self._tell(replace(self._last(event), status="Failed", error=reason[:600]))
+            # Its words, which may quote a file, are in the log of the process.
+            reason = f"cannot run: {type(error).__name__}, see the service's log"
+            return self._tell(replace(self._last(event), status="Failed", error=reason))
         for name, path in done.outputs.items():
             self._outputs[StepOutput(step.name, name)] = path
         last = self._last(event)
@@ -227,18 +232,23 @@ class _Run:
         self._control.check()
         inputs = {name: self._given(source) for name, source in step.sources.items()}
         key = self._key(step, inputs)
-        interruptions, failures = 0, 0
-        for attempt in folder.attempts():
+        is_command = isinstance(step.node, CommandNode)
+        retries = step.node.max_retries if isinstance(step.node, CommandNode) else 0
+        attempts = folder.attempts()
+        for attempt in attempts:
             folder.end_orphan(attempt)
-            code = folder.files(attempt).exit_code()
-            if code == 0 and isinstance(step.node, CommandNode):
-                # It ended while nobody was there to see it. A host has more to do after that.
-                self._tell(self._started(event, folder, attempt))
-                return self._finished(step, folder, attempt, key)
-            failures += code is not None
-            interruptions += code is None and not folder.interrupted(attempt)
-        if interruptions >= MAX_INTERRUPTIONS:
-            raise _StepFailed(f"was running {interruptions} times when the service ended")
+        ends = [folder.end(attempt, of_command=is_command) for attempt in attempts]
+        decision = after(ends, max_retries=retries)
+        if isinstance(decision, Take):
+            # It ended while nobody was there to see it.
+            self._tell(self._started(event, folder, attempts[decision.place]))
+            return self._finished(step, folder, attempts[decision.place], key)
+        if isinstance(decision, Fail):
+            if decision.place is None:
+                raise _StepFailed(f"was running {MAX_LOST} times when the service ended")
+            attempt = attempts[decision.place]
+            self._tell(self._started(event, folder, attempt))
+            raise _failure(folder, attempt, Ended(folder.files(attempt).exit_code() or 1))
         reuse = self._options.reuse
         if key is not None and reuse is not None and not self._options.force_rerun:
             with reuse.locked():
@@ -248,7 +258,8 @@ class _Run:
                     folder.folder.mkdir(parents=True, exist_ok=True)
                     folder.complete(done)
                     return done
-        retries = step.node.max_retries if isinstance(step.node, CommandNode) else 0
+        self._pause(decision.pause)
+        failures = ends.count(AttemptEnd.FAILED)
         while True:
             attempt = max(folder.attempts(), default=0) + 1
             folder.files(attempt).folder.mkdir(parents=True)
@@ -262,6 +273,12 @@ class _Run:
                     raise
                 log.info("step %s: attempt %d failed, once more", step.name, attempt)
 
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._control.check()
+            time.sleep(min(PAUSE_POLL_SECONDS, seconds))
+
     def _started(self, event: StepEvent, folder: StepFolder, attempt: int) -> StepEvent:
         return replace(event, attempt=attempt, log=folder.files(attempt).log)
 
@@ -270,6 +287,7 @@ class _Run:
         outputs = self._fresh_outputs(step, folder)
         node = step.node
         if not isinstance(node, CommandNode):
+            folder.files(attempt).began.touch()
             self._host.run_other(
                 step,
                 inputs,
@@ -280,7 +298,7 @@ class _Run:
             return
         script, variables = render(node.command, inputs, outputs)
         env = {**self._host.environment(step), **node.environment_variables, **variables}
-        code = folder.run(
+        ended = folder.run(
             attempt,
             script,
             env=env,
@@ -288,11 +306,10 @@ class _Run:
             timeout=node.timeout_seconds,
             control=self._control,
         )
-        if code is None:
+        if ended is None:
             raise _StepFailed(f"was ended after {node.timeout_seconds:g} s, its timeout")
-        if code != 0:
-            words = folder.tail(attempt)
-            raise _StepFailed(f"exited with {code}{f': {words}' if words else ''}", code)
+        if ended.exit_code != 0:
+            raise _failure(folder, attempt, ended)
 
     def _fresh_outputs(self, step: Step, folder: StepFolder) -> dict[str, Path]:
         """Return where the outputs go: folders that are empty, files that are not there."""
@@ -377,6 +394,33 @@ class _Run:
         if self._events.get(group) != event:
             self._events[group] = event
             self._host.on_event(event)
+
+
+def how_ended(ended: Ended) -> str:
+    """Return in words how a command ended that did not succeed.
+
+    Examples
+    --------
+    >>> how_ended(Ended(7)), how_ended(Ended(139))
+    ('exited with 7', 'was killed by SIGSEGV')
+    >>> how_ended(Ended(-9, 3_200_000_000))
+    'was killed by SIGKILL, perhaps out of memory (one of its processes had 3.2 GB)'
+    """
+    signal = ended_by(ended.exit_code)
+    if signal is None:
+        return f"exited with {ended.exit_code}"
+    if signal != "SIGKILL":
+        return f"was killed by {signal}"
+    peak = ended.peak_bytes or 0
+    known = f" (one of its processes had {peak / 1e9:.1f} GB)" if peak >= NOTABLE_BYTES else ""
+    return f"was killed by SIGKILL, perhaps out of memory{known}"
+
+
+def _failure(folder: StepFolder, attempt: int, ended: Ended) -> _StepFailed:
+    words = folder.tail(attempt)
+    reason = f"{how_ended(ended)}{f': {words}' if words else ''}"
+    code = ended.exit_code
+    return _StepFailed(reason, 128 - code if code < 0 else code)
 
 
 def _kind(step: Step) -> str:

@@ -7,6 +7,7 @@ folder of the command's own::
 
     std_log.txt    what it printed to either stream; grows while it runs
     process.json   its process, on record before the command starts
+    began          is there once the command starts
     exit           the exit code, once there is one
 
 >>> import os, tempfile
@@ -42,9 +43,10 @@ __all__ = ["StepFiles", "StepProcess", "end_orphans"]
 
 # TERM is trapped, not ignored: the command gets it too, and the shell outlives it.
 LAUNCH = """
-exit_file=$1; shift
+exit_file=$1; began=$2; shift 2
 trap : TERM
 read -r go || exit 125
+: >"$began"
 "$@" </dev/null
 code=$?
 echo "$code" >"$exit_file.new" && mv "$exit_file.new" "$exit_file"
@@ -69,6 +71,11 @@ class StepFiles:
     def process(self) -> Path:
         """Its process."""
         return self.folder / "process.json"
+
+    @property
+    def began(self) -> Path:
+        """There once the command starts."""
+        return self.folder / "began"
 
     @property
     def exit(self) -> Path:
@@ -116,7 +123,9 @@ class StepProcess:
     ) -> None:
         files.folder.mkdir(parents=True, exist_ok=True)
         files.exit.unlink(missing_ok=True)
-        launch = ["/bin/sh", "-c", LAUNCH, "azureml-step", str(files.exit), *command]
+        files.began.unlink(missing_ok=True)
+        own = [str(files.exit), str(files.began)]
+        launch = ["/bin/sh", "-c", LAUNCH, "azureml-step", *own, *command]
         with files.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -132,6 +141,7 @@ class StepProcess:
                 raise RunnerError(f"its process cannot be started: {error.strerror}") from error
         self.pid = self._process.pid
         self.identity = process_identity(self.pid) or ""
+        self.peak_bytes: int | None = None
         write_atomic(
             files.process, json.dumps({"pid": self.pid, "identity": self.identity}), mode=0o600
         )
@@ -160,12 +170,20 @@ class StepProcess:
             time.sleep(POLL_SECONDS)
 
     def close(self) -> int:
-        """End whatever is left of the group and return the exit code."""
+        """End whatever is left of the group and return the exit code.
+
+        ``peak_bytes`` then is the most memory that one process of it had, if that is known.
+        """
         # Until the exit status is taken, the pid, which is the group's id, cannot be reused.
         self._signal(signal.SIGKILL)
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
+        if self._process.returncode is None:
+            _, status, usage = os.wait4(self.pid, 0)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            # The shell's own, and that of whatever it or the command waited for.
+            self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

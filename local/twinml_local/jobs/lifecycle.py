@@ -220,7 +220,7 @@ def schedule(wanted: Schedule, *, directory: Path | None = None) -> Schedule:
     files = _files(directory)
     with _open(files) as store:
         definition, _ = store.definition(wanted.pipeline)
-        definition.resolve(wanted.inputs)
+        definition.accepted(wanted.inputs)
         store.put_schedule(wanted, next_due(wanted, time.time()))
     _ensure_running(files)
     return next(one for one in schedules(directory=directory) if one.name == wanted.name)

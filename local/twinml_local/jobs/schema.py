@@ -48,8 +48,8 @@ def _keys(used: str, inert: str = "") -> Keys:
 _LABELS = "$schema name version display_name description tags properties"
 
 PIPELINE = _keys(
-    "type experiment_name inputs outputs jobs settings name display_name",
-    "$schema description tags properties compute identity",
+    "type experiment_name inputs outputs jobs settings name display_name tags",
+    "$schema description properties compute identity",
 )
 SETTINGS = _keys("continue_on_step_failure force_rerun", "default_compute default_datastore")
 PIPELINE_COMPONENT = _keys(
@@ -83,7 +83,7 @@ AUTOML_TRAINING = _keys(
     "enable_model_explainability",
 )
 INPUT = _keys("type optional default min max enum description", "mode")
-JOB_INPUT = _keys("type path value", "mode description")
+JOB_INPUT = _keys("type path value default optional min max enum", "mode description")
 OUTPUT = _keys("type description", "mode name version path")
 
 

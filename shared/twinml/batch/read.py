@@ -110,7 +110,7 @@ class Source:
                 names = pq.read_schema(self.path).names
             except (pa.ArrowInvalid, OSError) as error:
                 raise DataError(
-                    f"'{self.path.name}' is not a whole Parquet file: {error}",
+                    f"'{self.path.name}' is not a whole Parquet file",
                     hint="Write it again.",
                 ) from error
         else:
@@ -146,8 +146,7 @@ class Source:
             )
         if text.lstrip()[0] in "{[<" or "\0" in text:
             raise DataError(
-                f"'{self.path.name}' is neither CSV nor Parquet: it begins with "
-                f"{text.strip()[:20]!r}",
+                f"'{self.path.name}' is neither CSV nor Parquet",
                 hint="Convert it to CSV in UTF-8, or to Parquet.",
             )
         self.delimiter = sniffed(text)

@@ -75,6 +75,7 @@ def publish(
 
     Inputs replace values in the file, for all jobs that do not give their own.
     """
+    from twinml.pipeline.naming import name_of_file
     from twinml.platform import load
 
     inputs = _inputs(pairs)
@@ -89,7 +90,7 @@ def publish(
             "--data, --target and --variant belong to the training pipeline",
             hint="Leave them out, or leave out the file.",
         )
-    info = load(platform_name).publish_pipeline(name or _name(file), file, inputs=inputs)
+    info = load(platform_name).publish_pipeline(name or name_of_file(file), file, inputs=inputs)
     emit(info, as_json=as_json, text=f"{info.name} version {info.version}\n{info.uri}")
 
 
@@ -372,12 +373,6 @@ def stage(folder: Path, variant: str | None, as_json: bool) -> None:
 
     path = write(folder, definition=VARIANTS[variant or "twinml"])
     emit({"path": path}, as_json=as_json, text=str(path))
-
-
-def _name(file: Path) -> str:
-    """Return a pipeline's name for a file."""
-    text = file.resolve().parent.name if file.stem == "pipeline" else file.stem
-    return "".join(letter if letter.isalnum() else "-" for letter in text).strip("-") or "pipeline"
 
 
 def _training_inputs(data: str | None, target: str | None) -> dict[str, Any]:

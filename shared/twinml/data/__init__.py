@@ -10,13 +10,14 @@ from __future__ import annotations
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import file_digest, near, read_records, read_rows, sniffed
+from twinml.data._read import column_names, file_digest, near, read_records, read_rows, sniffed
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
     "Dataset",
     "Finding",
     "bundled",
+    "column_names",
     "fetch",
     "file_digest",
     "load",

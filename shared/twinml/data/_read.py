@@ -14,7 +14,6 @@ import io
 import re
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -100,6 +99,22 @@ def read_rows(source: Path | str, *, text: Collection[str] = ()) -> pd.DataFrame
     """
     path = Path(source)
     return _parsed(path.name, raw_bytes(path), least=1, text=text)[0]
+
+
+def column_names(source: Path | str) -> list[str]:
+    """Return the names in the header of a file with at least two columns; no row is parsed.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it has no header that can be read.
+    """
+    path = Path(source)
+    content = raw_bytes(path)
+    if content.startswith(b"PAR1"):
+        return _column_names(path.name, _parquet_table(path.name, content).column_names, 2)
+    _, header = next(_opened(path.name, _decoded(path.name, content)).rows())
+    return _column_names(path.name, header, 2)
 
 
 def read_records(source: Path | str, *, text: Collection[str] = ()) -> list[dict[str, Any]]:
@@ -251,7 +266,7 @@ def _opened(name: str, text: str) -> Csv:
         )
     if body.lstrip()[0] in "{[<":
         raise DataError(
-            f"'{name}' is not CSV: it begins with '{body.strip()[:20]}'",
+            f"'{name}' is not CSV: it looks like {_looks_like(body.lstrip()[0])}",
             hint="JSON, XML and HTML are not read; convert it to CSV or Parquet.",
         )
     # Excel writes and reads a first line that names the delimiter.
@@ -288,6 +303,10 @@ def _decoded(name: str, content: bytes) -> str:
     return text
 
 
+def _looks_like(first: str) -> str:
+    return "HTML or XML" if first == "<" else "JSON"
+
+
 def sniffed(text: str) -> str:
     """Return the delimiter that splits the header and agrees best with the first rows."""
     best, best_score = ",", (0.0, 0)
@@ -310,14 +329,17 @@ def _column_names(name: str, header: list[str], least: int) -> list[str]:
     if len(header) < least:
         known = ", ".join(DELIMITERS.values())
         raise DataError(
-            f"'{name}' has a single column, '{header[0][:60]}'",
+            f"'{name}' has a single column",
             hint=f"Features and a target are needed, split by one of: {known}.",
         )
     names = [field if field.strip() else f"Unnamed: {i}" for i, field in enumerate(header)]
-    twice = sorted(column for column, count in Counter(names).items() if count > 1)
-    if twice:
+    first: dict[str, int] = {}
+    twice = [(first.setdefault(one, place), place) for place, one in enumerate(names, 1)]
+    same = [f"{one} and {other}" for one, other in twice if one != other]
+    if same:
+        # By place: what is refused as data may hold anything, and errors are shown around.
         raise DataError(
-            f"'{name}' names a column twice: {', '.join(repr(column) for column in twice)}",
+            f"'{name}' gives columns the same name: {', '.join(same[:5])}",
             hint="Give every column a name of its own in the header.",
         )
     return names
@@ -354,7 +376,8 @@ def _table(file: Csv, names: list[str]) -> pa.Table:
                     hint=f"Quote fields that hold a {delimiter}, and leave no field out.",
                 ) from None
         raise DataError(
-            f"'{file.name}' is not CSV: {error}", hint="Write it again as CSV in UTF-8."
+            f"'{file.name}' is not CSV that can be read exactly",
+            hint="Write it again as CSV in UTF-8.",
         ) from error
     return table.unify_dictionaries().combine_chunks()
 
@@ -362,17 +385,19 @@ def _table(file: Csv, names: list[str]) -> pa.Table:
 # --- Parquet -----------------------------------------------------------------------------
 
 
-def _parquet(
-    name: str, content: bytes, least: int, text: Collection[str]
-) -> tuple[pd.DataFrame, list[Finding]]:
+def _parquet_table(name: str, content: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        return pq.read_table(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"'{name}' is not a whole Parquet file: {error}", hint="Write it again."
-        ) from error
+        raise DataError(f"'{name}' is not a whole Parquet file", hint="Write it again.") from error
+
+
+def _parquet(
+    name: str, content: bytes, least: int, text: Collection[str]
+) -> tuple[pd.DataFrame, list[Finding]]:
+    table = _parquet_table(name, content)
     if table.num_rows == 0:
         raise DataError(f"'{name}' has columns but no rows", hint="Write it again with rows.")
     names = _column_names(name, table.column_names, least)

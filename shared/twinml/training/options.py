@@ -11,8 +11,10 @@ from typing import Any
 from twinml.errors import UsageError
 from twinml.training.metrics import METRICS
 
-__all__ = ["TrainingOptions", "parse_seconds"]
+__all__ = ["TUNED", "TrainingOptions", "parse_seconds"]
 
+# What a threshold can be tuned for.
+TUNED = ("accuracy", "balanced_accuracy", "f1")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h)?", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -112,7 +114,7 @@ class TrainingOptions:
                 f"found class weight {self.class_weight!r}", hint="Use none or balanced."
             )
         if isinstance(self.threshold, str):
-            if self.threshold not in ("accuracy", "balanced_accuracy", "f1"):
+            if self.threshold not in TUNED:
                 raise UsageError(
                     f"found threshold {self.threshold!r}",
                     hint="Use a number between 0 and 1, accuracy, balanced_accuracy or f1.",

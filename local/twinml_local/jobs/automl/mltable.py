@@ -42,8 +42,10 @@ def read_table(folder: Path) -> pd.DataFrame:
         return _frame(_files_of(folder), {})
     try:
         content = yaml.safe_load(description.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"the file MLTable is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise DataError(f"the file MLTable is not YAML{where}") from error
     if not isinstance(content, Mapping) or not content.get("paths"):
         raise DataError("the file MLTable has no 'paths'")
     files: list[Path] = []
@@ -121,7 +123,12 @@ def _read(path: Path, reader: str, options: Mapping[str, Any]) -> pd.DataFrame:
                 engine="c" if delimiter or options else "python",
             )
     except (ValueError, UnicodeError, OSError) as error:
-        raise DataError(f"'{path.name}' cannot be read: {error}") from error
+        # The reader's own words may quote what the file holds.
+        form = reader.removeprefix("read_").replace("_", " ")
+        raise DataError(
+            f"'{path.name}' cannot be read as {form} ({type(error).__name__})",
+            hint="Write it again in that form, or name the reader in MLTable.",
+        ) from error
     raise DataError(
         f"MLTable asks for '{reader}', which is not known here",
         hint="Use read_delimited, read_parquet or read_json_lines.",

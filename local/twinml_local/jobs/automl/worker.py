@@ -25,6 +25,7 @@ from azureml_runner.files import write_atomic
 from twinml import model
 from twinml.data import load
 from twinml.errors import TwinmlError
+from twinml.pipeline.unforeseen import without_words
 from twinml.training import Progress, TrainingOptions, train
 from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.automl.task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
@@ -87,11 +88,14 @@ def main(arguments: list[str]) -> int:
     task = AutoMLTask(**json.loads(task_file.read_text(encoding="utf-8")))
     try:
         result = _train(task, data, out)
+        children = _in_order(result, task)
+        scores = [_write(out / str(n), one, result, task) for n, one in enumerate(children)]
     except TwinmlError as error:
         _say(f"{error.message} {error.hint or ''}".strip())
         return 1
-    children = _in_order(result, task)
-    scores = [_write(out / str(number), one, result, task) for number, one in enumerate(children)]
+    except Exception as error:
+        _say(without_words(error))
+        return 1
     best = max(range(len(scores)), key=lambda number: (scores[number], -number))
     _say(f"best: {_name(children[best])}, {task.primary_metric} {scores[best]:.5f}")
     write_atomic(out / "best.json", json.dumps({"best": best, "children": len(children)}))

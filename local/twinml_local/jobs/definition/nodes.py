@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from azureml_runner.engine import (
@@ -22,13 +23,14 @@ from azureml_runner.engine import (
     Value,
     read_binding,
 )
+from azureml_runner.engine.plan import read_literal
 from azureml_runner.engine.settings import bound_settings
 from twinml.errors import UsageError
 from twinml_local.errors import twinml_errors
 from twinml_local.jobs import schema
 from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
 
-__all__ = ["RETRIES", "build_graph", "declared_inputs"]
+__all__ = ["RETRIES", "build_graph", "declared_inputs", "literal_takers"]
 
 RETRIES = "twinml.max_retries"
 MAX_RETRIES = 10
@@ -70,14 +72,28 @@ def declared_inputs(content: Mapping[str, Any]) -> dict[str, Literal | Asset]:
     return values
 
 
+def literal_takers(graph: Graph) -> dict[str, list[Input]]:
+    """Return what the steps declare that take each input of a pipeline, where it is a value."""
+    found: dict[str, list[Input]] = {name: [] for name in graph.inputs}
+    for node in graph.nodes.values():
+        inner = literal_takers(node.graph) if isinstance(node, PipelineNode) else {}
+        for item, value in node.values.items():
+            if isinstance(value, FromInput) and value.name in found:
+                declared = node.inputs.get(item)
+                own = [declared] if declared is not None and declared.literal else []
+                found[value.name] += [*own, *inner.get(item, [])]
+    return found
+
+
 def _job_input(name: str, item: Any, value: Literal | Asset | None) -> Input:
     if isinstance(value, Asset):
         return Input(value.type)
     if isinstance(item, Mapping):
-        kind = item.get("type", "string")
-        if kind not in (*LITERAL_TYPES, *PATH_TYPES):
-            raise schema.refused(f"inputs.{name}.type '{kind}'")
-        return Input(kind)
+        declared = _input({"type": "string", **item}, f"inputs.{name}", schema.JOB_INPUT)
+        if isinstance(value, Literal) and declared.literal:
+            read_literal(declared, value.value, f"inputs.{name}")
+        # What it is given is kept beside the declaration: a job may give something else.
+        return replace(declared, default=None)
     if value is None:
         return Input("string")
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -281,9 +297,9 @@ def _inputs(content: Any, place: str) -> dict[str, Input]:
     }
 
 
-def _input(item: Any, place: str) -> Input:
+def _input(item: Any, place: str, known: schema.Keys = schema.INPUT) -> Input:
     item = _mapping(item, place)
-    schema.check_keys(item, schema.INPUT, place)
+    schema.check_keys(item, known, place)
     kind = item.get("type")
     if kind not in (*LITERAL_TYPES, *PATH_TYPES):
         raise schema.refused(f"{place}.type '{kind}'", f"types: {_types()}")
@@ -356,8 +372,9 @@ def _value(item: Any, place: str) -> Value | None:
         return Literal(item)
     item = _mapping(item, place)
     schema.check_keys(item, schema.JOB_INPUT, place)
-    if "value" in item:
-        return _value(item["value"], f"{place}.value")
+    for key in ("value", "default"):
+        if item.get(key) is not None:
+            return _value(item[key], f"{place}.{key}")
     path = item.get("path")
     if path is None:
         return None

@@ -21,9 +21,11 @@ import yaml
 from azureml_runner.engine import Asset, Graph, Input, Literal, Plan, make_plan
 from azureml_runner.engine.plan import read_literal
 from twinml.errors import Detail, PayloadError, UsageError
+from twinml.pipeline.naming import default_name
 from twinml_local.errors import twinml_errors
 from twinml_local.jobs import schema
-from twinml_local.jobs.definition.nodes import build_graph, declared_inputs
+from twinml_local.jobs.definition.checks import Check, check_values, read_checks
+from twinml_local.jobs.definition.nodes import build_graph, declared_inputs, literal_takers
 
 __all__ = ["PipelineDefinition", "read"]
 
@@ -69,11 +71,17 @@ class PipelineDefinition:
             )
         # Inputs without a value are only missing once a job starts.
         self.graph  # noqa: B018
+        self.checks  # noqa: B018
 
     @property
     def graph(self) -> Graph:
         """The nodes and bindings."""
         return build_graph(self.content)
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """What inputs are checked for beyond their types, by input."""
+        return read_checks(self.content)
 
     @property
     def description(self) -> str:
@@ -104,6 +112,10 @@ class PipelineDefinition:
         for name, item in graph.inputs.items():
             value = given.get(name)
             shown[name] = {"type": item.type}
+            limits = {"min": item.minimum, "max": item.maximum, "enum": list(item.enum) or None}
+            shown[name] |= {key: limit for key, limit in limits.items() if limit is not None}
+            if item.optional:
+                shown[name]["optional"] = True
             if isinstance(value, Asset):
                 shown[name]["path"] = value.uri
             elif value is not None:
@@ -115,8 +127,15 @@ class PipelineDefinition:
         if not values:
             return self
         resolved = self.resolve(values, complete=False)
+        check_values(self.name, self.checks, resolved, _find, given=values)
         inputs = dict(self.content.get("inputs") or {})
-        inputs.update({name: resolved[name] for name in values})
+        for name in values:
+            item, value = inputs.get(name), resolved[name]
+            if isinstance(item, Mapping) and not isinstance(value, Mapping):
+                # Its type and its limits stay.
+                kept = {key: part for key, part in item.items() if key not in ("value", "default")}
+                value = {**kept, "default": value}
+            inputs[name] = value
         return PipelineDefinition(self.name, {**self.content, "inputs": inputs})
 
     def resolve(self, given: Mapping[str, Any], *, complete: bool = True) -> dict[str, Any]:
@@ -137,6 +156,7 @@ class PipelineDefinition:
         """
         declared = self.graph.inputs
         known = declared_inputs(self.content)
+        takers = literal_takers(self.graph)
         problems: list[Detail] = []
         sentences: list[str] = []
         listing = ", ".join(declared) or "none"
@@ -148,6 +168,8 @@ class PipelineDefinition:
                 continue
             try:
                 resolved[name] = _given(declared[name], value)
+                for taken in takers[name]:
+                    _given(taken, resolved[name])
             except UsageError as error:
                 expected = error.message.rpartition("expected ")[2]
                 problems.append(Detail(column=name, value=_shown(value), expected=expected))
@@ -160,7 +182,7 @@ class PipelineDefinition:
                 resolved[name] = (
                     {"type": held.type, "path": held.uri} if isinstance(held, Asset) else held.value
                 )
-            elif complete:
+            elif complete and not item.optional:
                 problems.append(Detail(column=name, expected=f"a {item.type}"))
                 sentences.append(f"input '{name}' is missing: expected a {item.type}")
         if not problems and complete:
@@ -177,6 +199,20 @@ class PipelineDefinition:
             )
         return {name: resolved[name] for name in declared if name in resolved}
 
+    def accepted(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a job as ``resolve`` does, if a job could run with them.
+
+        Paths must lead to something, and values pass the checks that the pipeline asks for.
+
+        Raises
+        ------
+        PayloadError
+            As ``resolve``.
+        """
+        resolved = self.resolve(given)
+        check_values(self.name, self.checks, resolved, _find)
+        return resolved
+
     @twinml_errors()
     def plan(self, resolved: Mapping[str, Any]) -> Plan:
         """Return the plan of a job with inputs from ``resolve``."""
@@ -187,6 +223,12 @@ class PipelineDefinition:
             for name, value in resolved.items()
         }
         return make_plan(self.graph, values)
+
+
+def _find(value: Mapping[str, Any]) -> Path | None:
+    from twinml_local.jobs.steps.host import find
+
+    return find(Asset(str(value["path"]), str(value["type"])))
 
 
 @twinml_errors()
@@ -253,13 +295,7 @@ def read(
         )
     schema.check_keys(content, schema.PIPELINE, "")
     inside = _Gathering(keep_code or (lambda folder: folder)).pipeline(content, path.parent, 0)
-    return PipelineDefinition(name or _name(content, path), inside)
-
-
-def _name(content: Mapping[str, Any], path: Path) -> str:
-    found = content.get("name") or content.get("display_name")
-    text = str(found or (path.parent.name if path.stem == "pipeline" else path.stem))
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:64] or "pipeline"
+    return PipelineDefinition(name or default_name(content, path.resolve()), inside)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def create_app(store: JobStore, runner: Runner, keys_file: Path) -> Flask:
     def start(name: str) -> tuple[Response, int, dict[str, str]]:
         found, version = store.definition(name)
         wanted = read_submission(request.get_data(), content_type=request.content_type)
-        inputs = found.resolve(wanted.inputs)
+        inputs = found.accepted(wanted.inputs)
         experiment = wanted.experiment or found.content.get("experiment_name")
         job = store.accept(found, version, inputs, experiment=experiment)
         assert job is not None  # Only a schedule can come too late.

@@ -52,7 +52,7 @@ def schedule_routes(store: JobStore) -> Blueprint:
         definition, _ = store.definition(name)
         wanted = _read(name, title, request.get_data(), request.mimetype)
         check_schedule(wanted)
-        definition.resolve(wanted.inputs)
+        definition.accepted(wanted.inputs)
         new = store.put_schedule(wanted, next_due(wanted, time.time()), own=True)
         return jsonify(asdict(store.schedule(name, title))), 201 if new else 200
 

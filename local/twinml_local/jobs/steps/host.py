@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from azureml_runner.engine import Asset, Control, Host, OtherNode, Step, StepEvent
@@ -20,9 +21,13 @@ from twinml_local.jobs.steps.mlflow_runs import MlflowRuns
 from twinml_local.jobs.warm import WarmSteps
 from twinml_local.server.deployments.code_version import installed_code
 
-__all__ = ["JOB_MARK", "JobHost", "resolve"]
+if TYPE_CHECKING:
+    from twinml.platform import ModelVersion
+
+__all__ = ["JOB_MARK", "JobHost", "find", "resolve"]
 
 JOB_MARK = "TWINML_JOB_ID"
+_MODELS = ("mlflow_model", "custom_model")
 _DATA_ASSET = re.compile(r"azureml:([A-Za-z0-9][\w.-]*)(?::(\w+)|@(latest))")
 
 
@@ -131,6 +136,23 @@ class JobHost(Host):
             self._changed(event)
 
 
+def find(asset: Asset) -> Path | None:
+    """Return the file or folder that an asset's URI means; ``None`` for a registered model.
+
+    It costs no download: of a model only the version is looked for.
+
+    Raises
+    ------
+    TwinmlError
+        There is no such asset, file or folder.
+    """
+    found = _DATA_ASSET.fullmatch(asset.uri)
+    if found is None or asset.type not in _MODELS:
+        return resolve(asset)
+    _version(found.group(1), found.group(2))
+    return None
+
+
 def resolve(asset: Asset) -> Path:
     """Return the file or folder that an asset's URI means on this machine.
 
@@ -145,7 +167,7 @@ def resolve(asset: Asset) -> Path:
     found = _DATA_ASSET.fullmatch(asset.uri)
     if found is not None:
         name, version = found.group(1), found.group(2)
-        if asset.type in ("mlflow_model", "custom_model"):
+        if asset.type in _MODELS:
             return _model(name, version)
         from twinml_local import assets
 
@@ -166,13 +188,19 @@ def resolve(asset: Asset) -> Path:
 
 
 def _model(name: str, version: str | None) -> Path:
-    from twinml.platform import ModelReference
     from twinml.registry.tracking import Tracking
     from twinml.registry.training_run import model_folder
+
+    found = _version(name, version)
+    return Tracking().download(found.uri, model_folder(found.digest))
+
+
+def _version(name: str, version: str | None) -> ModelVersion:
+    from twinml.platform import ModelReference
+    from twinml.registry.tracking import Tracking
 
     tracking = Tracking()
     if version is None:
         newest = tracking.versions(name)
         version = newest[0].version if newest else "1"
-    found = tracking.resolve(ModelReference(name, version))
-    return tracking.download(found.uri, model_folder(found.digest))
+    return tracking.resolve(ModelReference(name, version))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 from twinml.errors import TwinmlError, UsageError
+from twinml.pipeline.unforeseen import without_words
 from twinml.settings import quiet_libraries
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ folder_out = click.Path(file_okay=False, path_type=Path)
 
 
 def step(function: Callable[P, None]) -> Callable[P, None]:
-    """Show a ``TwinmlError`` in one line with exit code 1."""
+    """Show a ``TwinmlError`` in one line with exit code 1.
+
+    The words of any other error are left out: they may quote the data, and the end of a step's
+    log becomes the job's error.
+    """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -47,6 +52,9 @@ def step(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except TwinmlError as error:
             say(f"error: {error}")
+            sys.exit(1)
+        except Exception as error:
+            say(without_words(error))
             sys.exit(1)
 
     return wrapper
@@ -62,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"'{path}' is not the output of an earlier step: {error}") from error
+        raise UsageError(f"'{path}' is not the output of an earlier step: no JSON") from error
     if not isinstance(content, dict):
         raise UsageError(f"'{path}' is not the output of an earlier step: no JSON object")
     return content

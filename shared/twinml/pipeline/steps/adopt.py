@@ -144,7 +144,10 @@ def _load(directory: Path, contract: Contract) -> Any:
             hint="Add it to environment/conda.yml; docs/pipelines.md says more.",
         ) from error
     except (MlflowException, AttributeError, pickle.UnpicklingError) as error:
-        raise ModelError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"the model cannot be loaded ({type(error).__name__})",
+            hint="Give an MLflow model of flavour sklearn, made with these package versions.",
+        ) from error
     carried = {"joblib", "numpy", "pandas", "scipy", *learners.modules()}
     foreign = sorted(packages(pipeline) - carried - sys.stdlib_module_names)
     if foreign:
