@@ -11,9 +11,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from twinml.errors import DataError
 from twinml.pages.result_page import write
-from twinml.replay import Entry, History, Scores
-from twinml.replay.history import scores
-from twinml.replay.page import sheet
+from twinml.workflow.replay import Entry, History, Scores
+from twinml.workflow.replay.history import scores
+from twinml.workflow.replay.page import sheet
 
 
 def entry(number: int, first: float, kept: float, **changes: object) -> Entry:

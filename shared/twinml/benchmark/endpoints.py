@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,12 +135,11 @@ def replies_of(directory: Path, bodies: Sequence[bytes]) -> list[Any]:
     ModelError
         It cannot score them.
     """
-    from twinml import contract, model
+    from twinml.model import LoadedModel
 
-    promise, predictor = model.load_contract(directory), model.load_predictor(directory)
-    read = partial(contract.parse, promise, content_type="application/json", route="score")
+    model = LoadedModel.open(directory)
     try:
-        return [predictor.predict(read(body).frame()).tolist() for body in bodies]
+        return [model.predictor.predict(model.frame_of(body)).tolist() for body in bodies]
     except ValueError as error:
         raise ModelError(f"the model cannot score the rows: {error}") from error
 

@@ -105,7 +105,7 @@ def rows_for(contract: Contract, data: Path | None, n_rows: int | None) -> list[
         The file lacks a column of the model.
     """
     from twinml.data import bundled, read_rows
-    from twinml.endpoint.json_rows import records
+    from twinml.data.json_rows import records
 
     names = contract.column_names
     text = {column.name for column in contract.columns if column.type == "string"}

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinml.contract import Column, Contract
-from twinml.endpoint.json_rows import native
+from twinml.data.json_rows import native
 from twinml.errors import DataError
 from twinml.probe.unseen_pairs import impossible
 

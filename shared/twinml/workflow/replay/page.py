@@ -12,7 +12,7 @@ from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
 from twinml.pages.result_page import Section, Sheet, Tile, rows
 from twinml.pages.tables import Table
-from twinml.replay.history import History, Scores
+from twinml.workflow.replay.history import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinml import settings
-from twinml.endpoint.json_rows import native, records
+from twinml.data.json_rows import native, records
 from twinml.errors import EndpointError
 from twinml.platform import (
     DataAsset,

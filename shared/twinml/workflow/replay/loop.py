@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from twinml import drift
 from twinml.abtest import offline
+from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
-from twinml.endpoint.json_rows import records
 from twinml.errors import DataError, NotFound, UsageError
 from twinml.registry.promotion import promote
-from twinml.replay.history import Decision, Entry, History, scores
-from twinml.replay.periods import Period
-from twinml.replay.training import Served, Trainer
+from twinml.workflow.replay.history import Decision, Entry, History, scores
+from twinml.workflow.replay.periods import Period
+from twinml.workflow.replay.training import Served, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd

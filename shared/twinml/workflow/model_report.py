@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from twinml.errors import NotFound
-from twinml.report.page import PAGE, write
+from twinml.report import PAGE, write
 from twinml.settings import home
 
 if TYPE_CHECKING:
