@@ -192,7 +192,7 @@ def measure(
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of endpoints, by name, against objectives and against a saved run."""
+    """The results of endpoints by name, judged against objectives and a saved run."""
 
     sweeps: Mapping[str, Sweep]
     objectives: Sequence[Target]
@@ -222,7 +222,7 @@ class Measured:
         return not (missed or broken)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
+        """Return the results as JSON-able values."""
         return {
             "runs": [{"name": name} | run.to_dict() for name, run in self.runs],
             "knees": {n: found.knee.concurrency for n, found in self.sweeps.items() if self.swept},
@@ -238,7 +238,7 @@ class Measured:
         }
 
     def text(self, layout: str = "lines") -> str:
-        """Return it for people, in ``lines`` or in the layout of ``ab``."""
+        """Return the results as text, in ``lines`` or in the layout of ``ab``."""
         return "\n\n".join(self._parts(layout))
 
     def _parts(self, layout: str) -> Iterator[str]:

@@ -115,7 +115,7 @@ def command(
     from twinml.training import TrainingOptions, parse_seconds
     from twinml.workflow.replay import periods_of
     from twinml.workflow.replay.loop import Replay, ReplayOptions, ReplayWatcher
-    from twinml.workflow.replay.page import curves, sheet
+    from twinml.workflow.replay.page import curves, result_page
 
     training = TrainingOptions(
         budget=parse_seconds(budget),
@@ -155,7 +155,7 @@ def command(
         load("local"), Tracking(), dataset, periods, loop, training, watcher=Printed()
     ).run()
     folder = settings.home() / "reports" / dataset.name
-    page = write(sheet(history), folder / "replay.html")
+    page = write(result_page(history), folder / "replay.html")
     picture = folder / "replay.png"
     picture.write_bytes(curves(history))
     emit(

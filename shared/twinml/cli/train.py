@@ -126,7 +126,7 @@ def command(
 
 
 def leaderboard(result: Any) -> str:
-    """Return the leaderboard for people."""
+    """Return the leaderboard as text."""
     rows = [
         (
             candidate.name,

@@ -46,7 +46,7 @@ def explain_rows(directory: Path, data: str | None, sample: int) -> tuple[Explan
 
 
 def text(found: Explanation, n_rows: int) -> str:
-    """Return it for people, the first rows."""
+    """Return the contributions of the first rows as text."""
     told = [_line(found, row) for row in range(min(n_rows, MOST_SHOWN))]
     if n_rows > MOST_SHOWN:
         told.append(f"… and {n_rows - MOST_SHOWN:,} more: --out FILE, --json")

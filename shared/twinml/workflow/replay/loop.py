@@ -85,13 +85,13 @@ class ReplayOptions:
 
 
 class ReplayWatcher:
-    """Told what a replay does; override what is of interest."""
+    """Receives the progress of a replay; override the methods of interest."""
 
     def says(self, text: str) -> None:
-        """Hear what is being done, in one sentence."""
+        """Receive a sentence about the current action."""
 
     def ended(self, entry: Entry) -> None:
-        """Hear how a period went."""
+        """Receive the results of a period."""
 
 
 class Replay:
@@ -155,7 +155,7 @@ class Replay:
         Raises
         ------
         TwinmlError
-            Of whatever failed: a training, a deployment, the endpoint.
+            A training, a deployment or the endpoint failed.
         """
         started = time.monotonic()
         learned = self._periods[: self._options.start]

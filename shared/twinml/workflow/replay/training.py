@@ -58,7 +58,7 @@ class FirstModel:
 
 @dataclass(frozen=True)
 class Proposed:
-    """What a run of the pipeline came to; ``served`` is ``None`` where nothing was registered."""
+    """The result of a run of the pipeline; ``served`` is ``None`` where nothing was registered."""
 
     served: Served | None
     reason: str
