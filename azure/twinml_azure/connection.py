@@ -1,4 +1,4 @@
-"""Which workspace, and as whom: found without the SDK, connected to with it.
+"""The workspace and its credential: found without the SDK, connected to with it.
 
 Reading the configuration takes milliseconds and no network; the SDK, which takes seconds to
 import, is loaded when something is first asked of the workspace.

@@ -262,9 +262,9 @@ class Pipelines:
         cluster = ensure_cluster(self._connection, self._sizes)
         with self._connection.errors(f"to schedule pipeline '{wanted.pipeline}'"):
             component = self._client.components.get(component_name(wanted.pipeline), client.version)
-            kinds = client.inputs()
+            declared = client.inputs()
             values = {
-                key: Input(type=kinds[key]["type"], path=value) if key in client.paths else value
+                key: Input(type=declared[key]["type"], path=value) if key in client.paths else value
                 for key, value in {**client.paths, **wanted.inputs}.items()
             }
 

@@ -1,4 +1,4 @@
-"""What a run would create, change and keep in a workspace; nothing but looked at."""
+"""What a run would create, change and keep in a workspace; nothing is changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do, held against what the workspace has.
+    """The resources of a run, compared with those of the workspace.
 
     Attributes
     ----------

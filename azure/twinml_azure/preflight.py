@@ -1,4 +1,4 @@
-"""What stands in the way of a run on Azure, found before anything is made.
+"""Checks of the preconditions of a run on Azure, before anything is created.
 
 Each look is a function that yields ``Check``s; one that cannot look says so and the others go
 on. Nothing is created, and nothing but public facts and the caller's own rights is read.
@@ -71,7 +71,7 @@ def checks(connection: Connection, sizes: Sizes, model: Path | None) -> Iterator
 
 
 def _guarded(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
-    """Look, and turn an error into a warning that the look could not be taken."""
+    """Run a check; turn an error into a warning that it could not be run."""
     try:
         yield from look()
     except TwinmlError as error:

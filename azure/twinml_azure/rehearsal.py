@@ -140,7 +140,7 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _free(self) -> bool:
-        """Whether nobody holds the folder: the emulator locks it for as long as it lives."""
+        """Whether the folder is unlocked: a running emulator holds its lock."""
         lock = self.directory / "lock"
         if not lock.exists():
             return True

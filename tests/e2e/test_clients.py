@@ -19,9 +19,9 @@ from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
-from twinml.clients import snippets
 from twinml.contract import Contract, infer_contract
 from twinml.data import bundled, load
+from twinml.endpoint.snippets import snippets
 from twinml_local import endpoints
 
 pytestmark = pytest.mark.e2e

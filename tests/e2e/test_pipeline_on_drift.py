@@ -18,8 +18,8 @@ from click.testing import CliRunner
 
 from azureml_runner.processes import running
 from twinml.cli import main
+from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
-from twinml.endpoint.json_rows import records
 from twinml.platform import load
 from twinml_local.jobs import lifecycle
 

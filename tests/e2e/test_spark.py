@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import make_table
-from twinml import model, spark
+from twinml import model
 from twinml.batch import scoring
 from twinml.batch import spark as on_spark
 from twinml.data import load
+from twinml.data import spark_session as spark
 from twinml.training import TrainingOptions, train
 from twinml_local.batch import TableScorer
 

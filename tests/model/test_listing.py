@@ -19,7 +19,8 @@ from twinml.registry import aliases
 from twinml.registry import tracking as tracking_module
 from twinml.registry.listing import CHAMPION, DIGEST, SCHEMA, Listed, listed, named
 from twinml.registry.tracking import Tracking
-from twinml.report import PAGE, of_version
+from twinml.report import PAGE
+from twinml.workflow.model_report import of_version
 
 HEAVY = ("mlflow", "pandas", "numpy", "sklearn", "sqlalchemy", "pyarrow")
 

@@ -26,7 +26,7 @@ from twinml.data import load, read_records
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
 from twinml.probe import run as probe
-from twinml.probe.perturbations import PROBES, WHOLE_ROW, choose, plan
+from twinml.probe.perturbations import PROBES, WHOLE_ROW, choose, perturbations
 
 Rows = list[dict[str, Any]]
 
@@ -109,7 +109,7 @@ def test_the_changes_are_those_of_the_model(fitted):
 def test_the_values_sent_lie_where_they_should(fitted):
     contract, _, rows = fitted
     base = choose(contract, rows, 20, 0)
-    attempts = {(a.feature, a.probe): a for a in plan(contract, base)}
+    attempts = {(a.feature, a.probe): a for a in perturbations(contract, base)}
     age = next(column for column in contract.columns if column.name == "age")
     width = age.maximum - age.minimum
     sent = {p: a.rows[0]["age"] for (f, p), a in attempts.items() if f == "age"}
@@ -146,7 +146,7 @@ def test_rows_that_have_the_value_already_are_left_out():
         target="y", task="binary", classes=("no", "yes"), samples=(), n_rows=3,
     )  # fmt: skip
     base = [{"n": 0, "s": "unseen category"}, {"n": 0, "s": None}]
-    attempts = {(a.feature, a.probe): a for a in plan(contract, base)}
+    attempts = {(a.feature, a.probe): a for a in perturbations(contract, base)}
     assert ("n", "zero") not in attempts
     assert ("n", "negated") not in attempts
     assert attempts["n", "below range"].rows[0]["n"] == -1  # a range without width still has one
@@ -161,7 +161,7 @@ def test_a_long_near_the_end_of_its_type_stays_within_it():
         name="wide", columns=(column,), target="y", task="binary", classes=(0, 1),
         samples=(), n_rows=1,
     )  # fmt: skip
-    for attempt in plan(contract, [{"n": 5}]):
+    for attempt in perturbations(contract, [{"n": 5}]):
         assert -(2**63) <= attempt.rows[0]["n"] <= 2**63 - 1
 
 

@@ -19,10 +19,10 @@ from twinml.contract import Contract, infer_contract
 from twinml.errors import UsageError
 from twinml.model import ood
 from twinml.probe import run as probe
-from twinml.probe.neighbours import nearest
-from twinml.probe.perturbations import plan
+from twinml.probe.neighbours import nearest_rows
+from twinml.probe.perturbations import perturbations
 from twinml.probe.response_curves import read_monotonic, sweep
-from twinml.probe.unseen_pairs import impossible
+from twinml.probe.unseen_pairs import unseen_pairs
 from twinml_local.server import Serving, create_app
 from twinml_local.server.deployments.deployment import load
 
@@ -47,24 +47,24 @@ def calls(n: int = 800) -> tuple[pd.DataFrame, Contract]:
 
 def test_pairs_that_never_come_together_are_found_and_sent():
     frame, contract = calls()
-    found = impossible(contract, frame)
+    found = unseen_pairs(contract, frame)
     told = {(one.first, one.first_value, one.second, one.second_value) for one in found}
     assert told
     for first, value, second, other in told:
         assert not ((frame[first] == value) & (frame[second] == other)).any()
         assert {first, second} <= {"previous", "pdays", "outcome"}
     base = frame.head(5).to_dict("records")
-    sent = [one for one in plan(contract, base, frame) if one.probe == "impossible pair"]
+    sent = [one for one in perturbations(contract, base, frame) if one.probe == "impossible pair"]
     assert len(sent) == len(found)
     assert all(one.outside == len(one.rows) for one in sent)
-    assert not any(one.probe == "impossible pair" for one in plan(contract, base))
+    assert not any(one.probe == "impossible pair" for one in perturbations(contract, base))
 
 
 def test_independent_columns_have_no_impossible_pairs():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(rng.choice(list("abcdef"), (2000, 12)), columns=list("ABCDEFGHIJKL"))
     labels = pd.Series(rng.choice(["no", "yes"], 2000), name="y")
-    assert impossible(infer_contract(frame, labels, name="letters"), frame) == []
+    assert unseen_pairs(infer_contract(frame, labels, name="letters"), frame) == []
 
 
 def test_months_move_on_in_the_calendar():
@@ -72,26 +72,26 @@ def test_months_move_on_in_the_calendar():
     base = [row for row in frame.to_dict("records") if row["month"] == "dec"][:2]
     moved = {
         one.probe: {row["month"] for row in one.rows}
-        for one in plan(contract, base)
+        for one in perturbations(contract, base)
         if one.feature == "month"
     }
     assert moved["next in calendar"] == {"jan"}
     assert moved["half a turn on"] == {"jun"}
     assert "next in calendar" not in {
-        p.probe for p in plan(contract, base) if p.feature == "outcome"
+        p.probe for p in perturbations(contract, base) if p.feature == "outcome"
     }
 
 
 def test_the_nearest_training_row_is_the_nearest():
     frame, contract = calls()
     row = frame.iloc[17].to_dict()
-    (same,) = nearest(contract, frame, [row])[0]
+    (same,) = nearest_rows(contract, frame, [row])[0]
     assert (same.distance, same.differs) == (0, ())
     odd = row | {"month": "never", "pdays": 10**15}
-    (found,) = nearest(contract, frame, [odd])[0]
+    (found,) = nearest_rows(contract, frame, [odd])[0]
     assert found.distance == pytest.approx(0.5)
     assert set(found.differs) == {"month", "pdays"}
-    two = nearest(contract, frame, [row], k=2)[0]
+    two = nearest_rows(contract, frame, [row], k=2)[0]
     assert two[0].distance <= two[1].distance
 
 
@@ -123,7 +123,7 @@ def test_probes_carry_the_out_of_distribution_score():
     frame, contract = calls()
     scorer = ood.fit(frame, contract)
 
-    def oddness(rows: Any) -> Any:
+    def ood_score(rows: Any) -> Any:
         return scorer.score({name: [row[name] for row in rows] for name in frame}, len(rows))
 
     result = probe.run(
@@ -131,7 +131,7 @@ def test_probes_carry_the_out_of_distribution_score():
         lambda rows: [[0.5, 0.5] for _ in rows],
         frame.to_dict("records"),
         reference=frame,
-        oddness=oddness,
+        ood_score=ood_score,
     )
     by_probe = {(shift.feature, shift.probe): shift.ood for shift in result.shifts}
     assert by_probe["pdays", "huge"] == 1

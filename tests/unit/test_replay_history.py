@@ -11,9 +11,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from twinml.errors import DataError
 from twinml.pages.result_page import write
-from twinml.replay import Entry, History, Scores
-from twinml.replay.history import scores
-from twinml.replay.page import sheet
+from twinml.workflow.replay import Entry, History, Scores
+from twinml.workflow.replay.history import scores
+from twinml.workflow.replay.page import result_page
 
 
 def entry(number: int, first: float, kept: float, **changes: object) -> Entry:
@@ -101,7 +101,7 @@ def test_the_page_tells_what_happened(tmp_path: Path) -> None:
         entry(2, 0.9, 0.5, challenger="bank/2", decision="promoted", reason="log loss −0.1"),
         replace(entry(3, 0.9, 0.3), first=Scores(None, 0.9)),
     )
-    page = write(sheet(found), tmp_path / "replay.html").read_text(encoding="utf-8")
+    page = write(result_page(found), tmp_path / "replay.html").read_text(encoding="utf-8")
     assert "bank/2 promoted: log loss −0.1" in page
     assert "age drifted. Proposed: bank/2." in page
     assert page.count("data:image/png") == 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from twinml.data import bundled, load
 from twinml.errors import DataError, UsageError
-from twinml.replay import Period, by_column, by_count
+from twinml.workflow.replay import Period, by_column, by_count
 
 
 def sizes(periods: tuple[Period, ...]) -> list[int]:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from twinml.abtest import sequential
-from twinml.abtest.sequential import Track, critical, paired, plan, ratio_p_value, tuning, unpaired
+from twinml.abtest.sequential import (
+    Track,
+    critical,
+    paired,
+    ratio_p_value,
+    sample_size,
+    tuning,
+    unpaired,
+)
 from twinml.errors import UsageError
 
 BURN_IN = 100
@@ -171,7 +179,9 @@ def test_the_ratio_test_is_a_ratio_of_beta_functions(share: float) -> None:
 def test_a_plan_is_that_of_the_two_formulas(
     a: float, b: float | None, effect: float, share: float, alpha: float, power: float
 ) -> None:
-    found = plan(deviation_a=a, deviation_b=b, effect=effect, share=share, alpha=alpha, power=power)
+    found = sample_size(
+        deviation_a=a, deviation_b=b, effect=effect, share=share, alpha=alpha, power=power
+    )
     unit = a**2 / (1 - share) + (a if b is None else b) ** 2 / share
     z = NormalDist().inv_cdf
     assert found.fixed == math.ceil(unit * ((z(1 - alpha / 2) + z(power)) / effect) ** 2)
@@ -193,7 +203,7 @@ def test_a_plan_is_the_same_each_time() -> None:
 
 def test_a_plan_is_never_shorter_than_the_burn_in_of_the_smaller_arm() -> None:
     for share in (0.25, 0.75):
-        found = plan(deviation_a=1.0, effect=10.0, share=share)
+        found = sample_size(deviation_a=1.0, effect=10.0, share=share)
         assert (found.fixed, found.sequential) == (400, 400)
 
 
@@ -216,4 +226,4 @@ def test_a_plan_is_never_shorter_than_the_burn_in_of_the_smaller_arm() -> None:
 )
 def test_a_plan_without_sense_is_refused(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        plan(**{"deviation_a": 1.0, "effect": 1.0, **wrong})
+        sample_size(**{"deviation_a": 1.0, "effect": 1.0, **wrong})

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from twinml.abtest import sequential
-from twinml.abtest.sequential import critical, paired, plan, ratio_p_value, unpaired
+from twinml.abtest.sequential import critical, paired, ratio_p_value, sample_size, unpaired
 from twinml.errors import UsageError
 
 ALPHA = 0.05
@@ -65,7 +65,7 @@ def test_the_intervals_hold_the_true_difference_at_all_times():
 def test_the_planned_number_of_requests_has_the_power_that_was_planned(kind):
     effect, deviation = (0.06, 0.3) if kind == "accuracy" else (0.2, 1.0)
     other = np.sqrt(0.96 * 0.04) if kind == "accuracy" else None
-    planned = plan(deviation_a=deviation, deviation_b=other, effect=effect, power=0.8)
+    planned = sample_size(deviation_a=deviation, deviation_b=other, effect=effect, power=0.8)
     arm, values = simulated(4, 1000, planned.sequential, kind, effect=effect)
     track = unpaired(arm, values, tuned_for=planned.sequential, alpha=ALPHA)
     decided = track.low > 0
@@ -77,7 +77,7 @@ def test_the_planned_number_of_requests_has_the_power_that_was_planned(kind):
 
 
 def test_the_plan_for_one_look_has_its_power_too():
-    planned = plan(deviation_a=1.0, effect=0.2, share=0.3)
+    planned = sample_size(deviation_a=1.0, effect=0.2, share=0.3)
     arm, values = simulated(5, 1000, planned.fixed, "normal", effect=0.2, share=0.3)
     track = unpaired(arm, values, tuned_for=planned.fixed, alpha=ALPHA)
     found = (track.difference[:, -1] > 1.96 * track.standard_error[:, -1]).mean()
@@ -127,6 +127,6 @@ def test_a_lost_tenth_of_one_arm_is_found():
 
 def test_impossible_plans_are_refused():
     with pytest.raises(UsageError, match="effect"):
-        plan(deviation_a=1, effect=0)
+        sample_size(deviation_a=1, effect=0)
     with pytest.raises(UsageError, match="share of B"):
-        plan(deviation_a=1, effect=1, share=1)
+        sample_size(deviation_a=1, effect=1, share=1)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from twinml import spark
 from twinml.cli import main
+from twinml.data import spark_session as spark
 
 needs_pyspark = pytest.mark.skipif(
     importlib.util.find_spec("pyspark") is None, reason="pyspark is not installed"

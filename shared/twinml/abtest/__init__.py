@@ -7,7 +7,7 @@
     online      two deployments on the requests that came, judged while they come
     sequential  its statistics: intervals, p-values and sample sizes valid at every look
     guardrail   failures and latency, which a better model must not worsen
-    plan        how many requests an online test needs
+    sample_size how many requests an online test needs
     labelled    a file's rows, scored by models or by deployments
     collected   traffic, labels and telemetry, put together
     page        both as HTML pages

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.abtest.plan import shares
+from twinml.abtest.sample_size import shares
 from twinml.errors import NotFound, UsageError
 
 if TYPE_CHECKING:

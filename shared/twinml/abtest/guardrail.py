@@ -1,4 +1,4 @@
-"""What a new deployment must not worsen, however good its predictions: failures and latency."""
+"""Guardrails: failures and latency, which a new deployment must not worsen."""
 
 from __future__ import annotations
 

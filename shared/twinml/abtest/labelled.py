@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from twinml.abtest.offline import ABResult
-    from twinml.contract import Contract
     from twinml.data import Dataset
     from twinml.endpoint import Endpoint
+    from twinml.model import LoadedModel
 
 __all__ = ["Scored", "compare_scored", "fitting_frame", "scored_by_endpoint", "scored_by_model"]
 
@@ -38,10 +38,11 @@ def scored_by_model(directory: Path, dataset: Dataset) -> Scored:
     DataError
         The file lacks features of the model.
     """
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import LoadedModel
 
-    contract, predictor = load_contract(directory), load_predictor(directory)
-    return Scored(contract.classes, predictor.predict_proba(fitting_frame(contract, dataset)))
+    model = LoadedModel.open(directory)
+    probabilities = model.predictor.predict_proba(fitting_frame(model, dataset))
+    return Scored(model.contract.classes, probabilities)
 
 
 def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
@@ -103,10 +104,10 @@ def compare_scored(dataset: Dataset, a: Scored, b: Scored, **options: Any) -> AB
     )
 
 
-def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
-    """Return the features of ``dataset`` with the columns and types of a contract.
+def fitting_frame(model: LoadedModel, dataset: Dataset) -> pd.DataFrame:
+    """Return the features of ``dataset`` with the columns and types that a model takes.
 
-    They go through the contract's own parser, so that a file is read here as a request is.
+    They go through the parser of its contract, so that a file is read here as a request is.
 
     Raises
     ------
@@ -115,11 +116,7 @@ def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
     PayloadError
         A value does not fit; the message says where.
     """
-    from twinml.contract import parse
-    from twinml.contract.dialects import RECORDS
-    from twinml.endpoint import request_body
-
-    features = dataset.features
+    contract, features = model.contract, dataset.features
     # Reading a file leaves out columns that are wholly empty.
     missing = [
         name
@@ -138,8 +135,7 @@ def fitting_frame(contract: Contract, dataset: Dataset) -> pd.DataFrame:
     for name in contract.column_names:
         if name not in frame:
             frame[name] = None
-    body = request_body(frame.to_dict("records"), dialect=RECORDS.name)
-    return parse(contract, body, content_type="application/json", route="score").frame()
+    return model.frame(frame.to_dict("records"))
 
 
 def indices(labels: list[Any], classes: tuple[Any, ...]) -> list[int]:

@@ -38,7 +38,7 @@ RULE = (
     "another metric at that level; keep A if B is worse on the primary metric at that level or "
     "both give the same probabilities; otherwise not yet."
 )
-TITLES = {"roc_auc": "ROC AUC", "log_loss": "log loss", "accuracy": "accuracy"}
+METRIC_NAMES = {"roc_auc": "ROC AUC", "log_loss": "log loss", "accuracy": "accuracy"}
 
 # Two-sided 95 % of the normal distribution, and the quantile of the power asked for.
 Z_LEVEL = NormalDist().inv_cdf(1 - LEVEL / 2)
@@ -93,7 +93,7 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether chance is ruled out at the 5 % level: by the test, else by the interval."""
+        """Whether the difference is significant at 5 %: by the test, else by the interval."""
         if self.p_value is not None:
             return self.p_value < LEVEL
         return self.low > 0 or self.high < 0
@@ -167,7 +167,7 @@ class ABResult:
         return shape
 
     def text(self) -> str:
-        """Return the result as a table and a verdict, for people."""
+        """Return the result as a table and a verdict."""
         first, second = self.names
         lines = [
             f"A = {first}",
@@ -182,7 +182,7 @@ class ABResult:
             needed = "" if item.required_rows is None else f"{item.required_rows:,}"
             interval = f"{item.low:+.5f} to {item.high:+.5f}"
             lines.append(
-                f"{TITLES[item.metric]:<10}{item.a:>10.5f}{item.b:>10.5f}{item.difference:>+11.5f}"
+                f"{METRIC_NAMES[item.metric]:<10}{item.a:>10.5f}{item.b:>10.5f}{item.difference:>+11.5f}"
                 f"   {interval:<24}{p_value:>8}  {needed:>12}"
             )
         lines += [
@@ -192,7 +192,7 @@ class ABResult:
             f"(McNemar: exact p {small(self.mcnemar_exact)}, mid-p {small(self.mcnemar_mid_p)})",
             "",
             f"Verdict: {self.verdict}",
-            f"Rule: {RULE} Primary metric: {TITLES[self.primary]}.",
+            f"Rule: {RULE} Primary metric: {METRIC_NAMES[self.primary]}.",
         ]
         return "\n".join(lines)
 
@@ -428,9 +428,9 @@ def judge(differences: Sequence[Difference], n: int, *, same: bool) -> Verdict:
     if same:
         return Verdict("keep A", "both give the same probabilities on every row")
     primary, *others = differences
-    title = TITLES[primary.metric]
+    title = METRIC_NAMES[primary.metric]
     seen = f"{primary.difference:+.5f} (95 % interval {primary.low:+.5f} to {primary.high:+.5f})"
-    worse = " and ".join(TITLES[d.metric] for d in others if d.significant and d.gain < 0)
+    worse = " and ".join(METRIC_NAMES[d.metric] for d in others if d.significant and d.gain < 0)
     if primary.significant and primary.gain < 0:
         return Verdict("keep A", f"B is worse in {title}: {seen}")
     if primary.significant and not worse:

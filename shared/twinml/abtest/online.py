@@ -128,7 +128,7 @@ class OnlineResult:
         return {**_null_for_nan(shape), "rule": RULE}
 
     def text(self) -> str:
-        """Return the result as a table and a verdict, for people."""
+        """Return the result as a table and a verdict."""
         title = METRICS[self.metric]
         lines = [f"{'':<4}{'deployment':<20}{'requests':>10}{'labelled':>10}{title:>14}"]
         for letter, arm in zip("AB", self.arms, strict=True):
@@ -342,7 +342,7 @@ def _labels_p(arms: tuple[Arm, Arm]) -> float:
 
 
 def _required(track: Track, tuned_for: int, alpha: float) -> int | None:
-    """Return the labelled requests at which the difference so far would be beyond doubt."""
+    """Return how many labelled requests would make the difference so far significant."""
     n, difference, error = (
         float(part[-1]) for part in (track.n, track.difference, track.standard_error)
     )

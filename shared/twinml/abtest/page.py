@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from twinml.abtest.offline import METRIC_NAMES, ABResult, Difference, small
 from twinml.abtest.offline import RULE as OFFLINE_RULE
-from twinml.abtest.offline import TITLES, ABResult, Difference, small
 from twinml.abtest.request_losses import METRICS
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, drawn
-from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.wording import shorten
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["offline", "online"]
 MOST_POINTS = 600
 
 
-def online(result: OnlineResult) -> Sheet:
+def online(result: OnlineResult) -> ResultPage:
     """Return the page of an online test: effect over time, arms, checks and guardrails."""
     a, b = result.arms
     title = METRICS[result.metric]
@@ -72,7 +72,7 @@ def online(result: OnlineResult) -> Sheet:
             "Checks", (ONLINE_NOTE,), tables=(rows("What must hold", CHECKS, _checks(result)),)
         ),
     ]  # fmt: skip
-    return Sheet(
+    return ResultPage(
         f"{a.deployment} (A) against {b.deployment} (B)",
         kind="Online A/B test",
         verdict=_capital(result.verdict.decision) + ".",
@@ -124,10 +124,10 @@ def _checks(result: OnlineResult) -> list[tuple[str, str, str]]:
     return lines
 
 
-def offline(result: ABResult) -> Sheet:
+def offline(result: ABResult) -> ResultPage:
     """Return the page of a paired comparison: every difference with its interval."""
     told = "; ".join(
-        f"{TITLES[one.metric]} {one.difference:+.5f} ({one.low:+.5f} to {one.high:+.5f})"
+        f"{METRIC_NAMES[one.metric]} {one.difference:+.5f} ({one.low:+.5f} to {one.high:+.5f})"
         for one in result.differences
     )
     table = rows(
@@ -135,7 +135,7 @@ def offline(result: ABResult) -> Sheet:
         ("metric", "A", "B", "B - A", "low", "high", "interval", "p", "test", "rows needed"),
         [
             (
-                TITLES[one.metric], one.a, one.b, one.difference, one.low, one.high,
+                METRIC_NAMES[one.metric], one.a, one.b, one.difference, one.low, one.high,
                 one.interval_method, "" if one.p_value is None else small(one.p_value), one.test,
                 "" if one.required_rows is None else f"{one.required_rows:,}",
             )
@@ -153,14 +153,14 @@ def offline(result: ABResult) -> Sheet:
         f"B minus A with 95% intervals. {told}.",
         "B minus A with its 95% interval; right of the line B is better.",
     )
-    return Sheet(
+    return ResultPage(
         f"{result.names[0]} (A) against {result.names[1]} (B)",
         kind="Offline A/B test",
         verdict=_capital(result.verdict.decision) + ".",
         reason=_capital(result.verdict.reason) + ".",
         good=result.verdict.decision == "ship B",
         tiles=tuple(
-            Tile(TITLES[one.metric], _signed(one.difference), f"{one.a:.4f} to {one.b:.4f}")
+            Tile(METRIC_NAMES[one.metric], _signed(one.difference), f"{one.a:.4f} to {one.b:.4f}")
             for one in result.differences
         ),
         sections=(Section("Differences", (OFFLINE_RULE,), (picture,), (table, agreement)),),
@@ -172,15 +172,15 @@ def effect(track: Track, title: str, smallest: float | None) -> Figure:
     """Draw the difference and its confidence sequence over labelled requests."""
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    places = _spread(track)
-    n = track.n[places]
-    axes.fill_between(n, track.low[places], track.high[places], color=BLUE, alpha=0.18, lw=0)
-    axes.plot(n, track.difference[places], color=BLUE, linewidth=1.6)
+    shown = _spread(track)
+    n = track.n[shown]
+    axes.fill_between(n, track.low[shown], track.high[shown], color=BLUE, alpha=0.18, lw=0)
+    axes.plot(n, track.difference[shown], color=BLUE, linewidth=1.6)
     axes.axhline(0, color=INK, linewidth=0.9, linestyle=":")
     for bound in () if smallest is None else (-smallest, smallest):
         axes.axhline(bound, color=ORANGE, linewidth=0.9, linestyle=(0, (4, 2)))
     # The first intervals are wide enough to hide all that follows.
-    late = places[len(places) // 8 :]
+    late = shown[len(shown) // 8 :]
     low, high = float(np.nanmin(track.low[late])), float(np.nanmax(track.high[late]))
     margin = 0.05 * (high - low or 1)
     axes.set_ylim(min(low, 0) - margin, max(high, 0) + margin)
@@ -194,11 +194,11 @@ def means(track: Track, title: str, names: tuple[str, str]) -> Figure:
     """Draw the metric of each arm so far."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.add_subplot()
-    places = _spread(track)
+    shown = _spread(track)
     for values, colour, letter, name in zip(
         (track.a, track.b), (MUTED, BLUE), "AB", names, strict=True
     ):
-        axes.plot(track.n[places], values[places], color=colour, label=f"{letter}: {shorten(name)}")
+        axes.plot(track.n[shown], values[shown], color=colour, label=f"{letter}: {shorten(name)}")
     axes.set_xlabel("labelled requests of both")
     axes.set_ylabel(title)
     axes.legend()
@@ -219,7 +219,7 @@ def differences(given: tuple[Difference, ...]) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.9, linestyle=":")
         reach = 1.15 * max(abs(low), abs(high), 1e-9)
         axes.set_xlim(-reach, reach)
-        axes.set_yticks([0], [TITLES[one.metric]])
+        axes.set_yticks([0], [METRIC_NAMES[one.metric]])
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.4f}")
@@ -228,7 +228,7 @@ def differences(given: tuple[Difference, ...]) -> Figure:
 
 
 def _spread(track: Track) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return places with an interval, at most a few hundred, the last among them."""
+    """Return positions that have an interval, at most a few hundred, the last among them."""
     usable = np.flatnonzero(np.isfinite(track.low))
     chosen = np.unique(np.linspace(0, len(usable) - 1, MOST_POINTS).astype(np.int64))
     return usable[chosen]

@@ -30,7 +30,16 @@ from numpy.typing import NDArray
 
 from twinml.errors import UsageError
 
-__all__ = ["BURN_IN", "Plan", "Track", "critical", "paired", "plan", "ratio_p_value", "unpaired"]
+__all__ = [
+    "BURN_IN",
+    "SampleSize",
+    "Track",
+    "critical",
+    "paired",
+    "ratio_p_value",
+    "sample_size",
+    "unpaired",
+]
 
 Floats = NDArray[np.float64]
 
@@ -216,7 +225,7 @@ def ratio_p_value(arm: NDArray[np.int64], share: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SampleSize:
     """How many requests with labels an online test needs.
 
     Attributes
@@ -245,7 +254,7 @@ class Plan:
     expected: int
 
 
-def plan(
+def sample_size(
     *,
     deviation_a: float,
     deviation_b: float | None = None,
@@ -254,7 +263,7 @@ def plan(
     alpha: float = 0.05,
     power: float = 0.8,
     seed: int = 0,
-) -> Plan:
+) -> SampleSize:
     """Return the sample sizes that show a difference of two means.
 
     Parameters
@@ -267,7 +276,7 @@ def plan(
     share
         Of the requests that go to B.
     alpha, power
-        As in ``Plan``.
+        As in ``SampleSize``.
     seed
         Of the simulation.
 
@@ -278,7 +287,7 @@ def plan(
 
     Examples
     --------
-    >>> found = plan(deviation_a=0.3, effect=0.02)
+    >>> found = sample_size(deviation_a=0.3, effect=0.02)
     >>> found.fixed, found.sequential
     (7064, 13527)
     """
@@ -297,7 +306,7 @@ def plan(
     sequential = math.ceil(unit * ((bound + reach) / effect) ** 2)
     least = math.ceil(BURN_IN / min(share, 1 - share))
     fixed, sequential = max(fixed, least), max(sequential, least)
-    return Plan(
+    return SampleSize(
         abs(effect),
         share,
         alpha,

@@ -1,4 +1,4 @@
-"""What there is to score: a request body to post as it is, or rows of a file or a stream."""
+"""The input of ``score``: a request body to post as it is, or rows of a file or a stream."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
     scored.parquet.parts/
     ├── state.json     what is being written: digests of input and scorer, options
-    ├── 00000.arrow    chunk 0, scored; written whole or not at all
+    ├── 00000.arrow    chunk 0, scored; written atomically
     └── …
 """
 

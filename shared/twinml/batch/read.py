@@ -72,7 +72,7 @@ class Source:
 
     @property
     def share(self) -> float:
-        """How much of the file was read, 0 to 1."""
+        """The share of the file that was read, 0 to 1."""
         return min(1.0, self._read_bytes / max(self.size, 1))
 
     def chunks(self, rows: int) -> Iterator[pa.Table]:
@@ -245,7 +245,7 @@ class Source:
 
 
 class _Counted:
-    """A file that tells its source how far it was read."""
+    """A file that reports to its source how many bytes were read."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

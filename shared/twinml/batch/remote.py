@@ -26,7 +26,7 @@ class Rows(Protocol):
 
     @property
     def share(self) -> float:
-        """How much of them was gone through, 0 to 1."""
+        """The share of the rows that was read, 0 to 1."""
         ...
 
     def digest(self) -> str:
@@ -46,7 +46,7 @@ class FileRows:
 
     @property
     def share(self) -> float:
-        """How much of the file was read, 0 to 1."""
+        """The share of the file that was read, 0 to 1."""
         return self._source.share
 
     def digest(self) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from twinml.batch.parts import Parts, free
 from twinml.batch.read import Source
 from twinml.batch.scoring import BatchResult, identity, label_type, with_results
-from twinml.spark import session
+from twinml.data.spark_session import session
 
 if TYPE_CHECKING:
     from twinml.contract import Contract

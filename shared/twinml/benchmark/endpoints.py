@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,12 +135,11 @@ def replies_of(directory: Path, bodies: Sequence[bytes]) -> list[Any]:
     ModelError
         It cannot score them.
     """
-    from twinml import contract, model
+    from twinml.model import LoadedModel
 
-    promise, predictor = model.load_contract(directory), model.load_predictor(directory)
-    read = partial(contract.parse, promise, content_type="application/json", route="score")
+    model = LoadedModel.open(directory)
     try:
-        return [predictor.predict(read(body).frame()).tolist() for body in bodies]
+        return [model.predictor.predict(model.frame_of(body)).tolist() for body in bodies]
     except ValueError as error:
         raise ModelError(f"the model cannot score the rows: {error}") from error
 
@@ -194,7 +192,7 @@ def measure(
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of endpoints, by name, against objectives and against a saved run."""
+    """The results of endpoints by name, judged against objectives and a saved run."""
 
     sweeps: Mapping[str, Sweep]
     objectives: Sequence[Target]
@@ -224,7 +222,7 @@ class Measured:
         return not (missed or broken)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
+        """Return the results as JSON-able values."""
         return {
             "runs": [{"name": name} | run.to_dict() for name, run in self.runs],
             "knees": {n: found.knee.concurrency for n, found in self.sweeps.items() if self.swept},
@@ -240,7 +238,7 @@ class Measured:
         }
 
     def text(self, layout: str = "lines") -> str:
-        """Return it for people, in ``lines`` or in the layout of ``ab``."""
+        """Return the results as text, in ``lines`` or in the layout of ``ab``."""
         return "\n\n".join(self._parts(layout))
 
     def _parts(self, layout: str) -> Iterator[str]:

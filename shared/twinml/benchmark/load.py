@@ -58,7 +58,7 @@ class Failure:
 
 @dataclass
 class Tally:
-    """What was counted.
+    """The counts of a run.
 
     Attributes
     ----------

@@ -11,18 +11,18 @@ from twinml.benchmark.slo import Target, Verdict, judge
 from twinml.benchmark.sweep import Sweep
 from twinml.benchmark.text import ms
 from twinml.pages.figure import Picture
-from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.tables import Table
 
-__all__ = ["sheet"]
+__all__ = ["result_page"]
 
 
-def sheet(
+def result_page(
     measured: Mapping[str, Sweep],
     targets: Sequence[Target] = (),
     differences: Sequence[Difference] = (),
     remarks: Sequence[str] = (),
-) -> Sheet:
+) -> ResultPage:
     """Return the page of one or several endpoints.
 
     Parameters
@@ -57,7 +57,7 @@ def sheet(
         )
     )
     names = " and ".join(measured)
-    return Sheet(
+    return ResultPage(
         title=names,
         kind="Benchmark",
         verdict=_verdict(chosen, verdicts),

@@ -1,4 +1,4 @@
-"""What a run of requests measured."""
+"""The measurements of a run of requests."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def histogram_of(latencies: Sequence[float], *, expected: float | None = None) -
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What a run measured.
+    """The measurements of a run.
 
     Attributes
     ----------

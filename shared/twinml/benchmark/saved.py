@@ -40,7 +40,7 @@ class Difference:
 
 
 def key(name: str, result: BenchmarkResult | Mapping[str, Any]) -> str:
-    """Return what a run is matched by: the endpoint's name and how it was loaded."""
+    """Return the key that matches runs: the endpoint's name and its load."""
     shape = result.to_dict() if isinstance(result, BenchmarkResult) else result
     load = f"{shape['rate']:g} requests/s" if shape["rate"] else f"{shape['concurrency']} at a time"
     return f"{name}, {load}"

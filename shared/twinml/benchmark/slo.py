@@ -66,7 +66,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """Say it in a line."""
+        """Return the verdict as one line."""
         bound = "at least" if self.target.name == "rps" else "at most"
         return (
             f"{self.target.name} {bound} {self.target.shown(self.target.limit)}: "

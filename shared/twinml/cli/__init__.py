@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from twinml.cli._output import interrupted
+from twinml.cli import _output
 from twinml.settings import __version__, quiet_libraries
 
 __all__ = ["VERBS", "Verbs", "main"]
@@ -73,11 +73,11 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            interrupted(ctx)
+            _output.interrupted(ctx)
         except click.Abort as error:
             # A prompt that was answered with Ctrl-C, and not with "no".
             if isinstance(error.__context__, KeyboardInterrupt):
-                interrupted(ctx)
+                _output.interrupted(ctx)
             raise
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -272,7 +272,7 @@ class EndpointOptions:
         return self.folder or self.collecting().collected(self.endpoint)
 
     def traffic(self, last: timedelta, deployments: Sequence[str] | None = None) -> Traffic:
-        """Read the collected traffic and remark on what could not be read."""
+        """Read the collected traffic; print a remark for each file that could not be read."""
         from twinml.traffic.collected import read
 
         since = datetime.now(UTC) - last

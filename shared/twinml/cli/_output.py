@@ -88,7 +88,7 @@ def plain(value: Any) -> Any:
 
 
 def emit(result: Any, *, as_json: bool, text: str | None = None) -> None:
-    """Print ``result`` as JSON, or ``text`` for people."""
+    """Print ``result`` as JSON, or ``text``."""
     if as_json:
         click.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
     elif text is not None:
@@ -127,7 +127,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: str 
 
 
 def changes_text(changes: Sequence[Change]) -> str:
-    """Return a plan as a table for people."""
+    """Return a plan as a table."""
     if not changes:
         return "nothing"
     columns = zip(*((each.action, each.kind, each.name) for each in changes), strict=True)
@@ -293,7 +293,7 @@ def _unforeseen(error: Exception) -> TwinmlError:
 
 
 def keeps(what: str) -> None:
-    """Say what Ctrl-C leaves from here on, in a sentence; an empty one says nothing."""
+    """Set the sentence that is printed on Ctrl-C from here on; an empty one prints nothing."""
     click.get_current_context().meta[KEPT] = what
 
 

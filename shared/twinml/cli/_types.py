@@ -72,7 +72,7 @@ class Name(TextType):
         self._names, self._files = names, files
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text as it is: what does not exist is told by the verb."""
+        """Return the text as it is; the verb reports a file or model that does not exist."""
         return str(value)
 
     def shell_complete(

@@ -121,7 +121,7 @@ def command(
       twinml abtest --online --a blue --b green
     """  # noqa: D301 - click's mark for lines that stay as they are
     if plan:
-        from twinml.abtest.plan import planned, text
+        from twinml.abtest.sample_size import planned, text
 
         found = planned(
             effect=effect,

@@ -162,11 +162,11 @@ def command(
         saved.save(save, found.runs)
     page = None
     if not no_report:
-        from twinml.benchmark.page import sheet
+        from twinml.benchmark.page import result_page
         from twinml.pages.result_page import write
 
         place = home() / "reports" / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}.html"
-        shown = sheet(found.sweeps, objectives, found.differences, found.remarks)
+        shown = result_page(found.sweeps, objectives, found.differences, found.remarks)
         page = write(shown, report or place)
     emit(
         found.to_dict() | {"report": page},

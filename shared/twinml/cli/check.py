@@ -1,4 +1,4 @@
-"""``twinml check``: look at what stands in the way of a run, before anything is made."""
+"""``twinml check``: check the preconditions of a run before anything is created."""
 
 from __future__ import annotations
 

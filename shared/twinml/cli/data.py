@@ -124,7 +124,7 @@ def _described(dataset: Any, asset: Any) -> dict[str, Any]:
 
 
 def _lines(dataset: Any) -> list[str]:
-    """Return the profile and the findings for people."""
+    """Return the profile and the findings as text."""
     counts = dataset.labels.value_counts()
     shares = [f"{label} {count / dataset.n_rows:.1%}" for label, count in counts.items()]
     classes = ", ".join(shares[:SHOWN_CLASSES]) + (", …" if len(shares) > SHOWN_CLASSES else "")

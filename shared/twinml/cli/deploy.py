@@ -32,7 +32,7 @@ def command(
     platform_name: str,
     as_json: bool,
 ) -> None:
-    """Deploy a registered model to an endpoint; its champion, unless told otherwise.
+    """Deploy a registered model to an endpoint, by default its champion.
 
     An endpoint's first deployment gets all its traffic, a further one none until it is given
     some (twinml traffic). Deploying under a name that exists changes over without losing a

@@ -119,10 +119,13 @@ def command(
     )
     text = "\n\n".join([report.text(), *([drift.windows_text(windows)] if windows else [])])
     if out is not None:
-        from twinml.drift.page import sheet
+        from twinml.drift.page import result_page
         from twinml.pages.result_page import write
 
-        write(sheet(f"{source} against the training rows of {contract.name}", report, windows), out)
+        write(
+            result_page(f"{source} against the training rows of {contract.name}", report, windows),
+            out,
+        )
         text += f"\n\nPage: {out}"
     shape = report.to_dict() | {"windows": [one.to_dict() for one in windows], "page": out}
     emit(shape, as_json=as_json, text=text)

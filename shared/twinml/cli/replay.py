@@ -10,7 +10,7 @@ from twinml.cli._output import console, emit, errors_in_one_line, json_option, k
 from twinml.cli._training import data_options, dataset_from
 
 if TYPE_CHECKING:
-    from twinml.replay import Entry
+    from twinml.workflow.replay import Entry
 
 __all__ = ["command"]
 
@@ -112,10 +112,10 @@ def command(
     from twinml.pages.result_page import write
     from twinml.platform import load
     from twinml.registry.tracking import Tracking
-    from twinml.replay import periods_of
-    from twinml.replay.loop import Replay, ReplayOptions, ReplayWatcher
-    from twinml.replay.page import curves, sheet
     from twinml.training import TrainingOptions, parse_seconds
+    from twinml.workflow.replay import periods_of
+    from twinml.workflow.replay.loop import Replay, ReplayOptions, ReplayWatcher
+    from twinml.workflow.replay.page import curves, result_page
 
     training = TrainingOptions(
         budget=parse_seconds(budget),
@@ -155,7 +155,7 @@ def command(
         load("local"), Tracking(), dataset, periods, loop, training, watcher=Printed()
     ).run()
     folder = settings.home() / "reports" / dataset.name
-    page = write(sheet(history), folder / "replay.html")
+    page = write(result_page(history), folder / "replay.html")
     picture = folder / "replay.png"
     picture.write_bytes(curves(history))
     emit(

@@ -13,7 +13,7 @@ from twinml.cli._endpoint import on_option
 from twinml.cli._output import console, emit, errors_in_one_line, json_option
 from twinml.cli._types import MODEL
 from twinml.errors import NotFound
-from twinml.report import PAGE, newest, of_version
+from twinml.report import PAGE, newest
 from twinml.settings import home
 
 __all__ = ["command"]
@@ -45,6 +45,7 @@ def _of(text: str, platform_name: str) -> Path:
     """Return the report of a registered model, or of one that was only trained."""
     from twinml.platform import ModelReference, load
     from twinml.registry.listing import named
+    from twinml.workflow.model_report import of_version
 
     reference = ModelReference.parse(text)
     uri = load(platform_name).tracking_uri

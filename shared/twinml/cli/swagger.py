@@ -83,7 +83,7 @@ def command(
     if clients is None:
         emit(document, as_json=as_json, text=json.dumps(document, indent=2, ensure_ascii=False))
         return
-    from twinml.clients import write
+    from twinml.endpoint.snippets import write
 
     paths = write(rows, clients)
     emit({"written": paths}, as_json=as_json, text="\n".join(map(str, paths)))

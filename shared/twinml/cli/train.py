@@ -79,7 +79,7 @@ def command(
         return
     from twinml.platform import load
     from twinml.registry.tracking import Tracking
-    from twinml.report import write_for
+    from twinml.workflow.model_report import write_for
 
     platform = load(platform_name)
     tracking = Tracking()
@@ -126,7 +126,7 @@ def command(
 
 
 def leaderboard(result: Any) -> str:
-    """Return the leaderboard for people."""
+    """Return the leaderboard as text."""
     rows = [
         (
             candidate.name,

@@ -1,4 +1,4 @@
-"""What an endpoint, or the model itself, answers to the rows of a comparison.
+"""The answers of an endpoint, or of the model itself, to the rows of a comparison.
 
 Rows are asked in chunks, and the model is asked in the same chunks: a server reads a request
 as a whole, and the last bit of a matrix product may depend on its height.
@@ -68,7 +68,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the model itself answers to the rows as sent, and as ``read_json`` reads them."""
+    """The answers of the model itself to the rows as sent, and as ``read_json`` reads them."""
 
     exact: Answers
     parsed: Answers
@@ -191,7 +191,7 @@ def latencies(
 ) -> list[tuple[float, ...]]:
     """Return the milliseconds of single-row requests by endpoint, asked in turn.
 
-    Taking turns lets whatever else the machine does fall on all of them alike. The first
+    They take turns so that other load on the machine slows all of them alike. The first
     request of each opens its connection and is left out.
     """
     taken: list[list[float]] = [[] for _ in endpoints]

@@ -1,4 +1,4 @@
-"""The packages of two sides, one beside the other."""
+"""The differences between the packages of two sides."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ def changes(moved: NDArray[np.float64]) -> Figure:
     figure, axes = canvas(2.9)
     powers = np.floor(np.log10(np.maximum(moved[moved > 0], FLOOR))).astype(int)
     lowest = int(powers.min()) if len(powers) else -3
-    places = list(range(lowest, 1))
-    counts = [int((moved == 0).sum()), *(int((powers == place).sum()) for place in places)]
-    names = ["0", *(f"$10^{{{place}}}$" for place in places)]
-    colours = [GREY, *([BLUE] * len(places))]
+    exponents = list(range(lowest, 1))
+    counts = [int((moved == 0).sum()), *(int((powers == exponent).sum()) for exponent in exponents)]
+    names = ["0", *(f"$10^{{{exponent}}}$" for exponent in exponents)]
+    colours = [GREY, *([BLUE] * len(exponents))]
     bars = axes.bar(range(len(counts)), counts, color=colours, width=0.85)
     axes.bar_label(
         bars, labels=[f"{n:,}" if n else "" for n in counts], color=INK, padding=2, fontsize=8.5

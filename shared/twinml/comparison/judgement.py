@@ -41,7 +41,7 @@ MOST_LISTED = 200
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: how it was called, where it answers, and the digest of its model.
+    """One of the two sides: its name, its address, and the digest of its model.
 
     ``latencies`` are the milliseconds of single-row requests; ``packages`` says where the
     versions of its packages were read.
@@ -201,7 +201,7 @@ class Comparison:
         }
 
     def text(self) -> str:
-        """Return it for people: labels, probabilities, causes, latencies, packages, rows."""
+        """Return the comparison as text: labels, probabilities, causes, latencies, packages."""
         scored = self.n_scored
         lines = [
             self.verdict + ".",

@@ -9,8 +9,8 @@ from twinml.comparison import figures
 from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side
 from twinml.comparison.parsing import Changed
 from twinml.pages.figure import Picture
-from twinml.pages.result_page import Section, Sheet, Tile, rows
-from twinml.pages.result_page import write as write_sheet
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
+from twinml.pages.result_page import write as write_page
 from twinml.pages.tables import Table
 
 __all__ = ["write"]
@@ -21,15 +21,15 @@ MOST_CELLS = 3
 
 def write(comparison: Comparison, path: Path) -> Path:
     """Write the page to ``path`` and return ``path``."""
-    return write_sheet(_sheet(comparison), path)
+    return write_page(_result_page(comparison), path)
 
 
-def _sheet(found: Comparison) -> Sheet:
+def _result_page(found: Comparison) -> ResultPage:
     a, b = found.sides
     sections = [_answers(found), _latency(found), _model(found)]
     if found.differences:
         sections.insert(1, _differences(found))
-    return Sheet(
+    return ResultPage(
         title=f"{a.name} and {b.name}",
         kind="Comparison of two endpoints",
         verdict=f"{found.verdict}.",

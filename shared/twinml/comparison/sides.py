@@ -1,4 +1,4 @@
-"""What is asked of two sides, and what is known of them: rows, packages, the whole comparison."""
+"""Two sides of a comparison: the rows that are sent to both, and the packages of each."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def compare_sides(
     ordinary = rows_for(contract, data, n_rows)
     odd = cases(contract, ordinary[:BASE_ROWS]) if adversarial else []
     rows = [*ordinary, *(case.row for case in odd)]
-    plan = {"size": request_rows, "alone_from": len(ordinary)}
+    chunks = {"size": request_rows, "alone_from": len(ordinary)}
     answers = []
     for side in sides:
         with counting(f"rows scored by {side.name}") as tell:
             told = partial(_told, tell, len(rows))
-            answers.append(ask(side.client, rows, len(contract.classes), **plan, progress=told))
-    reference = recalculate(load_predictor(directory), contract, rows, **plan)
+            answers.append(ask(side.client, rows, len(contract.classes), **chunks, progress=told))
+    reference = recalculate(load_predictor(directory), contract, rows, **chunks)
     taken = latencies([side.client for side in sides], ordinary, timed)
     return judge(
         (_described(sides[0], taken[0]), _described(sides[1], taken[1])),
@@ -105,7 +105,7 @@ def rows_for(contract: Contract, data: Path | None, n_rows: int | None) -> list[
         The file lacks a column of the model.
     """
     from twinml.data import bundled, read_rows
-    from twinml.endpoint.json_rows import records
+    from twinml.data.json_rows import records
 
     names = contract.column_names
     text = {column.name for column in contract.columns if column.type == "string"}

@@ -153,7 +153,7 @@ class DriftReport:
         return {**asdict(self), "drifted": list(self.drifted), "verdict": self.verdict()}
 
     def text(self) -> str:
-        """Return the report as a table and a verdict, for people."""
+        """Return the report as a table and a verdict."""
         width = max([len(one.feature) for one in self.features] + [len("feature")])
         lines = [
             f"{self.n_current:,} rows against {self.n_reference:,} reference rows",

@@ -85,7 +85,7 @@ def windows(
 
 
 def windows_text(found: Sequence[Window]) -> str:
-    """Return windows for people, a line each."""
+    """Return windows as text, a line each."""
     lines = [f"{'window, UTC':<17} {'rows':>8}  drifted"]
     for one in found:
         drifted = ", ".join(one.report.drifted) or "-"

@@ -8,12 +8,12 @@ from twinml.drift import figures
 from twinml.drift._compare import DriftReport
 from twinml.drift._windows import Window
 from twinml.pages.figure import Picture
-from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
 
-__all__ = ["sheet"]
+__all__ = ["result_page"]
 
 
-def sheet(title: str, report: DriftReport, windows: Sequence[Window] = ()) -> Sheet:
+def result_page(title: str, report: DriftReport, windows: Sequence[Window] = ()) -> ResultPage:
     """Return the page of a comparison; ``windows`` adds how it went over time."""
     sections = []
     if report.features:
@@ -21,7 +21,7 @@ def sheet(title: str, report: DriftReport, windows: Sequence[Window] = ()) -> Sh
     if len(windows) > 1:
         sections.insert(1, _over_time(report, windows))
     largest = max((one.psi for one in report.features), default=0.0)
-    return Sheet(
+    return ResultPage(
         title,
         kind="Drift",
         verdict=report.verdict()[0].upper() + report.verdict()[1:] + ".",

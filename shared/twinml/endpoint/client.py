@@ -366,7 +366,7 @@ class Endpoint:
             ) from None
 
     def refusal(self, response: requests.Response) -> EndpointError:
-        """Return the error that an answer outside 2xx stands for, with the server's words."""
+        """Return the error for an answer outside 2xx, with the server's message."""
         status = response.status_code
         try:
             shape = response.json()

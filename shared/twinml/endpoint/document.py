@@ -1,4 +1,4 @@
-"""What an endpoint's OpenAPI document tells about its rows: types, classes and samples."""
+"""The facts in an endpoint's OpenAPI document about its rows: types, classes and samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Facts", "facts_of", "samples"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What an endpoint's OpenAPI document tells about its rows; empty if it tells nothing."""
+    """The facts in an endpoint's OpenAPI document about its rows; empty if there are none."""
 
     samples: Sequence[Mapping[str, Any]] = ()
     text_columns: frozenset[str] = frozenset()

@@ -12,8 +12,8 @@ from twinml.errors import DataError, ModelError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from twinml.contract import Contract
     from twinml.explanation.members import Explanation
+    from twinml.model import LoadedModel
 
 __all__ = ["explain_rows", "text", "write"]
 
@@ -37,27 +37,24 @@ def explain_rows(directory: Path, data: str | None, sample: int) -> tuple[Explan
         The model cannot be explained.
     """
     from twinml.explanation.members import explain
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import LoadedModel
 
-    contract = load_contract(directory)
-    rows = _rows(contract, data, sample)
-    found = explain(
-        load_predictor(directory).pipeline,
-        _frame(contract, rows),
-        background=_kept(directory, contract),
-    )
+    model = LoadedModel.open(directory)
+    rows = _rows(model, data, sample)
+    found = explain(model.predictor.pipeline, model.frame(rows), background=_kept(directory, model))
     return found, rows
 
 
 def text(found: Explanation, n_rows: int) -> str:
-    """Return it for people, the first rows."""
+    """Return the contributions of the first rows as text."""
     told = [_line(found, row) for row in range(min(n_rows, MOST_SHOWN))]
     if n_rows > MOST_SHOWN:
         told.append(f"… and {n_rows - MOST_SHOWN:,} more: --out FILE, --json")
     return "\n".join([f"contributions in log-odds; {found.covered()}", "", *told])
 
 
-def _rows(contract: Contract, data: str | None, sample: int) -> Rows:
+def _rows(model: LoadedModel, data: str | None, sample: int) -> Rows:
+    contract = model.contract
     if data is None:
         if not contract.samples:
             raise UsageError("the contract has no sample rows", hint="Give --data FILE.")
@@ -70,24 +67,14 @@ def _rows(contract: Contract, data: str | None, sample: int) -> Rows:
     return read_records(Path(data), text=texts)
 
 
-def _kept(directory: Path, contract: Contract) -> pd.DataFrame | None:
+def _kept(directory: Path, model: LoadedModel) -> pd.DataFrame | None:
     """Return the features of the training rows that are kept with the model, if they are."""
     from twinml.model import load_reference
 
     try:
-        return load_reference(directory)[list(contract.column_names)]
+        return load_reference(directory)[list(model.contract.column_names)]
     except ModelError:
         return None
-
-
-def _frame(contract: Contract, rows: Rows) -> pd.DataFrame:
-    """Read the rows as a request is read."""
-    from twinml.contract import parse
-    from twinml.contract.dialects import RECORDS
-    from twinml.endpoint import request_body
-
-    body = request_body(rows, dialect=RECORDS.name)
-    return parse(contract, body, content_type="application/json", route="score").frame()
 
 
 def _line(found: Explanation, row: int) -> str:

@@ -10,9 +10,11 @@ from twinml.model._directory import (
     requirements,
     save,
 )
+from twinml.model._loaded import LoadedModel
 from twinml.model._scoring import Scorer
 
 __all__ = [
+    "LoadedModel",
     "Scorer",
     "digest",
     "load_contract",

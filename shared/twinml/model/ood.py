@@ -48,7 +48,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one column becomes a number, and what of it training had.
+    """How one column becomes a number, and the values of it that training had.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the page shows it: PNG bytes, what a blind reader is told, a caption."""
+    """A picture as the page shows it: PNG bytes, alternative text, a caption."""
 
     png: bytes
     alt: str

@@ -3,13 +3,13 @@
 What a verb finds (a benchmark, an A/B test, a comparison) becomes one self-contained HTML file
 in the style of the training report::
 
-    sheet = Sheet(
+    page = ResultPage(
         "local against rehearsal",
         kind="Comparison",
         verdict="All 45,211 labels agree.",
         sections=(Section("Differences", pictures=(picture,), tables=(rows(...),)),),
     )
-    write(sheet, folder / "compare.html")
+    write(page, folder / "compare.html")
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from twinml.pages.figure import Picture
 from twinml.pages.tables import Cell, Table
 from twinml.pages.templates import render
 
-__all__ = ["Section", "Sheet", "Tile", "rows", "write"]
+__all__ = ["ResultPage", "Section", "Tile", "rows", "write"]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that is shown large: what it is, the figure, and a remark below it."""
+    """A figure that is shown large: its label, its value, and a remark below it."""
 
     label: str
     value: str
@@ -46,8 +46,8 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """What the page says.
+class ResultPage:
+    """The content of the page.
 
     Attributes
     ----------
@@ -87,11 +87,11 @@ def rows(caption: str, heads: Sequence[str], body: Sequence[Sequence[str | float
     )
 
 
-def write(sheet: Sheet, path: Path) -> Path:
+def write(page: ResultPage, path: Path) -> Path:
     """Write the page to ``path``, in one move, and return ``path``; folders are made."""
     text = render(
         "result_page.html.j2",
-        sheet=sheet,
+        page=page,
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ def finished_job(
     say
         Told what is waited for, now and then.
     again
-        Start a job whatever there is.
+        Start a job even if a finished one exists.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a platform that keeps jobs' files on this machine says about deleting them."""
+"""Deletion of old jobs' files, where a platform keeps them on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a side of the workflow implements, whichever side it is.
+"""The interface that every platform implements: local, Azure ML, or the rehearsal.
 
 ::
 

@@ -115,13 +115,13 @@ class ModelVersion:
 
     @property
     def reference(self) -> ModelReference:
-        """How it is asked for."""
+        """The reference of this version, ``NAME/VERSION``."""
         return ModelReference(self.name, self.version)
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a training gave, here or on a platform's own machines.
+    """The result of a training, here or on a platform's own machines.
 
     Attributes
     ----------

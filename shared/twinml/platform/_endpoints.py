@@ -28,7 +28,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class EndpointInfo:
-    """Where an endpoint answers.
+    """An endpoint and its addresses.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class EndpointInfo:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What answers behind an endpoint: the model's own files, and the packages around them.
+    """A deployed model: its directory, and the packages of its environment.
 
     Attributes
     ----------

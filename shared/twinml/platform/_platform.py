@@ -36,7 +36,7 @@ class Lifecycle(Protocol):
 
 
 class Platform(Assets, Endpoints, Pipelines, Lifecycle, Protocol):
-    """What a side can do. Every verb is idempotent and raises ``PlatformError``."""
+    """A place to run the workflow. Every method is idempotent and raises ``PlatformError``."""
 
     name: str
 

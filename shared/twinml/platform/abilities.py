@@ -1,4 +1,4 @@
-"""What a platform can do beyond the common verbs, where it can: plan, check, remove, rehearse.
+"""Optional abilities of a platform: plan, check, remove, rehearse.
 
 A side that has something to show beforehand, or costs money, implements these; the verbs ask
 with ``isinstance`` and say so where a side has nothing of the kind::
@@ -98,7 +98,7 @@ class Plans(Protocol):
 
 @runtime_checkable
 class Checks(Protocol):
-    """Can tell what stands in the way."""
+    """Can check the preconditions of a run."""
 
     def check(self, model: Path | None = None) -> Iterator[Check]:
         """Yield what was looked at, one by one; ``model`` is a model directory to deploy."""

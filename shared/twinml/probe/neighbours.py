@@ -14,7 +14,7 @@ from twinml.contract import Contract
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Neighbour", "nearest"]
+__all__ = ["Neighbour", "nearest_rows"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Neighbour:
     differs: tuple[str, ...]
 
 
-def nearest(
+def nearest_rows(
     contract: Contract, reference: pd.DataFrame, rows: Sequence[Mapping[str, Any]], k: int = 1
 ) -> list[list[Neighbour]]:
     """Return the ``k`` nearest reference rows of each row, nearest first (Gower 1971).
@@ -62,7 +62,7 @@ def nearest(
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"age": [20, 40, 60], "job": ["a", "b", "a"]})
     >>> contract = infer_contract(rows, pd.Series(["no", "yes", "no"]), name="people")
-    >>> found = nearest(contract, rows, [{"age": 44, "job": "b"}])[0][0]
+    >>> found = nearest_rows(contract, rows, [{"age": 44, "job": "b"}])[0][0]
     >>> found.position, found.distance, found.differs
     (1, 0.05, ('age',))
     """

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, INK, MUTED, ORANGE, WIDTH, drawn
-from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.wording import shorten
 from twinml.probe.perturbations import short
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from twinml.probe.neighbours import Neighbour
-    from twinml.probe.response_curves import Response
+    from twinml.probe.response_curves import ResponseCurve
     from twinml.probe.run import ProbeResult, Shift
 
-__all__ = ["sheet"]
+__all__ = ["result_page"]
 
 MOST_CURVES = 8
 
 
-def sheet(
+def result_page(
     result: ProbeResult,
-    responses: Sequence[Response],
+    responses: Sequence[ResponseCurve],
     neighbours: Sequence[tuple[Shift, Neighbour]],
     remarks: Sequence[str],
-) -> Sheet:
+) -> ResultPage:
     """Return the page; ``remarks`` say what was compared with."""
     counts = result.counts
     broken = [one for one in responses if one.violations]
@@ -52,7 +52,7 @@ def sheet(
         f"{counts['broken']} rows got what is no probability" if counts["broken"] else "",
         f"{', '.join(one.feature for one in broken)} broke what was declared" if broken else "",
     ]
-    return Sheet(
+    return ResultPage(
         f"{result.name}: rows that training never saw",
         kind="Probe",
         verdict=(
@@ -110,7 +110,7 @@ def _changes(result: ProbeResult) -> Section:
     )
 
 
-def _responses(responses: Sequence[Response]) -> Section:
+def _responses(responses: Sequence[ResponseCurve]) -> Section:
     shown = responses[:MOST_CURVES]
     told = "; ".join(
         f"{one.feature}: mean probability {min(one.mean):.2f} to {max(one.mean):.2f}"
@@ -133,7 +133,7 @@ def _responses(responses: Sequence[Response]) -> Section:
     return Section("How predictions answer to each feature", pictures=(picture,), tables=(table,))
 
 
-def _monotonic(declared: Sequence[Response], n_base: int) -> Section:
+def _monotonic(declared: Sequence[ResponseCurve], n_base: int) -> Section:
     table = rows(
         "Declared directions",
         ("feature", "declared", "rows against it", "largest step against it"),
@@ -169,7 +169,7 @@ def _nearest(neighbours: Sequence[tuple[Shift, Neighbour]]) -> Section:
 
 
 @drawn
-def curves(responses: Sequence[Response]) -> Figure:
+def curves(responses: Sequence[ResponseCurve]) -> Figure:
     """Draw mean and spread of the probability over each feature, two panels a line."""
     lines = -(-len(responses) // 2)
     figure = Figure(figsize=(WIDTH, 0.2 + 1.75 * lines), layout="constrained")
@@ -181,7 +181,7 @@ def curves(responses: Sequence[Response]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, one: Response) -> None:
+def _draw(axes: Axes, one: ResponseCurve) -> None:
     inside, mean = np.array(one.inside), np.array(one.mean)
     numeric = all(isinstance(value, (int, float)) for value in one.values) and len(one.values) > 2
     places = np.array(one.values, dtype=np.float64) if numeric else np.arange(len(one.values))

@@ -1,6 +1,6 @@
 """The rows that a probe sends: real rows with one feature moved out of what training saw.
 
-``plan`` goes through a contract and yields an ``Attempt`` for every feature and probe that
+``perturbations`` goes through a contract and yields an ``Attempt`` for every feature and probe that
 changes at least one row::
 
     numeric   below and above the training range by 1 and 10 widths, zero, negated, huge;
@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinml.contract import Column, Contract
-from twinml.endpoint.json_rows import native
+from twinml.data.json_rows import native
 from twinml.errors import DataError
-from twinml.probe.unseen_pairs import impossible
+from twinml.probe.unseen_pairs import unseen_pairs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PROBES", "WHOLE_ROW", "Attempt", "Row", "choose", "plan", "short"]
+__all__ = ["PROBES", "WHOLE_ROW", "Attempt", "Row", "choose", "perturbations", "short"]
 
 Row = Mapping[str, Any]
 Change = Callable[[Any], Any]
@@ -106,7 +106,7 @@ def choose(contract: Contract, rows: Sequence[Row], n: int, seed: int) -> list[d
     return chosen
 
 
-def plan(
+def perturbations(
     contract: Contract, base: Sequence[Row], reference: pd.DataFrame | None = None
 ) -> Iterator[Attempt]:
     """Yield every attempt that changes at least one of the ``base`` rows.
@@ -129,7 +129,7 @@ def plan(
                 [one, other],
             )
     if reference is not None:
-        for pair in impossible(contract, reference):
+        for pair in unseen_pairs(contract, reference):
             new = {pair.first: pair.first_value, pair.second: pair.second_value}
             sent = f"{pair.first_value}, {pair.second}={pair.second_value}"
             for attempt in make(pair.first, "impossible pair", sent, base, constantly(new), []):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twinml.contract import Column, Contract
 from twinml.errors import UsageError
 
-__all__ = ["Direction", "Response", "read_monotonic", "sweep"]
+__all__ = ["Direction", "ResponseCurve", "read_monotonic", "sweep"]
 
 Floats = NDArray[np.float64]
 Score = Callable[[list[dict[str, Any]]], list[list[float]]]
@@ -33,7 +33,7 @@ LEAST_STEP = 1e-9
 
 
 @dataclass(frozen=True)
-class Response:
+class ResponseCurve:
     """The answers to one feature; ``values`` and what follows have one entry a place.
 
     Attributes
@@ -111,7 +111,7 @@ def sweep(
     *,
     monotonic: Mapping[str, Direction] | None = None,
     threshold: float = 0.5,
-) -> tuple[Response, ...]:
+) -> tuple[ResponseCurve, ...]:
     """Sweep every feature of ``rows`` and return the answers, strongest feature first.
 
     Parameters
@@ -130,7 +130,7 @@ def sweep(
     Raises
     ------
     EndpointError
-        The endpoint refuses values that the contract allows, or fell silent.
+        The endpoint refuses values that the contract allows, or stopped answering.
     """
     declared = monotonic or {}
     places = {column.name: _places(column) for column in contract.columns}
@@ -173,7 +173,7 @@ def _response(
     shares: Floats,
     decided: NDArray[np.bool_],
     declared: Direction | None,
-) -> Response:
+) -> ResponseCurve:
     """Put a feature's answers together; ``shares`` and ``decided`` are (places, rows)."""
     inside = np.array([known for _, known in values])
     kept = decided[inside]
@@ -182,7 +182,7 @@ def _response(
     if declared is not None and len(shares) > 1:
         steps = np.diff(shares, axis=0)
         against = np.maximum(-steps if declared == "+" else steps, 0.0)
-    return Response(
+    return ResponseCurve(
         name,
         tuple(value for value, _ in values),
         tuple(inside.tolist()),

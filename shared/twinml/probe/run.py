@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from twinml.contract import Contract
 from twinml.errors import EndpointError, ModelError, PayloadError, TwinmlError, UsageError
-from twinml.probe.perturbations import PROBES, WHOLE_ROW, Attempt, Row, choose, plan, short
+from twinml.probe.perturbations import PROBES, WHOLE_ROW, Attempt, Row, choose, perturbations, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["PROBES", "ProbeResult", "Shift", "run"]
 
 Score = Callable[[list[dict[str, Any]]], list[list[float]]]
-Oddness = Callable[[Sequence[Row]], NDArray[np.float64]]
+OodScore = Callable[[Sequence[Row]], NDArray[np.float64]]
 Floats = NDArray[np.float64]
 
-BATCH_ROWS = 1000
+REQUEST_ROWS = 1000
 # Answers that say "this input is not for me". Other statuses are no answer to the input.
 REFUSALS = frozenset({400, 413, 415, 422})
 SILENCE = frozenset({503, 504})
@@ -157,7 +157,7 @@ class ProbeResult:
         return shape | {"counts": self.counts}
 
     def text(self, n: int = 10) -> str:
-        """Return the counts and the ``n`` worst probes as a table, for people."""
+        """Return the counts and the ``n`` worst probes as a table."""
         counts = self.counts
         lines = [
             f"{counts['probes']} probes of {len(self.features)} features, {self.n_base} base rows, "
@@ -233,7 +233,7 @@ class ProbeResult:
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
         left_out = len(worst_first) - len(features)
-        note = f" ({left_out} calmer features left out)" if left_out > 0 else ""
+        note = f" ({left_out} features with smaller changes left out)" if left_out > 0 else ""
         axes.set_title(
             f"How far probabilities move when one feature leaves its range{note}",
             fontsize=10.5, fontweight="bold", loc="left",
@@ -260,7 +260,7 @@ def run(
     seed: int = 0,
     threshold: float = 0.5,
     reference: pd.DataFrame | None = None,
-    oddness: Oddness | None = None,
+    ood_score: OodScore | None = None,
 ) -> ProbeResult:
     """Probe a model.
 
@@ -281,7 +281,7 @@ def run(
         Of the decision between two classes.
     reference
         Training rows; with them pairs of values are tried that never came together.
-    oddness
+    ood_score
         Gives the out-of-distribution score of rows, shape (len(rows),).
 
     Raises
@@ -289,7 +289,7 @@ def run(
     DataError
         There are no rows, or one lacks a feature.
     EndpointError
-        The unchanged rows are not answered, or the endpoint fell silent during the probes.
+        The unchanged rows are not answered, or the endpoint stopped answering during the probes.
     UsageError
         ``n_base`` is below 1, or ``threshold`` not between 0 and 1.
     """
@@ -299,22 +299,22 @@ def run(
         raise UsageError(f"threshold is {threshold}, expected a number between 0 and 1")
     base = choose(contract, rows, n_base, seed)
     session = Session(contract, score_proba, base, threshold)
-    attempts = list(plan(contract, base, reference))
+    attempts = list(perturbations(contract, base, reference))
     # Attempts of one kind stand together: a refusal then splits few requests.
     attempts.sort(key=lambda attempt: PROBES.index(attempt.probe))
-    for batch in batches(attempts):
-        session.send(batch)
-    if oddness is not None:
+    for together in in_requests(attempts):
+        session.send(together)
+    if ood_score is not None:
         by_kind = {(one.feature, one.probe, one.sent): one for one in attempts}
         session.shifts = [
             replace(
                 shift,
-                ood=float(np.mean(oddness(by_kind[shift.feature, shift.probe, shift.sent].rows))),
+                ood=float(np.mean(ood_score(by_kind[shift.feature, shift.probe, shift.sent].rows))),
             )
             for shift in session.shifts
         ]
-    places = {name: place for place, name in enumerate((*contract.column_names, WHOLE_ROW))}
-    session.shifts.sort(key=lambda shift: (places[shift.feature], PROBES.index(shift.probe)))
+    order = {name: position for position, name in enumerate((*contract.column_names, WHOLE_ROW))}
+    session.shifts.sort(key=lambda shift: (order[shift.feature], PROBES.index(shift.probe)))
     return ProbeResult(
         name=contract.name,
         features=contract.column_names,
@@ -326,16 +326,16 @@ def run(
     )
 
 
-def batches(attempts: Sequence[Attempt]) -> Iterator[list[Attempt]]:
-    """Yield the attempts in requests of about ``BATCH_ROWS`` rows, none of them split."""
-    batch: list[Attempt] = []
+def in_requests(attempts: Sequence[Attempt]) -> Iterator[list[Attempt]]:
+    """Yield the attempts in requests of about ``REQUEST_ROWS`` rows, none of them split."""
+    together: list[Attempt] = []
     for attempt in attempts:
-        if batch and sum(len(one.rows) for one in batch) + len(attempt.rows) > BATCH_ROWS:
-            yield batch
-            batch = []
-        batch.append(attempt)
-    if batch:
-        yield batch
+        if together and sum(len(one.rows) for one in together) + len(attempt.rows) > REQUEST_ROWS:
+            yield together
+            together = []
+        together.append(attempt)
+    if together:
+        yield together
 
 
 class Session:
@@ -384,20 +384,20 @@ class Session:
             )
         return answer
 
-    def send(self, batch: Sequence[Attempt]) -> None:
+    def send(self, together: Sequence[Attempt]) -> None:
         """Measure the attempts in one request; where that is not answered, in halves."""
         try:
-            answer = self.ask([row for attempt in batch for row in attempt.rows])
+            answer = self.ask([row for attempt in together for row in attempt.rows])
         except Exception as error:  # whatever a model raises is what its probe found
-            if len(batch) == 1:
-                self.shifts.append(self.no_answer(batch[0], error))
+            if len(together) == 1:
+                self.shifts.append(self.no_answer(together[0], error))
                 return
-            half = len(batch) // 2
-            self.send(batch[:half])
-            self.send(batch[half:])
+            half = len(together) // 2
+            self.send(together[:half])
+            self.send(together[half:])
             return
         start = 0
-        for attempt in batch:
+        for attempt in together:
             part = answer[start : start + len(attempt.rows)]
             self.shifts.append(self.measure(attempt, part))
             start += len(attempt.rows)

@@ -18,14 +18,14 @@ from twinml.contract import Contract
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Combination", "impossible"]
+__all__ = ["UnseenPair", "unseen_pairs"]
 
 LEAST_SHARE = 0.02  # of a value, to be called ordinary
 LEAST_EXPECTED = 10.0  # rows; none of them is seen by accident once in 20,000 pairs
 
 
 @dataclass(frozen=True)
-class Combination:
+class UnseenPair:
     """Two values that never came together.
 
     ``expected`` is in how many rows of the reference they would, were they independent.
@@ -41,7 +41,7 @@ class Combination:
         return f"{self.first}={self.first_value} with {self.second}={self.second_value}"
 
 
-def impossible(contract: Contract, reference: pd.DataFrame, most: int = 12) -> list[Combination]:
+def unseen_pairs(contract: Contract, reference: pd.DataFrame, most: int = 12) -> list[UnseenPair]:
     """Return the most telling pairs, at most one a first feature.
 
     Parameters
@@ -59,7 +59,7 @@ def impossible(contract: Contract, reference: pd.DataFrame, most: int = 12) -> l
     >>> rows = pd.DataFrame({"calls": [0, 0, 3, 5] * 50, "last": ["never", "never", "won", "lost"]
     ...     * 50})
     >>> contract = infer_contract(rows, pd.Series(["no", "yes"] * 100), name="calls")
-    >>> print(impossible(contract, rows)[0])
+    >>> print(unseen_pairs(contract, rows)[0])
     calls=0 with last=lost
     """
     columns, values, hits = [], [], []
@@ -82,7 +82,7 @@ def impossible(contract: Contract, reference: pd.DataFrame, most: int = 12) -> l
     expected = np.outer(matrix.sum(axis=1), matrix.sum(axis=1)) / len(reference)
     names = np.array(columns, dtype=object)
     candidates = (seen == 0) & (expected >= LEAST_EXPECTED) & (names[:, None] != names[None, :])
-    found: list[Combination] = []
+    found: list[UnseenPair] = []
     used: set[str] = set()
     pairs: set[frozenset[int]] = set()
     rows, others = np.nonzero(candidates)
@@ -93,7 +93,7 @@ def impossible(contract: Contract, reference: pd.DataFrame, most: int = 12) -> l
         used.add(columns[row])
         pairs.add(frozenset((row, other)))
         found.append(
-            Combination(
+            UnseenPair(
                 columns[row],
                 values[row],
                 columns[other],

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError
 from twinml.probe import run as probing
-from twinml.probe.neighbours import Neighbour, nearest
+from twinml.probe.neighbours import Neighbour, nearest_rows
 from twinml.probe.perturbations import choose
-from twinml.probe.response_curves import Response, read_monotonic, sweep
+from twinml.probe.response_curves import ResponseCurve, read_monotonic, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ class Reference:
     """Training rows and the OOD score of a model, ``None`` where it has none, and a remark."""
 
     rows: pd.DataFrame | None
-    oddness: Callable[[Sequence[Mapping[str, Any]]], Any] | None
+    ood_score: Callable[[Sequence[Mapping[str, Any]]], Any] | None
     remark: str
 
 
@@ -40,20 +40,20 @@ def reference_of(directory: Path) -> Reference:
         remark = f"{error.message}: no impossible pairs, OOD scores and neighbours."
         return Reference(None, None, remark)
 
-    def oddness(rows: Sequence[Mapping[str, Any]]) -> Any:
+    def ood_score(rows: Sequence[Mapping[str, Any]]) -> Any:
         names = [encoding.name for encoding in scorer.encodings]
         return scorer.score({name: [row[name] for row in rows] for name in names}, len(rows))
 
     remark = f"Compared with the {len(rows):,} training rows kept with the model."
-    return Reference(rows, oddness, remark)
+    return Reference(rows, ood_score, remark)
 
 
 @dataclass(frozen=True)
 class WholeProbe:
-    """What was found: shifts, curves, and the training row nearest to each of the worst shifts."""
+    """The result: shifts, curves, and the training row nearest to each of the worst shifts."""
 
     result: ProbeResult
-    responses: Sequence[Response]
+    responses: Sequence[ResponseCurve]
     neighbours: Sequence[tuple[Shift, Neighbour]]
     remarks: Sequence[str]
 
@@ -65,7 +65,7 @@ class WholeProbe:
         return not (counts["failed"] or counts["broken"] or broken)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-able values."""
+        """Return the result as JSON-able values."""
         return self.result.to_dict() | {
             "responses": [one.to_dict() for one in self.responses],
             "nearest": [
@@ -81,7 +81,7 @@ class WholeProbe:
         }
 
     def text(self, worst: int) -> str:
-        """Return it for people, with the ``worst`` probes."""
+        """Return the result as text, with the ``worst`` probes."""
         lines = [self.result.text(worst), ""]
         lines += [
             f"{one.feature}: declared {one.declared}, {one.violations} of {self.result.n_base} "
@@ -101,9 +101,9 @@ class WholeProbe:
         """Write a page with pictures (``.html``), or the heat map alone."""
         if out.suffix == ".html":
             from twinml.pages.result_page import write
-            from twinml.probe.page import sheet
+            from twinml.probe.page import result_page
 
-            write(sheet(self.result, self.responses, self.neighbours, self.remarks), out)
+            write(result_page(self.result, self.responses, self.neighbours, self.remarks), out)
             return
         out.parent.mkdir(parents=True, exist_ok=True)
         self.result.picture(out)
@@ -156,13 +156,13 @@ def probe(
         seed=seed,
         threshold=threshold,
         reference=reference.rows,
-        oddness=reference.oddness,
+        ood_score=reference.ood_score,
     )
     chosen = choose(contract, base, n_base, seed)
     responses = sweep(contract, score, chosen, monotonic=declared, threshold=threshold)
     shown = result.worst(worst)
     near = (
-        nearest(contract, reference.rows, [shift.example for shift in shown])
+        nearest_rows(contract, reference.rows, [shift.example for shift in shown])
         if reference.rows is not None
         else []
     )

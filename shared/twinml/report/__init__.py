@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from twinml.report.of_model import of_version, write_for
 from twinml.report.page import PAGE, ReportFiles, newest, write
 
-__all__ = ["PAGE", "ReportFiles", "newest", "of_version", "write", "write_for"]
+__all__ = ["PAGE", "ReportFiles", "newest", "write"]

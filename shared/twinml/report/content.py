@@ -1,4 +1,4 @@
-"""What the page says: headline, sentences and tables, as plain values for the template."""
+"""The content of the page: headline, sentences and tables, as plain values for the template."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written: the page, and the pictures by name (``roc``, ``pr``, ``splits``, …)."""
+    """The files written: the page, and the pictures by name (``roc``, ``pr``, ``splits``, …)."""
 
     html: Path
     pictures: dict[str, Path]

@@ -44,7 +44,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a call of ``GroundTruth.record`` did, in labels."""
+    """How many labels a call of ``GroundTruth.record`` stored or left out."""
 
     new: int
     known: int

@@ -1,4 +1,4 @@
-"""What an endpoint did over a while: requests, failures, durations and strange values.
+"""Telemetry of an endpoint over a period: requests, failures, durations and strange values.
 
 A platform that keeps such figures has the method of :class:`KeepsMetrics`; on this machine
 they come from the endpoint's own records, on Azure from Application Insights.
@@ -64,7 +64,7 @@ class FeatureMetrics:
 
 @dataclass(frozen=True)
 class EndpointMetrics:
-    """What an endpoint did between two times, in ISO 8601; features with nothing are left out."""
+    """Telemetry of an endpoint between two times in ISO 8601; without features that had none."""
 
     endpoint: str
     since: str

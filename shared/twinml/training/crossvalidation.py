@@ -118,7 +118,7 @@ def judging(options: TrainingOptions) -> Iterator[Judging]:
     if options.engine == "local":
         yield here
         return
-    from twinml.spark import session
+    from twinml.data.spark_session import session
 
     with session("twinml train", options.jobs) as spark:
         context = spark.sparkContext

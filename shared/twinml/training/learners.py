@@ -41,7 +41,7 @@ _MODULES = {"scikit-learn": "sklearn"}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a learner may know of the encoded training rows before it is built."""
+    """The facts about the encoded training rows that a learner is built with."""
 
     n_codes: int
     n_classes: int

@@ -1,4 +1,4 @@
-"""What a training run gives: values only, so that reports, models and tests can take them."""
+"""The result of a training run: values only, so that reports, models and tests can take them."""
 
 from __future__ import annotations
 

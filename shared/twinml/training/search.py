@@ -80,7 +80,7 @@ class Clock:
 
 @dataclass
 class Found:
-    """What is known of one learner so far; filled in by the search."""
+    """The state of one learner in the search."""
 
     learner: Learner
     searcher: Any

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from twinml import drift
 from twinml.abtest import offline
+from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
-from twinml.endpoint.json_rows import records
 from twinml.errors import DataError, NotFound, UsageError
 from twinml.registry.promotion import promote
-from twinml.replay.history import Decision, Entry, History, scores
-from twinml.replay.periods import Period
-from twinml.replay.training import Served, Trainer
+from twinml.workflow.replay.history import Decision, Entry, History, scores
+from twinml.workflow.replay.periods import Period
+from twinml.workflow.replay.training import Served, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,13 +85,13 @@ class ReplayOptions:
 
 
 class ReplayWatcher:
-    """Told what a replay does; override what is of interest."""
+    """Receives the progress of a replay; override the methods of interest."""
 
     def says(self, text: str) -> None:
-        """Hear what is being done, in one sentence."""
+        """Receive a sentence about the current action."""
 
     def ended(self, entry: Entry) -> None:
-        """Hear how a period went."""
+        """Receive the results of a period."""
 
 
 class Replay:
@@ -155,7 +155,7 @@ class Replay:
         Raises
         ------
         TwinmlError
-            Of whatever failed: a training, a deployment, the endpoint.
+            A training, a deployment or the endpoint failed.
         """
         started = time.monotonic()
         learned = self._periods[: self._options.start]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twinml.errors import UsageError
 
 if TYPE_CHECKING:
-    from twinml.abtest.sequential import Plan
+    from twinml.abtest.sequential import SampleSize
 
 __all__ = ["planned", "shares", "text"]
 
@@ -42,28 +42,28 @@ def planned(
     split: str,
     alpha: float,
     power: float,
-) -> Plan:
-    """Return the plan for the options as given.
+) -> SampleSize:
+    """Return the sample size for the options as given.
 
     Raises
     ------
     UsageError
         The effect or the spread of the metric is not told, or out of range.
     """
-    from twinml.abtest.sequential import plan
+    from twinml.abtest.sequential import sample_size
 
     if effect is None:
         raise UsageError(
-            "a plan needs the smallest difference that matters", hint="Give it: --effect 0.01."
+            "--plan needs the smallest difference that matters", hint="Give it: --effect 0.01."
         )
     if (baseline is None) == (deviation is None):
         raise UsageError(
-            "a plan needs to know how the metric spreads, once",
+            "--plan needs to know how the metric spreads, once",
             hint="Give A's accuracy (--baseline 0.91) or, for another metric, its standard "
             "deviation over requests (--deviation 0.35; abtest --online --json prints it).",
         )
     if baseline is None or deviation is not None:
-        return plan(
+        return sample_size(
             deviation_a=deviation or 0.0,
             effect=effect,
             share=shares(split)[1],
@@ -76,7 +76,7 @@ def planned(
             f"an accuracy of {baseline:g} cannot become {better:g}",
             hint="Accuracies lie between 0 and 1.",
         )
-    return plan(
+    return sample_size(
         deviation_a=math.sqrt(baseline * (1 - baseline)),
         deviation_b=math.sqrt(better * (1 - better)),
         effect=effect,
@@ -86,20 +86,20 @@ def planned(
     )
 
 
-def text(plan: Plan, per_day: float | None) -> str:
-    """Return the plan for people."""
+def text(size: SampleSize, per_day: float | None) -> str:
+    """Return the sample size as text."""
 
     def days(requests: int) -> str:
         return "" if not per_day else f", {requests / per_day:,.1f} days"
 
     return "\n".join(
         [
-            f"To find a difference of {plan.effect:g} with power {plan.power:.0%} "
-            f"(alpha {plan.alpha:g}, {plan.share:.0%} of the requests to B), in labelled requests "
+            f"To find a difference of {size.effect:g} with power {size.power:.0%} "
+            f"(alpha {size.alpha:g}, {size.share:.0%} of the requests to B), in labelled requests "
             "of both:",
-            f"  looked at once, at the end      {plan.fixed:>10,}{days(plan.fixed)}",
-            f"  looked at any time, at most     {plan.sequential:>10,}{days(plan.sequential)}",
-            f"  looked at any time, on average  {plan.expected:>10,}{days(plan.expected)}",
-            f"Then: twinml abtest --online --tuned-for {plan.sequential} --effect {plan.effect:g}",
+            f"  looked at once, at the end      {size.fixed:>10,}{days(size.fixed)}",
+            f"  looked at any time, at most     {size.sequential:>10,}{days(size.sequential)}",
+            f"  looked at any time, on average  {size.expected:>10,}{days(size.expected)}",
+            f"Then: twinml abtest --online --tuned-for {size.sequential} --effect {size.effect:g}",
         ]
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinml import settings
-from twinml.endpoint.json_rows import native, records
+from twinml.data.json_rows import native, records
 from twinml.errors import EndpointError
 from twinml.platform import (
     DataAsset,
@@ -80,24 +80,24 @@ class Step:
 
 
 class Watcher:
-    """Told what the workflow does; override what is of interest."""
+    """Receives the progress of the workflow; override the methods of interest."""
 
     def begins(self, number: int, name: str) -> None:
-        """Hear that a step begins."""
+        """Receive the number and name of a step that begins."""
 
     def training(self, moment: Progress) -> None:
-        """Hear where the search is."""
+        """Receive the progress of the search."""
 
     def waiting(self, what: str) -> None:
-        """Hear what is waited for, now and then."""
+        """Receive a sentence on what the workflow waits for, from time to time."""
 
     def ended(self, step: Step) -> None:
-        """Hear that a step ended."""
+        """Receive a step that ended."""
 
 
 @dataclass(frozen=True)
 class WorkflowResult:
-    """What a run left behind."""
+    """The assets and files of a run."""
 
     steps: tuple[Step, ...]
     asset: DataAsset

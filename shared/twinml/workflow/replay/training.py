@@ -15,7 +15,7 @@ from twinml.pipeline import DEFINITION
 from twinml.platform import ModelReference
 from twinml.registry import training_run
 from twinml.registry.promotion import deployment_name
-from twinml.replay.history import Scores
+from twinml.workflow.replay.history import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ class FirstModel:
 
 @dataclass(frozen=True)
 class Proposed:
-    """What a run of the pipeline came to; ``served`` is ``None`` where nothing was registered."""
+    """The result of a run of the pipeline; ``served`` is ``None`` where nothing was registered."""
 
     served: Served | None
     reason: str

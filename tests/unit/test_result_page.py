@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, canvas, drawn
-from twinml.pages.result_page import Section, Sheet, Tile, rows, write
+from twinml.pages.result_page import ResultPage, Section, Tile, rows, write
 
 
 @drawn
@@ -20,7 +20,7 @@ def line() -> Figure:
 
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    sheet = Sheet(
+    shown = ResultPage(
         "a <b> & c",
         kind="Comparison",
         verdict="3 of 4 agree.",
@@ -39,7 +39,7 @@ def page(tmp_path: Path) -> str:
             ),
         ),
     )
-    return write(sheet, tmp_path / "made" / "page.html").read_text(encoding="utf-8")
+    return write(shown, tmp_path / "made" / "page.html").read_text(encoding="utf-8")
 
 
 def test_text_is_escaped(page: str) -> None:

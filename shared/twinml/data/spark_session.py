@@ -40,11 +40,11 @@ def session(name: str, workers: int | None = None, **settings: Any) -> Iterator[
     Parameters
     ----------
     name
-        What the job is called in Spark's pages.
+        The name of the job in Spark's pages.
     workers
         Tasks at a time on this machine; all cores by default. A cluster has its own number.
     settings
-        SQL settings for the while of the block, dots written as ``__``.
+        SQL settings within the block, dots written as ``__``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a replay found, period by period, and what it comes to."""
+"""The results of a replay by period, and overall."""
 
 from __future__ import annotations
 

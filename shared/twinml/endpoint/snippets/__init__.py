@@ -46,7 +46,7 @@ def snippets(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
     environment.filters |= {"py": repr, "js": _json, "ps": _powershell}
-    here = files("twinml.clients")
+    here = files("twinml.endpoint.snippets")
     made = {BODY: json.dumps(body, indent=2, ensure_ascii=False) + "\n"}
     for name in NAMES:
         template = here.joinpath(f"{name}.j2").read_text(encoding="utf-8")

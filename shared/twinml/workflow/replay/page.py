@@ -10,23 +10,23 @@ from matplotlib.figure import Figure
 
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
-from twinml.pages.result_page import Section, Sheet, Tile, rows
+from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.tables import Table
-from twinml.replay.history import History, Scores
+from twinml.workflow.replay.history import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["curves", "sheet"]
+__all__ = ["curves", "result_page"]
 
 Metric = Literal["roc_auc", "log_loss"]
-TITLES: dict[Metric, str] = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
+METRIC_NAMES: dict[Metric, str] = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
 
 
-def sheet(history: History) -> Sheet:
+def result_page(history: History) -> ResultPage:
     """Return the page that shows ``history``."""
     kept, first = history.overall("kept"), history.overall("first")
-    return Sheet(
+    return ResultPage(
         f"{history.name}, replayed in time order",
         kind="Replay",
         verdict=history.verdict,
@@ -64,9 +64,10 @@ def _picture(history: History, metric: Metric) -> Picture:
     kept, first = history.overall("kept"), history.overall("first")
     return Picture(
         _curves(history, metric),
-        f"{TITLES[metric]} by period. With the loop {_number(getattr(kept, metric))} overall, "
+        f"{METRIC_NAMES[metric]} by period. With the loop "
+        f"{_number(getattr(kept, metric))} overall, "
         f"without it {_number(getattr(first, metric))}.",
-        f"{TITLES[metric]} by period; "
+        f"{METRIC_NAMES[metric]} by period; "
         + ("less is better." if metric == "log_loss" else "more is better."),
     )
 
@@ -106,7 +107,7 @@ def _draw(axes: Axes, history: History, metric: Metric) -> None:
         axes.axhline(
             expected, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label="random split"
         )
-    axes.set_ylabel(TITLES[metric])
+    axes.set_ylabel(METRIC_NAMES[metric])
     if metric == "log_loss":
         axes.set_ylim(bottom=0)
 

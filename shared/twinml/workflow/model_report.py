@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from twinml.errors import NotFound
-from twinml.report.page import PAGE, write
+from twinml.report import PAGE, write
 from twinml.settings import home
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def of_version(version: ModelVersion, tracking_uri: str) -> Path:
 def write_for(
     done: TrainedModel, dataset: Dataset, tracking: Tracking, version: ModelVersion | None
 ) -> Path:
-    """Write the report of a training, and put it with its run; one of before is kept.
+    """Write the report of a training and log it with its run; an existing one is kept.
 
     Parameters
     ----------
