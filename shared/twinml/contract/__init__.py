@@ -23,7 +23,7 @@ from twinml.contract._openapi import openapi
 from twinml.contract._openapi_columns import column_schema
 from twinml.contract._parse import parse
 from twinml.contract._render import render
-from twinml.contract._request import ScoringRequest, frame_of
+from twinml.contract._request import ScoringRequest, frame_of, is_masked, model_frame
 from twinml.contract._schema import Column, Contract
 from twinml.contract.dialects import Route
 
@@ -37,6 +37,8 @@ __all__ = [
     "example_csv",
     "frame_of",
     "infer_contract",
+    "is_masked",
+    "model_frame",
     "openapi",
     "parse",
     "render",

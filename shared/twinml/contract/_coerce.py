@@ -160,12 +160,12 @@ def to_double(value: Any) -> float:
     return float(value)
 
 
-def to_string(value: Any, known: Collection[str] | None = None) -> str | None:
+def to_string(value: Any, known: frozenset[str] | None = None) -> str | None:
     """Return text; a nan becomes null, another scalar the one of its texts that is known.
 
     Where it is not said which texts are known, a scalar becomes the text that Python writes.
 
-    >>> to_string(1, {"1", "007"}), to_string(True, {"true", "no"}), to_string(7)
+    >>> to_string(1.0, {"1", "007"}), to_string(True, {"true", "no"}), to_string(7)
     ('1', 'true', '7')
     """
     if value is None or isinstance(value, str):
@@ -174,10 +174,17 @@ def to_string(value: Any, known: Collection[str] | None = None) -> str | None:
         raise TypeError
     if value != value:
         return None
-    texts = (str(value), str(value).lower(), str(value).upper())
     if known is None:
-        return texts[0]
-    meant = {text for text in texts if text in known}
+        return str(value)
+    texts = {str(value)}
+    if isinstance(value, bool):
+        texts |= {str(value).lower(), str(value).upper()}
+    elif isinstance(value, int):
+        if abs(value) <= LARGEST:
+            texts.add(str(float(value)))
+    elif value.is_integer():
+        texts.add(str(int(value)))
+    meant = texts & known
     if len(meant) != 1:
         raise ValueError
     return meant.pop()

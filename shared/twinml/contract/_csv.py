@@ -17,6 +17,7 @@ from twinml.errors import PayloadError
 
 __all__ = ["read_csv"]
 
+
 def read_csv(contract: Contract, text: str) -> dict[str, list[Any]]:
     """Return the contract's columns of ``text``.
 

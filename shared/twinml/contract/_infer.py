@@ -6,8 +6,9 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from twinml.contract._example import typical_rows
+from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
-from twinml.contract._words import LARGEST, SMALLEST, listed, shown_text
+from twinml.contract._words import LARGEST, SMALLEST, listed
 from twinml.errors import DataError
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ def _column(name: str, series: pd.Series) -> Column:
     return Column(
         name=name,
         type=column_type,
-        nullable=column_type in ("double", "string") or len(known) < len(series),
+        nullable=column_type in ("double", "string")
+        or is_masked(series)
+        or len(known) < len(series),
         categories=categories,
         minimum=minimum,
         maximum=maximum,

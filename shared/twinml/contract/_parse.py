@@ -13,7 +13,7 @@ from twinml.contract._method import Method, method_of
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
-from twinml.contract._words import kind, listed, shown
+from twinml.contract._words import kind, shown
 from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
 from twinml.errors import PayloadError
 

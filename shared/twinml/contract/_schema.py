@@ -75,7 +75,6 @@ class Column:
                     hint="Use finite numbers, or null.",
                 )
 
-
     @property
     def mlflow_type(self) -> ColumnType:
         """The type in MLflow's signature, in which the model gets the values.
@@ -292,9 +291,9 @@ class Contract:
 
         by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
         return ModelSignature(
-            inputs=Schema([
-                ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns
-            ]),
+            inputs=Schema(
+                [ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns]
+            ),
             outputs=Schema([ColSpec(DataType[by_class[type(self.classes[0])]])]),
             params=ParamSchema([ParamSpec("method", DataType.string, "predict")]),
         )

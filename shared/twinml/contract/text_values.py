@@ -104,7 +104,7 @@ def integer(text: str) -> int:
 def header_names(fields: Sequence[str]) -> list[str]:
     """Return the names of columns that a header of CSV gives.
 
-    >>> header_names(["age", " ", "line\\nbreak"])
-    ['age', 'Unnamed: 1', 'line\\nbreak']
+    >>> header_names(["age", " ", "a,b"])
+    ['age', 'Unnamed: 1', 'a,b']
     """
     return [field if field.strip() else f"Unnamed: {at}" for at, field in enumerate(fields)]

@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from twinml.contract.text_values import header_names
 from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
@@ -298,11 +299,12 @@ def _column_names(name: str, header: list[str], least: int) -> list[str]:
             f"'{name}' has a single column, '{header[0][:60]}'",
             hint=f"Features and a target are needed, split by one of: {known}.",
         )
-    names = [field if field.strip() else f"Unnamed: {i}" for i, field in enumerate(header)]
+    names = header_names(header)
     twice = sorted(column for column, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(
-            f"'{name}' names a column twice: {', '.join(repr(column) for column in twice)}",
+            f"'{name}' names a column twice: {', '.join(map(repr, twice[:20]))}"
+            + (f" and {len(twice) - 20:,} more" if len(twice) > 20 else ""),
             hint="Give every column a name of its own in the header.",
         )
     return names
@@ -372,7 +374,7 @@ def _parquet(
 def _parquet_column(
     name: str, column: str, values: pa.ChunkedArray, *, as_text: bool
 ) -> tuple[pd.Series, list[Finding]]:
-    """Bring a Parquet column to one of the four types that a model's contract knows."""
+    """Bring a Parquet column to one of the types that a model's contract knows."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
@@ -381,12 +383,15 @@ def _parquet_column(
         return pd.Series(np.full(len(values), np.nan), name=column), []
     if as_text and (pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
         return _object(column, _texts(values)), []
-    if pa.types.is_boolean(kind) and values.null_count == 0:
-        return pd.Series(values.to_numpy(), name=column), []
+    if pa.types.is_boolean(kind):
+        dtype = "boolean" if values.null_count else "bool"
+        return pd.Series(values.to_pylist(), dtype=dtype, name=column), []
     if pa.types.is_integer(kind):
         try:
-            whole = values.cast(pa.float64() if values.null_count else pa.int64())
-            return pd.Series(whole.to_numpy(), name=column), []
+            if values.null_count:
+                values.cast(pa.float64())  # in which a model gets them
+                return pd.Series(values.to_pylist(), dtype="Int64", name=column), []
+            return pd.Series(values.cast(pa.int64()).to_numpy(), name=column), []
         except pa.ArrowInvalid:
             message = f"'{column}' becomes text: a number column cannot hold its values exactly"
             return _object(column, _texts(values)), [Finding("note", "codes", column, message)]
@@ -394,7 +399,7 @@ def _parquet_column(
         return pd.Series(values.cast(pa.float64(), safe=False).to_numpy(), name=column), []
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _object(column, values.to_pylist()), []
-    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+    if pa.types.is_temporal(kind):
         return _object(column, _texts(values)), []
     raise DataError(
         f"'{name}', column '{column}': a Parquet column of type {kind} is not tabular",

@@ -30,7 +30,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract import Contract, openapi
+from twinml.contract import Contract, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
@@ -180,6 +180,7 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
 
     from twinml.model import ood
 
+    rows = model_frame(rows)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
     columns = [*contract.column_names, contract.target]
     sample = rows.iloc[kept][[name for name in columns if name in rows]]
