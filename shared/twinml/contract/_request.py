@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twinml.contract._method import Method
-from twinml.contract._schema import ColumnType
+from twinml.contract._schema import ColumnType, Contract
 from twinml.contract.dialects import Dialect
 
 if TYPE_CHECKING:
@@ -54,11 +54,12 @@ class ScoringRequest:
         return frame_of(self.columns, self.types)
 
 
-def model_frame(frame: pd.DataFrame) -> pd.DataFrame:
+def model_frame(frame: pd.DataFrame, contract: Contract | None = None) -> pd.DataFrame:
     """Return rows with the dtypes in which a model gets them: of numpy, without pandas' masks.
 
     Nullable integers and booleans become ``float64``, and null nan, as :func:`frame_of` makes
-    them for a request. Other columns stay as they are.
+    them for a request. Other columns stay as they are; so does what stands under a name that
+    is text in ``contract``, as text: a model of an earlier version learned it so.
 
     Examples
     --------
@@ -66,8 +67,20 @@ def model_frame(frame: pd.DataFrame) -> pd.DataFrame:
     >>> model_frame(pd.DataFrame({"paid": pd.array([True, None], "boolean")}))["paid"].tolist()
     [1.0, nan]
     """
-    masked = {name: "float64" for name in frame.columns if is_masked(frame[name])}
-    return frame.astype(masked) if masked else frame
+    texts = {
+        column.name for column in (contract.columns if contract else ()) if column.type == "string"
+    }
+    masked = {
+        name: "object" if name in texts else "float64"
+        for name in frame.columns
+        if is_masked(frame[name])
+    }
+    if not masked:
+        return frame
+    made = frame.astype(masked)
+    for name in texts & masked.keys():
+        made[name] = made[name].map(str, na_action="ignore")
+    return made
 
 
 def is_masked(series: pd.Series) -> bool:

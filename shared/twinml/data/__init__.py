@@ -10,17 +10,17 @@ from __future__ import annotations
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import file_digest, near, read_rows, sniffed
+from twinml.data._read import csv_header, file_digest, near, read_rows
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
     "Dataset",
     "Finding",
     "bundled",
+    "csv_header",
     "fetch",
     "file_digest",
     "load",
     "near",
     "read_rows",
-    "sniffed",
 ]

@@ -30,7 +30,7 @@ from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
 
-__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_rows", "sniffed"]
+__all__ = ["FileContent", "csv_header", "file_digest", "near", "raw_bytes", "read", "read_rows"]
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
@@ -228,6 +228,23 @@ def _csv(
     return pd.DataFrame(columns), findings
 
 
+def csv_header(name: str, text: str) -> tuple[list[str], str, int]:
+    """Return the column names of a CSV file, its delimiter, and how many lines stand above.
+
+    Parameters
+    ----------
+    text
+        Of the file, or its first part.
+
+    Raises
+    ------
+    DataError
+        There is no header.
+    """
+    file = _opened(name, text)
+    return header_names(next(file.rows())[1]), file.delimiter, file.skipped
+
+
 def _opened(name: str, text: str) -> Csv:
     """Find the header and the delimiter."""
     body = text.lstrip("\r\n")
@@ -246,7 +263,7 @@ def _opened(name: str, text: str) -> Csv:
     if named:
         body = body[named.end() :]
     skipped = text[: len(text) - len(body)].count("\n")
-    return Csv(name, body, delimiter or sniffed(body), skipped)
+    return Csv(name, body, delimiter or _sniffed(body), skipped)
 
 
 def _decoded(name: str, content: bytes) -> str:
@@ -274,7 +291,7 @@ def _decoded(name: str, content: bytes) -> str:
     return text
 
 
-def sniffed(text: str) -> str:
+def _sniffed(text: str) -> str:
     """Return the delimiter that splits the header and agrees best with the first rows."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
