@@ -176,9 +176,7 @@ def test_lightgbm_at_the_smallest_numbers_and_at_nulls(n_rows: int, nulls: bool)
     x = np.array([-1e-34, 0.0, 1e-34, math.nan if nulls else 0.0] * 100)
     y = np.where(np.isnan(x), 2, np.digitize(x, [-1e-36, 1e-36]))
     frame = pd.DataFrame({"x": x})
-    contract = infer_contract(
-        frame, pd.Series(classes_of(3)[y], name="label"), name="tiny"
-    )
+    contract = infer_contract(frame, pd.Series(classes_of(3)[y], name="label"), name="tiny")
     learner = next(one for one in LEARNERS if one.name == "LightGBM")
     members = {"LightGBM": (learner, {"n_estimators": 5, "num_leaves": 4, "min_child_samples": 5})}
     parts = Recipe(members, 3, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)

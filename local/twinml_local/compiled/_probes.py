@@ -40,9 +40,8 @@ def random_columns(contract: Contract, n_rows: int, rng: np.random.Generator) ->
 
 def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     if column.type == "boolean":
-        values = [False, True, math.nan] if column.nullable else [False, True]
-        bits = [values[place] for place in rng.integers(0, len(values), n_rows)]
-        return [float(bit) for bit in bits] if column.nullable else bits
+        bits = [0.0, 1.0, math.nan] if column.nullable else [False, True]
+        return [bits[place] for place in rng.integers(0, len(bits), n_rows)]
     if column.type == "string":
         texts = [*(column.categories or ()), None, "never seen", ""]
         return [texts[place] for place in rng.integers(0, len(texts), n_rows)]

@@ -17,7 +17,7 @@ Nothing here knows HTTP servers, files or models; pandas is imported only when a
 asked for.
 """
 
-from twinml.contract._example import example, example_csv
+from twinml.contract._example import example, example_csv, example_rows
 from twinml.contract._infer import infer_contract
 from twinml.contract._openapi import openapi
 from twinml.contract._openapi_columns import column_schema
@@ -35,6 +35,7 @@ __all__ = [
     "column_schema",
     "example",
     "example_csv",
+    "example_rows",
     "frame_of",
     "infer_contract",
     "is_masked",

@@ -30,7 +30,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract import Contract, model_frame, openapi
+from twinml.contract import Contract, example_rows, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
@@ -53,6 +53,7 @@ SCORING_MODULE = "twinml_scoring_v1"
 # Azure's generated scoring script imports it; without it a no-code deployment answers 502.
 MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
+EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 _LEARNERS = ("lightgbm", "xgboost", "catboost")
@@ -155,7 +156,7 @@ def save(
             code_paths=[str(code)],
             mlflow_model=model,
             signature=contract.signature(),
-            input_example=pd.DataFrame(list(contract.samples), columns=contract.column_names),
+            input_example=_example(contract),
             pip_requirements=pinned,
         )
         (made / "contract.json").write_text(contract.to_json(), encoding="utf-8")
@@ -172,6 +173,17 @@ def save(
             directory.rmdir()
         made.rename(directory)
     return whole
+
+
+def _example(contract: Contract) -> pd.DataFrame:
+    """Return rows made of the contract, none of the training data's, as MLflow stores them."""
+    import pandas as pd
+
+    doubles = {
+        column.name: "float64" for column in contract.columns if column.mlflow_type == "double"
+    }
+    rows = example_rows(contract, EXAMPLE_ROWS)
+    return pd.DataFrame(rows, columns=list(contract.column_names)).astype(doubles)
 
 
 def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
