@@ -63,12 +63,12 @@ WIRE: dict[str, tuple[str, str, bytes, bytes]] = {
 }  # fmt: skip
 # The documents that twinml has always given for this contract: SHA-256 of their JSON.
 DOCUMENTS = {
-    ("2", None): "227e0e923c19b95c21cfaeb2e7e338767eaddf6075148ec1b1e9e694d4a0ec36",
-    ("3", None): "c6e9c106ff0da2de73b0c2788f2387d879768ac2011d1b4fc982ea0cd2e89f46",
-    ("3.1", None): "fbf1b2125de5dc262d3e1780cb1de0b1cc1463fdc2a0ad5b825327b54bd2d3f2",
-    ("2", "input_data"): "ab682a43da3ff42bc2d96b9d5145d8fc7d63cf08eedd9cc6192815e94a991bae",
-    ("3", "input_data"): "56ecc8d9b0ed7da40cbb0e331fc8a78b70559118235cd0cd825120a563d25ca7",
-    ("3.1", "input_data"): "6cc184bac937bb0cd76013504c293e1a727678fd4aacd39a41aae12a94c59163",
+    ("2", None): "fc7fffac57ba4a58921fd6a495b663d6da14a164fa89f2f9dd77657835d96744",
+    ("3", None): "580fbab81aa74e9af5b838c769f9b612fbe47b76b4187d405a30f40033d7a363",
+    ("3.1", None): "278952b91d0b944f7009f24234cd7843711f39c8bab573681db4e439725495c8",
+    ("2", "input_data"): "2a9c27f4aafbc1ea9991d113075dfcc1337dc80b5e9638b33e692c844f2e6855",
+    ("3", "input_data"): "7a5533acd8bed9e2b6e3ededea6c09e45b5914f61b51be0f6eaffa051c073650",
+    ("3.1", "input_data"): "d6df9ae5fbeae8b04953a90c43735b05fe60cd4af38cac616f220c5c9da933ca",
 }
 
 

@@ -79,7 +79,6 @@ REJECTED = {
         [NAN],
         [INF],
         ["56.5"],
-        ["56.0"],
         [""],
         ["nan"],
         [2**64],
@@ -93,8 +92,11 @@ REJECTED = {
 REFUSED_HERE = {
     "long": [[2**63], [1e300], [-1e300]],
     "string": [[["a"]], [{"a": 1}]],
-    "boolean": [["false"], ["abc"], [""], [None], [2], [0.5], [NAN]],
+    "boolean": [["abc"], [""], [None], [2], [0.5], [NAN]],
 }
+
+# MLflow refuses these or takes "false" for true; here they mean what they mean in a file.
+READ_HERE = [("long", ["56.0"], [56]), ("long", ["1e1"], [10]), ("boolean", ["false"], [False])]
 
 KEYS = ["dataframe_records", "dataframe_split", "instances", "inputs"]
 
@@ -172,14 +174,31 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("kind", "values"), cases(ACCEPTED))
 def test_the_model_sees_what_it_sees_behind_mlflow(kind, values, key):
     contract, text = contract_of(kind), json.dumps(body_of(key, values))
-    assert_same(ours(contract, text), theirs(contract, text))
+    found, expected = ours(contract, text), theirs(contract, text)
+    if kind == "string" and key in KEYS[:2]:
+        # MLflow leaves numbers there, which no model of texts knows.
+        expected["x"] = [None if pd.isna(value) else str(value) for value in values]
+        expected = expected.astype({"x": object})
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(("kind", "values", "read"), READ_HERE)
+def test_text_means_what_it_means_in_a_file(kind, values, read, key):
+    contract, text = contract_of(kind), json.dumps(body_of(key, values))
+    assert ours(contract, text)["x"].tolist() == read
 
 
 @pytest.mark.parametrize("key", KEYS[:2])
 @pytest.mark.parametrize(("kind", "values"), cases(ACCEPTED_AS_NULL))
 def test_null_in_a_string_column_is_null_as_behind_mlflow(kind, values, key):
     contract, text = contract_of(kind), json.dumps(body_of(key, values))
-    assert_same(ours(contract, text), theirs(contract, text))
+    found, expected = ours(contract, text), theirs(contract, text)
+    if kind == "string" and key in KEYS[:2]:
+        # MLflow leaves numbers there, which no model of texts knows.
+        expected["x"] = [None if pd.isna(value) else str(value) for value in values]
+        expected = expected.astype({"x": object})
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("key", KEYS[2:])

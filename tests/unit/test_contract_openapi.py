@@ -208,8 +208,8 @@ VALUES = {
         [None, "", "x", "5.5", 2**63, -(2**63) - 1, 1e19, [1], {}],
     ),
     "balance": ([1.5, 1, None, "1.5", "-.5e-3", "7.", False], ["", "x", "1,5", [], {}]),
-    "job": (["admin.", "never seen", "", None, 7, 1.5, True], [["admin."], {}]),
-    "loan": ([True, False, 0, 1], [None, 2, -1, 0.5, "true", "", []]),
+    "job": (["admin.", "never seen", "", None], [["admin."], {}, 7, 1.5, True]),
+    "loan": ([True, False, 0, 1, "true", "FALSE", "0"], [None, 2, -1, 0.5, "x", "", []]),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twinml.contract
-from twinml.contract import Column, Contract, infer_contract
+from twinml.contract import Column, Contract, infer_contract, model_frame
 from twinml.errors import DataError, ModelError
 
 
@@ -58,11 +58,11 @@ def test_types_ranges_and_categories_come_from_the_rows():
     [
         (pd.Series([1, 2], dtype="int8"), "long"),
         (pd.Series([1, 2], dtype="uint64"), "long"),
-        (pd.Series([1, 2], dtype="Int64"), "long"),
+        (pd.Series([1, 2], dtype="Int64"), "double"),
         (pd.Series([1, None], dtype="Int64"), "double"),
         (pd.Series([1, 2], dtype="float32"), "double"),
         (pd.Series([None, None], dtype="float64"), "double"),
-        (pd.Series([True, False], dtype="boolean"), "boolean"),
+        (pd.Series([True, False], dtype="boolean"), "double"),
         (pd.Series([True, False], dtype="object"), "boolean"),
         (pd.Series(["a", None], dtype="string"), "string"),
         (pd.Series(["a", None], dtype="category"), "string"),
@@ -82,8 +82,6 @@ def test_each_pandas_type_has_one_contract_type(values, expected):
         ({"x": pd.to_datetime(["2024-01-01", "2024-01-02"])}, "strftime"),
         ({"x": pd.to_timedelta([1, 2])}, "timedelta64"),
         ({"x": [1, "a"]}, "int, str"),
-        ({"x": [True, None]}, "bool"),
-        ({"x": pd.Series([True, None], dtype="boolean")}, "booleans and nulls"),
         ({"x": pd.Series([1, 2], dtype="category")}, "int"),
         ({"x": [1.0, math.inf]}, "infinite"),
         ({"x": pd.Series([1, 2**63], dtype="uint64")}, "64-bit"),
@@ -158,23 +156,35 @@ def test_no_rows_and_unequal_lengths_are_refused():
         infer_contract(pd.DataFrame({"x": [1, 2]}), labels("a", "b", "a"), name="t")
 
 
-def test_samples_show_each_class_the_most_common_first():
+def test_samples_are_made_of_the_columns_and_no_rows_of_the_data():
     contract = infer_contract(frame(), labels(), name="bank")
-    assert [sample["age"] for sample in contract.samples] == [30, 63, 41, 52, 25]
-    assert contract.samples[2] == {
-        "age": 41,
-        "days": None,
-        "balance": -2.25,
-        "job": "a",
-        "loan": False,
-    }
+    assert len(contract.samples) == 5
+    rows = frame().astype(object).to_dict("records")
+    assert not any(sample in rows for sample in contract.samples)
     assert infer_contract(frame(), labels(), name="bank") == contract
 
 
-def test_samples_show_the_five_most_common_of_many_classes():
-    values = [number for number in range(7) for _ in range(number + 1)]
-    contract = infer_contract(pd.DataFrame({"x": values}), pd.Series(values, name="y"), name="t")
-    assert [sample["x"] for sample in contract.samples] == [6, 5, 4, 3, 2]
+@pytest.mark.parametrize(
+    ("values", "kind", "nullable", "mlflow"),
+    [
+        (pd.Series([True, None], dtype="boolean"), "boolean", True, "double"),
+        (pd.Series([True, None], dtype=object), "boolean", True, "double"),
+        (pd.Series([True, False], dtype="boolean"), "boolean", True, "double"),
+        (pd.Series([True, False]), "boolean", False, "boolean"),
+        (pd.Series([1, None], dtype="Int64"), "long", True, "double"),
+        (pd.Series([1, 2]), "long", False, "long"),
+        (pd.Series([1.0, None]), "double", True, "double"),
+    ],
+)
+def test_nullable_types(values, kind, nullable, mlflow):
+    contract = infer_contract(pd.DataFrame({"x": values}), labels("a", "b"), name="t")
+    column = contract.columns[0]
+    assert (column.type, column.nullable, column.mlflow_type) == (kind, nullable, mlflow)
+    assert contract.signature().inputs.inputs[0].type.name == mlflow
+    assert contract.to_dict()["format_version"] == (2 if kind != mlflow else 1)
+    assert Contract.from_json(contract.to_json()) == contract
+    dtype = values.dtype if mlflow != "double" or values.dtype == object else "float64"
+    assert model_frame(pd.DataFrame({"x": values})).dtypes["x"] == dtype
 
 
 def test_more_than_a_thousand_categories_are_not_listed():
@@ -211,7 +221,7 @@ def changed(**changes: object) -> str:
         ("{}", "format_version is None"),
         ("[" * 100_000, "not JSON"),
         (b"\xff", "not JSON"),
-        (changed(format_version=2), "format_version 2; this twinml reads up to 1"),
+        (changed(format_version=3), "format_version 3; this twinml reads up to 2"),
         (changed(format_version=True), "format_version is True"),
         (changed(n_rows=math.nan), "NaN"),
         (changed(n_rows=-1), "n_rows"),

@@ -124,8 +124,9 @@ def test_nulls_and_null_markers(tmp_path: Path) -> None:
     rows[0][0], rows[1][1], rows[2][2], rows[3][1], rows[4][2] = "", "NA", "", "", '""'
     dataset = data.load(save(tmp_path, text(",", [tuple(row) for row in rows])), "y")
     frame = dataset.frame
-    assert frame["n"].dtype == np.float64
-    assert np.isnan(frame["n"][0])
+    assert frame["n"].dtype == "Int64"
+    assert frame["n"].isna().tolist() == [True] + [False] * 59
+    assert frame["n"][59] == 59
     assert frame["x"].isna().tolist()[:5] == [False, True, False, True, False]
     assert frame["colour"].isna().tolist()[:5] == [False, False, True, False, True]
     assert frame["colour"][0] == "None"
@@ -139,7 +140,10 @@ def test_nulls_and_null_markers(tmp_path: Path) -> None:
     [
         (["1", "-2", "+3"], "int64", 1),
         ([" 1", "2 "], "int64", 1),
-        (["1", ""], "float64", 1.0),
+        (["1", ""], "Int64", 1),
+        (["1", "NA"], "Int64", 1),
+        (["1.0", ""], "float64", 1.0),
+        (["9007199254740992", ""], "Int64", 2**53),
         (["9007199254740993", ""], "object", "9007199254740993"),
         (["9223372036854775807", "1"], "int64", 2**63 - 1),
         (["9223372036854775808", "1"], "object", "9223372036854775808"),
@@ -150,8 +154,13 @@ def test_nulls_and_null_markers(tmp_path: Path) -> None:
         (["0", "1"], "int64", 0),
         (["02139", "10001"], "object", "02139"),
         (["true", "FALSE"], "bool", True),
-        (["true", "", "false"], "object", "true"),
+        (["true", "", "false"], "boolean", True),
+        (["FALSE ", "n/a", "True"], "boolean", False),
+        (["True", "xyz", ""], "object", "True"),
+        (["True", "1"], "object", "True"),
         (["1_000", "2_000"], "object", "1_000"),
+        (["１２", "１３"], "object", "１２"),
+        (["1e1", "2"], "float64", 10.0),
         (["0x10", "0x11"], "object", "0x10"),
         (["2020-01-02", "2020-01-03"], "object", "2020-01-02"),
         ([" padded", "b"], "object", " padded"),
@@ -314,11 +323,11 @@ def test_parquet_becomes_the_four_types(tmp_path: Path) -> None:
         "small": "int64",
         "unsigned": "int64",
         "huge": "object",
-        "holes": "float64",
+        "holes": "Int64",
         "single": "float64",
         "money": "float64",
         "flag": "bool",
-        "maybe": "object",
+        "maybe": "boolean",
         "kind": "object",
         "day": "object",
         "moment": "object",
@@ -327,9 +336,11 @@ def test_parquet_becomes_the_four_types(tmp_path: Path) -> None:
     assert dataset.dropped == ("nothing",)
     frame = dataset.frame
     assert frame["huge"][0] == str(2**63)
-    assert np.isnan(frame["holes"][0])
+    assert frame["holes"].isna()[0]
+    assert frame["holes"][1] == 1
     assert frame["money"][25] == 0.25
-    assert frame["maybe"][1] == "False"
+    assert frame["maybe"].isna()[0]
+    assert not frame["maybe"][1]
     assert frame["kind"].isna().sum() == n // 3
     assert frame["day"][0] == "2020-01-01"
     assert frame["moment"][0] == "2020-01-01T00:00:00+00:00"

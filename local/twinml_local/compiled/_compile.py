@@ -139,7 +139,7 @@ def _encoding(encode: Any, contract: Contract) -> Encoding:
                 raise Refusal("the encoder clips in a way of its own")
     if type(columns) is not ColumnTransformer:
         raise Refusal(f"the encoder is a {type(columns).__name__}, expected a ColumnTransformer")
-    types = {column.name: column.type for column in contract.columns}
+    types = {column.name: column.mlflow_type for column in contract.columns}
     strings: list[str] = []
     numbers: list[str] = []
     known: list[Any] = []
@@ -209,7 +209,7 @@ def _encoded(
     encode: Any, contract: Contract, given: Mapping[str, list[Any]], n_rows: int
 ) -> NDArray[np.float64]:
     columns = {column.name: given.get(column.name, [0] * n_rows) for column in contract.columns}
-    types = tuple(column.type for column in contract.columns)
+    types = contract.column_types
     frame = frame_of(columns, types)
     return np.asarray(encode.transform(frame), dtype=np.float64)
 

@@ -40,7 +40,8 @@ def random_columns(contract: Contract, n_rows: int, rng: np.random.Generator) ->
 
 def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     if column.type == "boolean":
-        return [bool(one) for one in rng.integers(0, 2, n_rows)]
+        bits = [0.0, 1.0, math.nan] if column.nullable else [False, True]
+        return [bits[place] for place in rng.integers(0, len(bits), n_rows)]
     if column.type == "string":
         texts = [*(column.categories or ()), None, "never seen", ""]
         return [texts[place] for place in rng.integers(0, len(texts), n_rows)]
@@ -51,7 +52,7 @@ def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     values = rng.uniform(low - span / 2, high + span / 2, n_rows)
     near = rng.random(n_rows) < 0.5
     values[near] = low + span * rng.random(int(near.sum())) ** 4
-    if column.type == "long":
+    if column.mlflow_type == "long":
         return [_long(value) for value in values]
     values[rng.random(n_rows) < 0.1] = math.nan
     return [float(value) for value in values]
@@ -71,15 +72,15 @@ def edge_columns(
     for column in contract.columns:
         values: list[Any]
         if column.type == "boolean":
-            values = [True, False]
+            values = [1.0, 0.0, math.nan] if column.nullable else [True, False]
         elif column.type == "string":
             values = [*_TEXTS, *(column.categories or ())[:5]]
             if column.name in no_texts:
                 values += _NO_TEXTS
         else:
             known = [bound for bound in (column.minimum, column.maximum) if bound is not None]
-            values = [*(_LONGS if column.type == "long" else _DOUBLES), *known]
-            if column.type == "double":
+            values = [*(_LONGS if column.mlflow_type == "long" else _DOUBLES), *known]
+            if column.mlflow_type == "double":
                 values = [float(value) for value in values]
         columns[column.name] = [values[place] for place in rng.integers(0, len(values), n_rows)]
     return columns
@@ -192,7 +193,7 @@ def _above(value: float, view: int) -> float:
 
 def columns_of(encoding: Encoding, contract: Contract, X: F8) -> Columns:
     """Return columns of a request that encode to about ``X``, shape (n_features, n)."""
-    types = {column.name: column.type for column in contract.columns}
+    types = {column.name: column.mlflow_type for column in contract.columns}
     columns: Columns = {}
     for place, (name, codes) in enumerate(encoding.codes.items()):
         columns[name] = _texts(codes.known, X[place])

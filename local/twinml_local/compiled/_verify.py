@@ -142,7 +142,7 @@ class _Check:
     def __init__(self, compiled: CompiledModel, pipeline: Any, contract: Contract) -> None:
         self.compiled = compiled
         self.pipeline = pipeline
-        self.types = tuple(column.type for column in contract.columns)
+        self.types = contract.column_types
         self.model = taken_apart(pipeline)[0][1]
         self.rows = self.encoded_rows = self.calls = 0
 
@@ -214,7 +214,7 @@ def _given(contract: Contract, rows: pd.DataFrame | Mapping[str, Sequence[Any]] 
         values = list(rows[column.name])
         if column.type == "string":
             columns[column.name] = [value if isinstance(value, str) else None for value in values]
-        elif column.type == "double":
+        elif column.mlflow_type == "double":
             columns[column.name] = [float("nan" if value is None else value) for value in values]
         else:
             cast = int if column.type == "long" else bool
@@ -245,7 +245,7 @@ def _batches(columns: Columns, size: int, count: int) -> Iterator[Columns]:
 
 def _with_nulls_where_known(X: F8, compiled: CompiledModel, contract: Contract) -> F8:
     """Take nulls away from columns that a request cannot have them in."""
-    types = {column.name: column.type for column in contract.columns}
+    types = {column.name: column.mlflow_type for column in contract.columns}
     names = [*compiled.encoding.codes, *compiled.encoding.numbers]
     for place, name in enumerate(names):
         if types[name] != "double":

@@ -8,7 +8,8 @@ type pass through as text (CSV) or as they are (Parquet).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from twinml.data import near, sniffed
+from twinml.contract import Column, text_values
+from twinml.data import csv_header, near
 from twinml.errors import DataError
 
 __all__ = ["Source"]
@@ -26,6 +28,7 @@ BLOCK = 1 << 24  # bytes of CSV parsed at a time
 HEAD = 1 << 16  # bytes looked at to find the delimiter
 TRUE = pa.array(["true", "True", "TRUE", "1"])
 FALSE = pa.array(["false", "False", "FALSE", "0"])
+MARKERS = pa.array(sorted(text_values.NULL_MARKERS))
 LARGEST_WHOLE = 2.0**53  # beyond it a double does not hold every whole number
 
 
@@ -37,7 +40,8 @@ class Source:
     path
         CSV (``.gz`` as well) in UTF-8 with a header, or Parquet.
     types
-        ``long``, ``double``, ``string`` or ``boolean`` by column.
+        ``long``, ``double``, ``string``, ``boolean`` or ``nullable boolean`` by column; see
+        ``types_of``.
     required
         Whether each column of ``types`` must be there.
 
@@ -107,7 +111,7 @@ class Source:
     def _prepare(self, required: bool) -> None:
         if self.parquet:
             try:
-                names = pq.read_schema(self.path).names
+                names = text_values.header_names(pq.read_schema(self.path).names)
             except (pa.ArrowInvalid, OSError) as error:
                 raise DataError(
                     f"'{self.path.name}' is not a whole Parquet file",
@@ -115,10 +119,11 @@ class Source:
                 ) from error
         else:
             names = self._header()
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise DataError(
-                f"'{self.path.name}' names a column twice: {', '.join(map(repr, twice))}",
+                f"'{self.path.name}' names a column twice: {', '.join(map(repr, twice[:5]))}"
+                + (", …" if len(twice) > 5 else ""),
                 hint="Give every column a name of its own in the header.",
             )
         missing = [name for name in self.types if name not in names]
@@ -140,20 +145,13 @@ class Source:
             raise DataError(
                 f"'{self.path.name}' cannot be unpacked: {error}", hint="Fetch it again."
             ) from error
-        if not text.strip():
-            raise DataError(
-                f"'{self.path.name}' is empty", hint="It needs a header and one line for each row."
-            )
-        if text.lstrip()[0] in "{[<" or "\0" in text:
+        if "\0" in text or text.strip()[:1] in ("{", "[", "<"):
             raise DataError(
                 f"'{self.path.name}' is neither CSV nor Parquet",
                 hint="Convert it to CSV in UTF-8, or to Parquet.",
             )
-        self.delimiter = sniffed(text)
-        import csv
-        import io
-
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter))
+        names, self.delimiter, self.above = csv_header(self.path.name, text)
+        return names
 
     def _tables(self) -> Iterator[pa.Table]:
         try:
@@ -173,7 +171,11 @@ class Source:
             reader = pa_csv.open_csv(
                 stream,
                 read_options=pa_csv.ReadOptions(
-                    column_names=self.names, skip_rows=1, block_size=BLOCK, use_threads=False
+                    column_names=self.names,
+                    skip_rows=self.above,
+                    skip_rows_after_names=1,
+                    block_size=BLOCK,
+                    use_threads=False,
                 ),
                 parse_options=pa_csv.ParseOptions(
                     delimiter=self.delimiter, newlines_in_values=True
@@ -194,7 +196,7 @@ class Source:
             for batch in file.iter_batches(batch_size=65_536, use_threads=False):
                 read += batch.num_rows
                 self._read_bytes = int(self.size * read / whole)
-                yield pa.Table.from_batches([batch])
+                yield pa.Table.from_batches([batch]).rename_columns(self.names)
 
     # Types
 
@@ -216,8 +218,10 @@ class Source:
                 made = _boolean(values)
             elif kind == "long":
                 made = _whole(values)
+            elif kind == "nullable boolean":
+                return _boolean_or_null(values)
             else:
-                return values.cast(pa.float64(), safe=False)
+                return _double(values)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             made = None
         if made is None or made.null_count:
@@ -229,10 +233,8 @@ class Source:
         for place in range(len(values)):
             one = values.slice(place, 1)
             try:
-                made = {"boolean": _boolean, "long": _whole}.get(
-                    kind, lambda cell: cell.cast(pa.float64(), safe=False)
-                )(one)
-                if made.null_count and kind != "double":
+                made = CASTS[kind](one)
+                if made.null_count and kind in ("boolean", "long"):
                     raise pa.ArrowInvalid("null")
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 found = one[0].as_py()
@@ -287,7 +289,7 @@ def _text(values: pa.Array) -> pa.Array:
 def _boolean(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(values.type):
         return values
-    texts = values.cast(pa.string())
+    texts = pc.utf8_trim_whitespace(values.cast(pa.string()))
     yes, no = pc.is_in(texts, TRUE), pc.is_in(texts, FALSE)
     return pc.if_else(pc.or_(yes, no), yes, None)
 
@@ -297,11 +299,8 @@ def _whole(values: pa.Array) -> pa.Array:
     kind = values.type
     if pa.types.is_boolean(kind):
         raise pa.ArrowInvalid("a boolean is no whole number")
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        try:
-            return values.cast(pa.int64())
-        except pa.ArrowInvalid:
-            values = values.cast(pa.float64())
+    if _is_text(values):
+        return _from_texts(values, text_values.integer, pa.int64())
     if pa.types.is_floating(values.type):
         exact = pc.less_equal(pc.abs(values), LARGEST_WHOLE)
         if not pc.all(exact, skip_nulls=True).as_py():
@@ -309,6 +308,58 @@ def _whole(values: pa.Array) -> pa.Array:
     return values.cast(pa.int64())
 
 
-def types_of(columns: Collection[Any]) -> dict[str, str]:
-    """Return the types of a contract's columns by name."""
-    return {column.name: column.type for column in columns}
+def _double(values: pa.Array) -> pa.Array:
+    """Cast to float64; null markers become null."""
+    if not _is_text(values):
+        return values.cast(pa.float64(), safe=False)
+    return _from_texts(_without_markers(values), text_values.number, pa.float64())
+
+
+def _boolean_or_null(values: pa.Array) -> pa.Array:
+    """Cast to float64, in which a model gets booleans that may be null."""
+    values = _without_markers(values) if _is_text(values) else values
+    made = _boolean(values)
+    if made.null_count != values.null_count:
+        raise pa.ArrowInvalid("no boolean")
+    return made.cast(pa.int8()).cast(pa.float64())
+
+
+def _is_text(values: pa.Array) -> bool:
+    return bool(pa.types.is_string(values.type) or pa.types.is_large_string(values.type))
+
+
+def _without_markers(values: pa.Array) -> pa.Array:
+    markers = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), MARKERS)
+    return pc.if_else(markers, None, values)
+
+
+def _from_texts(values: pa.Array, convert: Callable[[str], Any], kind: pa.DataType) -> pa.Array:
+    """Convert texts by the one rule for them, each of the distinct ones once."""
+    encoded = values.dictionary_encode()
+    try:
+        known = pa.array([convert(text) for text in encoded.dictionary.to_pylist()], kind)
+    except (ValueError, OverflowError) as error:
+        raise pa.ArrowInvalid("no such number") from error
+    return known.take(encoded.indices)
+
+
+CASTS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "boolean": _boolean,
+    "long": _whole,
+    "double": _double,
+    "nullable boolean": _boolean_or_null,
+}
+
+
+def types_of(columns: Collection[Column]) -> dict[str, str]:
+    """Return how the values of a contract's columns are read, by name.
+
+    That is their type in MLflow's signature, but that a nullable boolean is a double only when
+    it was read.
+    """
+    return {
+        column.name: "nullable boolean"
+        if column.type == "boolean" and column.nullable
+        else column.mlflow_type
+        for column in columns
+    }

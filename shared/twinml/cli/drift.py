@@ -137,7 +137,8 @@ def command(
 
 
 def _rows_of(file: Path, contract: Contract) -> pd.DataFrame:
+    from twinml.contract import model_frame
     from twinml.data import read_rows
 
     text = [column.name for column in contract.columns if column.type == "string"]
-    return read_rows(file, text=text)
+    return model_frame(read_rows(file, text=text))

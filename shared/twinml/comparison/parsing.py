@@ -64,7 +64,7 @@ def read_as_pandas(contract: Contract, rows: Sequence[Mapping[str, Any]]) -> pd.
         "data": [[row[name] for name in names] for row in rows],
     }
     frame = pd.read_json(io.StringIO(json.dumps(body)), orient="split", dtype=False)
-    return frame.astype({column.name: DTYPES[column.type] for column in contract.columns})
+    return frame.astype({column.name: DTYPES[column.mlflow_type] for column in contract.columns})
 
 
 def changed_cells(

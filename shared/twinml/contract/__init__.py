@@ -17,13 +17,13 @@ Nothing here knows HTTP servers, files or models; pandas is imported only when a
 asked for.
 """
 
-from twinml.contract._example import example, example_csv
+from twinml.contract._example import example, example_csv, example_rows
 from twinml.contract._infer import infer_contract
 from twinml.contract._openapi import openapi
 from twinml.contract._openapi_columns import column_schema
 from twinml.contract._parse import parse
 from twinml.contract._render import render
-from twinml.contract._request import ScoringRequest, frame_of
+from twinml.contract._request import ScoringRequest, frame_of, is_masked, model_frame
 from twinml.contract._schema import Column, Contract
 from twinml.contract.dialects import Route
 
@@ -35,8 +35,11 @@ __all__ = [
     "column_schema",
     "example",
     "example_csv",
+    "example_rows",
     "frame_of",
     "infer_contract",
+    "is_masked",
+    "model_frame",
     "openapi",
     "parse",
     "render",

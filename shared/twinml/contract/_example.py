@@ -1,7 +1,13 @@
-"""Request bodies that a contract accepts, made of its sample rows."""
+"""Request bodies that a contract accepts, made of what it says of its columns.
+
+None of them holds a row of the training data: these bodies stand in documents that anybody
+may read. A value is a category, a number near the middle of the range, or true and false.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from twinml.contract._method import Method
@@ -9,16 +15,21 @@ from twinml.contract._schema import Column, Contract
 from twinml.contract.dialects import DIALECTS, JSON
 from twinml.errors import UsageError
 
-__all__ = ["example", "example_csv", "example_rows"]
+__all__ = ["example", "example_csv", "example_rows", "typical_rows"]
+
+# Of the range of a number, in the rows in turn.
+SHARES = (0.5, 0.4, 0.6, 0.45, 0.55)
+TEXT = "text"
 
 
 def example_rows(contract: Contract, n: int = 2) -> list[dict[str, Any]]:
-    """Return ``n`` rows: the sample rows in turn, or one made of the column facts."""
-    samples = contract.samples or ({c.name: _typical(c) for c in contract.columns},)
-    return [
-        {name: samples[number % len(samples)][name] for name in contract.column_names}
-        for number in range(n)
-    ]
+    """Return ``n`` rows that the contract accepts."""
+    return list(typical_rows(contract.columns, n))
+
+
+def typical_rows(columns: Sequence[Column], n: int) -> tuple[dict[str, Any], ...]:
+    """Return ``n`` rows made of columns, the same ones every time."""
+    return tuple({column.name: _typical(column, row) for column in columns} for row in range(n))
 
 
 def example(
@@ -60,11 +71,29 @@ def example_csv(contract: Contract, n: int = 2) -> str:
     return text
 
 
-def _typical(column: Column) -> Any:
+def _typical(column: Column, row: int) -> Any:
+    """Return a value of a column for one of the rows.
+
+    >>> _typical(Column("age", "long", nullable=False, minimum=18, maximum=95), 0)
+    56
+    >>> [_typical(Column("rate", "double", nullable=True, minimum=0.0, maximum=0.7), row)
+    ...  for row in (0, 1)]
+    [0.35, 0.28]
+    """
     if column.type == "boolean":
-        return False
+        return row % 2 == 0
     if column.type == "string":
-        return column.categories[0] if column.categories else None
-    if column.minimum is not None:
-        return column.minimum
-    return 0 if column.type == "long" else 0.0
+        return column.categories[row % len(column.categories)] if column.categories else TEXT
+    low = 0 if column.minimum is None else column.minimum
+    high = 0 if column.maximum is None else column.maximum
+    share = SHARES[row % len(SHARES)]
+    if column.type == "long":
+        # In integers, which hold what a float would round.
+        return int(low) + (int(high) - int(low)) * round(share * 100) // 100
+    # Halves first: the difference of the ends may be beyond the floats.
+    middle = low * (1 - share) + high * share
+    spread = high / 2 - low / 2
+    if spread > 0:
+        # Two digits of what the column varies by, as people write numbers.
+        middle = round(middle, 1 - math.floor(math.log10(spread)))
+    return min(max(float(middle), float(low)), float(high))

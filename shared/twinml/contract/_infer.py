@@ -1,13 +1,14 @@
-"""A contract from training rows: types, categories, ranges, classes and sample rows."""
+"""A contract from training rows: types, categories, ranges and classes."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from twinml.contract._coerce import LARGEST, SMALLEST
+from twinml.contract._example import typical_rows
+from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
+from twinml.contract._words import LARGEST, SMALLEST, listed
 from twinml.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ SAMPLE_ROWS = 5
 def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
     """Describe training rows.
 
-    Integers become ``long``; an integer column with nulls, which pandas holds as floats,
-    becomes ``double``; text and categories become ``string``.
+    Integers become ``long`` and booleans ``boolean``, nullable if there are nulls among them
+    (pandas' ``Int64`` and ``boolean``, or an object column of booleans); floats ``double``;
+    text and categories ``string``. The sample rows are made of these facts.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> C
         target=target,
         task=task,
         classes=classes,
-        samples=_samples(features, columns, values, classes),
+        samples=typical_rows(columns, SAMPLE_ROWS),
         n_rows=len(features),
     )
 
@@ -86,7 +88,7 @@ def _check_names(features: pd.DataFrame) -> None:
     if not features.columns.is_unique:
         twice = sorted(set(features.columns[features.columns.duplicated()]))
         raise DataError(
-            f"column {', '.join(repr(key) for key in twice)} appears more than once",
+            f"column {listed(twice)} appears more than once",
             hint="Rename the columns so that every name is unique.",
         )
 
@@ -142,7 +144,9 @@ def _column(name: str, series: pd.Series) -> Column:
     return Column(
         name=name,
         type=column_type,
-        nullable=column_type in ("double", "string"),
+        nullable=column_type in ("double", "string")
+        or is_masked(series)
+        or len(known) < len(series),
         categories=categories,
         minimum=minimum,
         maximum=maximum,
@@ -153,23 +157,16 @@ def _type(name: str, series: pd.Series) -> ColumnType:
     import pandas as pd
 
     dtype = series.dtype
-    has_nulls = bool(series.isna().any())
     if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
-        if has_nulls:
-            raise DataError(
-                f"column '{name}' holds booleans and nulls",
-                hint=f"Convert '{name}' to text or to numbers, or fill the nulls.",
-            )
         return "boolean"
     if pd.api.types.is_integer_dtype(dtype):
-        # The model sees a nullable integer column as floats, so that is what it promises.
-        return "double" if has_nulls else "long"
+        return "long"
     if pd.api.types.is_float_dtype(dtype):
         return "double"
     if pd.api.types.is_object_dtype(dtype) or isinstance(
         dtype, (pd.StringDtype, pd.CategoricalDtype)
     ):
-        return _object_type(name, series, has_nulls)
+        return _object_type(name, series)
     if pd.api.types.is_datetime64_any_dtype(dtype):
         hint = f"Convert '{name}' to text (dt.strftime) or to numbers such as year and month."
     else:
@@ -177,43 +174,14 @@ def _type(name: str, series: pd.Series) -> ColumnType:
     raise DataError(f"column '{name}' has the type {dtype}", hint=hint)
 
 
-def _object_type(name: str, series: pd.Series, has_nulls: bool) -> ColumnType:
+def _object_type(name: str, series: pd.Series) -> ColumnType:
     kinds = {type(value) for value in series.dropna()}
     if all(issubclass(kind, str) for kind in kinds):
         return "string"
-    if kinds == {bool} and not has_nulls:
+    if kinds == {bool}:
         return "boolean"
     found = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise DataError(
         f"column '{name}' is an object column that holds {found}",
         hint=f"Convert '{name}' to one type: numbers, booleans or text.",
     )
-
-
-def _samples(
-    features: pd.DataFrame,
-    columns: tuple[Column, ...],
-    values: list[Label],
-    classes: tuple[Label, ...],
-) -> tuple[dict[str, Any], ...]:
-    """Return the first row of each class, most common class first, then the first rows."""
-    counts = Counter(values)
-    ranked = sorted(classes, key=lambda label: -counts[label])[:SAMPLE_ROWS]
-    chosen = [values.index(label) for label in ranked]
-    for position in range(len(values)):
-        if len(chosen) == min(SAMPLE_ROWS, len(values)):
-            break
-        if position not in chosen:
-            chosen.append(position)
-    rows = features.iloc[chosen]
-    plain = {column.name: _plain(rows[column.name], column.type) for column in columns}
-    return tuple(
-        {column.name: plain[column.name][row] for column in columns} for row in range(len(chosen))
-    )
-
-
-def _plain(series: pd.Series, column_type: ColumnType) -> list[Any]:
-    import pandas as pd
-
-    cast = {"long": int, "double": float, "string": str, "boolean": bool}[column_type]
-    return [None if pd.isna(value) else cast(value) for value in series]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from twinml.contract._coerce import kind, shown
+from twinml.contract._words import kind, shown
 from twinml.errors import PayloadError
 
 __all__ = ["PLACES", "Method", "method_of"]

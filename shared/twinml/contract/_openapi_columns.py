@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from typing import Any, Literal, TypeAlias
 
+from twinml.contract._coerce import to_string
 from twinml.contract._schema import Column, ColumnType, Contract
+from twinml.contract._words import LARGEST, SMALLEST
+from twinml.contract.text_values import BOOLEANS
 
 __all__ = [
     "Schema",
@@ -56,17 +60,19 @@ OTHER_FORMS: dict[ColumnType, tuple[Schema, ...]] = {
         },
         {"type": "boolean", "description": "0 or 1."},
     ),
-    "string": ({"type": ["number", "boolean"], "description": "An unknown category."},),
-    "boolean": ({"enum": [0, 1], "description": "False or true."},),
+    "string": ({"type": ["number", "boolean"], "description": "Becomes text."},),
+    "boolean": (
+        {"enum": [0, 1], "description": "False or true."},
+        {"enum": [*BOOLEANS, "0", "1"], "description": "The same as text."},
+    ),
 }
 # The same in CSV, where an empty cell is null.
 CELLS: dict[ColumnType, str] = {
     "long": "[+-]?[0-9]{1,18}",
     "double": "([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?)?",
     "string": r'([^",\r\n]*|"([^"]|"")*")',
-    "boolean": "(true|false|0|1)",
+    "boolean": f"({'|'.join(BOOLEANS)}|0|1)",
 }
-SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 
 def column_schema(column: Column, version: Version) -> Schema:
@@ -90,11 +96,41 @@ def column_schema(column: Column, version: Version) -> Schema:
     if version != "3.1":
         return nullable(schema, version) if column.nullable else schema
     form: Schema = {name: schema.pop(name) for name in ("type", "format") if name in schema}
-    if column.type in ("double", "string"):
+    if column.nullable or column.type in ("double", "string"):
         form = nullable(form, version)
     if column.type == "long":
         form |= {"minimum": SMALLEST, "maximum": LARGEST}
-    return {"anyOf": [form, *OTHER_FORMS[column.type]], **schema}
+    return {"anyOf": [form, *_other_forms(column)], **schema}
+
+
+def _other_forms(column: Column) -> tuple[Schema, ...]:
+    """Return what else a column takes."""
+    if column.type == "string" and column.categories is not None:
+        known = frozenset(column.categories)
+        values = [value for text in column.categories for value in _scalars(text, known)]
+        means = "The text of a known value, written as a number or a boolean."
+        return ({"enum": values, "description": means},) if values else ()
+    if column.type == "long" and column.nullable:
+        fraction: Schema = {"type": "number", "description": "A fraction stays one."}
+        return (fraction, *OTHER_FORMS["double"])
+    return OTHER_FORMS[column.type]
+
+
+def _scalars(text: str, known: frozenset[str]) -> list[Any]:
+    """Return the number or boolean that means ``text`` among the known values, if there is one."""
+    value: Any = BOOLEANS.get(text)
+    if value is None:
+        try:
+            value = float(text)
+        except ValueError:
+            return []
+        if not math.isfinite(value):
+            return []
+        value = int(value) if value.is_integer() else value
+    try:
+        return [value] if to_string(value, known) == text else []
+    except ValueError:
+        return []
 
 
 def row_schema(contract: Contract, version: Version) -> Schema:
@@ -132,7 +168,7 @@ def csv_schema(contract: Contract, version: Version) -> Schema:
     csv.writer(stream, lineterminator="").writerow(contract.column_names)
     # Escaped as ECMA-262 has it, which does not know every escape of Python's.
     header = re.sub(r"[.*+?^${}()|\[\]\\/]", r"\\\g<0>", stream.getvalue())
-    row = ",".join(CELLS[column.type] for column in contract.columns)
+    row = ",".join(map(_cells, contract.columns))
     if len(contract.columns) == 1:
         row = rf"(?=[^\r\n]){row}"  # an empty line is no row
     return schema | {
@@ -140,6 +176,13 @@ def csv_schema(contract: Contract, version: Version) -> Schema:
         "description": "A header and rows, here with the columns in the model's order. Any other "
         "order is taken as well, and columns of other names are ignored.",
     }
+
+
+def _cells(column: Column) -> str:
+    """Return the pattern of a column's cells."""
+    if column.type == "boolean" and column.nullable:
+        return f"{CELLS['boolean']}?"
+    return CELLS[column.mlflow_type]
 
 
 def nullable(schema: Schema, version: Version) -> Schema:

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
-from twinml.contract._coerce import EXPECTED, coerce, kind, raise_problems, shown
+from twinml.contract._coerce import coerce, expected, raise_problems
 from twinml.contract._method import Method, method_of
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
+from twinml.contract._words import kind, shown
 from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
 from twinml.errors import PayloadError
 
@@ -117,7 +118,7 @@ def _request(
     result: dict[str, list[Any]] = {}
     problems: list[tuple[int, int, Any]] = []
     for position, column in enumerate(contract.columns):
-        values, wrong = coerce(column.type, columns[column.name], as_text=dialect.numbers_as_text)
+        values, wrong = coerce(column, columns[column.name])
         result[column.name] = values
         if wrong:
             problems.extend((row, position, value) for row, value in wrong)
@@ -125,7 +126,7 @@ def _request(
         problems.sort(key=lambda problem: problem[:2])
         raise_problems(
             [
-                (row, contract.columns[at].name, value, EXPECTED[contract.columns[at].type])
+                (row, contract.columns[at].name, value, expected(contract.columns[at]))
                 for row, at, value in problems
             ]
         )

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from twinml.contract._coerce import MOST_DETAILS, shown
 from twinml.contract._schema import Contract
+from twinml.contract._words import MOST_DETAILS, listed, shown
 from twinml.errors import Detail, PayloadError
 
 __all__ = ["check_header", "from_columns", "from_matrix", "from_records", "from_split"]
@@ -54,12 +54,12 @@ def from_split(contract: Contract, value: dict[str, Any], key: str) -> dict[str,
     if header is None:
         raise PayloadError(
             f"'{key}.columns' is missing",
-            hint=f"Name the columns in the order of the values: {_listed(contract.column_names)}.",
+            hint=f"Name the columns in the order of the values: {listed(contract.column_names)}.",
         )
     if type(header) is not list or not all(type(name) is str for name in header):
         raise PayloadError(
             f"'{key}.columns' is {shown(header)}, expected an array of column names",
-            hint=f"Name the columns: {_listed(contract.column_names)}.",
+            hint=f"Name the columns: {listed(contract.column_names)}.",
         )
     return from_matrix(contract, header, data, key)
 
@@ -132,15 +132,14 @@ def check_header(contract: Contract, header: Sequence[str]) -> Sequence[int]:
         return range(len(header))
     places = {name: position for position, name in enumerate(header)}
     if len(places) != len(header):
-        twice = sorted(name for name, times in Counter(header).items() if times > 1)
-        repeated = set(twice)
+        twice = {name for name, count in Counter(header).items() if count > 1}
         raise PayloadError(
-            f"column {_listed(twice)} appears more than once",
+            f"column {listed(sorted(twice))} appears more than once",
             hint="Name every column once.",
             details=[
                 Detail(column=name, expected="one column of this name")
                 for name in contract.column_names
-                if name in repeated
+                if name in twice
             ][:MOST_DETAILS],
         )
     refuse_missing(contract, places)
@@ -154,7 +153,7 @@ def refuse_missing(contract: Contract, seen: Iterable[str]) -> None:
     if missing:
         names = [column.name for column in missing]
         raise PayloadError(
-            f"column{'' if len(names) == 1 else 's'} {_listed(names)} "
+            f"column{'' if len(names) == 1 else 's'} {listed(names)} "
             f"{'is' if len(names) == 1 else 'are'} missing",
             hint="Send every column of the model; order is free and others are ignored.",
             details=[
@@ -172,14 +171,3 @@ def refuse_ragged(row: int, found: int, width: int) -> NoReturn:
         hint="Give every row one value for each column.",
         details=[Detail(row=row, value=found, expected=f"{width} values")],
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names for a message, of many the first ones.
-
-    >>> _listed(["a", "b"]), _listed([f"c{n}" for n in range(12)])[-15:]
-    ("'a', 'b'", "'c9' and 2 more")
-    """
-    more = len(names) - MOST_NAMES
-    text = ", ".join(shown(name) for name in names[:MOST_NAMES])
-    return f"{text} and {more:,} more" if more > 0 else text

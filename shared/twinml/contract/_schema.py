@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from twinml.contract._words import listed
 from twinml.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ ColumnType: TypeAlias = Literal["long", "double", "string", "boolean"]
 Label: TypeAlias = str | int | bool | float
 
 COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
-FORMAT_VERSION = 1
+# Contracts are written in the first version that can say them, so that an older twinml reads
+# what it can. 2: columns of type long and boolean may be nullable.
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Column:
     type
         MLflow's name of the type: ``long``, ``double``, ``string`` or ``boolean``.
     nullable
-        Whether a request may hold null here: yes for double and string, never for long and
-        boolean.
+        Whether a request may hold null here: always for double and string; for long and
+        boolean if the training rows had nulls.
     categories
         String columns: all values seen, sorted; ``None`` when there are more than 1,000.
     minimum, maximum
@@ -72,6 +75,15 @@ class Column:
                     hint="Use finite numbers, or null.",
                 )
 
+    @property
+    def mlflow_type(self) -> ColumnType:
+        """The type in MLflow's signature, in which the model gets the values.
+
+        Neither a long nor a boolean of MLflow holds null: where a column may, both are doubles,
+        as MLflow advises, and null is nan.
+        """
+        return "double" if self.nullable and self.type in ("long", "boolean") else self.type
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -90,7 +102,8 @@ class Contract:
     classes
         Labels in the order of ``predict_proba``'s columns.
     samples
-        Up to five training rows as JSON objects, without the target.
+        Up to five rows as JSON objects, without the target; those that training writes are
+        made of the columns' facts.
     n_rows
         Training rows.
 
@@ -125,10 +138,10 @@ class Contract:
         names = [column.name for column in self.columns]
         if not names:
             raise DataError("the contract has no columns", hint="Keep at least one feature.")
-        twice = sorted(name for name, times in Counter(names).items() if times > 1)
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(
-                f"column {', '.join(repr(name) for name in twice)} appears more than once",
+                f"column {listed(sorted(twice))} appears more than once",
                 hint="Rename the columns so that every name is unique.",
             )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
@@ -170,8 +183,8 @@ class Contract:
 
     @cached_property
     def column_types(self) -> tuple[ColumnType, ...]:
-        """MLflow type names in training order."""
-        return tuple(column.type for column in self.columns)
+        """Types in MLflow's signature, in training order."""
+        return tuple(column.mlflow_type for column in self.columns)
 
     @property
     def positive_class(self) -> Label | None:
@@ -185,8 +198,9 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON values, ``format_version`` included."""
+        lowest = 1 + any(column.type != column.mlflow_type for column in self.columns)
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": lowest,
             "name": self.name,
             "task": self.task,
             "target": self.target,
@@ -277,7 +291,9 @@ class Contract:
 
         by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
         return ModelSignature(
-            inputs=Schema([ColSpec(DataType[column.type], column.name) for column in self.columns]),
+            inputs=Schema(
+                [ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns]
+            ),
             outputs=Schema([ColSpec(DataType[by_class[type(self.classes[0])]])]),
             params=ParamSchema([ParamSpec("method", DataType.string, "predict")]),
         )

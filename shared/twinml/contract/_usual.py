@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from twinml.contract._coerce import LARGEST, SMALLEST
-from twinml.contract._schema import ColumnType, Contract
+from twinml.contract._coerce import Reading, reading
+from twinml.contract._schema import Contract
+from twinml.contract._words import LARGEST, SMALLEST
 from twinml.contract.dialects import Dialect
 
 __all__ = ["UsualRow"]
@@ -21,7 +22,7 @@ MOST_KNOWN = 1_000  # combinations of types that are remembered
 NONE = type(None)
 # What becomes of a value by the column's type and its own.
 KEPT, AS_FLOAT, AS_NAN = range(3)
-STEPS: dict[tuple[ColumnType, type], int] = {
+STEPS: dict[tuple[Reading, type], int] = {
     ("long", int): KEPT,
     ("double", float): KEPT,
     ("double", int): AS_FLOAT,
@@ -29,6 +30,8 @@ STEPS: dict[tuple[ColumnType, type], int] = {
     ("string", str): KEPT,
     ("string", NONE): KEPT,
     ("boolean", bool): KEPT,
+    ("nullable boolean", bool): AS_FLOAT,
+    ("nullable boolean", NONE): AS_NAN,
 }
 
 
@@ -52,7 +55,7 @@ class UsualRow:
     def __init__(self, contract: Contract) -> None:
         self._names = contract.column_names
         self._header = list(contract.column_names)
-        self._types = contract.column_types
+        self._types = tuple(map(reading, contract.columns))
         self._values = itemgetter(*self._names) if len(self._names) > 1 else self._only
         self._longs = [at for at, kind in enumerate(self._types) if kind == "long"]
         self._known: dict[tuple[type, ...], tuple[tuple[int, int], ...] | None] = {}

@@ -30,13 +30,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from twinml.contract._coerce import kind
 from twinml.contract._csv import read_csv
 from twinml.contract._method import PLACES, Method
 from twinml.contract._openapi_columns import csv_schema
 from twinml.contract._openapi_shapes import Schema, Version, any_of, beside, forms, object_of
 from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
 from twinml.contract._schema import Contract
+from twinml.contract._words import kind
 from twinml.errors import PayloadError, UsageError
 
 __all__ = [
@@ -92,8 +92,6 @@ class Dialect:
         What its example shows besides.
     reply_key, reply_is_text
         Of the predictions, which else are the reply; and whether JSON holds the reply as text.
-    numbers_as_text
-        Whether numbers that are sent for a text column become text, as MLflow has it.
     rank
         Documents show the dialects in this order, and those of one rank as they are registered.
     """
@@ -111,7 +109,6 @@ class Dialect:
     example_beside: Mapping[str, Any] = field(default_factory=dict)
     reply_key: str | None = "predictions"
     reply_is_text: bool = False
-    numbers_as_text: bool = False
     rank: int = 3
     media_type: str = JSON
 
@@ -371,12 +368,12 @@ register(Dialect(
     summary="MLflow, records", schema_name="DataframeRecordsRequest",
 ))  # fmt: skip
 register(Dialect(
-    name="instances", key="instances", numbers_as_text=True,
+    name="instances", key="instances",
     summary="MLflow, instances", schema_name="InstancesRequest",
 ))  # fmt: skip
 register(Dialect(
     name="mlflow_inputs", key="inputs", takes=("columns", "row", "records", "arrays"),
-    numbers_as_text=True, summary="MLflow, columns", schema_name="ColumnsRequest",
+    summary="MLflow, columns", schema_name="ColumnsRequest",
 ))  # fmt: skip
 register(Csv(
     name="csv", media_type="text/csv", routes=("score", "invocations"),

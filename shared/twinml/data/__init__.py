@@ -10,7 +10,14 @@ from __future__ import annotations
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import column_names, file_digest, near, read_records, read_rows, sniffed
+from twinml.data._read import (
+    column_names,
+    csv_header,
+    file_digest,
+    near,
+    read_records,
+    read_rows,
+)
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
@@ -18,11 +25,11 @@ __all__ = [
     "Finding",
     "bundled",
     "column_names",
+    "csv_header",
     "fetch",
     "file_digest",
     "load",
     "near",
     "read_records",
     "read_rows",
-    "sniffed",
 ]

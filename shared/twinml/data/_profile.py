@@ -26,7 +26,7 @@ def _row(name: str, values: pd.Series) -> dict[str, object]:
     }
     figures = dict.fromkeys(("minimum", "q25", "median", "q75", "maximum", "mean"), np.nan)
     if kind in ("long", "double"):
-        numbers = values.to_numpy(dtype=np.float64)
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
         numbers = numbers[np.isfinite(numbers)]
         if len(numbers):
             quantiles = np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1])
@@ -41,6 +41,8 @@ def _row(name: str, values: pd.Series) -> dict[str, object]:
 
 def rates(values: pd.Series, labels: pd.Series, *, groups: int) -> pd.DataFrame:
     """Return the share of each class by value or quantile; see ``Dataset.rates``."""
+    if isinstance(values.dtype, pd.Int64Dtype):
+        values = values.astype(np.float64)
     if values.dtype.kind in "if" and values.nunique() > groups:
         keys, order = _quantile_groups(values, groups)
     else:

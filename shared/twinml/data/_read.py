@@ -25,12 +25,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from twinml.contract.text_values import header_names
 from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
 
-__all__ = ["FileContent", "file_digest", "near", "raw_bytes", "read", "read_records", "read_rows",
-           "sniffed"]  # fmt: skip
+__all__ = [
+    "FileContent",
+    "column_names",
+    "csv_header",
+    "file_digest",
+    "near",
+    "raw_bytes",
+    "read",
+    "read_records",
+    "read_rows",
+]
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
@@ -257,6 +267,23 @@ def _csv(
     return pd.DataFrame(columns), findings
 
 
+def csv_header(name: str, text: str) -> tuple[list[str], str, int]:
+    """Return the column names of a CSV file, its delimiter, and how many lines stand above.
+
+    Parameters
+    ----------
+    text
+        Of the file, or its first part.
+
+    Raises
+    ------
+    DataError
+        There is no header.
+    """
+    file = _opened(name, text)
+    return header_names(next(file.rows())[1]), file.delimiter, file.skipped
+
+
 def _opened(name: str, text: str) -> Csv:
     """Find the header and the delimiter."""
     body = text.lstrip("\r\n")
@@ -275,7 +302,7 @@ def _opened(name: str, text: str) -> Csv:
     if named:
         body = body[named.end() :]
     skipped = text[: len(text) - len(body)].count("\n")
-    return Csv(name, body, delimiter or sniffed(body), skipped)
+    return Csv(name, body, delimiter or _sniffed(body), skipped)
 
 
 def _decoded(name: str, content: bytes) -> str:
@@ -307,7 +334,7 @@ def _looks_like(first: str) -> str:
     return "HTML or XML" if first == "<" else "JSON"
 
 
-def sniffed(text: str) -> str:
+def _sniffed(text: str) -> str:
     """Return the delimiter that splits the header and agrees best with the first rows."""
     best, best_score = ",", (0.0, 0)
     for delimiter in DELIMITERS:
@@ -332,7 +359,7 @@ def _column_names(name: str, header: list[str], least: int) -> list[str]:
             f"'{name}' has a single column",
             hint=f"Features and a target are needed, split by one of: {known}.",
         )
-    names = [field if field.strip() else f"Unnamed: {i}" for i, field in enumerate(header)]
+    names = header_names(header)
     first: dict[str, int] = {}
     twice = [(first.setdefault(one, place), place) for place, one in enumerate(names, 1)]
     same = [f"{one} and {other}" for one, other in twice if one != other]
@@ -412,7 +439,7 @@ def _parquet(
 def _parquet_column(
     name: str, column: str, values: pa.ChunkedArray, *, as_text: bool
 ) -> tuple[pd.Series, list[Finding]]:
-    """Bring a Parquet column to one of the four types that a model's contract knows."""
+    """Bring a Parquet column to one of the types that a model's contract knows."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
@@ -421,12 +448,15 @@ def _parquet_column(
         return pd.Series(np.full(len(values), np.nan), name=column), []
     if as_text and (pa.types.is_boolean(kind) or pa.types.is_integer(kind)):
         return _object(column, _texts(values)), []
-    if pa.types.is_boolean(kind) and values.null_count == 0:
-        return pd.Series(values.to_numpy(), name=column), []
+    if pa.types.is_boolean(kind):
+        dtype = "boolean" if values.null_count else "bool"
+        return pd.Series(values.to_pylist(), dtype=dtype, name=column), []
     if pa.types.is_integer(kind):
         try:
-            whole = values.cast(pa.float64() if values.null_count else pa.int64())
-            return pd.Series(whole.to_numpy(), name=column), []
+            if values.null_count:
+                values.cast(pa.float64())  # in which a model gets them
+                return pd.Series(values.to_pylist(), dtype="Int64", name=column), []
+            return pd.Series(values.cast(pa.int64()).to_numpy(), name=column), []
         except pa.ArrowInvalid:
             message = f"'{column}' becomes text: a number column cannot hold its values exactly"
             return _object(column, _texts(values)), [Finding("note", "codes", column, message)]
@@ -434,7 +464,7 @@ def _parquet_column(
         return pd.Series(values.cast(pa.float64(), safe=False).to_numpy(), name=column), []
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _object(column, values.to_pylist()), []
-    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+    if pa.types.is_temporal(kind):
         return _object(column, _texts(values)), []
     raise DataError(
         f"'{name}', column '{column}': a Parquet column of type {kind} is not tabular",

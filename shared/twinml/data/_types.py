@@ -1,13 +1,14 @@
 """Types of text columns: what a CSV cell means, the same on every machine.
 
 A column comes as its distinct texts and, for each row, the position of its text (-1 for an
-empty cell). The rules, in order:
+empty cell). What a text means is said in :mod:`twinml.contract.text_values`, for requests as
+well. The rules for a column, in order:
 
 * an empty cell is null;
-* a column whose cells are all whole numbers is ``int64``; with nulls it is ``float64``;
+* a column whose cells are all digits is ``int64``; with nulls it is pandas' ``Int64``;
 * a column whose cells are all numbers is ``float64``, each the double nearest to its text;
-  there, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
-* a column whose cells are all ``true`` or ``false`` is ``bool``, unless it has nulls;
+* a column whose cells are all ``true`` or ``false`` is ``bool``; with nulls ``boolean``;
+* in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
 * everything else stays text, character by character. ``NA`` or ``None`` in a text column is
   a value like any other, because a client that scores can send it as one.
 
@@ -24,19 +25,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinml.contract.text_values import BOOLEANS, INTEGER, is_null, is_number
 from twinml.data._finding import Finding
 
 __all__ = ["typed"]
 
-WHOLE = re.compile(r"[+-]?[0-9]+")
-NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(\.[0-9]{3})*,[0-9]+")
-NULL_MARKERS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"})
-BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(
-    ("false", "False", "FALSE"), False
-)
 # Beyond this a double can no longer hold every whole number.
 EXACT_IN_DOUBLE = 2**53
 
@@ -59,15 +54,16 @@ def typed(
 
     Returns
     -------
-    The column as ``int64``, ``float64``, ``bool`` or ``object`` (text, null is NaN), and what
-    is worth saying about how it was read.
+    The column as ``int64``, ``float64``, ``bool``, pandas' ``Int64`` or ``boolean`` where there
+    are nulls among them, or ``object`` (text, null is NaN), and what is worth saying about how
+    it was read.
 
     Examples
     --------
     >>> import numpy as np
     >>> column, findings = typed("age", ["30", "NA"], np.array([0, 1, 0]))
     >>> column.tolist()
-    [30.0, nan, 30.0]
+    [30, <NA>, 30]
     >>> findings[0].message
     "'age' is a number column; 1 cell that holds 'NA' is read as null"
     """
@@ -75,23 +71,14 @@ def typed(
         return pd.Series(np.full(len(positions), np.nan), name=name), []
     if as_text:
         return _text(name, texts, positions), []
-    numeric = np.fromiter((_is_number(text) for text in texts), dtype=bool, count=len(texts))
-    marker = np.fromiter((_is_marker(text) for text in texts), dtype=bool, count=len(texts))
+    numeric = np.fromiter((is_number(text) for text in texts), dtype=bool, count=len(texts))
+    marker = np.fromiter((is_null(text) for text in texts), dtype=bool, count=len(texts))
     if numeric.any() and (numeric | marker).all():
         return _numbers(name, texts, positions, marker)
-    if (positions >= 0).all() and all(text in BOOLEANS for text in texts):
-        values = np.array([BOOLEANS[text] for text in texts])
-        return pd.Series(values[positions], name=name), []
+    boolean = np.fromiter((text.strip() in BOOLEANS for text in texts), bool, len(texts))
+    if boolean.any() and (boolean | marker).all():
+        return _booleans(name, texts, positions, marker)
     return _text(name, texts, positions), _about_text(name, texts, positions, numeric)
-
-
-def _is_number(text: str) -> bool:
-    text = text.strip()
-    return bool(NUMBER.fullmatch(text) or INFINITE.fullmatch(text))
-
-
-def _is_marker(text: str) -> bool:
-    return text.strip().lower() in NULL_MARKERS
 
 
 def _exceeds(digits: str, limit: int) -> bool:
@@ -115,7 +102,7 @@ def _numbers(
     if zero is not None:
         message = f"'{name}' stays text: it holds codes with leading zeros such as '{_short(zero)}'"
         return _text(name, texts, positions), [Finding("note", "codes", name, message)]
-    whole = all(m or WHOLE.fullmatch(text) for text, m in zip(bare, marker, strict=True))
+    whole = all(m or INTEGER.fullmatch(text) for text, m in zip(bare, marker, strict=True))
     null = bool((positions < 0).any() or marker.any())
     if whole:
         limit = EXACT_IN_DOUBLE if null else 2**63 - 1
@@ -126,20 +113,54 @@ def _numbers(
         if large is not None:
             message = f"'{name}' stays text: a number column cannot hold '{_short(large)}' exactly"
             return _text(name, texts, positions), [Finding("note", "codes", name, message)]
+        known = [0 if m else int(text) for text, m in zip(bare, marker, strict=True)]
+        integers = np.array([*known, 0], dtype=np.int64)[positions]
         if not null:
-            integers = np.array([int(text) for text in bare], dtype=np.int64)
-            return pd.Series(integers[positions], name=name), []
+            return pd.Series(integers, name=name), []
+        findings = _about_markers(name, bare, positions, marker, "number")
+        mask = _is_null_at(positions, marker)
+        return pd.Series(pd.arrays.IntegerArray(integers, mask), name=name), findings
     doubles = np.full(len(texts) + 1, np.nan)
     doubles[:-1] = [np.nan if m else float(text) for text, m in zip(bare, marker, strict=True)]
-    findings = []
-    if marker.any():
-        found = ", ".join(f"'{text}'" for text, m in zip(bare, marker, strict=True) if m)
-        count = int(marker[positions[positions >= 0]].sum())
-        cells = "1 cell that holds" if count == 1 else f"{count:,} cells that hold"
-        verb = "is" if count == 1 else "are"
-        message = f"'{name}' is a number column; {cells} {found} {verb} read as null"
-        findings.append(Finding("note", "null-marker", name, message))
+    findings = _about_markers(name, bare, positions, marker, "number")
     return pd.Series(doubles[positions], name=name), findings
+
+
+def _booleans(
+    name: str, texts: Sequence[str], positions: NDArray[np.int64], marker: NDArray[np.bool_]
+) -> tuple[pd.Series, list[Finding]]:
+    """Turn a column of booleans and null markers into ``bool`` or ``boolean``."""
+    bare = [text.strip() for text in texts]
+    values = np.array([*(BOOLEANS.get(text, False) for text in bare), False])[positions]
+    mask = _is_null_at(positions, marker)
+    if not mask.any():
+        return pd.Series(values, name=name), []
+    findings = _about_markers(name, bare, positions, marker, "boolean")
+    return pd.Series(pd.arrays.BooleanArray(values, mask), name=name), findings
+
+
+def _is_null_at(positions: NDArray[np.int64], marker: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return for each row whether it is null, by an empty cell or a marker."""
+    # Position -1 is the last.
+    return np.append(marker, True)[positions]
+
+
+def _about_markers(
+    name: str,
+    bare: Sequence[str],
+    positions: NDArray[np.int64],
+    marker: NDArray[np.bool_],
+    kind: str,
+) -> list[Finding]:
+    """Say which cells are read as null although they hold something."""
+    if not marker.any():
+        return []
+    found = ", ".join(f"'{text}'" for text, m in zip(bare, marker, strict=True) if m)
+    count = int(marker[positions[positions >= 0]].sum())
+    cells = "1 cell that holds" if count == 1 else f"{count:,} cells that hold"
+    verb = "is" if count == 1 else "are"
+    message = f"'{name}' is a {kind} column; {cells} {found} {verb} read as null"
+    return [Finding("note", "null-marker", name, message)]
 
 
 def _about_text(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from twinml.contract import model_frame
 from twinml.data import _checks, _known, _order, _profile
 from twinml.data._finding import Finding
 from twinml.data._read import near, read
@@ -30,7 +31,8 @@ class Dataset:
         Letters, digits, ``.``, ``_`` and ``-``; the name of the data asset and its model.
     frame
         Features and target in file order, shape (n_rows, n_features + 1). Columns are
-        ``int64``, ``float64``, ``bool`` or ``object`` (text; null is NaN).
+        ``int64``, ``float64``, ``bool``, pandas' ``Int64`` or ``boolean`` where there are nulls
+        among them, or ``object`` (text; null is NaN).
     target
         The column to predict.
     source
@@ -160,11 +162,12 @@ def load(
         )
     leaks = _known.leaks(everything, target)
     kept_leaks = {column: why for column, why in leaks.items() if column in frame.columns}
-    order = _order.evidence(frame, target)
+    plain = model_frame(frame)
+    order = _order.evidence(plain, target)
     findings = [
         *(remark for remark in content.findings if remark.column in frame.columns),
         *_checks.empty_columns(empty),
-        *_checks.findings(frame, target, kept_leaks),
+        *_checks.findings(plain, target, kept_leaks),
         *order.findings,
     ]
     return Dataset(

@@ -28,7 +28,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     >>> records(pd.DataFrame({"age": [56, 41], "balance": [2.5, None]}))
     [{'age': 56, 'balance': 2.5}, {'age': 41, 'balance': None}]
     """
+    plain: Any = frame.astype(object)
+    plain = plain.where(frame.notna(), None)
     return [
         {str(name): native(value) for name, value in row.items()}
-        for row in frame.to_dict(orient="records")
+        for row in plain.to_dict(orient="records")
     ]

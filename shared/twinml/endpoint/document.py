@@ -52,11 +52,12 @@ TYPES = {"integer": "long", "number": "double", "string": "string", "boolean": "
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Return the contract's type that an OpenAPI schema stands for."""
-    stated = schema["type"]
-    return TYPES[
-        next(each for each in (stated if type(stated) is list else [stated]) if each != "null")
-    ]
+    """Return how a column of an OpenAPI schema is read; see ``batch.read.types_of``."""
+    stated = schema["type"] if type(schema["type"]) is list else [schema["type"]]
+    kind = TYPES[next(each for each in stated if each != "null")]
+    if not (schema.get("nullable") or "null" in stated):
+        return kind
+    return {"long": "double", "boolean": "nullable boolean"}.get(kind, kind)
 
 
 def _is_text(schema: Mapping[str, Any]) -> bool:

@@ -30,7 +30,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract import Contract, openapi
+from twinml.contract import Contract, example_rows, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
@@ -54,6 +54,7 @@ SCORING_MODULE = "twinml_scoring_v1"
 # Azure's generated scoring script imports it; without it a no-code deployment answers 502.
 MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
+EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 
@@ -115,7 +116,6 @@ def save(
         )
     import mlflow.pyfunc
     import mlflow.sklearn
-    import pandas as pd
     import sklearn
     from mlflow.models import Model
 
@@ -155,7 +155,7 @@ def save(
             code_paths=[str(code)],
             mlflow_model=model,
             signature=contract.signature(),
-            input_example=pd.DataFrame(list(contract.samples), columns=contract.column_names),
+            input_example=_example(contract),
             pip_requirements=pinned,
         )
         (made / "contract.json").write_text(contract.to_json(), encoding="utf-8")
@@ -174,12 +174,24 @@ def save(
     return whole
 
 
+def _example(contract: Contract) -> pd.DataFrame:
+    """Return rows made of the contract, none of the training data's, as MLflow stores them."""
+    import pandas as pd
+
+    doubles = {
+        column.name: "float64" for column in contract.columns if column.mlflow_type == "double"
+    }
+    rows = example_rows(contract, EXAMPLE_ROWS)
+    return pd.DataFrame(rows, columns=list(contract.column_names)).astype(doubles)
+
+
 def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     """Write what later rows can be compared with."""
     import numpy as np
 
     from twinml.model import ood
 
+    rows = model_frame(rows)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
     columns = [*contract.column_names, contract.target]
     sample = rows.iloc[kept][[name for name in columns if name in rows]]

@@ -206,7 +206,7 @@ def fit(frame: pd.DataFrame, contract: Contract, *, seed: int = 0) -> OODScorer:
     from sklearn.ensemble import IsolationForest
 
     encodings = tuple(
-        _encoding(column.name, column.type, frame[column.name].tolist())
+        _encoding(column.name, column.mlflow_type, frame[column.name].tolist())
         for column in contract.columns
     )
     matrix = np.column_stack([one.encode(frame[one.name].tolist())[0] for one in encodings]).astype(

@@ -135,7 +135,7 @@ def perturbations(
             for attempt in make(pair.first, "impossible pair", sent, base, constantly(new), []):
                 # Each value is known; that they come together is what training never saw.
                 yield dataclasses.replace(attempt, outside=len(attempt.rows))
-    nullable = [column for column in contract.columns if column.type in ("double", "string")]
+    nullable = [column for column in contract.columns if column.nullable]
     nothing = {column.name: None for column in nullable}
     if nothing:
         yield from make(
@@ -185,7 +185,7 @@ def changes(column: Column) -> Iterator[tuple[str, str, Change]]:
                 yield "next in calendar", "the next one", turned(names, 1)
                 yield "half a turn on", "the one half a turn on", turned(names, len(names) // 2)
                 break
-    if column.type in ("double", "string"):
+    if column.nullable:
         yield constant("null", None, "null")
 
 

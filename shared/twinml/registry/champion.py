@@ -133,6 +133,7 @@ def _measure(directory: Path, rows: pd.DataFrame) -> Any:
     import numpy as np
 
     from twinml import model
+    from twinml.contract import model_frame
     from twinml.training.metrics import score
 
     contract = model.load_contract(directory)
@@ -146,7 +147,7 @@ def _measure(directory: Path, rows: pd.DataFrame) -> Any:
         raise ModelError(f"it does not know the class '{unknown[0]}'")
     labels: Any = truth.map(classes).to_numpy(dtype=np.int64)
     predictor = model.load_predictor(directory)
-    features = rows[list(contract.column_names)]
+    features = model_frame(rows[list(contract.column_names)], contract)
     probabilities = np.asarray(predictor.predict_proba(features), dtype=np.float64)
     threshold = model.metadata(directory).get("threshold")
     return labels, probabilities, score(labels, probabilities, threshold)

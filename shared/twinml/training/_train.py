@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from twinml.contract import Contract, infer_contract
+from twinml.contract import Contract, infer_contract, model_frame
 from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
@@ -211,8 +211,9 @@ class _Run:
         )
 
     def _contract(self, table: _Table, rows: Rows) -> Contract:
+        typed = self._dataset.features[table.features.columns]
         contract = infer_contract(
-            table.features.iloc[rows], table.labels.iloc[rows], name=self._dataset.name
+            typed.iloc[rows], table.labels.iloc[rows], name=self._dataset.name
         )
         return replace(contract, target=self._dataset.target)
 
@@ -258,7 +259,7 @@ class _Run:
             split = random_split(y, options.test_size, options.seed)
         else:
             split = ordered_split(y, options.test_size, order, options.split, times)
-        return _Table(features, labels, classes, y, split)
+        return _Table(model_frame(features), labels, classes, y, split)
 
     def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
         if table.split.kind != "random":

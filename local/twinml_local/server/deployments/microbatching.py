@@ -185,10 +185,10 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
     """
     columns = random_columns(contract, COMPARED_ROWS, np.random.default_rng(seed))
     for column in contract.columns:
-        null = math.nan if column.type == "double" else None
+        null = math.nan if column.mlflow_type == "double" else None
         given = [sample[column.name] for sample in contract.samples]
         columns[column.name] += [null if value is None else value for value in given]
-    types = tuple(column.type for column in contract.columns)
+    types = contract.column_types
 
     def asked(places: Sequence[int], method: Literal["predict", "predict_proba"]) -> list[Any]:
         chosen = {name: [values[place] for place in places] for name, values in columns.items()}

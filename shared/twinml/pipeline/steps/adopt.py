@@ -56,7 +56,7 @@ def command(
     import pandas as pd
 
     from twinml import model as directories
-    from twinml.contract import infer_contract
+    from twinml.contract import infer_contract, is_masked, model_frame
     from twinml.registry.tracking import Tracking
     from twinml.training.metrics import METRICS, score
 
@@ -65,11 +65,14 @@ def command(
     described = read_json(prepared / "dataset.json")
     name, target = described["name"], described["target"]
     learned, held = pd.read_parquet(table / TABLE_FILE), pd.read_parquet(holdout)
-    contract = infer_contract(learned.drop(columns=target), learned[target], name=name)
+    # The table holds what a model gets; the rows held out know which floats are booleans.
+    masked = {key: held[key].dtype for key in held.columns if is_masked(held[key])}
+    typed = learned.astype({key: dtype for key, dtype in masked.items() if key in learned})
+    contract = infer_contract(typed.drop(columns=target), typed[target], name=name)
     pipeline = _load(model, contract)
     classes = {str(label): index for index, label in enumerate(contract.classes)}
     labels = held[target].astype(str).map(classes).to_numpy(dtype=np.int64)
-    features = held[list(contract.column_names)]
+    features = model_frame(held[list(contract.column_names)])
     probabilities = np.asarray(pipeline.predict_proba(features), dtype=np.float64)
     threshold = THRESHOLD if len(classes) == 2 else None
     measured = score(labels, probabilities, threshold)

@@ -32,6 +32,7 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
     """Hold out the same rows as a training with the same split and seed."""
     import numpy as np
 
+    from twinml.contract import model_frame
     from twinml.data import load
     from twinml.training import TrainingOptions
     from twinml.training.splits import ordered_split, random_split, time_column
@@ -52,7 +53,7 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
         sides = ordered_split(labels, options.test_size, order, split, times)
         rows = rows.drop(columns=column)
     table.mkdir(parents=True, exist_ok=True)
-    rows.iloc[sides.train].to_parquet(table / TABLE_FILE, index=False)
+    model_frame(rows.iloc[sides.train]).to_parquet(table / TABLE_FILE, index=False)
     (table / "MLTable").write_text(MLTABLE, encoding="utf-8")
     holdout.parent.mkdir(parents=True, exist_ok=True)
     # With the columns that were left out, too: the champion may need them.

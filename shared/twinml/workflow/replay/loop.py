@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twinml import drift
 from twinml.abtest import offline
+from twinml.contract import model_frame
 from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
@@ -264,7 +265,9 @@ class Replay:
         return self._trained is not None and period.number - self._trained <= self._options.pause
 
     def _drifted(self, champion: Served, rows: pd.DataFrame) -> tuple[str, ...]:
-        found = drift.compare(champion.reference, rows, features=self._watched)
+        found = drift.compare(
+            model_frame(champion.reference), model_frame(rows), features=self._watched
+        )
         return found.drifted
 
     def _why(
