@@ -531,7 +531,7 @@ def test_a_number_in_a_text_column_is_the_text_that_training_saw_or_refused(valu
             read = parse(contract, body, content_type="application/json", route=route)
             assert read.columns == {"code": [stored]}
             continue
-        with pytest.raises(PayloadError, match="row 0, column 'code': found .*, expected text"):
+        with pytest.raises(PayloadError, match=r"row 0, column 'code': found .*, expected text"):
             parse(contract, body, content_type="application/json", route=route)
 
 
@@ -572,7 +572,7 @@ def test_nullable_booleans_and_integers(kind, value, stored):
     for rows in ([{"x": value, "n": 1}], [{"x": value, "n": 1}] * 2):
         body = json.dumps({"data": rows}).encode()
         if stored is None:
-            with pytest.raises(PayloadError, match="row 0, column 'x': .*or null"):
+            with pytest.raises(PayloadError, match=r"row 0, column 'x': .*or null"):
                 parse(contract, body, content_type="application/json", route="score")
             continue
         read = parse(contract, body, content_type="application/json", route="score")

@@ -26,6 +26,7 @@ from azureml_runner.files import write_atomic
 from twinml.errors import NotFound, PlatformError
 
 __all__ = [
+    "BACKLOG",
     "STATE_FILE",
     "DeploymentState",
     "EndpointState",
@@ -36,6 +37,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 STATE_FILE = "endpoint.json"
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 @dataclass(frozen=True)

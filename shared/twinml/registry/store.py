@@ -211,7 +211,9 @@ def _bring_up_to_date(uri: str, found: str) -> None:
     from mlflow.store.db import utils
 
     with _engine(uri) as engine:
-        scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+        scripts = ScriptDirectory.from_config(
+            utils._get_alembic_config("")  # type: ignore[no-untyped-call]
+        )
         if found not in {each.revision for each in scripts.walk_revisions()}:
             with engine.connect() as connection:
                 maker = _maker(connection)
@@ -237,7 +239,7 @@ def _bring_up_to_date(uri: str, found: str) -> None:
             f"migrating {file} to the schema of MLflow {mlflow.__version__}; as it was: {backup}\n"
         )
         try:
-            utils._upgrade_db(engine)
+            utils._upgrade_db(engine)  # type: ignore[no-untyped-call]
         except BaseException:
             engine.dispose()
             _copy(backup, file)

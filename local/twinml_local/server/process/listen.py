@@ -12,14 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 from twinml.errors import PlatformError
-from twinml_local.server.state import ServerSettings
+from twinml_local.server.state import BACKLOG, ServerSettings
 
 __all__ = ["SERVERS", "default", "listener", "serve"]
 
 SERVERS = ("workers", "waitress")
 WAITRESS_TICK = 0.2  # seconds between looks at whether a drained server is idle
 WAITRESS_CONNECTIONS = 900
-BACKLOG = 2048  # connections that wait to be accepted
 
 
 def default() -> str:

@@ -23,9 +23,8 @@ from gunicorn.arbiter import Arbiter
 
 from twinml_local.server.deployments.watch import stamp
 from twinml_local.server.process.application import Preloaded, preload
-from twinml_local.server.process.listen import BACKLOG
 from twinml_local.server.process.worker import LoopWorker
-from twinml_local.server.state import STATE_FILE, ServerSettings, read_state
+from twinml_local.server.state import BACKLOG, STATE_FILE, ServerSettings, read_state
 
 __all__ = ["pause_before_fork", "supervise"]
 

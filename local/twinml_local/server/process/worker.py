@@ -18,8 +18,7 @@ from gunicorn.workers.base import Worker
 
 from twinml_local.server.process.application import Application, build
 from twinml_local.server.process.connection import Connection, Limits, Traffic
-from twinml_local.server.process.listen import BACKLOG
-from twinml_local.server.state import read_state
+from twinml_local.server.state import BACKLOG, read_state
 
 __all__ = ["LoopWorker"]
 

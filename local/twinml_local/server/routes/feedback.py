@@ -21,8 +21,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from twinml.errors import Detail, PayloadError, PlatformUnavailable
 from twinml.traffic.feedback import GroundTruth, Truth
+from twinml_local.server.errors import key_refused
 from twinml_local.server.routes.replies import json_response
-from twinml_local.server.scoring.errors import key_refused
 from twinml_local.telemetry.collector import FOLDER
 
 __all__ = ["LARGEST_ROW", "LONGEST_ID", "MOST_LABELS", "PRINTABLE", "feedback_route"]

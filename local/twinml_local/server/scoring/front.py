@@ -22,9 +22,9 @@ from werkzeug.wsgi import ClosingIterator
 from twinml.contract import Route
 from twinml.errors import PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
+from twinml_local.server.errors import Refused, bounded, error_shape, key_refused, too_large
 from twinml_local.server.hosts import host_refusal, prefix_of
-from twinml_local.server.routes.query import body_from_query
-from twinml_local.server.scoring.errors import Refused, bounded, error_shape, key_refused, too_large
+from twinml_local.server.scoring.query import body_from_query
 from twinml_local.server.scoring.service import (
     LONGEST_ID,
     SHORT_BODY,
