@@ -25,6 +25,7 @@ from twinml_local.jobs.rest.app import create_app as pipeline_service
 from twinml_local.jobs.store import JobStore
 from twinml_local.server import ServerSettings, Serving
 from twinml_local.server.app import app_of
+from twinml_local.server.scoring.front import METHODS, PATHS
 from twinml_local.server.scoring.service import ScoringService
 from twinml_local.telemetry.exposition import blueprint as metrics
 
@@ -313,12 +314,16 @@ def test_lists_are_indented_as_both_readers_of_markdown_want_it(path: Path) -> N
 # Settings ---------------------------------------------------------------------------------------
 
 
+# Settings of the server whose variables are not called as the others.
+OWN_NAMES = {"cors_origins", "allowed_hosts", "root_path"}
+
+
 @functools.cache
 def variables_of_the_code() -> set[str]:
     literal = set(re.findall(r"\bTWINML_[A-Z_]*[A-Z]\b", sources()))
     # One variable a field, but for the origins, which have Azure's name.
     server = {f"TWINML_SERVER_{field.name.upper()}" for field in fields(ServerSettings)}
-    return literal | server - {"TWINML_SERVER_CORS_ORIGINS"}
+    return literal | server - {f"TWINML_SERVER_{name.upper()}" for name in OWN_NAMES}
 
 
 def test_the_page_of_settings_has_every_variable_and_no_other() -> None:
@@ -343,7 +348,7 @@ def test_the_servers_settings_have_the_defaults_that_are_written() -> None:
         if isinstance(getattr(fresh, field.name), float)
         else str(getattr(fresh, field.name)).lower()
         for field in fields(ServerSettings)
-        if field.name != "cors_origins"
+        if field.name not in OWN_NAMES
     }
 
 
@@ -382,10 +387,17 @@ def written_routes(page: str, stem: str = "") -> set[str]:
 
 def test_the_routes_of_the_server_are_those_in_its_guide(tmp_path: Path) -> None:
     now = Serving("x", {}, {}, ())
-    app = app_of(ScoringService(lambda: now), tmp_path)
+    app: Any = app_of(ScoringService(lambda: now), tmp_path).pages
     app.register_blueprint(metrics(tmp_path))
     # Swagger UI's own files.
     there = {route for route in routes(app) if not route.startswith("GET /docs/*")}
+    # Those of the front, which stands before the pages.
+    there |= {
+        f"{method} {path}"
+        for path, route in PATHS.items()
+        for method in METHODS[route]
+        if method not in ("HEAD", "OPTIONS")
+    }
     assert written_routes("docs/serving.md") == there
 
 
