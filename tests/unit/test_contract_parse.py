@@ -531,7 +531,7 @@ def test_a_number_in_a_text_column_is_the_text_that_training_saw_or_refused(valu
             read = parse(contract, body, content_type="application/json", route=route)
             assert read.columns == {"code": [stored]}
             continue
-        with pytest.raises(PayloadError, match="row 0, column 'code': found .*, expected text"):
+        with pytest.raises(PayloadError, match=r"row 0, column 'code': found .*, expected text"):
             parse(contract, body, content_type="application/json", route=route)
 
 
@@ -572,7 +572,7 @@ def test_nullable_booleans_and_integers(kind, value, stored):
     for rows in ([{"x": value, "n": 1}], [{"x": value, "n": 1}] * 2):
         body = json.dumps({"data": rows}).encode()
         if stored is None:
-            with pytest.raises(PayloadError, match="row 0, column 'x': .*or null"):
+            with pytest.raises(PayloadError, match=r"row 0, column 'x': .*or null"):
                 parse(contract, body, content_type="application/json", route="score")
             continue
         read = parse(contract, body, content_type="application/json", route="score")
@@ -617,10 +617,13 @@ def test_deep_nesting_is_refused(before, depth):
     assert refusal(body.encode()).status == 400
 
 
+HEADER = ("a\nb", 'c "d"', "e,f", "Unnamed: 3")
+
+
 def test_a_csv_header_is_read_as_in_training():
     contract = Contract(
         name="t", target="y", task="binary", classes=(0, 1), n_rows=1, samples=(),
-        columns=tuple(Column(name, "long", False) for name in ("a\nb", 'c "d"', "e,f", "Unnamed: 3")),
+        columns=tuple(Column(name, "long", False) for name in HEADER),
     )  # fmt: skip
     text = '\ufeff"a\nb","c ""d""","e,f",\n1,2,3,4\n'.encode()
     read = parse(contract, text, content_type="text/csv", route="score")

@@ -116,7 +116,6 @@ def save(
         )
     import mlflow.pyfunc
     import mlflow.sklearn
-    import pandas as pd
     import sklearn
     from mlflow.models import Model
 
