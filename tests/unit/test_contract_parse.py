@@ -617,10 +617,13 @@ def test_deep_nesting_is_refused(before, depth):
     assert refusal(body.encode()).status == 400
 
 
+HEADER = ("a\nb", 'c "d"', "e,f", "Unnamed: 3")
+
+
 def test_a_csv_header_is_read_as_in_training():
     contract = Contract(
         name="t", target="y", task="binary", classes=(0, 1), n_rows=1, samples=(),
-        columns=tuple(Column(name, "long", False) for name in ("a\nb", 'c "d"', "e,f", "Unnamed: 3")),
+        columns=tuple(Column(name, "long", False) for name in HEADER),
     )  # fmt: skip
     text = '\ufeff"a\nb","c ""d""","e,f",\n1,2,3,4\n'.encode()
     read = parse(contract, text, content_type="text/csv", route="score")
