@@ -17,7 +17,8 @@ from twinml.errors import NotFound
 from twinml.platform import ModelReference
 from twinml.registry import aliases
 from twinml.registry import tracking as tracking_module
-from twinml.registry.listing import CHAMPION, DIGEST, SCHEMA, Listed, listed, named
+from twinml.registry.listing import CHAMPION, DIGEST, Listed, listed, named
+from twinml.registry.store import SCHEMA
 from twinml.registry.tracking import Tracking
 from twinml.report import PAGE
 from twinml.workflow.model_report import of_version
@@ -85,9 +86,17 @@ def test_a_reference_means_the_same_version_as_for_mlflow(
     assert found == store.resolve(ModelReference.parse(text))
 
 
-@pytest.mark.parametrize("text", ["bank/3", "bank/9", "bank@nobody", "nothing"])
-def test_what_is_not_there_is_told_with_what_is(store: Tracking, text: str) -> None:
-    with pytest.raises(NotFound, match="Registered: bank, zoo"):
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("bank/3", "It has: bank/1, bank/2"),
+        ("bank/9", "It has: bank/1, bank/2"),
+        ("bank@nobody", "It has: bank/1, bank/2"),
+        ("nothing", "Registered: bank, zoo"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(store: Tracking, text: str, there: str) -> None:
+    with pytest.raises(NotFound, match=there):
         named(store.uri, ModelReference.parse(text))
 
 
