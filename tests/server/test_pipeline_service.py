@@ -529,7 +529,9 @@ def test_a_step_that_ran_at_ten_deaths_of_the_service_fails(demo, began, status)
 def test_a_step_that_a_signal_ended_says_so(service, command, words):
     service.publish(command)
     job = service.run()
-    assert (job["status"], job["error"]) == ("Failed", f"step 's' {words}")
+    assert job["status"] == "Failed"
+    # The shell may have a word of its own, such as "Killed".
+    assert re.fullmatch(rf"step 's' {words}(: [\w ]+)?", job["error"])
     assert job["steps"][0]["exit_code"] == (139 if "SEGV" in command else 137)
 
 
@@ -542,11 +544,10 @@ def test_a_step_that_was_killed_is_retried_as_often_as_one_that_failed(service, 
 
 
 def test_a_killed_step_tells_the_memory_that_it_had(service):
-    program = "import os; held = b'x' * 300_000_000; os.kill(os.getpid(), 9)"
+    program = "import os; held = b'x' * 700_000_000; os.kill(os.getpid(), 9)"
     service.publish(f'python -c "{program}"')
-    assert re.search(
-        r"out of memory \(one of its processes had 0\.[34] GB\)$", service.run()["error"]
-    )
+    error = service.run()["error"]
+    assert re.search(r"out of memory \(one of its processes had 0\.[78] GB\)", error), error
 
 
 def test_recovery_finishes_a_cancel_that_was_asked_for(demo):

@@ -215,9 +215,7 @@ def test_inputs_are_checked_before_a_job_is_accepted(folder):
     with pytest.raises(PayloadError, match="expected an absolute path or a URI"):
         found.resolve({"table": "table"})
     # The bound is the component's: it counts as well.
-    with pytest.raises(
-        PayloadError, match="input 'rounds': found 51, expected an integer of at most 50"
-    ):
+    with pytest.raises(PayloadError, match="'rounds': found 51, expected an integer of at most 50"):
         found.resolve({"rounds": 51})
     assert found.with_inputs({"rounds": 9}).resolve({})["rounds"] == 9
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -182,8 +183,10 @@ class StepProcess:
         if self._process.returncode is None:
             _, status, usage = os.wait4(self.pid, 0)
             self._process.returncode = os.waitstatus_to_exitcode(status)
-            # The shell's own, and that of whatever it or the command waited for.
-            self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            # It covers the shell and all that was waited for below it. The kernel counts in what
+            # the parent had when it forked: only what is more is the command's own.
+            if usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+                self.peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

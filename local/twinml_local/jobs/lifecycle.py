@@ -60,6 +60,7 @@ __all__ = [
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+PORT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # of a service that was started before
 
 
@@ -350,7 +351,7 @@ def _ensure_running(files: ServiceFiles) -> None:
         if port is not None and _service(files, port).wait(ANSWER_SECONDS):
             return
         terminate(files.pid, STOP_SECONDS)
-        port = free_port(port)
+        port = _free(port)
         generate_keys(files.keys)
         write_atomic(files.address, json.dumps({"port": port}))
         command = ["-m", "twinml_local.jobs", "--directory", str(files.directory)]
@@ -359,6 +360,14 @@ def _ensure_running(files: ServiceFiles) -> None:
             env={**os.environ, "TWINML_HOME": str(files.directory.parent)},
             seconds=START_SECONDS,
         )
+
+
+def _free(kept: int | None) -> int:
+    """Return the kept port, which clients know, as soon as it is free; another one if it stays."""
+    deadline = time.monotonic() + PORT_SECONDS
+    while (port := free_port(kept)) != kept and kept is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return port
 
 
 def _service(files: ServiceFiles, port: int) -> Service:
