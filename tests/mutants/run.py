@@ -55,13 +55,18 @@ class Rule:
         mangled = f"xǁ{owner}ǁ{method}" if owner else f"x_{method}"
         return f"{self.module}.{mangled}__mutmut_*"
 
-    def lines(self) -> tuple[int, list[str]]:
-        """Return where it begins in its file, and its lines."""
-        source = (ROOT / self.path).read_text(encoding="utf-8")
+    @property
+    def staged(self) -> Path:
+        """Where its file is in a staged checkout."""
+        return Path("src", *self.module.split(".")).with_suffix(".py")
+
+    def place(self, source: str, line: str) -> str:
+        """Return file and line of ``line``, stripped, of the function in ``source``."""
         node: Any = ast.parse(source)
         for part in self.name.split("."):
             node = next(each for each in node.body if getattr(each, "name", None) == part)
-        return node.lineno, source.splitlines()[node.lineno - 1 : node.end_lineno]
+        lines = [each.strip() for each in source.splitlines()[: node.end_lineno]]
+        return f"{self.path}:{lines.index(line, node.lineno - 1) + 1}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Survivor:
     """A change that no test noticed; ``was`` and ``now`` are the lines that differ, stripped."""
 
     rule: Rule
+    place: str
     status: str
     was: tuple[str, ...]
     now: tuple[str, ...]
@@ -77,14 +83,6 @@ class Survivor:
     def key(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """What an entry of ``survivors.toml`` names it by."""
         return f"{self.rule.module}.{self.rule.name}", self.was, self.now
-
-    @property
-    def place(self) -> str:
-        """File and line of the change."""
-        first, lines = self.rule.lines()
-        stripped = [line.strip() for line in lines]
-        wanted = self.was or self.now
-        return f"{self.rule.path}:{first + stripped.index(wanted[0])}"
 
 
 def packages() -> dict[str, Path]:
@@ -121,7 +119,7 @@ def stage(folder: Path, rules: Sequence[Rule], tests: Sequence[str]) -> None:
         shutil.copytree(ROOT / place, folder / "src" / name, ignore=unwanted)
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=unwanted)
     shutil.copytree(ROOT / "data", folder / "data", ignore=unwanted)
-    changed = {str(Path("src", *rule.module.split("."))) + ".py" for rule in rules}
+    changed = {str(rule.staged) for rule in rules}
     settings = {
         **SETTINGS,
         "only_mutate": sorted(changed),
@@ -167,7 +165,8 @@ def survivor(folder: Path, rule: Rule, name: str, status: str) -> Survivor:
     changed = [line for line in lines if not line.startswith(("---", "+++", "#"))]
     was = tuple(line[1:].strip() for line in changed if line.startswith("-"))
     now = tuple(line[1:].strip() for line in changed if line.startswith("+"))
-    return Survivor(rule, status, was, now)
+    source = (folder / rule.staged).read_text(encoding="utf-8")
+    return Survivor(rule, rule.place(source, was[0]), status, was, now)
 
 
 def run(wanted: str) -> int:

@@ -81,7 +81,7 @@ def critical(n: NDArray[Any], *, tuned_for: float, alpha: float) -> Floats:
     >>> critical(np.array([100, 2000, 50_000]), tuned_for=2000, alpha=0.05).round(2).tolist()
     [4.67, 3.04, 3.37]
     """
-    r = tuning(alpha) * np.asarray(n, dtype=np.float64) / tuned_for
+    r = tuning(alpha) * n / tuned_for
     return np.sqrt(2 * (1 + 1 / r) * (math.log(1 / alpha) + np.log1p(r) / 2))
 
 
@@ -126,7 +126,7 @@ def unpaired(arm: NDArray[np.int64], values: Floats, *, tuned_for: float, alpha:
         As for ``critical``.
     """
     counts, means, spreads = [], [], []
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore"):
         for which in (0, 1):
             chosen = arm == which
             count = np.cumsum(chosen, axis=-1)
@@ -140,8 +140,7 @@ def unpaired(arm: NDArray[np.int64], values: Floats, *, tuned_for: float, alpha:
         # variance leans on that of both.
         both = (spreads[0] + spreads[1]) / (counts[0] + counts[1] - 2)
         variances = [
-            (spread + BURN_IN * both) / (count - 1 + BURN_IN)
-            for spread, count in zip(spreads, counts, strict=True)
+            (spreads[which] + BURN_IN * both) / (counts[which] - 1 + BURN_IN) for which in (0, 1)
         ]
         error = np.sqrt(variances[0] / counts[0] + variances[1] / counts[1])
     return _track(counts[0] + counts[1], means[0], means[1], error, early, tuned_for, alpha)
@@ -176,7 +175,7 @@ def _track(
     r = tuning(alpha) * n / tuned_for
     evidence = 0.5 * (difference / error) ** 2 * r / (1 + r) - 0.5 * np.log1p(r)
     log_p = -np.where(early, 0.0, evidence)
-    p_value = np.minimum(1.0, np.exp(np.minimum.accumulate(np.minimum(log_p, 0.0), axis=-1)))
+    p_value = np.exp(np.minimum.accumulate(np.minimum(log_p, 0.0), axis=-1))
     return Track(
         np.asarray(n), a, b, difference, error, difference - half, difference + half, p_value
     )
