@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twinml.cli._models import directory_of
+from twinml.registry.model_files import directory_of
 
 from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
 from twinml.platform import ModelReference, TrainedModel

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from twinml.training import ensemble
-from twinml.training.ensemble import best_round, cross_fitted, fit_stack, fit_vote, kept_members
+from twinml.training import _ensemble as ensemble
+from twinml.training._ensemble import best_round, cross_fitted, fit_stack, fit_vote, kept_members
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What twinml offers to ``azureml_emulator``: reading AutoML tasks, and running them.
 
 The emulator finds this module by the entry point ``azureml_emulator.automl``; what it takes for
-granted of it is said there, in ``azureml_emulator.jobs.automl``.
+granted of it is said there, in ``azureml_emulator.jobs._automl``.
 """
 
 from twinml.errors import TwinmlError

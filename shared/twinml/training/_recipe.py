@@ -20,10 +20,10 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from twinml.training.crossvalidation import fit
-from twinml.training.ensemble import Stack, Vote
+from twinml.training._crossvalidation import fit
+from twinml.training._ensemble import Stack, Vote
+from twinml.training._preprocessing import encoder, string_columns
 from twinml.training.learners import Learner, Shape
-from twinml.training.preprocessing import encoder, string_columns
 
 __all__ = ["Fitted", "Recipe"]
 

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from twinml.pages.figure import Picture
 from twinml.pages.wording import number, percent, shorten
-from twinml.report import figures
-from twinml.report.figures import Curve
-from twinml.report.measures import Measure, measure, ordered, split_name
+from twinml.report import _figures as figures
+from twinml.report._figures import Curve
+from twinml.report._measures import Measure, measure, ordered, split_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

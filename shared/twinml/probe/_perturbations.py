@@ -8,7 +8,7 @@ changes at least one row::
     string    unseen category, empty, very long, other case, whitespace around, null;
               of months and weekdays the next one, and the one half a year (or week) on
     row       two columns of one type swapped; null in every column that takes it; two values
-              that training rows never hold together (``twinml.probe.unseen_pairs``)
+              that training rows never hold together (``twinml.probe._unseen_pairs``)
 
 A boolean has no value that training did not know, so none is sent.
 """
@@ -28,7 +28,7 @@ import numpy as np
 from twinml.contract import Column, Contract
 from twinml.data.json_rows import native
 from twinml.errors import DataError
-from twinml.probe.unseen_pairs import unseen_pairs
+from twinml.probe._unseen_pairs import unseen_pairs
 
 if TYPE_CHECKING:
     import pandas as pd

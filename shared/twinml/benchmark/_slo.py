@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twinml.benchmark.result import BenchmarkResult
+from twinml.benchmark._result import BenchmarkResult
 from twinml.errors import UsageError
 
 __all__ = ["Target", "Verdict", "judge", "parse_slo"]

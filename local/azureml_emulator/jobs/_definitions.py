@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import (
+from azureml_emulator.jobs._bindings import (
     PREPARE,
     TABLES,
     OutputTarget,
@@ -26,8 +26,8 @@ from azureml_emulator.jobs.bindings import (
     seconds,
     setting,
 )
+from azureml_emulator.jobs._sweep_task import read_sweep
 from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader
-from azureml_emulator.jobs.sweep_task import read_sweep
 from azureml_runner.engine import (
     Asset,
     CommandNode,

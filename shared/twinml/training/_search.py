@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
-from twinml.training.crossvalidation import FoldData, Judging, fit, here, reason
-from twinml.training.flaml_without_spark import CFO, tune
+from twinml.training._crossvalidation import FoldData, Judging, fit, here, reason
+from twinml.training._flaml_without_spark import CFO, tune
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from twinml.comparison.judgement import Side
+    from twinml.comparison._judgement import Side
 
 __all__ = ["changes", "latencies"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from twinml.comparison import figures
-from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side
+from twinml.comparison import _figures as figures
+from twinml.comparison._judgement import CAUSES, Comparison, Difference, Side
 from twinml.comparison.parsing import Changed
 from twinml.pages.figure import Picture
 from twinml.pages.result_page import ResultPage, Section, Tile, rows

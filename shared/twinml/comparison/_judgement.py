@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.comparison.adversarial import Case
-from twinml.comparison.answers import Answers, Reference
-from twinml.comparison.environment import Package
+from twinml.comparison._adversarial import Case
+from twinml.comparison._answers import Answers, Reference
+from twinml.comparison._environment import Package
 from twinml.comparison.parsing import Changed
 from twinml.errors import UsageError
 

@@ -24,7 +24,7 @@ from urllib3 import Retry
 
 from twinml.contract import dialects
 from twinml.contract.dialects import DEFAULT, Method, written
-from twinml.endpoint.retry import scoring_retry
+from twinml.endpoint._retry import scoring_retry
 from twinml.errors import Detail, EndpointError, UsageError
 
 __all__ = ["Answer", "Endpoint", "request_body"]

@@ -30,7 +30,7 @@ from twinml.pages.figure_style import (
     drawn,
 )
 from twinml.pages.wording import number, percent, shorten
-from twinml.report.measures import Measure
+from twinml.report._measures import Measure
 
 if TYPE_CHECKING:
     import pandas as pd

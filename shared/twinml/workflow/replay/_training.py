@@ -15,7 +15,7 @@ from twinml.pipeline import DEFINITION
 from twinml.platform import ModelReference
 from twinml.registry import training_run
 from twinml.registry.promotion import deployment_name
-from twinml.workflow.replay.history import Scores
+from twinml.workflow.replay._history import Scores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twinml.benchmark.load import Failure
+from twinml.benchmark._load import Failure
 from twinml.errors import UsageError
 
 __all__ = ["PERCENTILES", "BenchmarkResult", "Moment", "histogram_of"]

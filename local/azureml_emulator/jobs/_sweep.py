@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azureml_emulator.jobs._sweep_task import SweepTask
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
-from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_runner.engine import (
     Asset,
     CommandNode,

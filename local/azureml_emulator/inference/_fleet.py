@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from azureml_emulator.environments.venvs import BuildError, Venv, VenvCache
-from azureml_emulator.inference.container import Container, ContainerCrashed
-from azureml_emulator.inference.image import IMAGE, Image, Order, plan
+from azureml_emulator.inference._container import Container, ContainerCrashed
+from azureml_emulator.inference._image import IMAGE, Image, Order, plan
 from azureml_runner.logs import last_lines
 
 __all__ = ["DeploymentFailed", "Fleet"]

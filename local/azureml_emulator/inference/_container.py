@@ -12,7 +12,7 @@ from pathlib import Path
 import urllib3
 
 from azureml_emulator.environments.venvs import Venv
-from azureml_emulator.inference.image import IMAGE, Image
+from azureml_emulator.inference._image import IMAGE, Image
 from azureml_runner.logs import last_lines
 from azureml_runner.processes import free_port
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.trigger import next_time
+from azureml_emulator.schedules._trigger import next_time
 from azureml_runner.clock import Clock
 
 __all__ = ["ScheduleClock", "enabled", "still_stands"]

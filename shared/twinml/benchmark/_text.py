@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from twinml.benchmark.result import BenchmarkResult
-from twinml.benchmark.slo import Verdict
+from twinml.benchmark._result import BenchmarkResult
+from twinml.benchmark._slo import Verdict
 
 __all__ = ["in_ab_style", "in_lines", "ms"]
 

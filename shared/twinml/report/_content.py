@@ -11,10 +11,10 @@ import numpy as np
 
 from twinml.pages.tables import Cell, Table, profile_column
 from twinml.pages.wording import number, percent, quantity, sentence
-from twinml.report import origin
-from twinml.report.calls import calls
-from twinml.report.figure_choice import estimates
-from twinml.report.measures import Measure, interval, measure, ordered, split_name
+from twinml.report import _origin as origin
+from twinml.report._calls import calls
+from twinml.report._figure_choice import estimates
+from twinml.report._measures import Measure, interval, measure, ordered, split_name
 
 if TYPE_CHECKING:
     from twinml.data import Dataset, Finding

@@ -15,13 +15,13 @@ from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, INK, MUTED, ORANGE, WIDTH, drawn
 from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.wording import shorten
-from twinml.probe.perturbations import short
+from twinml.probe._perturbations import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from twinml.probe.neighbours import Neighbour
-    from twinml.probe.response_curves import ResponseCurve
+    from twinml.probe._neighbours import Neighbour
+    from twinml.probe._response_curves import ResponseCurve
     from twinml.probe.run import ProbeResult, Shift
 
 __all__ = ["result_page"]

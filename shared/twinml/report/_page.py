@@ -75,7 +75,8 @@ def write(
         A file of ``extras`` is missing or is not a PNG.
 
     """
-    from twinml.report import content, figure_choice
+    from twinml.report import _content as content
+    from twinml.report import _figure_choice as figure_choice
 
     added = [_extra(title, path) for title, path in (extras or {}).items()]
     drawn = figure_choice.draw(result, dataset)

@@ -25,8 +25,8 @@ from typing import Protocol
 
 import urllib3
 
-from azureml_emulator.inference.container import Container
-from azureml_emulator.inference.fleet import Fleet
+from azureml_emulator.inference._container import Container
+from azureml_emulator.inference._fleet import Fleet
 
 __all__ = ["Answer", "Deployment", "Endpoint", "Front", "FrontRefusal", "Question", "choose"]
 

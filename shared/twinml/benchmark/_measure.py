@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twinml.benchmark.load import Check, Destination, Loop
-from twinml.benchmark.result import BenchmarkResult
+from twinml.benchmark._load import Check, Destination, Loop
+from twinml.benchmark._result import BenchmarkResult
 from twinml.endpoint import Endpoint
 from twinml.errors import UsageError
 

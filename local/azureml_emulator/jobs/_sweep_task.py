@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.search_space import ALGORITHMS, Distribution, draw, read_space
+from azureml_emulator.jobs._search_space import ALGORITHMS, Distribution, draw, read_space
 from azureml_runner.engine import CommandNode, Input, Literal
 
 __all__ = ["SweepTask", "read_sweep"]

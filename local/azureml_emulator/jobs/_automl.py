@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import TABLES, seconds
+from azureml_emulator.jobs._bindings import TABLES, seconds
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_runner.engine import Control, Step

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twinml.comparison.answers import Reference, ask, recalculate
-from twinml.comparison.judgement import Comparison, Side, judge
+from twinml.comparison._answers import Reference, ask, recalculate
+from twinml.comparison._judgement import Comparison, Side, judge
 from twinml.endpoint import Endpoint
 from twinml.model import load_contract, load_predictor
 
