@@ -19,11 +19,11 @@ from typing import Literal as OneOf
 
 from azureml_runner.engine._command import render
 from azureml_runner.engine._host import Canceled, Control, Host, Interrupted, StepEvent
+from azureml_runner.engine._restart import MAX_LOST, AttemptEnd, Fail, Take, after, ended_by
 from azureml_runner.engine._reuse import ReuseStore
 from azureml_runner.engine.attempt import Done, Ended, StepFolder
 from azureml_runner.engine.graph import Asset, CommandNode, Literal
 from azureml_runner.engine.plan import Plan, Source, Step, StepOutput
-from azureml_runner.engine.restart import MAX_LOST, AttemptEnd, Fail, Take, after, ended_by
 from azureml_runner.errors import RunnerError, UsageError
 from azureml_runner.files import digest_of, digest_of_parts
 

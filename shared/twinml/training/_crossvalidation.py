@@ -22,7 +22,7 @@ from twinml.errors import TrainingError
 from twinml.training.learners import Learner, Shape
 
 if TYPE_CHECKING:
-    from twinml.training._options import TrainingOptions
+    from twinml.training.options import TrainingOptions
 
 __all__ = ["FoldData", "Judging", "fit", "here", "judging", "reason"]
 

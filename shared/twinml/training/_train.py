@@ -20,11 +20,11 @@ from twinml.training import metrics
 from twinml.training._crossvalidation import Judging, judging
 from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
 from twinml.training._importance import permutation_importance
-from twinml.training._options import TrainingOptions
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training._search import Clock, Found, Progress, Search
 from twinml.training.learners import Shape, select
+from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
     Evaluation,

@@ -26,7 +26,7 @@ from azureml_runner.locks import locked
 from twinml import __version__
 from twinml.errors import TwinmlError
 from twinml.settings import home
-from twinml_local.server.deployments.microbatching import same_in_batches
+from twinml_local.server.deployments._microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "form_key"]
 
@@ -115,7 +115,7 @@ def _compiler() -> str:
     from twinml_local import compiled
 
     sources = sorted(Path(compiled.__path__[0]).glob("*.py"))
-    sources.append(Path(__file__).with_name("microbatching.py"))
+    sources.append(Path(__file__).with_name("_microbatching.py"))
     whole = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     return f"{__version__}-{whole.hexdigest()[:16]}"
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from twinml.errors import UsageError
-from twinml_local.server.errors import Refused
+from twinml_local.server._errors import Refused
 
 __all__ = ["host_refusal", "is_loopback", "prefix_of", "read_hosts", "read_root_path"]
 

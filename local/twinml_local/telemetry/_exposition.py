@@ -15,8 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twinml_local.telemetry.flush import DURATION_BUCKETS
-from twinml_local.telemetry.schema import existing
+from twinml_local.telemetry._flush import DURATION_BUCKETS
+from twinml_local.telemetry._schema import existing
 
 if TYPE_CHECKING:
     from flask import Blueprint, Response

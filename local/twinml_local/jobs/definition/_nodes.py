@@ -27,7 +27,7 @@ from azureml_runner.engine.plan import read_literal
 from azureml_runner.engine.settings import bound_settings
 from twinml.errors import UsageError
 from twinml_local.errors import twinml_errors
-from twinml_local.jobs import schema
+from twinml_local.jobs import _schema as schema
 from twinml_local.jobs.automl.node import OUTPUT, TABLE, check_node
 
 __all__ = ["RETRIES", "build_graph", "declared_inputs", "literal_takers"]

@@ -9,10 +9,10 @@ from azureml_runner.engine import Control, ReuseStore, RunOptions, run_plan
 from azureml_runner.errors import RunnerError
 from azureml_runner.pool import WorkerPool
 from twinml.errors import TwinmlError
-from twinml_local.jobs.job import JobRecord
+from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.steps.host import JobHost
 from twinml_local.jobs.steps.mlflow_runs import MlflowRuns
-from twinml_local.jobs.store import JobStore
 from twinml_local.jobs.warm import WarmSteps
 
 __all__ = ["Runner"]

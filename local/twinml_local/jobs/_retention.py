@@ -21,8 +21,8 @@ from azureml_runner.engine import ReuseStore
 from azureml_runner.store import ENDED
 from twinml.errors import UsageError
 from twinml.pipeline.retention import Cleaned
-from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.store import JobStore
+from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._store import JobStore
 
 __all__ = ["clean", "out_of_reach"]
 

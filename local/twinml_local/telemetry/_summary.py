@@ -15,9 +15,9 @@ from typing import Any
 
 from twinml.errors import PlatformError
 from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics, RequestMetrics
-from twinml_local.telemetry.features import KINDS
-from twinml_local.telemetry.flush import iso
-from twinml_local.telemetry.schema import existing
+from twinml_local.telemetry._features import KINDS
+from twinml_local.telemetry._flush import iso
+from twinml_local.telemetry._schema import existing
 
 __all__ = ["percentile", "summarize"]
 

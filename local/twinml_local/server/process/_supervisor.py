@@ -22,8 +22,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from twinml_local.server.deployments.watch import stamp
-from twinml_local.server.process.application import Preloaded, preload
-from twinml_local.server.process.worker import LoopWorker
+from twinml_local.server.process._application import Preloaded, preload
+from twinml_local.server.process._worker import LoopWorker
 from twinml_local.server.state import BACKLOG, STATE_FILE, ServerSettings, read_state
 
 __all__ = ["pause_before_fork", "supervise"]

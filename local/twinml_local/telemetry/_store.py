@@ -6,8 +6,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from twinml_local.telemetry.flush import Batch, iso
-from twinml_local.telemetry.schema import COLUMNS, connect, insert_statement
+from twinml_local.telemetry._flush import Batch, iso
+from twinml_local.telemetry._schema import COLUMNS, connect, insert_statement
 
 __all__ = ["Store"]
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from twinml import __version__
 from twinml.errors import PlatformError
-from twinml_local.telemetry.collector import Collector, Payload
-from twinml_local.telemetry.export import Exporter, from_environment
-from twinml_local.telemetry.features import FeatureChecks
-from twinml_local.telemetry.flush import (
+from twinml_local.telemetry._export import Exporter, from_environment
+from twinml_local.telemetry._features import FeatureChecks
+from twinml_local.telemetry._flush import (
     Batch,
     ExceptionRecord,
     Origin,
@@ -23,8 +22,9 @@ from twinml_local.telemetry.flush import (
     TraceRecord,
     spread,
 )
-from twinml_local.telemetry.settings import TelemetrySettings
-from twinml_local.telemetry.store import Store
+from twinml_local.telemetry._settings import TelemetrySettings
+from twinml_local.telemetry._store import Store
+from twinml_local.telemetry.collector import Collector, Payload
 
 __all__ = ["MEASURED", "OBSERVED", "REQUESTED", "Writer"]
 

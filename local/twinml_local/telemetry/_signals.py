@@ -40,8 +40,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from twinml_local.telemetry.flush import Batch, Origin, span_id
-from twinml_local.telemetry.schema import COLUMNS
+from twinml_local.telemetry._flush import Batch, Origin, span_id
+from twinml_local.telemetry._schema import COLUMNS
 
 __all__ = ["log_records_of", "metrics_of", "resource_of", "spans_of"]
 

@@ -31,7 +31,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from twinml.contract import Route
-from twinml_local.server.errors import Refused, key_refused, too_large
+from twinml_local.server._errors import Refused, key_refused, too_large
 from twinml_local.server.scoring.front import PHRASES, Front, Reply, cut_off
 from twinml_local.server.scoring.service import Exchange
 

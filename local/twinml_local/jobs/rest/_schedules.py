@@ -22,8 +22,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from twinml.errors import Detail, PayloadError
 from twinml.platform import Schedule
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.schedules.clock import check_schedule, next_due
-from twinml_local.jobs.store import JobStore
 
 __all__ = ["schedule_routes"]
 

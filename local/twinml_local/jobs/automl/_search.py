@@ -16,7 +16,7 @@ from azureml_runner.engine import Control
 from azureml_runner.engine.process import StepFiles, StepProcess
 from azureml_runner.files import write_atomic
 from twinml.errors import PlatformError
-from twinml_local.jobs.automl.task import AutoMLTask
+from twinml_local.jobs.automl._task import AutoMLTask
 from twinml_local.jobs.automl.worker import task_json
 
 __all__ = ["Found", "run_search"]

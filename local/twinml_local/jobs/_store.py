@@ -15,8 +15,8 @@ from azureml_runner.store import ENDED, Job, jobs_table
 from azureml_runner.timestamps import utc_now
 from twinml.errors import NotFound, PlatformError
 from twinml.platform import Schedule
-from twinml_local.jobs.job import JobRecord, StepRecord
-from twinml_local.jobs.schedule_store import (
+from twinml_local.jobs._job import JobRecord, StepRecord
+from twinml_local.jobs._schedule_store import (
     SCHEDULES,
     STILL_STANDS,
     ScheduleStore,

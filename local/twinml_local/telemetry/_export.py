@@ -30,7 +30,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from twinml_local.telemetry.flush import Batch, Origin
+from twinml_local.telemetry._flush import Batch, Origin
 
 __all__ = ["Exporter", "from_environment"]
 
@@ -81,7 +81,7 @@ class Exporter:
     """Sends batches to sinks from a thread of its own."""
 
     def __init__(self, sinks: Sequence[Sink], origin: Origin) -> None:
-        from twinml_local.telemetry.signals import resource_of
+        from twinml_local.telemetry._signals import resource_of
 
         self._sinks = tuple(sinks)
         self._resource = resource_of(origin)
@@ -106,7 +106,7 @@ class Exporter:
             sink.close()
 
     def _run(self) -> None:
-        from twinml_local.telemetry.signals import log_records_of, metrics_of, spans_of
+        from twinml_local.telemetry._signals import log_records_of, metrics_of, spans_of
 
         for batch in iter(self._queue.get, None):
             signals = {

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from azureml_runner.files import write_atomic
-from twinml_local.jobs.warm import launcher
+from twinml_local.jobs.warm import _launcher as launcher
 
 __all__ = ["WarmSteps"]
 

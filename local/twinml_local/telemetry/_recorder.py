@@ -23,12 +23,12 @@ from typing import Any
 
 from twinml import __version__
 from twinml.contract import Contract
+from twinml_local.telemetry._exceptions import describe
+from twinml_local.telemetry._features import sample
+from twinml_local.telemetry._flush import ExceptionRecord, Origin, TraceRecord
+from twinml_local.telemetry._settings import TelemetrySettings
+from twinml_local.telemetry._writer import MEASURED, OBSERVED, REQUESTED, Writer
 from twinml_local.telemetry.collector import Payload
-from twinml_local.telemetry.exceptions import describe
-from twinml_local.telemetry.features import sample
-from twinml_local.telemetry.flush import ExceptionRecord, Origin, TraceRecord
-from twinml_local.telemetry.settings import TelemetrySettings
-from twinml_local.telemetry.writer import MEASURED, OBSERVED, REQUESTED, Writer
 
 __all__ = ["Recorder"]
 

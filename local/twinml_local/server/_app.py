@@ -30,9 +30,9 @@ from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from twinml.errors import TwinmlError
+from twinml_local.server._errors import Refused, bounded, key_refused, too_large
+from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Serving
-from twinml_local.server.errors import Refused, bounded, key_refused, too_large
-from twinml_local.server.request_log import RequestLog
 from twinml_local.server.routes.about import service_routes
 from twinml_local.server.routes.feedback import feedback_route
 from twinml_local.server.routes.replies import error_response, json_response

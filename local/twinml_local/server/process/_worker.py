@@ -16,8 +16,8 @@ from pathlib import Path
 import uvloop
 from gunicorn.workers.base import Worker
 
-from twinml_local.server.process.application import Application, build
-from twinml_local.server.process.connection import Connection, Limits, Traffic
+from twinml_local.server.process._application import Application, build
+from twinml_local.server.process._connection import Connection, Limits, Traffic
 from twinml_local.server.state import BACKLOG, read_state
 
 __all__ = ["LoopWorker"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from twinml.errors import PlatformError, TwinmlError
 from twinml.settings import quiet_libraries
-from twinml_local.server.app import app_of
+from twinml_local.server._app import app_of
+from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Deployment
 from twinml_local.server.deployments.watch import Watcher, load_one
-from twinml_local.server.request_log import RequestLog
 from twinml_local.server.scoring.front import Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import ScoringService
