@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
@@ -148,8 +147,6 @@ def supervise(directory: Path, *, listening: socket.socket, settings: ServerSett
     TwinmlError
         Its state cannot be read, or none of its models can be loaded.
     """
-    # The process keeps its command line, by which people and tools know it.
-    util._setproctitle = lambda title: None
     preloaded = preload(directory)
     options = {
         "bind": f"fd://{listening.detach()}",
