@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azureml_emulator.arm.assets import Datastores
-from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import Management
+from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
@@ -52,12 +52,12 @@ class JobService:
         lenient: bool = False,
         mirrors: Mapping[str, Path] | None = None,
     ) -> None:
-        site = management.site
+        account = management.account
         self._management, self._directory = management, directory
         self._runs = RunStore(directory / "runs.sqlite")
-        self.datastores = Datastores(site, management.store, blobs, self._output_uri, mirrors)
+        self.datastores = Datastores(account, management.store, blobs, self._output_uri, mirrors)
         self.tracking = Tracking(
-            site, management, directory / "tracking", self._registry, lenient=lenient
+            account, management, directory / "tracking", self._registry, lenient=lenient
         )
         self.records = Records(self._runs, self.tracking, management, self.datastores)
         self.jobs = Jobs(management, self.records)
@@ -76,7 +76,7 @@ class JobService:
         """Begin to run jobs; ``variables`` point a process at the emulator."""
         self.jobs.pages.base = variables["HTTPS_PROXY"]
         context = JobContext(
-            self._management.site,
+            self._management.account,
             self.records,
             VenvCache(),
             self._environment,

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from azureml_emulator.account import Account
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.site import Site
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
 __all__ = ["ARTIFACT_STORE", "DatastorePath", "Datastores", "artifact_prefix", "datastore_uri"]
@@ -93,13 +93,13 @@ class Datastores:
 
     def __init__(
         self,
-        site: Site,
+        account: Account,
         store: ResourceStore,
         blobs: BlobStore,
         output_uri: OutputUri,
         mirrors: Mapping[str, Path] | None = None,
     ) -> None:
-        self._site, self._store, self.blobs = site, store, blobs
+        self._account, self._store, self.blobs = account, store, blobs
         self._output_uri = output_uri
         self._mirrors = dict(mirrors or {})
 
@@ -171,7 +171,7 @@ class Datastores:
         if datastore is None:
             raise not_found(path)
         properties = datastore.properties
-        if properties.get("accountName") != self._site.storage_account:
+        if properties.get("accountName") != self._account.storage_account:
             raise ArmError(
                 400,
                 "UserError",
@@ -197,13 +197,13 @@ class Datastores:
 
     def _of_address(self, uri: str) -> DatastorePath:
         wasb = _WASB.fullmatch(uri)
-        if wasb and wasb["host"].lower() != self._site.blob_host:
+        if wasb and wasb["host"].lower() != self._account.blob_host:
             # A mirror is named by the other spelling of the same address.
             uri = f"https://{wasb['host']}/{wasb['container']}/{wasb['path']}"
         for address, folder in self._mirrors.items():
             if uri == address or uri.startswith(f"{address}/"):
                 return self._of_mirror(uri, folder, unquote(uri[len(address) :]).strip("/"))
-        if wasb and wasb["host"].lower() == self._site.blob_host:
+        if wasb and wasb["host"].lower() == self._account.blob_host:
             host, container, path = wasb["host"], wasb["container"], wasb["path"]
         else:
             parts = urlsplit(uri)
@@ -211,7 +211,7 @@ class Datastores:
                 raise ArmError(400, "UserError", f"'{uri}' does not name an asset.")
             host = parts.netloc
             container, _, path = unquote(parts.path).lstrip("/").partition("/")
-        if host.lower() != self._site.blob_host:
+        if host.lower() != self._account.blob_host:
             raise ArmError(
                 400,
                 "UserError",

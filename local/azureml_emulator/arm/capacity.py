@@ -6,9 +6,9 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER
 
 __all__ = ["Capacity"]
 

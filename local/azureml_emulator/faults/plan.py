@@ -11,10 +11,10 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import LOCAL_HOST
 from azureml_emulator.errors import ArmError
 from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import LOCAL_HOST
 
 __all__ = ["OPERATION_SECONDS", "ConnectionDropped", "FaultPlan"]
 

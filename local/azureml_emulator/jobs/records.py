@@ -142,7 +142,7 @@ class Records:
             if not is_model:
                 asset, version = place.asset, registered
         workspace_name = run.workspace.rpartition("/")[2]
-        location = self.management.site.location
+        location = self.management.account.location
         self.runs.change(
             run.id,
             outputs={

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.kinds import Draft
+from azureml_emulator.account import ARM_HOST
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules._clock import ScheduleClock
 from azureml_emulator.schedules._trigger import check
-from azureml_emulator.site import ARM_HOST
 
 __all__ = ["InvokeBatch", "Schedules", "SubmitJob"]
 
