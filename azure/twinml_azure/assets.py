@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import DataAsset, ModelReference, ModelVersion
 from twinml.registry.tracking import DIGEST, put
@@ -32,6 +33,8 @@ def data_tags(dataset: Dataset) -> dict[str, str]:
         "digest": dataset.digest,
         "target": dataset.target,
         "dropped": json.dumps(sorted(dataset.dropped)),
+        # Left out where nothing was asked, as in tags of earlier versions.
+        **({} if (asked := text_of(dataset.reading)) == NONE else {"reading": asked}),
     }
 
 

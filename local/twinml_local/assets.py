@@ -32,6 +32,7 @@ from typing import Any
 
 from azureml_runner.files import write_atomic
 from twinml.data import Dataset, file_digest
+from twinml.data.reading import NONE, text_of
 from twinml.errors import DataError, NotFound, PlatformError, UsageError
 from twinml.platform import DataAsset
 from twinml.settings import home, private_folder
@@ -43,8 +44,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 UNFINISHED = ".unfinished-"
 ABANDONED_SECONDS = 3600.0
 DROPPED = "dropped"
+READING = "reading"
 # What a stored file is called, by its first bytes: names lie, contents do not.
-ENDINGS = {b"\x1f\x8b": ".csv.gz", b"PK\x03\x04": ".zip", b"PAR1": ".parquet"}
+ENDINGS = {
+    b"\x1f\x8b": ".csv.gz",
+    b"PK\x03\x04": ".zip",
+    b"PAR1": ".parquet",
+    b"\xfd7zX": ".xz",
+    b"BZh": ".bz2",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"\xd0\xcf\x11\xe0": ".xls",
+}
 
 
 def register(dataset: Dataset) -> DataAsset:
@@ -163,9 +173,11 @@ def _assets(folder: Path) -> Iterator[DataAsset]:
 def _same(dataset: Dataset) -> DataAsset | None:
     """Return the version that this data set already has."""
     for asset in _assets(_folder(dataset.name)):
-        if (asset.digest, asset.target) == (dataset.digest, dataset.target) and set(
-            dropped_columns(asset)
-        ) == set(dataset.dropped):
+        if (
+            (asset.digest, asset.target) == (dataset.digest, dataset.target)
+            and set(dropped_columns(asset)) == set(dataset.dropped)
+            and asset.tags.get(READING, NONE) == text_of(dataset.reading)
+        ):
             return asset
     return None
 
@@ -189,7 +201,10 @@ def _store(dataset: Dataset, folder: Path, unfinished: Path) -> DataAsset:
             n_rows=dataset.n_rows,
             n_columns=dataset.frame.shape[1],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            tags={DROPPED: json.dumps(list(dataset.dropped))},
+            tags={
+                DROPPED: json.dumps(list(dataset.dropped)),
+                READING: text_of(dataset.reading),
+            },
         )
         _describe(asset, unfinished)
         final = folder / asset.version

@@ -43,7 +43,10 @@ def test_text_shows_columns_findings_and_order(table: Path) -> None:
     assert "[red]kind" in result.stdout
     assert "b 33.3%" in result.stdout
     assert "Order: rows look " in result.stdout
-    assert "warning: class 0 has 30 rows: figures about it will be rough." in result.stdout
+    assert (
+        "warning: 2 classes of 'answer' have fewer than 50 rows, 1 has 30: figures about them "
+        "will be rough." in result.stdout
+    )
 
 
 def test_errors_are_one_line_and_exit_code_1(table: Path) -> None:
@@ -60,7 +63,7 @@ def test_errors_are_one_line_and_exit_code_1(table: Path) -> None:
 def test_a_file_needs_a_target(table: Path) -> None:
     result = run("--data", table, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["hint"] == "Name the column to predict: --target COLUMN."
+    assert json.loads(result.stdout)["hint"] == "Name it: --target COLUMN."
 
 
 def test_fetch_keeps_a_file_that_is_there_and_goes_alone(tmp_path: Path) -> None:
@@ -97,3 +100,24 @@ def test_an_unknown_platform(table: Path) -> None:
     result = run("--data", table, "--target", "answer", "--register", "--on", "moon", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["message"] == "there is no platform 'moon'"
+
+
+def test_how_a_file_is_read_is_said_and_can_be_refused(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    rows = "".join(f'K{i:03};"{i % 9},5";{"a" if i % 2 else "b"}\n' for i in range(60))
+    file.write_bytes(("no;größe;answer\n" + rows).encode("cp1252"))
+    result = run("--data", file, "--target", "answer", "--json")
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert [one["message"] for one in shown["findings"] if one["decision"]] == [
+        "'sales.csv' is read as Windows-1252",
+        "'größe' is read as numbers with a decimal comma, such as '0,5'",
+        "'no' differs in every row like a key and is left out of the model; "
+        "--keep-column 'no' keeps it",
+    ]
+    assert [one["type"] for one in shown["features"]] == ["double"]
+    kept = run("--data", file, "--target", "answer", "--keep-column", "no", "--json")
+    assert [one["feature"] for one in json.loads(kept.stdout)["features"]] == ["no", "größe"]
+    result = run("--data", file, "--target", "answer", "--strict")
+    assert result.exit_code == 1
+    assert "is not read strictly: 'sales.csv' is read as Windows-1252; and 2 more" in result.stderr

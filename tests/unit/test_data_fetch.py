@@ -40,6 +40,7 @@ PAGES = {
     "/flat.zip": zipped(**{f"{NAME}.csv": CONTENT}),
     "/changed.zip": zipped(**{f"{NAME}.csv": CONTENT + b'57;"yes"\n'}),
     "/other.zip": zipped(**{"other.csv": CONTENT}),
+    "/my%20table.csv?sig=secret": b"a;y\n" + b"1,5;no\n2,5;yes\n" * 40,
     "/page.zip": b"<html>maintenance</html>",
 }
 
@@ -153,3 +154,28 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, url: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         data.fetch(NAME, tmp_path / "file", url=url + "/good.zip", sha256=SHA256)
+
+
+def test_an_address_is_read_like_a_file(
+    tmp_path: Path, url: str, publisher: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINML_HOME", str(tmp_path))
+    for _ in range(2):
+        dataset = data.load(f"{url}/my%20table.csv?sig=secret", "y")
+    assert publisher.requested == ["/my%20table.csv?sig=secret"] * 2
+    assert (dataset.name, dataset.n_rows, dataset.frame["a"][1]) == ("my-table", 80, 2.5)
+    assert dataset.source.parent.parent == tmp_path / "downloads"
+    assert data.load(dataset.source.as_uri(), "y").digest == dataset.digest
+    with pytest.raises(DataError) as caught:
+        data.load(f"{url.replace('//', '//me:secret@')}/no.csv?sig=secret", "y")
+    assert caught.value.message == f"{url}/no.csv answered 503 Service Unavailable, expected 200"
+
+
+def test_a_file_address_names_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "a b.csv").write_text("a,y\n" + "1,no\n2,yes\n" * 40)
+    assert data.load((tmp_path / "a b.csv").as_uri(), "y").n_rows == 80
+    assert data.load(f"file://localhost{tmp_path}/a%20b.csv", "y").n_rows == 80
+    with pytest.raises(DataError, match="'file://elsewhere' names a file of another machine"):
+        data.load("file://elsewhere/a.csv", "y")
+    with pytest.raises(DataError, match=r"there is no file 'no\.csv'"):
+        data.load("file://./no.csv", "y")

@@ -1,6 +1,6 @@
 """What load remarks about columns, classes, rows and their order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,77 @@ def test_columns_without_information(load: Load) -> None:
     dataset = load(empty=None, same="a", key=[f"k{i * 7919 % N}" for i in range(N)])
     assert found(dataset, "empty") == [("warning", "empty")]
     assert found(dataset, "same") == [("warning", "constant")]
-    assert found(dataset, "key") == [("warning", "id-like")]
-    assert dataset.dropped == ("empty",)
-    assert list(dataset.features.columns) == ["x", "same", "key"]
+    assert found(dataset, "key") == [("note", "id-like")]
+    assert dataset.dropped == ("empty", "key")
+    assert list(dataset.features.columns) == ["x", "same"]
 
 
-def test_number_keys_by_name_or_by_counting(load: Load) -> None:
-    rng = np.random.default_rng(2)
-    spread = rng.permutation(N) * 13
-    dataset = load(client_id=spread, amount=spread, position=rng.permutation(N) + 5)
-    assert found(dataset, "client_id") == [("warning", "id-like")]
-    assert found(dataset, "amount") == []
-    assert found(dataset, "position") == [("warning", "id-like")]
+def spread(step: int) -> list[int]:
+    return [int(row) * step for row in np.random.default_rng(2).permutation(N)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("client_id", spread(13), "id-like"),
+        ("clientId", spread(13), "id-like"),
+        ("valid", spread(13), None),
+        ("amount", spread(13), None),
+        ("amount", spread(2), "id-like"),  # counted, every other number
+        ("amount", spread(3), None),
+        ("amount", sorted(spread(19)), "row-number"),  # in order, with gaps
+        ("amount", sorted(spread(19), reverse=True), "row-number"),
+        ("amount", sorted(spread(21)), None),
+        ("client_id", [*spread(13)[8:], *range(8)], "id-like"),
+        ("client_id", [row // 2 for row in range(N)], None),  # a customer comes twice
+        ("code", [f"A{row}" for row in spread(1)], "id-like"),
+        ("code", [f"A{max(row, 8)}" for row in spread(1)], "id-like"),  # 98 per cent differ
+        ("code", [f"A{max(row, 9)}" for row in spread(1)], None),
+        ("code", [*(f"A{row}" for row in range(N - 1)), None], None),
+        ("text", [f"words {row}" for row in spread(1)], None),
+        ("day", [f"2020-01-01 10:{row}" for row in range(100, 100 + N)], None),
+        ("link", ["x" * 61 + f"{row:03}" for row in range(N)], "id-like"),
+        ("link", ["x" * 62 + f"{row:03}" for row in range(N)], None),
+        ("__index_level_0__", [row % 7 for row in range(N)], "index"),
+    ],
+)
+def test_keys_and_row_numbers_are_left_out(
+    load: Load, name: str, values: list[object], kind: str | None
+) -> None:
+    dataset = load(**{name: values})
+    kinds = [f.kind for f in dataset.findings if f.decision]
+    assert kinds == ([kind] if kind else [])
+    assert dataset.dropped == ((name,) if kind else ())
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (range(60), "row-number"),
+        (range(1, 61), "row-number"),
+        (range(2, 62), None),
+        ([*range(59), 60], None),
+        ([1, 0, *range(2, 60)], None),
+        (range(20, 119), None),
+        (range(20, 120), "row-number"),
+    ],
+)
+def test_row_numbers_of_short_tables_begin_with_0_or_1(
+    tmp_path: Path, values: Sequence[int], kind: str | None
+) -> None:
+    file = tmp_path / "table.csv"
+    rows = [f"{value},{place % 7},{place % 2}" for place, value in enumerate(values)]
+    file.write_text("n,x,y\n" + "\n".join(rows))
+    assert [f.kind for f in data.load(file, "y").findings if f.column == "n"] == (
+        [kind] if kind else []
+    )
+
+
+def test_a_table_of_keys_alone_keeps_them(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    rows = [f"{row},A{row},{row % 2}" for row in range(60)]
+    file.write_text("n,code,y\n" + "\n".join(rows))
+    assert data.load(file, "y").dropped == ()
 
 
 def test_odd_columns(load: Load) -> None:
@@ -67,7 +126,7 @@ def test_odd_columns(load: Load) -> None:
     )
     assert found(dataset, "holes") == [("note", "nulls")]
     assert found(dataset, "mixed") == [("warning", "mixed-types")]
-    assert found(dataset, "comma") == [("warning", "decimal-comma")]
+    assert found(dataset, "comma") == [("note", "notation")]
     assert found(dataset, "endless") == [("warning", "infinite")]
     assert found(dataset, "day") == [("note", "dates")]
     assert found(dataset, "padded") == [("note", "blanks")]
@@ -166,15 +225,17 @@ def test_rows_sorted_by_the_target(tmp_path: Path) -> None:
 
 def test_profile(load: Load) -> None:
     flags = [i % 4 == 0 for i in range(N)]
-    dataset = load(n=list(range(N)), c=["a", "a", "b", None] * (N // 4), f=flags)
+    dataset = load(
+        n=[row // 2 * 2 for row in range(N)], c=["a", "a", "b", None] * (N // 4), f=flags
+    )
     profile = dataset.profile().set_index("feature")
     assert list(profile.index) == ["x", "n", "c", "f"]
     assert profile["type"].tolist() == ["double", "long", "string", "boolean"]
     assert profile.loc["n", ["minimum", "median", "maximum", "mean"]].tolist() == [
         0,
-        199.5,
-        399,
-        199.5,
+        199.0,
+        398,
+        199.0,
     ]
     assert profile.loc["c", ["nulls", "distinct", "top"]].tolist() == [100, 2, "a 66.7%, b 33.3%"]
     assert profile.loc["f", "top"] == "False 75.0%, True 25.0%"

@@ -85,8 +85,9 @@ EXPECTED = pd.DataFrame(ROWS, columns=["n", "x", "colour", "y"]).astype({"x": fl
     ],
 )
 def test_every_spelling_gives_the_same_frame(tmp_path: Path, content: bytes) -> None:
-    dataset = data.load(save(tmp_path, content), "y")
+    dataset = data.load(save(tmp_path, content), "y", keep=["n"], strict=True)
     pd.testing.assert_frame_equal(dataset.frame, EXPECTED)
+    assert data.load(save(tmp_path, content), "y").dropped == ("n",)
 
 
 def test_digest_is_that_of_the_uncompressed_file(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_digest_is_that_of_the_uncompressed_file(tmp_path: Path) -> None:
 def test_decimal_point_survives_next_to_other_delimiters(tmp_path: Path) -> None:
     rows = [(i, f'"{i},5"', "a;b", "no" if i % 2 else "yes") for i in range(60)]
     frame = data.load(save(tmp_path, text(",", rows)), "y").frame
-    assert frame["x"].iloc[3] == "3,5"
+    assert frame["x"].iloc[3] == 3.5
     assert frame["colour"].iloc[0] == "a;b"
 
 
@@ -193,23 +194,29 @@ def test_text_stays_as_it_is(tmp_path: Path) -> None:
         (b"n,x,y\n", "'table.csv' has a header but no rows"),
         (b"n,x,y", "'table.csv' has a header but no rows"),
         (b"n:x:y\n1:2:3\n", "'table.csv' has a single column"),
-        (b"n,y,n\n1,2,3\n", "'table.csv' gives columns the same name: 1 and 3"),
-        (b",n,y\n0,1,2\n", "'table.csv' has a column without a name, position 0 counted from 0"),
         (b"n,x,y\n1,2,3\n\n1,2\n", "'table.csv', line 4: 2 fields, the header has 3"),
-        (b"n,x,y\n1,2,3,4\n", "'table.csv', line 2: 4 fields, the header has 3"),
+        (b"n,x,y\n1,2,3,4\n1,2,3\n", "'table.csv', line 2: 4 fields, the header has 3"),
+        (b"n,x,y\n1,2,3,4,5\n", "'table.csv', line 2: 5 fields, the header has 3"),
         (b'n,x,y\n"a\nb",2,3\n1\n', "'table.csv', line 4: 1 field, the header has 3"),
         (b"\n\nsep=;\nn;x;y\n1;2\n", "'table.csv', line 5: 2 fields, the header has 3"),
         (b'n,y\n1,2\n3,"4\n5,6\n', "'table.csv', line 3: unexpected end of data"),
-        ("n,y\n1,é\n".encode("latin-1"), "byte 0xe9 at offset 6, line 2"),
-        ("n,y\n1,2\n".encode("utf-16"), "'table.csv' is UTF-16"),
+        ("n,y\n1,Москва\n".encode("cp1251"), "nor Windows-1252: byte 0xcc at offset 6, line 2"),
+        (b"n,y\n1,\x81\n", "nor Windows-1252: byte 0x81 at offset 6, line 2"),
+        ("n,y\n1,2\n".encode("utf-16")[:-1], "begins like UTF-16 and is not"),
         (b"n,y\n1,\x00\n", "a zero byte in line 2"),
-        (b'{"data": []}', "is not CSV: it looks like JSON"),
+        (b'{"data": ', "is neither an array of JSON objects nor one object a line"),
+        (b"[1, 2]", "'table.csv', row 1 is no JSON object"),
+        (b"[]", "'table.csv' holds no rows"),
+        (b'[{"a": 1, "y": [2]}]', "column 'y', row 1: found a list, expected a number"),
+        (b'{"a": 1, "y": 2}\n{"a": {"b": 1}}', "column 'a', row 2: found an object"),
         (b"<!DOCTYPE html>", "is not CSV: it looks like HTML or XML"),
         (gzip.compress(b"n,y\n1,2\n", mtime=0)[:-6], "'table.csv' cannot be unpacked"),
         (b"PK\x03\x04 no zip", "'table.csv' cannot be unpacked"),
         (zipped(a="1", b="2"), "'table.csv' holds 2 files, expected one: a, b"),
         (zipped(), "'table.csv'"),
-        (zipped(**{"[Content_Types].xml": "", "xl/w.xml": ""}), "is an Office document"),
+        (zipped(**{"[Content_Types].xml": "", "word/w.xml": ""}), "is an Office document, but no"),
+        (zipped(**{"[Content_Types].xml": "", "xl/w.xml": ""}), "is no whole workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 cut", "is no whole workbook"),
         (b"PAR1 cut", "is not a whole Parquet file"),
     ],
 )
@@ -220,22 +227,29 @@ def test_files_that_are_refused(tmp_path: Path, content: bytes, message: str) ->
 def test_no_such_file_names_its_neighbour(tmp_path: Path) -> None:
     save(tmp_path, text(), "bank-full.csv")
     error = refused(tmp_path / "bankfull.csv")
-    assert error.hint == "Did you mean 'bank-full.csv'? Name a CSV or Parquet file."
+    assert error.hint == (
+        "Did you mean 'bank-full.csv'? Name a file of CSV, Parquet, Excel or JSON lines."
+    )
     assert "is a folder" in refused(tmp_path).message
     assert "there is no file" in refused(tmp_path / "no" / "where.csv").message
 
 
-def test_unnamed_column_can_be_dropped(tmp_path: Path) -> None:
+def test_a_first_column_without_a_name_is_an_index(tmp_path: Path) -> None:
     file = save(tmp_path, text().replace("n,x", ",x", 1))
-    assert refused(file).hint == "Name it in the header or leave it out: --drop 'Unnamed: 0'."
-    assert data.load(file, "y", drop=["Unnamed: 0"]).dropped == ("Unnamed: 0",)
+    dataset = data.load(file, "y")
+    assert dataset.dropped == ("Unnamed: 0",)
+    assert [f.message for f in dataset.findings if f.decision] == [
+        "'Unnamed: 0' is the index of a table and is left out of the model; "
+        "--keep-column 'Unnamed: 0' keeps it"
+    ]
+    assert data.load(file, "y", keep=["Unnamed: 0"]).dropped == ()
+    assert data.load(file, "y", drop=["Unnamed: 0"], strict=True).dropped == ("Unnamed: 0",)
 
 
-def test_a_blank_name_is_no_name(tmp_path: Path) -> None:
-    file = save(tmp_path, text().replace("n,x", "n,  ", 1))
-    assert "position 1 counted from 0" in refused(file).message
-    assert "position 1 counted from 0" in refused(file, drop=["n"]).message
-    assert data.load(file, "y", drop=["  "]).dropped == ("  ",)
+def test_a_column_without_a_name_elsewhere_stays(tmp_path: Path) -> None:
+    dataset = data.load(save(tmp_path, text().replace("n,x", "n,  ", 1)), "y")
+    assert list(dataset.features) == ["Unnamed: 1", "colour"]
+    assert "columns without a name are called 'Unnamed: 1'" in [f.message for f in dataset.findings]
 
 
 def test_column_names_that_are_not_there(tmp_path: Path) -> None:
@@ -266,12 +280,9 @@ def labelled(labels: list[object]) -> str:
     [
         (["yes", "no"] * 24 + ["no"], "'table.csv' has 49 rows, expected at least 50"),
         (["yes"] * 60, "the target 'y' has one class, 'yes', in all rows"),
-        (
-            ["yes", "no"] * 30 + [""] * 7,
-            "the target 'y' is null in 7 of 67 rows: data rows 61, 62, 63, 64, 65, … "
-            "(the first is 1)",
-        ),
-        (["yes", "no"] * 30 + ["maybe"] * 6, "1 class with fewer than 7 rows: 'maybe' (6)"),
+        ([""] * 60, "the target 'y' of 'table.csv' is null in all 60 rows"),
+        (["yes"] * 60 + ["no"] * 6, "1 class with fewer than 7 rows: 'no' (6)"),
+        ([f"c{i}" for i in range(60)], "60 classes with fewer than 7 rows: 'c0' (1)"),
         (
             [i / 7 for i in range(200)],
             "has 200 distinct numbers: predicting a number is regression",
@@ -284,9 +295,56 @@ def test_targets_that_are_refused(tmp_path: Path, labels: list[object], message:
     assert message in refused(save(tmp_path, labelled(labels))).message
 
 
-def test_null_targets_are_listed_in_the_details(tmp_path: Path) -> None:
-    error = refused(save(tmp_path, labelled(["yes", "no", ""] * 20)))
-    assert [detail.row for detail in error.details] == [2, 5, 8, 11, 14]
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [(["yes", "no", ""], "object"), ([1, 2, ""], "int64"), (["true", "false", ""], "bool")],
+)
+def test_rows_without_a_target_are_left_out_and_counted(
+    tmp_path: Path, labels: list[object], kind: str
+) -> None:
+    dataset = data.load(save(tmp_path, labelled(labels * 40)), "y")
+    assert (dataset.n_rows, dataset.labels.dtype) == (80, kind)
+    assert dataset.frame.index.tolist() == list(range(80))
+    assert dataset.frame["x"][2] == 3 / 8
+    assert [f.message for f in dataset.findings if f.kind == "null-target"] == [
+        "40 of 120 rows have no value in the target 'y' and are left out"
+    ]
+
+
+RARE = ["yes", "no"] * 30 + ["a"] * 6 + ["b"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "rare", "classes", "message"),
+    [
+        (RARE, "drop", {"yes": 30, "no": 30}, "left out with their 7 rows, and never predicted: "),
+        (RARE, "join", {"yes": 30, "no": 30, "other": 7}, "are joined into 'other': 'a' (6)"),
+        (RARE[:-1], "join", {"yes": 30, "no": 30}, "is left out with its 6 rows"),
+        (
+            [*RARE, *["other"] * 7],
+            "join",
+            {"yes": 30, "no": 30, "other": 7, "other_": 7},
+            "'other_'",
+        ),
+        ([*["yes"] * 60, *["a"] * 6, "b"], "join", {"yes": 60, "other": 7}, "joined into 'other'"),
+        ([1, 2] * 30 + [3] * 6, "drop", {1: 30, 2: 30}, "1 class of 'y' with fewer than 7 rows is"),
+    ],
+)  # fmt: skip
+def test_rare_classes(
+    tmp_path: Path, labels: list[object], rare: data.Rare, classes: dict[object, int], message: str
+) -> None:
+    file = save(tmp_path, labelled(labels))
+    dataset = data.load(file, "y", rare=rare)
+    assert dataset.labels.value_counts().to_dict() == classes
+    assert message in next(f.message for f in dataset.findings if f.kind.startswith("rare-"))
+    assert refused(file, rare="refuse").message.startswith("the target 'y' has ")
+    assert "is not read strictly" in refused(file, rare=rare, strict=True).message
+
+
+def test_rare_classes_that_cannot_be_joined(tmp_path: Path) -> None:
+    file = save(tmp_path, labelled([1, 2] * 30 + [3]))
+    assert "no text, so 1 rare one cannot be joined: 3 (1)" in refused(file, rare="join").message
+    assert "does not say what becomes of rare classes" in refused(file, rare="keep").message
 
 
 @pytest.mark.parametrize(
@@ -295,6 +353,7 @@ def test_null_targets_are_listed_in_the_details(tmp_path: Path) -> None:
         (["yes", "no"] * 30, "object"),
         ([0, 1, 2] * 20, "int64"),
         (list(range(100)) * 7, "int64"),
+        ([f"c{i}" for i in range(100)] * 7, "object"),
         ([0.5, 1.5] * 30, "float64"),
         (["true", "false"] * 30, "bool"),
     ],
@@ -324,7 +383,7 @@ def test_parquet_becomes_the_four_types(tmp_path: Path) -> None:
     }
     file = tmp_path / "table.parquet"
     pq.write_table(pa.table(columns), file)
-    dataset = data.load(file, "y")
+    dataset = data.load(file, "y", keep="all")
     kinds = {name: str(kind) for name, kind in dataset.frame.dtypes.items()}
     assert kinds == {
         "small": "int64",
@@ -358,6 +417,7 @@ def test_parquet_that_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "table.parquet"
     pq.write_table(pa.table({"a": [[1, 2]] * 60, "y": [0, 1] * 30}), file)
     assert "column 'a': a Parquet column of type list" in refused(file).message
+    assert "no features left" in refused(file, drop=["a"]).message
     pq.write_table(pa.table({"a": pa.array([], pa.int64()), "y": pa.array([], pa.int64())}), file)
     assert "has columns but no rows" in refused(file).message
 
@@ -367,7 +427,7 @@ def test_rows_are_read_without_a_target_and_from_a_single_column(tmp_path: Path)
     assert data.read_rows(file)["plain"].tolist() == [1, 2]
     assert "has a single column" in refused(file).message
     whole = data.read_rows(save(tmp_path, gzip.compress(text(";").encode())))
-    pd.testing.assert_frame_equal(whole, data.load(save(tmp_path, text()), "y").frame)
+    pd.testing.assert_frame_equal(whole, EXPECTED)
     file = save(tmp_path, "a,empty\n1,\n2,\n")
     assert data.read_rows(str(file))["empty"].isna().all()
     with pytest.raises(DataError, match=r"'table\.csv' is empty"):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
-from twinml.batch._read import Source, types_of
+from twinml.batch._read import Source
+from twinml.batch.scoring import source_for
 from twinml.contract import Contract, infer_contract, model_frame, parse
 from twinml.data import Dataset, load
 from twinml.data.json_rows import records
@@ -34,6 +35,15 @@ KINDS = {
     "digits of another script": ["１２", "３"],
     "text": ["a", "NA", "None", "x y", "é", ""],
     "text of numbers": ["1", "2.5", "x", "1.0"],
+    "decimal commas": ["1,5", "12", "-0,25", "1.234.567,5", *MARKERS],
+    "thousands": ["1,234", "12,345,678", "5", "1,234,567.5"],
+    "thousands of Switzerland": ["1'234", "1’234.5", "7"],
+    "thousands with blanks": ["1 234", "12\u00a0345,5", ""],
+    "money": ["$1,200", "-$3", "($4)", "$0.5", ""],
+    "money behind": ["1.200,50 €", "3 €", "-4€"],
+    "per cent": ["12.5%", "7 %", "-0.1%", "NA"],
+    "whole per cent": ["12%", "7%"],
+    "two units": ["5 €", "5 $", "7%"],
 }
 NAMES = ["plain", "line\nbreak", 'with "quotes"', "with, comma", " blank "]
 ROWS = 50
@@ -78,7 +88,9 @@ def test_every_row_of_a_file_scores_as_in_training(tmp_path: Path, table: list[l
     file = tmp_path / "rows.csv"
     file.write_text(written(table), encoding="utf-8")
     dataset = load(file, "y")
-    contract = infer_contract(dataset.features, dataset.labels, name="rows")
+    contract = infer_contract(
+        dataset.features, dataset.labels, name="rows", notations=dataset.notations
+    )
     assert Contract.from_json(contract.to_json()) == contract
     learned = model_frame(dataset.features)
     pipeline = make_pipeline(encoder(learned), DecisionTreeClassifier(random_state=0))
@@ -106,9 +118,10 @@ def test_every_row_of_a_file_scores_as_in_training(tmp_path: Path, table: list[l
         same(probabilities(pipeline, contract, body, "application/json", "invocations"))
     # The file itself, as a body; its cells as JSON's texts; and through the reader of batches.
     same(probabilities(pipeline, contract, file.read_text("utf-8"), "text/csv"))
-    cells = [dict(zip(table[0], [cell or None for cell in row], strict=True)) for row in table[1:]]
+    names = [name.strip() for name in table[0]]
+    cells = [dict(zip(names, [cell or None for cell in row], strict=True)) for row in table[1:]]
     same(probabilities(pipeline, contract, json.dumps({"data": cells}), "application/json"))
-    (chunk,) = Source(file, types_of(contract.columns)).chunks(ROWS)
+    (chunk,) = source_for(file, contract).chunks(ROWS)
     frame = chunk.to_pandas()[list(contract.column_names)]
     frame = frame.astype({c.name: "object" for c in contract.columns if c.type == "string"})
     same(pipeline.predict_proba(frame))
@@ -116,7 +129,7 @@ def test_every_row_of_a_file_scores_as_in_training(tmp_path: Path, table: list[l
 
 def bool_blank(tmp_path: Path) -> tuple[Dataset, Contract]:
     paid = ["True", "False", ""] * 20
-    lines = [f"{20 + row},{paid[row]},{'yes' if row % 2 else 'no'}" for row in range(60)]
+    lines = [f"{20 + row // 2},{paid[row]},{'yes' if row % 2 else 'no'}" for row in range(60)]
     file = tmp_path / "bool_blank.csv"
     file.write_text("\n".join(["age,paid,y", *lines]), encoding="utf-8")
     dataset = load(file, "y")
@@ -144,7 +157,7 @@ def test_a_header_is_read_the_same_in_training_and_in_batches(tmp_path: Path, ab
     rows = "".join(f'{n};"a\nb";{n % 2}\n' for n in range(60))
     file.write_text(f'{above}"line\nbreak";"say ""so""";y\n{rows}', encoding="utf-8", newline="")
     names = ["line\nbreak", 'say "so"', "y"]
-    assert list(load(file, names[2]).frame.columns) == names
+    assert list(load(file, names[2], keep="all").frame.columns) == names
     source = Source(file, {names[0]: "long", names[1]: "string"})
     tables = list(source.chunks(25))
     assert [table.num_rows for table in tables] == [25, 25, 10]

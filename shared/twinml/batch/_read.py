@@ -19,6 +19,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from twinml.contract import Column, text_values
+from twinml.contract.notation import Notation, plain_number
 from twinml.data import csv_header, near
 from twinml.errors import DataError
 
@@ -44,6 +45,8 @@ class Source:
         ``types_of``.
     required
         Whether each column of ``types`` must be there.
+    notations
+        How numbers of some columns are written, by column.
 
     Raises
     ------
@@ -51,9 +54,17 @@ class Source:
         There is no such file, it is not CSV or Parquet, or a column is missing.
     """
 
-    def __init__(self, path: Path, types: Mapping[str, str], *, required: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        types: Mapping[str, str],
+        *,
+        required: bool = True,
+        notations: Mapping[str, Notation] | None = None,
+    ) -> None:
         self.path = path
         self.types = dict(types)
+        self.notations = dict(notations or {})
         try:
             with path.open("rb") as stream:
                 start = stream.read(4)
@@ -111,7 +122,7 @@ class Source:
     def _prepare(self, required: bool) -> None:
         if self.parquet:
             try:
-                names = text_values.header_names(pq.read_schema(self.path).names)
+                names = text_values.header_names(pq.read_schema(self.path).names, self.types)
             except (pa.ArrowInvalid, OSError) as error:
                 raise DataError(
                     f"'{self.path.name}' is not a whole Parquet file",
@@ -150,7 +161,7 @@ class Source:
                 f"'{self.path.name}' is neither CSV nor Parquet",
                 hint="Convert it to CSV in UTF-8, or to Parquet.",
             )
-        names, self.delimiter, self.above = csv_header(self.path.name, text)
+        names, self.delimiter, self.above = csv_header(self.path.name, text, self.types)
         return names
 
     def _tables(self) -> Iterator[pa.Table]:
@@ -207,6 +218,8 @@ class Source:
             kind = self.types.get(name)
             if pa.types.is_dictionary(values.type):
                 values = values.cast(values.type.value_type)
+            if name in self.notations and _is_text(values):
+                values = _plain(values, self.notations[name])
             columns[name] = values if kind is None else self._cast(name, kind, values, first)
         return pa.table(columns)
 
@@ -331,6 +344,13 @@ def _is_text(values: pa.Array) -> bool:
 def _without_markers(values: pa.Array) -> pa.Array:
     markers = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), MARKERS)
     return pc.if_else(markers, None, values)
+
+
+def _plain(values: pa.Array, notation: Notation) -> pa.Array:
+    """Write numbers plainly, each of the distinct ones once."""
+    encoded = values.dictionary_encode()
+    texts = [plain_number(text, notation) for text in encoded.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(encoded.indices)
 
 
 def _from_texts(values: pa.Array, convert: Callable[[str], Any], kind: pa.DataType) -> pa.Array:

@@ -57,7 +57,7 @@ def opened(source: str, facts: Facts) -> Iterator[bytes | Rows]:
 
 def _table(path: Path, facts: Facts) -> Rows:
     if facts.types:
-        return FileRows(Source(path, facts.types))
+        return FileRows(Source(path, facts.types, notations=facts.notations))
     # Nobody told the types: they are found by looking at all rows.
     return HeldRows(read_records(path, text=facts.text_columns))
 

@@ -2,42 +2,114 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
-    from twinml.data import Dataset
+    from twinml.data import Dataset, Rare
 
-__all__ = ["data_options", "dataset_from", "training_options"]
+__all__ = ["DataOptions", "data_options", "training_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 BUNDLED_TARGET = "y"
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """What the options say of the data: the file, and how it is read."""
+
+    data: str | None = None
+    target: str | None = None
+    name: str | None = None
+    drop: tuple[str, ...] = ()
+    keep_column: tuple[str, ...] = ()
+    rare: Rare = "drop"
+    sheet: str | None = None
+    strict: bool = False
+
+    def load(self) -> Dataset:
+        """Load the file, the bank marketing data by default."""
+        from twinml.data import bundled, load
+        from twinml.errors import UsageError
+
+        if self.data is not None and self.target is None:
+            raise UsageError("the column to predict is not named", hint="Name it: --target COLUMN.")
+        return load(
+            bundled() if self.data is None else self.data,
+            self.target or BUNDLED_TARGET,
+            name=self.name,
+            drop=_columns(self.drop),
+            keep=_columns(self.keep_column),
+            rare=self.rare,
+            sheet=self.sheet,
+            strict=self.strict,
+        )
+
+    def words(self) -> list[str]:
+        """Return the options as they are written on a command line."""
+        named = {"data": self.data, "target": self.target, "name": self.name, "sheet": self.sheet}
+        return [
+            *(word for key, value in named.items() if value for word in (f"--{key}", value)),
+            *(word for column in self.drop for word in ("--drop", column)),
+            *(word for column in self.keep_column for word in ("--keep-column", column)),
+            *("--rare", self.rare),
+            *(["--strict"] if self.strict else []),
+        ]
+
+
+def _columns(options: tuple[str, ...]) -> list[str]:
+    return [column.strip() for each in options for column in each.split(",") if column.strip()]
+
+
 def data_options(function: F) -> F:
-    """Add ``--data``, ``--target``, ``--drop`` and ``--name``."""
+    """Add the options of ``DataOptions``; the command gets one object, ``source``."""
+
+    @functools.wraps(function)
+    def taken(*args: Any, **options: Any) -> Any:
+        given = {one.name: options.pop(one.name) for one in fields(DataOptions)}
+        return function(*args, source=DataOptions(**given), **options)
+
+    decorated: Any = taken
     for option in (
-        click.option("--name", help="Name of the data set and the model [default: the file's]."),
+        click.option(
+            "--strict", is_flag=True, help="Refuse a file that could be read in another way."
+        ),
+        click.option("--sheet", metavar="NAME", help="Sheet of a workbook [default: the first]."),
+        click.option(
+            "--rare",
+            type=click.Choice(["drop", "join", "refuse"]),
+            default="drop",
+            show_default=True,
+            help="Classes too rare to learn: leave their rows out, join them, or stop.",
+        ),
+        click.option(
+            "--keep-column",
+            multiple=True,
+            metavar="COLUMN",
+            help="Keep a column although it looks like a key; several as with --drop.",
+        ),
         click.option(
             "--drop",
             multiple=True,
             metavar="COLUMN",
             help="Leave a column out; may be repeated, or name several with commas.",
         ),
+        click.option("--name", help="Name of the data set and the model [default: the file's]."),
         click.option("--target", metavar="COLUMN", help="Column to predict."),
         click.option(
             "--data",
-            type=click.Path(),
             metavar="FILE",
-            help="CSV or Parquet [default: the bank marketing data, target y].",
+            help="CSV, Parquet, Excel or JSON lines, a path or an address "
+            "[default: the bank marketing data, target y].",
         ),
     ):
-        function = option(function)
-    return function
+        decorated = option(decorated)
+    return cast(F, decorated)
 
 
 def training_options(function: F) -> F:
@@ -97,18 +169,3 @@ def training_options(function: F) -> F:
     ):
         function = option(function)
     return function
-
-
-def dataset_from(
-    data: str | None, target: str | None, drop: tuple[str, ...], name: str | None
-) -> Dataset:
-    """Load what the data options name."""
-    from twinml.data import bundled, load
-    from twinml.errors import UsageError
-
-    dropped = [column.strip() for each in drop for column in each.split(",") if column.strip()]
-    if data is None:
-        return load(bundled(), target or BUNDLED_TARGET, name=name, drop=dropped)
-    if target is None:
-        raise UsageError("the column to predict is not named", hint="Name it: --target COLUMN.")
-    return load(Path(data), target, name=name, drop=dropped)

@@ -179,7 +179,8 @@ def command(
     from twinml.abtest.labelled import compare_scored
     from twinml.data import load
 
-    dataset = load(file, target)
+    # The models say which columns they need, and no row may be missing from a verdict.
+    dataset = load(file, target, keep="all", rare="refuse")
     a, b = (_scored(name, dataset, where) for name in (first, second))
     options = {"n_bootstrap": bootstrap, "seed": seed, "threshold": threshold, "primary": metric}
     result = compare_scored(dataset, a, b, names=(first, second), **options)

@@ -10,6 +10,7 @@ import click
 
 from twinml.cli._endpoint import on_option
 from twinml.cli._output import emit, errors_in_one_line, json_option, table
+from twinml.cli._training import DataOptions, data_options
 from twinml.errors import UsageError
 
 __all__ = ["command"]
@@ -30,16 +31,7 @@ twinml data --fetch bank-additional-full --to data
 
 
 @click.command(name="data", help=HELP)
-@click.option(
-    "--data",
-    "file",
-    type=click.Path(),
-    metavar="FILE",
-    help="CSV or Parquet; default: the bank data.",
-)
-@click.option("--target", metavar="COLUMN", help="The column to predict; y for the bank data.")
-@click.option("--drop", "drops", multiple=True, metavar="COLUMN", help="Leave a column out.")
-@click.option("--name", metavar="NAME", help="Name of the data asset; default: the file's name.")
+@data_options
 @click.option("--register", is_flag=True, help="Store the file as a version of its name.")
 @on_option
 @click.option(
@@ -57,10 +49,7 @@ twinml data --fetch bank-additional-full --to data
 @json_option
 @errors_in_one_line
 def command(
-    file: str | None,
-    target: str | None,
-    drops: tuple[str, ...],
-    name: str | None,
+    source: DataOptions,
     register: bool,
     platform_name: str,
     wanted: str | None,
@@ -71,7 +60,7 @@ def command(
     from twinml import data
 
     if wanted is not None:
-        if file is not None or register:
+        if source.data is not None or register:
             raise UsageError(
                 "--fetch only downloads, it goes with neither --data nor --register",
                 hint="Fetch first, then call 'twinml data' again with --data.",
@@ -80,12 +69,7 @@ def command(
         digest = data.file_digest(path)
         emit({"path": str(path), "digest": digest}, as_json=as_json, text=str(path))
         return
-    if file is not None and target is None:
-        raise UsageError(
-            "--data needs a target", hint="Name the column to predict: --target COLUMN."
-        )
-    source = file if file is not None else data.bundled()
-    dataset = data.load(source, target or "y", name=name, drop=drops)
+    dataset = source.load()
     asset = None
     if register:
         from twinml import platform

@@ -6,13 +6,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from twinml.cli._output import console, emit, errors_in_one_line, json_option, keeps, program
-from twinml.cli._training import data_options, dataset_from, training_options
+from twinml.cli._training import DataOptions, data_options, training_options
 from twinml.errors import PlatformError
 from twinml.platform.abilities import TRAIN_HERE, Rehearses, able
 
@@ -65,10 +64,7 @@ REHEARSAL, REFERENCE = "rehearsal", "local"
 @json_option
 @errors_in_one_line
 def command(
-    data: str | None,
-    target: str | None,
-    drop: tuple[str, ...],
-    name: str | None,
+    source: DataOptions,
     train: str,
     pipeline: bool,
     rows: str,
@@ -88,14 +84,14 @@ def command(
     from twinml.training import TrainingOptions
 
     wanted = TrainingOptions.parse(**options)
-    dataset = dataset_from(data, target, drop, name)
+    dataset = source.load()
     platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
     began = time.monotonic()
     keeps("Steps that ended are kept by the emulator; the same command goes on from there.")
     try:
         with console().status("starting the emulator"):
             platform.begin(fresh=fresh, faults=faults)
-        words = _words(data, target, drop, name, options)
+        words = _words(source, options)
         ran = _child(
             "run",
             "--on",
@@ -111,7 +107,8 @@ def command(
                 endpoint = _serve_here(dataset, wanted)
             compared = _child(
                 *("compare", REFERENCE, platform.rehearsed, "--endpoint", endpoint),
-                *("--rows", rows, "--adversarial", *(("--data", data) if data else ())),
+                *("--rows", rows, "--adversarial"),
+                *(("--data", source.data) if source.data else ()),
                 may_fail=True,
             )
     finally:
@@ -128,17 +125,10 @@ def command(
         raise SystemExit(1)
 
 
-def _words(
-    data: str | None,
-    target: str | None,
-    drop: Sequence[str],
-    name: str | None,
-    options: dict[str, Any],
-) -> list[str]:
+def _words(source: DataOptions, options: dict[str, Any]) -> list[str]:
     """Return the options of this call for the child."""
-    given = {"data": data, "target": target, "name": name, **options}
-    words = [word for column in drop for word in ("--drop", column)]
-    for option, value in given.items():
+    words = source.words()
+    for option, value in options.items():
         if value not in (None, ""):
             words += [f"--{option.replace('_', '-')}", str(value)]
     return words

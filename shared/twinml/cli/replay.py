@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from twinml.cli._output import console, emit, errors_in_one_line, json_option, keeps
-from twinml.cli._training import data_options, dataset_from
+from twinml.cli._training import DataOptions, data_options
 
 if TYPE_CHECKING:
     from twinml.workflow.replay import Entry
@@ -80,10 +80,7 @@ LEARNERS = "LightGBM,LogisticRegression"
 @json_option
 @errors_in_one_line
 def command(
-    data: str | None,
-    target: str | None,
-    drop: tuple[str, ...],
-    name: str | None,
+    source: DataOptions,
     period: str | None,
     min_rows: int,
     start: int,
@@ -104,7 +101,7 @@ def command(
     promoted or not. The report draws what that was worth against a model that never learns
     again. Works on an endpoint, a pipeline and a model of its own, NAME-replay.
     """
-    dataset = dataset_from(data, target, drop, name)
+    dataset = source.load()
 
     from rich.markup import escape
 
@@ -125,7 +122,7 @@ def command(
         metric="log_loss",
         learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
     )
-    if period is None and data is None:
+    if period is None and source.data is None:
         period = BUNDLED_PERIOD
     periods, column = periods_of(dataset, period, min_rows=min_rows)
     loop = ReplayOptions(
@@ -135,7 +132,7 @@ def command(
         pause=pause,
         ignored=(
             *((column,) if column else ()),
-            *(ignore or (BUNDLED_IGNORED if data is None else ())),
+            *(ignore or (BUNDLED_IGNORED if source.data is None else ())),
         ),
     )
     if last is not None:

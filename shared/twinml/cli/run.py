@@ -18,7 +18,7 @@ from twinml.cli._output import (
     live,
     program,
 )
-from twinml.cli._training import data_options, dataset_from, training_options
+from twinml.cli._training import DataOptions, data_options, training_options
 from twinml.cli._types import ENDPOINT
 from twinml.errors import UsageError
 from twinml.platform.abilities import TRAIN_HERE, Plans, able
@@ -61,10 +61,7 @@ __all__ = ["command"]
 @json_option
 @errors_in_one_line
 def command(
-    data: str | None,
-    target: str | None,
-    drop: tuple[str, ...],
-    name: str | None,
+    source: DataOptions,
     again: bool,
     train: str,
     endpoint: str | None,
@@ -90,7 +87,7 @@ def command(
             f"platform '{platform.name}' cannot train '{train}'",
             hint=f"Choose from {', '.join(trainers)}.",
         )
-    dataset = dataset_from(data, target, drop, name)
+    dataset = source.load()
     if plan_only:
         from twinml.registry.tracking import Tracking
         from twinml.registry.training_run import known

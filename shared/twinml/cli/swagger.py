@@ -102,7 +102,9 @@ def _of_contract(
         from twinml.data import load
 
         dataset = load(cast(Path, data), cast(str, target))
-        contract = infer_contract(dataset.features, dataset.labels, name=dataset.name)
+        contract = infer_contract(
+            dataset.features, dataset.labels, name=dataset.name, notations=dataset.notations
+        )
     document = openapi(contract, version=cast(Literal["2", "3", "3.1"], version))
     return document, contract.samples[:2]
 

@@ -17,7 +17,7 @@ from twinml.cli._output import (
     live,
     table,
 )
-from twinml.cli._training import data_options, dataset_from, training_options
+from twinml.cli._training import DataOptions, data_options, training_options
 
 __all__ = ["command"]
 
@@ -45,10 +45,7 @@ SHOWN = {
 @json_option
 @errors_in_one_line
 def command(
-    data: str | None,
-    target: str | None,
-    drop: tuple[str, ...],
-    name: str | None,
+    source: DataOptions,
     register: bool,
     again: bool,
     folder: Path | None,
@@ -64,7 +61,7 @@ def command(
 
     # The options are checked before the data are read: a typo shows at once.
     wanted = TrainingOptions.parse(**options)
-    dataset = dataset_from(data, target, drop, name)
+    dataset = source.load()
 
     from twinml.registry import training_run
 

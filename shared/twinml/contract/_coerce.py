@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 from twinml.contract import text_values
 from twinml.contract._schema import Column, ColumnType
 from twinml.contract._words import LARGEST, MOST_DETAILS, SMALLEST, shown, shown_text
+from twinml.contract.notation import PLAIN, plain_number
 from twinml.errors import Detail, PayloadError
 
 __all__ = [
@@ -67,6 +68,11 @@ def coerce(column: Column, values: list[Any]) -> tuple[list[Any], list[Problem]]
     converted = quick(wanted, values)
     if converted is not None:
         return converted, []
+    if column.notation != PLAIN:
+        values = [
+            plain_number(value, column.notation) if isinstance(value, str) else value
+            for value in values
+        ]
     return each(wanted, values, column.categories)
 
 

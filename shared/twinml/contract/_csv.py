@@ -32,7 +32,7 @@ def read_csv(contract: Contract, text: str) -> dict[str, list[Any]]:
         header = next((line for line in reader if line), None)
         if header is None:
             raise PayloadError("the body is empty", hint="Send a header line and at least one row.")
-        positions = check_header(contract, header_names(header))
+        positions = check_header(contract, header_names(header, contract.column_names))
         for line in reader:
             if not line:
                 continue

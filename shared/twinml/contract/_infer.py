@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from twinml.contract._example import typical_rows
 from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.contract._words import LARGEST, SMALLEST, listed
+from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +23,13 @@ MOST_CLASSES = 1000
 SAMPLE_ROWS = 5
 
 
-def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> Contract:
+def infer_contract(
+    features: pd.DataFrame,
+    labels: pd.Series,
+    *,
+    name: str,
+    notations: Mapping[str, Notation] | None = None,
+) -> Contract:
     """Describe training rows.
 
     Integers become ``long`` and booleans ``boolean``, nullable if there are nulls among them
@@ -36,6 +44,8 @@ def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> C
         Shape (n_rows,), named after the target; text, integers, booleans or floats.
     name
         Of the data.
+    notations
+        How the file writes the numbers of some columns, by column.
 
     Raises
     ------
@@ -64,7 +74,10 @@ def infer_contract(features: pd.DataFrame, labels: pd.Series, *, name: str) -> C
             hint=f"A classifier needs 2 to {MOST_CLASSES} classes; name another target.",
         )
     task: Literal["binary", "multiclass"] = "binary" if len(classes) == 2 else "multiclass"
-    columns = tuple(_column(str(key), features[key]) for key in features.columns)
+    columns = tuple(
+        _column(str(key), features[key], (notations or {}).get(str(key), PLAIN))
+        for key in features.columns
+    )
     return Contract(
         name=name,
         columns=columns,
@@ -119,7 +132,7 @@ def _labels(labels: pd.Series, target: str) -> list[Label]:
     return values
 
 
-def _column(name: str, series: pd.Series) -> Column:
+def _column(name: str, series: pd.Series, notation: Notation) -> Column:
     column_type = _type(name, series)
     known = series.dropna()
     categories: tuple[str, ...] | None = None
@@ -150,6 +163,7 @@ def _column(name: str, series: pd.Series) -> Column:
         categories=categories,
         minimum=minimum,
         maximum=maximum,
+        notation=notation,
     )
 
 

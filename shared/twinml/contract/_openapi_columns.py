@@ -11,11 +11,13 @@ import csv
 import io
 import math
 import re
+from dataclasses import asdict, replace
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract._coerce import to_string
 from twinml.contract._schema import Column, ColumnType, Contract
 from twinml.contract._words import LARGEST, SMALLEST
+from twinml.contract.notation import NOTATION, PLAIN
 from twinml.contract.text_values import BOOLEANS
 
 __all__ = [
@@ -91,6 +93,9 @@ def column_schema(column: Column, version: Version) -> Schema:
         remarks.append(f"Training rows: {column.minimum} to {column.maximum}.")
         schema["x-training-minimum"] = column.minimum
         schema["x-training-maximum"] = column.maximum
+    if column.notation != PLAIN:
+        remarks.append(f"As text, numbers may have {column.notation}.")
+        schema[NOTATION] = asdict(column.notation)
     if remarks:
         schema["description"] = " ".join(remarks)
     if version != "3.1":
@@ -110,6 +115,14 @@ def _other_forms(column: Column) -> tuple[Schema, ...]:
         values = [value for text in column.categories for value in _scalars(text, known)]
         means = "The text of a known value, written as a number or a boolean."
         return ({"enum": values, "description": means},) if values else ()
+    if column.notation != PLAIN:
+        means = f"A number as text, with {column.notation}."
+        written: Schema = {
+            "type": "string",
+            "pattern": column.notation.pattern(fraction=column.mlflow_type == "double"),
+            "description": means,
+        }
+        return (*_other_forms(replace(column, notation=PLAIN)), written)
     if column.type == "long" and column.nullable:
         fraction: Schema = {"type": "number", "description": "A fraction stays one."}
         return (fraction, *OTHER_FORMS["double"])

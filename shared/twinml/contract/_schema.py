@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from twinml.contract._words import listed
+from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError, ModelError
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ Label: TypeAlias = str | int | bool | float
 
 COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
 # Contracts are written in the first version that can say them, so that an older twinml reads
-# what it can. 2: columns of type long and boolean may be nullable.
-FORMAT_VERSION = 2
+# what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
+# another notation than the plain one.
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Column:
         Numeric columns: over the training rows; ``None`` when all of them are null.
     description
         Free text for the OpenAPI documents.
+    notation
+        Numeric columns: how the training file writes their numbers, and text in a request may.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Column:
     minimum: float | int | None = None
     maximum: float | int | None = None
     description: str = ""
+    notation: Notation = PLAIN
 
     def __post_init__(self) -> None:
         """Check what requests and documents rely on."""
@@ -67,6 +72,11 @@ class Column:
             raise DataError(
                 f"column '{self.name}' has the type {self.type!r}",
                 hint=f"Choose one of {', '.join(COLUMN_TYPES)}.",
+            )
+        if self.notation != PLAIN and self.type not in ("long", "double"):
+            raise DataError(
+                f"column '{self.name}' of type {self.type} has a notation of numbers",
+                hint="Only long and double have one.",
             )
         for bound in (self.minimum, self.maximum):
             if bound is not None and not _is_finite_number(bound):
@@ -198,7 +208,10 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON values, ``format_version`` included."""
-        lowest = 1 + any(column.type != column.mlflow_type for column in self.columns)
+        if any(column.notation != PLAIN for column in self.columns):
+            lowest = 3
+        else:
+            lowest = 1 + any(column.type != column.mlflow_type for column in self.columns)
         return {
             "format_version": lowest,
             "name": self.name,
@@ -206,13 +219,7 @@ class Contract:
             "target": self.target,
             "classes": list(self.classes),
             "n_rows": self.n_rows,
-            "columns": [
-                {
-                    **asdict(column),
-                    "categories": None if column.categories is None else list(column.categories),
-                }
-                for column in self.columns
-            ],
+            "columns": [_entry(column) for column in self.columns],
             "samples": [dict(sample) for sample in self.samples],
         }
 
@@ -329,6 +336,15 @@ def _count(document: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _entry(column: Column) -> dict[str, Any]:
+    """Return a column as JSON values, without a plain notation: older versions know none."""
+    entry = asdict(column)
+    entry["categories"] = None if column.categories is None else list(column.categories)
+    if column.notation == PLAIN:
+        del entry["notation"]
+    return entry
+
+
 def _column(entry: Mapping[str, Any]) -> Column:
     categories = entry["categories"]
     if categories is not None and not all(isinstance(value, str) for value in categories):
@@ -343,4 +359,5 @@ def _column(entry: Mapping[str, Any]) -> Column:
         minimum=entry["minimum"],
         maximum=entry["maximum"],
         description=_text(entry, "description"),
+        notation=Notation(**entry.get("notation", {})),
     )

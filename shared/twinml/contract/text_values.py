@@ -9,13 +9,14 @@
   ``?`` are null;
 * where text is wanted, it is itself, character by character.
 
-Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0.
+Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0. Numbers
+that a file writes in another notation are in :mod:`twinml.contract.notation`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
 
 __all__ = [
@@ -101,10 +102,30 @@ def integer(text: str) -> int:
     return int(value)
 
 
-def header_names(fields: Sequence[str]) -> list[str]:
-    """Return the names of columns that a header of CSV gives.
+def header_names(fields: Sequence[str], known: Collection[str] | None = None) -> list[str]:
+    """Return the names of columns that a header gives: no two alike, without blanks around.
 
-    >>> header_names(["age", "", "a,b"])
-    ['age', 'Unnamed: 1', 'a,b']
+    Parameters
+    ----------
+    known
+        Names of a model's columns: one of them stays as it is, and of names that come again
+        only those are numbered that are known so. By default all are.
+
+    >>> header_names(["age", "", " a,b ", "age"])
+    ['age', 'Unnamed: 1', 'a,b', 'age.1']
+    >>> header_names([" a", "b", "b"], {" a", "b"})
+    [' a', 'b', 'b']
     """
-    return [field or f"Unnamed: {at}" for at, field in enumerate(fields)]
+    names: list[str] = []
+    taken = {field.strip() for field in fields}
+    for at, field in enumerate(fields):
+        bare = field.strip()
+        name = field if known is not None and field in known else bare or f"Unnamed: {at}"
+        if name in names:
+            number = 1
+            while f"{name}.{number}" in taken or f"{name}.{number}" in names:
+                number += 1
+            if known is None or f"{name}.{number}" in known:
+                name = f"{name}.{number}"
+        names.append(name)
+    return names

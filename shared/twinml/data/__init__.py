@@ -7,22 +7,19 @@
 
 from __future__ import annotations
 
+from twinml.data._csv import csv_header
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
-from twinml.data._read import (
-    column_names,
-    csv_header,
-    file_digest,
-    near,
-    read_records,
-    read_rows,
-)
+from twinml.data._read import column_names, read_records, read_rows
+from twinml.data._source import file_digest, near
+from twinml.data._target import Rare
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
     "Dataset",
     "Finding",
+    "Rare",
     "bundled",
     "column_names",
     "csv_header",

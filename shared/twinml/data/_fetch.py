@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from twinml.data._download import received, write_whole
 from twinml.data._known import BANK_ADDITIONAL_SHA256, BANK_FULL_SHA256
-from twinml.data._read import near
+from twinml.data._source import near
 from twinml.errors import DataError
 
 __all__ = ["FETCHABLE", "fetch"]
 
 UCI_BANK = "https://archive.ics.uci.edu/static/public/222/bank+marketing.zip"
 LARGEST_DOWNLOAD = 100_000_000
-CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -79,56 +77,15 @@ def fetch(
     file = Path(destination) / f"{name}.csv"
     if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
         return file
-    content = _member(_download(url, timeout), f"{name}.csv", url)
+    content = _member(received(url, LARGEST_DOWNLOAD, timeout), f"{name}.csv", url)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(
             f"'{name}.csv' from {url} has SHA-256 {found}, expected {sha256}",
             hint="The publisher changed the file, or something on the way did; nothing was kept.",
         )
-    _write(file, content)
+    write_whole(file, content)
     return file
-
-
-def _download(url: str, timeout: float) -> bytes:
-    import requests
-
-    body = bytearray()
-    try:
-        with requests.get(url, stream=True, timeout=timeout) as response:
-            if response.status_code != 200:
-                raise DataError(
-                    f"{url} answered {response.status_code} {response.reason}, expected 200",
-                    hint="Try again later, or download it by hand and name it with --data.",
-                )
-            for chunk in response.iter_content(CHUNK):
-                body += chunk
-                if len(body) > LARGEST_DOWNLOAD:
-                    raise DataError(
-                        f"{url} sends more than {LARGEST_DOWNLOAD:,} bytes",
-                        hint="That is not the file that was meant; nothing was kept.",
-                    )
-    except requests.RequestException as error:
-        raise DataError(
-            f"{url} cannot be fetched: {_reason(error)}",
-            hint="Check the network, or download it elsewhere and name it with --data.",
-        ) from error
-    return bytes(body)
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong in plain words; the libraries nest four exceptions deep."""
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate cannot be verified"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    return str(error)
 
 
 def _member(content: bytes, file: str, url: str) -> bytes:
@@ -158,24 +115,3 @@ def _search(content: bytes, file: str, depth: int = 0) -> bytes | None:
                 if found is not None:
                     return found
     return None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(partial, 0o644)
-            os.replace(partial, file)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise DataError(
-            f"'{file}' cannot be written: {error.strerror}", hint="Name another folder."
-        ) from error

@@ -19,12 +19,16 @@ class Finding:
     kind
         A short fixed word such as ``constant`` or ``leak``, for programs.
     column
-        The column meant, or ``None`` when it is about the rows or the file.
+        The column meant, or ``None`` when it is about several columns, the rows or the file.
     message
         One sentence without a full stop.
+    decision
+        The file could have been read in another way, or something in it is left out:
+        ``load(…, strict=True)`` refuses instead.
     """
 
     level: Literal["note", "warning"]
     kind: str
     column: str | None
     message: str
+    decision: bool = False

@@ -7,6 +7,8 @@ well. The rules for a column, in order:
 * an empty cell is null;
 * a column whose cells are all digits is ``int64``; with nulls it is pandas' ``Int64``;
 * a column whose cells are all numbers is ``float64``, each the double nearest to its text;
+* a column whose cells are all numbers in another notation, such as ``1.234,50 €``, is read as
+  the plain numbers that they are; see :mod:`twinml.contract.notation`;
 * a column whose cells are all ``true`` or ``false`` is ``bool``; with nulls ``boolean``;
 * in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
 * everything else stays text, character by character. ``NA`` or ``None`` in a text column is
@@ -19,38 +21,119 @@ cannot hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinml.contract.notation import PLAIN, Notation, decimal_mark, notation_of, plain_number
 from twinml.contract.text_values import BOOLEANS, INTEGER, is_null, is_number
 from twinml.data._finding import Finding
 
-__all__ = ["typed"]
+__all__ = ["TextColumn", "TypedColumns", "text_column", "typed_columns"]
 
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
-DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(\.[0-9]{3})*,[0-9]+")
 # Beyond this a double can no longer hold every whole number.
 EXACT_IN_DOUBLE = 2**53
+# Texts of a column that tell how a file writes its numbers.
+SAMPLED = 200
 
 
-def typed(
-    name: str, texts: Sequence[str], positions: NDArray[np.int64], *, as_text: bool = False
-) -> tuple[pd.Series, list[Finding]]:
-    """Give a column its type.
+@dataclass(frozen=True)
+class TextColumn:
+    """Distinct texts, none empty, and for each row the index into them, or -1 for null."""
+
+    texts: Sequence[str]
+    positions: NDArray[np.int64]
+
+
+def text_column(values: Sequence[str | None]) -> TextColumn:
+    """Return a column of texts; empty text is null."""
+    made = np.empty(len(values), dtype=object)
+    made[:] = [value or None for value in values]
+    positions, texts = pd.factorize(made)
+    return TextColumn([str(text) for text in texts], positions.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class TypedColumns:
+    """Columns with their types, how their numbers are written, and remarks."""
+
+    columns: dict[str, pd.Series]
+    notations: dict[str, Notation]
+    findings: list[Finding]
+
+
+def typed_columns(
+    columns: Mapping[str, TextColumn],
+    *,
+    as_text: Collection[str] = (),
+    plain: Collection[str] = (),
+    likely: str = ".",
+) -> TypedColumns:
+    """Give the columns of a file their types.
 
     Parameters
     ----------
-    name
-        The column's name.
-    texts
-        Its distinct texts, none of them empty.
-    positions
-        For each row the index into ``texts``, or -1 for null; shape (n_rows,).
     as_text
-        The column stays text, whatever it holds.
+        Columns that stay text, whatever they hold.
+    plain
+        Columns whose numbers have to be written plainly; they stay text otherwise.
+    likely
+        The decimal mark to take where no column proves one.
+    """
+    proved = decimal_mark(
+        [text for text in column.texts[:SAMPLED] if not is_null(text)]
+        for name, column in columns.items()
+        if name not in as_text
+    )
+    made = TypedColumns({}, {}, [])
+    for name, column in columns.items():
+        notation = None
+        if name not in as_text and name not in plain:
+            known = [text for text in column.texts if not is_null(text)]
+            # Most columns are plain, or text from their first value on.
+            if known and (proved == "," or not all(map(is_number, known))):
+                notation = notation_of(known, proved=proved, likely=likely)
+        if notation is None or notation == PLAIN:
+            series, remarks = typed(name, column, as_text=name in as_text)
+        else:
+            bare = [plain_number(text, notation) for text in column.texts]
+            series, remarks = typed(name, TextColumn(bare, column.positions))
+            if series.dtype.kind in "if":
+                made.notations[name] = notation
+            else:  # codes, or more digits than a number has
+                series, remarks = typed(name, column)
+        made.columns[name] = series
+        made.findings.extend(remarks)
+    made.findings.extend(_about_notations(columns, made.notations))
+    return made
+
+
+def _about_notations(
+    columns: Mapping[str, TextColumn], notations: Mapping[str, Notation]
+) -> Iterator[Finding]:
+    """Say which columns hold numbers that are not written plainly, a line for each notation."""
+    for notation in dict.fromkeys(notations.values()):
+        names = [name for name, other in notations.items() if other == notation]
+        texts = columns[names[0]].texts
+        example = max((text for text in texts if not is_null(text)), key=len)
+        if len(names) == 1:
+            who = f"'{names[0]}' is"
+        else:
+            shown = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
+            who = f"{len(names)} columns ({shown}) are"
+        message = f"{who} read as numbers with {notation}, such as '{_short(example)}'"
+        column = names[0] if len(names) == 1 else None
+        yield Finding("note", "notation", column, message, decision=True)
+
+
+def typed(
+    name: str, column: TextColumn, *, as_text: bool = False
+) -> tuple[pd.Series, list[Finding]]:
+    """Give a column of plain values its type.
 
     Returns
     -------
@@ -60,13 +143,13 @@ def typed(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> column, findings = typed("age", ["30", "NA"], np.array([0, 1, 0]))
+    >>> column, findings = typed("age", text_column(["30", "NA", "30"]))
     >>> column.tolist()
     [30, <NA>, 30]
     >>> findings[0].message
     "'age' is a number column; 1 cell that holds 'NA' is read as null"
     """
+    texts, positions = column.texts, column.positions
     if not texts:
         return pd.Series(np.full(len(positions), np.nan), name=name), []
     if as_text:
@@ -78,7 +161,7 @@ def typed(
     boolean = np.fromiter((text.strip() in BOOLEANS for text in texts), bool, len(texts))
     if boolean.any() and (boolean | marker).all():
         return _booleans(name, texts, positions, marker)
-    return _text(name, texts, positions), _about_text(name, texts, positions, numeric)
+    return _text(name, texts, positions), _about_text(name, texts, positions)
 
 
 def _exceeds(digits: str, limit: int) -> bool:
@@ -163,35 +246,22 @@ def _about_markers(
     return [Finding("note", "null-marker", name, message)]
 
 
-def _about_text(
-    name: str, texts: Sequence[str], positions: NDArray[np.int64], numeric: NDArray[np.bool_]
-) -> list[Finding]:
-    """Say where a text column looks as if it was meant to be something else."""
+def _about_text(name: str, texts: Sequence[str], positions: NDArray[np.int64]) -> list[Finding]:
+    """Say where a text column looks as if it was meant to be numbers."""
     counts = np.bincount(positions[positions >= 0], minlength=len(texts))
-    comma = np.fromiter(
-        (bool(DECIMAL_COMMA.fullmatch(text.strip())) for text in texts), bool, len(texts)
+    numeric = np.fromiter((notation_of([text]) is not None for text in texts), bool, len(texts))
+    total, numbers = int(counts.sum()), int(counts[numeric].sum())
+    if 2 * numbers < total or numeric.all():
+        return []
+    first = int(np.flatnonzero(np.isin(positions, np.flatnonzero(~numeric)))[0])
+    others = total - numbers
+    are = "is not a number" if others == 1 else "are not numbers"
+    message = (
+        f"'{name}' mixes numbers and text and is read as text: {others:,} of {total:,} "
+        f"values {are}, the first is '{_short(texts[positions[first]])}' in data row "
+        f"{first + 1:,}"
     )
-    total = int(counts.sum())
-    numbers = int(counts[numeric].sum())
-    commas = int(counts[comma].sum())
-    if commas and 2 * (commas + numbers) >= total and 2 * commas >= total - numbers:
-        example = _short(texts[int(np.flatnonzero(comma)[0])])
-        message = (
-            f"'{name}' looks like numbers with a decimal comma such as '{example}' and is read "
-            "as text; write them with a point"
-        )
-        return [Finding("warning", "decimal-comma", name, message)]
-    if 2 * numbers >= total:
-        first = int(np.flatnonzero(np.isin(positions, np.flatnonzero(~numeric)))[0])
-        others = total - numbers
-        are = "is not a number" if others == 1 else "are not numbers"
-        message = (
-            f"'{name}' mixes numbers and text and is read as text: {others:,} of {total:,} "
-            f"values {are}, the first is '{_short(texts[positions[first]])}' in data row "
-            f"{first + 1:,}"
-        )
-        return [Finding("warning", "mixed-types", name, message)]
-    return []
+    return [Finding("warning", "mixed-types", name, message)]
 
 
 def _short(text: str) -> str:

@@ -6,19 +6,27 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
 from twinml.contract import model_frame
+from twinml.contract.notation import Notation
 from twinml.data import _checks, _known, _order, _profile
 from twinml.data._finding import Finding
-from twinml.data._read import near, read
+from twinml.data._left_out import left_out
+from twinml.data._read import read
+from twinml.data._source import local_file, near
+from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
 from twinml.errors import DataError
 
 __all__ = ["Dataset", "check_names", "load"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-SUFFIXES = (".csv", ".gz", ".parquet", ".tsv", ".txt", ".zip")
+SUFFIXES = (
+    ".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".xlsx", ".xlsm", ".xlsb",
+    ".xls", ".ods", ".gz", ".zip", ".xz", ".bz2", ".zst",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +57,12 @@ class Dataset:
         Columns of the file known to give the target away, with the reason; dropped ones too,
         so that a report can say why the model does without them.
     dropped
-        Columns of the file that are not in ``frame``, in file order: those asked for and
-        those without any value.
+        Columns of the file that are not in ``frame``, in file order: those asked for, keys,
+        and those without any value.
+    notations
+        How the file writes the numbers of some features, by column.
+    reading
+        The options ``keep``, ``rare`` and ``sheet`` with which ``load`` reads the file so again.
     """
 
     name: str
@@ -63,6 +75,8 @@ class Dataset:
     order_note: str
     leaks: Mapping[str, str]
     dropped: tuple[str, ...]
+    notations: Mapping[str, Notation] = field(default_factory=dict)
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def features(self) -> pd.DataFrame:
@@ -118,21 +132,39 @@ class Dataset:
 
 
 def load(
-    source: Path | str, target: str, *, name: str | None = None, drop: Sequence[str] = ()
+    source: Path | str,
+    target: str,
+    *,
+    name: str | None = None,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] | Literal["all"] = (),
+    rare: Rare = "drop",
+    sheet: str | None = None,
+    strict: bool = False,
 ) -> Dataset:
-    """Read a CSV or Parquet file and check that a classifier can be trained on it.
+    """Read a file and check that a classifier can be trained on it.
 
     Parameters
     ----------
     source
-        CSV in UTF-8, split by comma, semicolon, tab or bar; the same inside gzip or a zip
-        with one file; or Parquet.
+        Path, or an address with ``http``, ``https`` or ``file``, of CSV, Parquet, a workbook,
+        an array of JSON objects or JSON lines; also inside gzip, bzip2, xz, zstd or a zip with
+        one file.
     target
         The column to predict, with 2 to 100 classes.
     name
         Name of the data set; by default the file's name without its endings.
     drop
-        Columns to leave out.
+        Columns to leave out; what they hold does not matter.
+    keep
+        Columns to keep although they are keys, or ``all``.
+    rare
+        What becomes of classes too rare to learn: their rows are left out (``drop``), they are
+        joined into one (``join``), or they are an error (``refuse``).
+    sheet
+        Of a workbook; the first one by default.
+    strict
+        Refuse a file where something could be read in another way or is left out.
 
     Raises
     ------
@@ -140,21 +172,30 @@ def load(
         The file cannot be read exactly, or no classifier can be trained on it. The message
         says where and what to do.
     """
-    path = Path(source)
+    path = local_file(source)
     if name is not None and not NAME.fullmatch(name):
         raise DataError(
             f"'{name}' cannot be the name of a data set",
             hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
         )
-    content = read(path)
+    if rare not in RARE:
+        raise DataError(
+            f"'{rare}' does not say what becomes of rare classes",
+            hint=f"Choose one of {', '.join(RARE)}.",
+        )
+    content = read(path, plain=[target], skip=drop, expected=[target], sheet=sheet)
     known = _known.KNOWN.get(content.digest)
     everything = [str(column) for column in content.frame.columns]
     check_names(path.name, everything, target, drop)
+    if keep != "all":
+        check_kept(path.name, everything, keep)
     frame = content.frame.drop(columns=list(drop))
-    _checks.check_unnamed(everything, drop, path.name)
-    _checks.check_target(frame[target], path.name)
-    empty = [column for column in frame.columns if frame[column].isna().all()]
-    frame = frame.drop(columns=empty)
+    frame, unlabelled = labelled(frame, target, path.name)
+    check_target(frame[target], path.name)
+    frame, few = join_or_drop(frame, target, rare)
+    check_target(frame[target], path.name)
+    useless, without = left_out(frame, target, None if keep == "all" else keep)
+    frame = frame.drop(columns=useless)
     if frame.shape[1] < 2:
         raise DataError(
             f"'{path.name}' has no features left beside the target '{target}'",
@@ -165,11 +206,19 @@ def load(
     plain = model_frame(frame)
     order = _order.evidence(plain, target)
     findings = [
-        *(remark for remark in content.findings if remark.column in frame.columns),
-        *_checks.empty_columns(empty),
+        *(
+            remark
+            for remark in content.findings
+            if remark.column is None or remark.column in frame.columns
+        ),
+        *unlabelled,
+        *few,
+        *without,
         *_checks.findings(plain, target, kept_leaks),
         *order.findings,
     ]
+    if strict:
+        _refuse_decisions(path.name, findings)
     return Dataset(
         name=name or (known.name if known else _name_of(path)),
         frame=frame,
@@ -181,7 +230,23 @@ def load(
         order_note=known.order_note if known else order.note,
         leaks=leaks,
         dropped=tuple(column for column in everything if column not in frame.columns),
+        notations={
+            column: notation
+            for column, notation in content.notations.items()
+            if column in frame.columns
+        },
+        reading={"keep": keep, "rare": rare, "sheet": sheet},
     )
+
+
+def _refuse_decisions(file: str, findings: Sequence[Finding]) -> None:
+    decisions = [finding.message for finding in findings if finding.decision]
+    if decisions:
+        more = f"; and {len(decisions) - 1} more" if len(decisions) > 1 else ""
+        raise DataError(
+            f"'{file}' is not read strictly: {decisions[0]}{more}",
+            hint="Change the file, or leave --strict out to have it read so.",
+        )
 
 
 def check_names(file: str, columns: list[str], target: str, drop: Sequence[str] = ()) -> None:
@@ -202,6 +267,15 @@ def check_names(file: str, columns: list[str], target: str, drop: Sequence[str] 
         if column not in columns:
             raise DataError(
                 f"'{file}' has no column '{column}' to drop", hint=_choices(column, columns)
+            )
+
+
+def check_kept(file: str, columns: list[str], keep: Sequence[str]) -> None:
+    """Check that the columns to keep exist."""
+    for column in keep:
+        if column not in columns:
+            raise DataError(
+                f"'{file}' has no column '{column}' to keep", hint=_choices(column, columns)
             )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinml.contract.dialects import RECORDS
+from twinml.contract.notation import NOTATION, Notation
 from twinml.endpoint._client import Endpoint
 from twinml.errors import EndpointError, UsageError
 
@@ -23,6 +24,8 @@ class Facts:
     classes: Sequence[Any] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     """A contract's types by column."""
+    notations: Mapping[str, Notation] = field(default_factory=dict)
+    """How numbers of some columns may be written as text."""
 
 
 def facts_of(endpoint: Endpoint) -> Facts:
@@ -43,8 +46,13 @@ def facts_of(endpoint: Endpoint) -> Facts:
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas["Label"].get("enum", ()),
             types={name: _type(columns[name]) for name in columns},
+            notations={
+                name: Notation(**columns[name][NOTATION])
+                for name in columns
+                if NOTATION in columns[name]
+            },
         )
-    except (KeyError, TypeError, StopIteration):
+    except (KeyError, TypeError, ValueError, StopIteration):
         return Facts()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from twinml.data.reading import text_of
 from twinml.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def inputs(dataset: Dataset, version: str, options: TrainingOptions) -> dict[str
         "data": f"azureml:{dataset.name}:{version}",
         "target": dataset.target,
         "drop": ",".join(dataset.dropped) or "none",
+        "reading": text_of(dataset.reading),
         "model_name": dataset.name,
         "budget": BUDGET,
         "trials": min(options.trials or 0, MOST_TRIALS),

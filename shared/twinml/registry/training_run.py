@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from twinml import model, settings
 from twinml.data import Dataset
+from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import TrainedModel
 from twinml.registry.tracking import LoggedRun, Tracking, put
@@ -58,6 +59,8 @@ def fingerprint(dataset: Dataset, options: TrainingOptions) -> str:
         "data": dataset.digest,
         "target": dataset.target,
         "features": list(dataset.features.columns),
+        # Left out where nothing was asked, as in fingerprints of earlier versions.
+        **({} if (asked := text_of(dataset.reading)) == NONE else {"reading": asked}),
         "options": {
             # The same model, whatever fits it and however many at a time.
             k: v

@@ -213,7 +213,10 @@ class _Run:
     def _contract(self, table: _Table, rows: Rows) -> Contract:
         typed = self._dataset.features[table.features.columns]
         contract = infer_contract(
-            typed.iloc[rows], table.labels.iloc[rows], name=self._dataset.name
+            typed.iloc[rows],
+            table.labels.iloc[rows],
+            name=self._dataset.name,
+            notations=self._dataset.notations,
         )
         return replace(contract, target=self._dataset.target)
 

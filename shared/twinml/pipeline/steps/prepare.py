@@ -17,12 +17,14 @@ __all__ = ["command"]
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--target", required=True, help="Column to predict.")
 @click.option("--drop", default=NONE, help="Columns to leave out, with commas.")
+@click.option("--reading", default=NONE, help="As in keep=COLUMN&rare=join&sheet=NAME.")
 @click.option("--name", default=NONE, help="Name of the data set and the model.")
 @click.option("--prepared", type=folder_out, required=True, help="Output: file and meaning.")
 @step
-def command(data: Path, target: str, drop: str, name: str, prepared: Path) -> None:
-    """Check a CSV or Parquet file; the first problem that no training could survive ends it."""
+def command(data: Path, target: str, drop: str, reading: str, name: str, prepared: Path) -> None:
+    """Check a file; the first problem that no training could survive ends it."""
     from twinml.data import load
+    from twinml.data.reading import options_of
 
     dropped = [column.strip() for column in drop.split(",") if column.strip()]
     dataset = load(
@@ -30,6 +32,7 @@ def command(data: Path, target: str, drop: str, name: str, prepared: Path) -> No
         target,
         name=None if name == NONE else name,
         drop=[] if drop == NONE else dropped,
+        **options_of(reading),
     )
     for finding in dataset.findings:
         say(f"{finding.level}: {finding.message}")
@@ -42,6 +45,7 @@ def command(data: Path, target: str, drop: str, name: str, prepared: Path) -> No
             "name": dataset.name,
             "target": target,
             "drop": list(dataset.dropped),
+            "reading": reading,
             "digest": dataset.digest,
             "rows": dataset.n_rows,
             "features": dataset.features.shape[1],

@@ -34,12 +34,14 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
 
     from twinml.contract import model_frame
     from twinml.data import load
+    from twinml.data.reading import options_of
     from twinml.training import TrainingOptions
     from twinml.training.splits import ordered_split, random_split, time_column
 
     described = read_json(prepared / "dataset.json")
     target, name = described["target"], described["name"]
-    dataset = load(prepared / "data", target, name=name, drop=described["drop"])
+    reading = options_of(described["reading"])
+    dataset = load(prepared / "data", target, name=name, drop=described["drop"], **reading)
     options = TrainingOptions(split=split, seed=seed)
     _, labels = np.unique(np.asarray(dataset.labels), return_inverse=True)
     rows = dataset.frame
@@ -57,7 +59,7 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
     (table / "MLTable").write_text(MLTABLE, encoding="utf-8")
     holdout.parent.mkdir(parents=True, exist_ok=True)
     # With the columns that were left out, too: the champion may need them.
-    everything = load(prepared / "data", target, name=name)
+    everything = load(prepared / "data", target, name=name, **reading | {"keep": "all"})
     everything.frame.iloc[sides.test].to_parquet(holdout, index=False)
     say(f"{len(sides.train):,} rows to learn from, {len(sides.test):,} held out ({split})")
 

@@ -50,13 +50,19 @@ def command(
 ) -> None:
     """Train on the prepared data, or find the complete run that is the same."""
     from twinml.data import load
+    from twinml.data.reading import options_of
     from twinml.registry import training_run
     from twinml.registry.tracking import Tracking
     from twinml.training import TrainingOptions
 
     described = read_json(prepared / "dataset.json")
+    reading = options_of(described["reading"])
     dataset = load(
-        prepared / "data", described["target"], name=described["name"], drop=described["drop"]
+        prepared / "data",
+        described["target"],
+        name=described["name"],
+        drop=described["drop"],
+        **reading,
     )
     options = TrainingOptions.parse(
         budget=budget,
@@ -74,7 +80,12 @@ def command(
     shutil.copytree(done.directory, model, dirs_exist_ok=True)
     holdout.parent.mkdir(parents=True, exist_ok=True)
     # With the columns that were left out, too: the champion may need them.
-    everything = load(prepared / "data", described["target"], name=described["name"])
+    everything = load(
+        prepared / "data",
+        described["target"],
+        name=described["name"],
+        **reading | {"keep": "all"},
+    )
     everything.frame.iloc[result.test.rows].to_parquet(holdout, index=False)
     measured = {name: held.value for name, held in result.test.metrics.items()}
     write_json(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml import settings
 from twinml.data import load
+from twinml.data.reading import text_of
 from twinml.errors import PlatformError
 from twinml.pipeline import DEFINITION
 from twinml.platform import ModelReference
@@ -64,6 +66,10 @@ class Proposed:
     reason: str
 
 
+# The whole file told which columns are keys; a part of its rows may look otherwise.
+READING: Mapping[str, Any] = {"keep": "all", "rare": "refuse"}
+
+
 class Trainer:
     """Trains on slices of a data set, under the name of a replay.
 
@@ -102,7 +108,9 @@ class Trainer:
                 raise
         rows = self._rows(0, stop)
         done = training_run.run(
-            load(rows, self._dataset.target, name=self._name), self._options, self._tracking
+            load(rows, self._dataset.target, name=self._name, **READING),
+            self._options,
+            self._tracking,
         )
         model = self._platform.register_model(done.directory, name=self._name, run_id=done.run_id)
         result = done.searched()
@@ -172,6 +180,7 @@ class Trainer:
         return {
             "data": str(rows),
             "target": self._dataset.target,
+            "reading": text_of(READING),
             "model_name": self._name,
             "budget": f"{options.budget:g}s",
             "trials": options.trials or 0,
