@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from twinml import data
+from twinml.data._copies import copies, repeats
 from twinml.errors import DataError
 
 N = 400
@@ -165,6 +166,27 @@ def test_leak_suspects(load: Load, kind: str) -> None:
     assert found(load(after=columns[kind]), "after") == [("warning", "leak-suspect")]
     weak = positive * 1.0 + rng.normal(size=N)
     assert found(load(after=weak.round(6)), "after") == []
+
+
+def test_copies_are_told_from_what_few_values_give_by_chance() -> None:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"x": rng.normal(size=50), "c": rng.choice(["a", "b", None], 50)})
+    table["y"] = [0, 1] * 25
+    assert copies(table, "y") is None
+    twice = pd.concat([table, table[:10]], ignore_index=True)
+    groups = copies(twice, "y")
+    assert groups is not None
+    assert groups.tolist() == [*range(50), *range(10)]
+    few = pd.DataFrame({"c": rng.choice(["a", "b"], 200), "y": rng.choice([1, 2, 3], 200)})
+    assert repeats(few) == 194
+    assert copies(few, "y") is None
+
+
+@pytest.mark.parametrize(("different", "told"), [(6, False), (7, True)])
+def test_each_class_needs_different_rows_for_copies_to_count(different: int, told: bool) -> None:
+    rows = [(row, -row, 0) for row in range(20)] * 2
+    rows += [(100 + row % different, row % different, 1) for row in range(20)]
+    assert (copies(pd.DataFrame(rows, columns=["x", "z", "y"]), "y") is not None) == told
 
 
 def test_repeated_rows_and_uneven_classes(tmp_path: Path) -> None:

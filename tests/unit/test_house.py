@@ -23,7 +23,7 @@ import twinml
 
 ROOT = Path(__file__).parents[2]
 PLAN = {  # package: rooms, arrows
-    "twinml": (23, 120),
+    "twinml": (23, 121),  # data keeps what it fetched in the state folder of settings
     "twinml_local": (11, 19),
     "azureml_emulator": (17, 74),
     "azureml_runner": (12, 13),

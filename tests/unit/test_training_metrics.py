@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from twinml.training import metrics
+from twinml.training.result import Interval
 
 
 def example(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -95,3 +97,34 @@ def test_decisions_at_one_half_are_those_of_argmax() -> None:
 def test_confusion_counts_rows_by_truth_then_by_prediction() -> None:
     counts = metrics.confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "interval", "counts", "low", "high"),
+    [
+        ("accuracy", (1.0, 1.0, 1.0), [30, 39], 0.025 ** (1 / 69), 1.0),
+        ("accuracy", (1.0, 1.0, 1.0), [69], 0.025 ** (1 / 69), 1.0),
+        ("roc_auc", (1.0, 1.0, 1.0), [30, 39], 0.025 ** (1 / 30), 1.0),
+        ("balanced_accuracy", (1.0, 1.0, 1.0), [50, 0, 9], 0.025 ** (1 / 9), 1.0),
+        ("f1", (1.0, 0.5, 1.0), [50, 60], 0.5, 1.0),
+        ("accuracy", (0.0, 0.0, 0.0), [5, 5], 0.0, 1 - 0.025**0.1),
+        ("accuracy", (0.99, 0.98, 1.0), [50, 50], 0.98, 1.0),
+        ("log_loss", (1.0, 0.9, 1.1), [50, 50], 0.9, 1.1),
+        ("brier", (0.0, 0.0, 0.0), [50, 50], 0.0, 0.0),
+    ],
+)
+def test_ends_that_resampling_cannot_give_are_exact(
+    name: str, interval: tuple[float, float, float], counts: list[int], low: float, high: float
+) -> None:
+    found = metrics.exact_ends(name, Interval(*interval), np.array(counts))
+    assert (found.value, found.low, found.high) == (interval[0], low, high)
+
+
+def test_the_exact_end_is_that_of_clopper_and_pearson() -> None:
+    labels = np.array([0, 1] * 30)
+    right = np.eye(2)[labels]
+    found = metrics.bootstrap(labels, right)
+    expected = binomtest(60, 60).proportion_ci(method="exact")
+    assert found["accuracy"].low == pytest.approx(expected.low)
+    assert found["roc_auc"].low == pytest.approx(binomtest(30, 30).proportion_ci().low)
+    assert found["log_loss"].low == found["log_loss"].value

@@ -120,3 +120,39 @@ def test_folds_are_as_many_as_the_rarest_class_allows() -> None:
     assert len(folds_of(np.array([0] * 50 + [1] * 3), 5, 0)) == 3
     with pytest.raises(DataError, match="rarest class has 1"):
         folds_of(np.array([0] * 50 + [1]), 5, 0)
+
+
+def copied() -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and groups of 80 cases, of which number k is stored k % 4 + 1 times."""
+    times = np.arange(80) % 4 + 1
+    labels, groups = np.repeat(np.arange(80) % 3 % 2, times), np.repeat(np.arange(80), times)
+    order = np.random.default_rng(0).permutation(len(groups))
+    return labels[order], groups[order]
+
+
+def test_copies_stay_on_one_side_of_the_split_and_in_one_fold() -> None:
+    labels, groups = copied()
+    split = random_split(labels, 0.25, 1, groups)
+    assert sorted([*split.train, *split.test]) == list(range(len(labels)))
+    assert not set(groups[split.train]) & set(groups[split.test])
+    assert len(set(groups[split.test])) == 20
+    assert split.test.tolist() == sorted(split.test)
+    folds = folds_of(labels, 5, 0, groups)
+    assert len(folds) == 5
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(labels)))
+    for train, test in folds:
+        assert sorted([*train, *test]) == list(range(len(labels)))
+        assert not set(groups[train]) & set(groups[test])
+        assert set(labels[test]) == {0, 1}
+
+
+def test_groups_of_one_row_change_nothing() -> None:
+    labels = np.array([0, 1, 1] * 20)
+    alone = np.arange(60)
+    assert random_split(labels, 0.2, 3, alone).test.tolist() == (
+        random_split(labels, 0.2, 3).test.tolist()
+    )
+    plain, grouped = folds_of(labels, 4, 3), folds_of(labels, 4, 3, alone)
+    assert all(
+        one[1].tolist() == other[1].tolist() for one, other in zip(plain, grouped, strict=True)
+    )

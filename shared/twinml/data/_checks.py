@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
 from twinml.data._left_out import dates
 from twinml.data._words import count, shown
@@ -36,9 +37,11 @@ def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list
         found += _column(column, values)
         found += _text(column, values) if values.dtype == object else _number(column, values)
     found += _suspects(frame, target, [column for column in features if column not in leaks])
-    twice = int(frame.duplicated().sum())
+    twice = repeats(frame)
     if twice:
         message = f"{count(twice, 'row repeats', 'rows repeat')} an earlier row in every column"
+        if copies(frame, target) is not None:
+            message += "; copies stay on one side of a random split"
         found.append(Finding("note", "duplicates", None, message))
     return found
 

@@ -10,7 +10,7 @@ from twinml.data._finding import Finding
 from twinml.data._words import count, shown
 from twinml.errors import DataError
 
-__all__ = ["RARE", "Rare", "check_target", "join_or_drop", "labelled"]
+__all__ = ["FEWEST_CLASS_ROWS", "RARE", "Rare", "check_target", "join_or_drop", "labelled"]
 
 Rare: TypeAlias = Literal["drop", "join", "refuse"]
 RARE: tuple[Rare, ...] = ("drop", "join", "refuse")

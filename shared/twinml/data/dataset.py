@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from twinml.contract import model_frame
 from twinml.contract.notation import Notation
-from twinml.data import _checks, _known, _order, _profile
+from twinml.data import _checks, _copies, _known, _order, _profile
 from twinml.data._finding import Finding
 from twinml.data._left_out import left_out
 from twinml.data._read import read
@@ -92,6 +94,13 @@ class Dataset:
     def n_rows(self) -> int:
         """Rows."""
         return len(self.frame)
+
+    def copies(self) -> NDArray[np.int64] | None:
+        """Return for each row the number of its group of copies, shape (n_rows,).
+
+        ``None`` if no row is the copy of another one; see ``twinml.data._copies``.
+        """
+        return _copies.copies(model_frame(self.frame), self.target)
 
     def profile(self) -> pd.DataFrame:
         """Return one row a feature, for tables and reports.

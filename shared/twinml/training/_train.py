@@ -97,6 +97,7 @@ class _Table:
     classes: NDArray[Any]
     y: Rows
     split: Split
+    copies: Rows | None
 
 
 class _Run:
@@ -258,11 +259,12 @@ class _Run:
                 f"a decision threshold needs two classes, found {len(classes)}",
                 hint="Leave --threshold out.",
             )
+        copies = dataset.copies()
         if options.split == "random":
-            split = random_split(y, options.test_size, options.seed)
+            split = random_split(y, options.test_size, options.seed, copies)
         else:
             split = ordered_split(y, options.test_size, order, options.split, times)
-        return _Table(model_frame(features), labels, classes, y, split)
+        return _Table(model_frame(features), labels, classes, y, split, copies)
 
     def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
         if table.split.kind != "random":
@@ -313,7 +315,8 @@ class _Run:
         options = self._options
         frame, y = table.features.iloc[rows], table.y[rows]
         X = np.asarray(encoder(frame).fit_transform(frame), dtype=np.float64)
-        folds = folds_of(y, options.folds, options.seed)
+        copies = None if table.copies is None else table.copies[rows]
+        folds = folds_of(y, options.folds, options.seed, copies)
         shape = Shape(len(string_columns(frame)), len(table.classes), options.seed)
 
         def reserve(found: Sequence[Found]) -> float:

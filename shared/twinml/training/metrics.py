@@ -26,6 +26,7 @@ __all__ = [
     "bootstrap",
     "confusion",
     "decide",
+    "exact_ends",
     "is_better",
     "log_loss",
     "score",
@@ -45,6 +46,8 @@ METRICS: tuple[str, ...] = (
     "f1",
     "brier",
 )
+# Those that are 1 exactly when every row is right, or ranked rightly.
+SHARES = ("roc_auc", "accuracy", "balanced_accuracy", "average_precision", "f1")
 HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
 
 
@@ -163,8 +166,39 @@ def bootstrap(
         values = np.concatenate(drawn[name])
         values = values[np.isfinite(values)]
         low, high = np.percentile(values, [2.5, 97.5]) if len(values) else (np.nan, np.nan)
-        intervals[name] = Interval(points[name], float(low), float(high))
+        intervals[name] = exact_ends(
+            name, Interval(points[name], float(low), float(high)), np.bincount(labels)
+        )
     return intervals
+
+
+def exact_ends(name: str, interval: Interval, counts: NDArray[np.int64]) -> Interval:
+    """Return an interval whose end is exact where resampling cannot give one.
+
+    Where every row is right, so is every resample. Then 0.025 ** (1 / n) is the lowest true
+    share with which n independent rows are all right in 2.5 % of cases (Clopper and Pearson).
+    For accuracy n is the number of rows. Metrics by class see no more independent cases than
+    the smallest class has rows, or pairs of a row of it with one of another: n is its size.
+
+    Parameters
+    ----------
+    counts
+        Rows of each class, those without rows too.
+
+    >>> round(exact_ends("accuracy", Interval(1.0, 1.0, 1.0), np.array([30, 39])).low, 4)
+    0.9479
+    >>> exact_ends("accuracy", Interval(0.9, 0.8, 1.0), np.array([30, 39])).low
+    0.8
+    """
+    known = counts[counts > 0]
+    if name not in SHARES or not len(known):
+        return interval
+    n = int(known.sum() if name == "accuracy" else known.min())
+    if interval.value == 1.0:
+        return Interval(1.0, min(interval.low, 0.025 ** (1 / n)), 1.0)
+    if interval.value == 0.0:
+        return Interval(0.0, 0.0, max(interval.high, 1 - 0.025 ** (1 / n)))
+    return interval
 
 
 Counts = NDArray[np.float64]

@@ -34,8 +34,26 @@ class Split:
     test: Rows
 
 
-def random_split(labels: NDArray[np.int64], test_size: float, seed: int) -> Split:
-    """Hold out a random share of every class."""
+def random_split(
+    labels: NDArray[np.int64], test_size: float, seed: int, groups: Rows | None = None
+) -> Split:
+    """Hold out a random share of every class.
+
+    Parameters
+    ----------
+    groups
+        Rows with the same number are copies, of one class, and stay on one side.
+
+    Raises
+    ------
+    DataError
+        There are too few rows.
+    """
+    if groups is not None:
+        firsts, members = _members(groups)
+        sides = random_split(labels[firsts], test_size, seed)
+        train, test = (_joined(members, side) for side in (sides.train, sides.test))
+        return Split("random", train, test)
     n_classes = len(np.unique(labels))
     if round(len(labels) * test_size) < n_classes:
         raise DataError(
@@ -149,8 +167,31 @@ def _dates(values: pd.Series[Any], name: str) -> pd.Series[Any]:
     )
 
 
-def folds_of(labels: NDArray[np.int64], folds: int, seed: int) -> list[tuple[Rows, Rows]]:
-    """Return stratified shuffled folds of the training rows, as many as the classes allow."""
+def _members(groups: Rows) -> tuple[Rows, list[Rows]]:
+    """Return the first row of each group and the rows of each."""
+    _, firsts, codes = np.unique(groups, return_index=True, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    return firsts.astype(np.int64), [rows.astype(np.int64) for rows in members]
+
+
+def _joined(members: list[Rows], chosen: Rows) -> Rows:
+    return np.sort(np.concatenate([members[group] for group in chosen]))
+
+
+def folds_of(
+    labels: NDArray[np.int64], folds: int, seed: int, groups: Rows | None = None
+) -> list[tuple[Rows, Rows]]:
+    """Return stratified shuffled folds of the training rows, as many as the classes allow.
+
+    Rows with the same number in ``groups`` are copies, of one class, and stay in one fold.
+    """
+    if groups is not None:
+        firsts, members = _members(groups)
+        return [
+            (_joined(members, train), _joined(members, test))
+            for train, test in folds_of(labels[firsts], folds, seed)
+        ]
     rarest = int(np.bincount(labels).min())
     if rarest < 2:
         raise DataError(

@@ -46,7 +46,7 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
     _, labels = np.unique(np.asarray(dataset.labels), return_inverse=True)
     rows = dataset.frame
     if split == "random":
-        sides = random_split(labels, options.test_size, seed)
+        sides = random_split(labels, options.test_size, seed, dataset.copies())
     elif split == "ordered":
         sides = ordered_split(labels, options.test_size)
     else:
