@@ -136,7 +136,7 @@ STARTED = {
 
 @pytest.mark.parametrize("package", PRIVATE)
 def test_a_module_is_private_exactly_if_its_room_alone_uses_it(package: str) -> None:
-    graph = grimp.build_graph(*PLAN)
+    graph = grimp.build_graph(*PLAN, cache_dir=None)
     for module in sorted(graph.find_descendants(package)):
         room, _, name = module.rpartition(".")
         if room == package or name == "__main__" or graph.find_children(module):
