@@ -1,4 +1,4 @@
-"""What follows the attempts that a step has behind it: a rule of values, without files.
+"""Whether a step starts another attempt, completes or fails: a rule of its past attempts.
 
 A step may bring down the service that runs it, and must not be begun for ever. But a service
 also dies for reasons of its own, many times in a row, and then no step is to blame::
@@ -44,7 +44,7 @@ class AttemptEnd(enum.Enum):
 
 @dataclass(frozen=True)
 class Take:
-    """The attempt of this place (from 0) completed the step."""
+    """The attempt at this index (from 0) completed the step."""
 
     place: int
 
