@@ -72,7 +72,7 @@ def ended_by(exit_code: int) -> str | None:
     ('SIGKILL', 'SIGKILL', None, None)
     """
     number = -exit_code if exit_code < 0 else exit_code - 128
-    if not 0 < number < signal.SIGSYS + 1:
+    if number > signal.SIGSYS:  # signals for real time, which no shell reports
         return None
     try:
         return signal.Signals(number).name
