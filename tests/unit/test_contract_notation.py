@@ -119,6 +119,10 @@ def test_the_decimal_mark_that_a_file_proves(
         ("1234.5", EURO, "1234.5"),  # a plain number is understood everywhere
         ("1.234", EURO, "1234"),  # as in the file
         ("1.234", COMMA, "1.234"),
+        ("1.234,5", COMMA, "1234.5"),  # larger than any in the file
+        ("1.234.567", COMMA, "1234567"),
+        ("1,234.5 %", Notation(".", "", "%"), "1234.5"),
+        ("1'234,5", COMMA, "1'234,5"),
         ("1,234", US, "1234"),
         ("1,23", US, "1,23"),
         ("(1.200 €)", Notation(",", ".", "€"), "-1200"),

@@ -147,7 +147,11 @@ def plain_number(text: str, notation: Notation) -> str:
     if found is None or found[2] not in ("", notation.unit):
         return text
     sign, digits, _ = found
-    for known in (notation, PLAIN):
+    forms = [notation, PLAIN]
+    if not notation.thousands:
+        # The training file had no number so large, or wrote it without.
+        forms.append(Notation(notation.decimal, "," if notation.decimal == "." else "."))
+    for known in forms:
         if _pattern(known.decimal, known.thousands).fullmatch(digits):
             if known.thousands:
                 digits = digits.replace(known.thousands, "")
