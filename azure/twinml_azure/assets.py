@@ -188,5 +188,5 @@ def fetch_model(connection: Connection, reference: str) -> Path:
                     )
                 put(made.parent, folder)
     if digest:
-        model.digest(folder)
+        model.check_digest(folder, digest)
     return folder

@@ -35,6 +35,7 @@ from twinml_local.endpoint_folders import (
 )
 from twinml_local.processes import generate_keys, read_keys, running, write_atomic
 from twinml_local.server.deployments.compiling import compiled_form
+from twinml_local.server.deployments.recompiling import with_outcome
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE
 from twinml_local.server.process import control
@@ -111,16 +112,12 @@ def deploy(
     folder = folder_of(name)
     directory = directory.resolve()
     # Before the lock: it takes seconds, once a model.
-    form = compiled_form(directory)
-    item = DeploymentState(
-        model, version, digest, str(directory), form.directory, form.refusal, form.batches
-    )
+    form = compiled_form(directory, digest)
+    item = with_outcome(DeploymentState(model, version, digest, str(directory)), form)
     with lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
         known = _new(name) if before is None else before
         was_running = running(folder / control.PID_FILE) is not None
-        if not was_running or not control.runs_installed_code(folder):
-            known = _compiled_anew(known)  # its server is about to be started
         settings = with_environment(settings or known.settings, os.environ)
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
@@ -256,10 +253,8 @@ def start(name: str) -> EndpointInfo:
     PlatformError
         The server did not start.
     """
-    # Before the lock, as for a deployment.
-    _compiled_anew(state_of(name))
     with lock():
-        state, folder = _compiled_anew(state_of(name)), folder_of(name)
+        state, folder = state_of(name), folder_of(name)
         if not control.serves(folder, state):
             state = replace(state, staged={}, settings=with_environment(state.settings, os.environ))
             control.end(folder)
@@ -405,18 +400,6 @@ def stop(name: str | None = None) -> tuple[str, ...]:
     with lock():
         chosen = names() if name is None else (name,)
         return tuple(each for each in chosen if control.end(folder_of(each)))
-
-
-def _compiled_anew(state: EndpointState) -> EndpointState:
-    """Return the state with compiled forms of this version; takes seconds where there are none."""
-    deployments = dict(state.deployments)
-    for name, item in deployments.items():
-        if item.compiled:
-            form = compiled_form(Path(item.directory))
-            deployments[name] = replace(
-                item, compiled=form.directory, refusal=form.refusal, batches=form.batches
-            )
-    return replace(state, deployments=deployments)
 
 
 def _new(name: str) -> EndpointState:

@@ -86,11 +86,7 @@ class LocalPlatform:
 
     def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
         """Fetch the model's files once per digest and serve them; returns once it answers."""
-        directory = self._tracking.download(model.uri, model_folder(model.digest))
-        # A pickle is code: only the files that were registered are ever loaded.
-        from twinml.model import digest
-
-        digest(directory)
+        directory = self._tracking.fetch(model, model_folder(model.digest))
         return endpoints.deploy(
             endpoint,
             deployment,
@@ -150,7 +146,7 @@ class LocalPlatform:
         return Deployed(
             deployment=chosen,
             model=model,
-            directory=self._tracking.download(version.uri, model_folder(version.digest)),
+            directory=self._tracking.fetch(version, model_folder(version.digest)),
             packages=installed(),
             packages_source="this installation of Python",
             packages_whole=True,

@@ -285,7 +285,7 @@ class Workflow:
         contract = done.logged.result.contract
         body = request_body(rows)
         request = parse(contract, body, content_type="application/json", route="score")
-        predictor = model.load_predictor(done.directory)
+        predictor = model.load_predictor(done.directory, done.digest)
         frame = request.frame()
         return predictor.predict(frame)
 

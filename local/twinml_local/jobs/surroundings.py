@@ -171,4 +171,4 @@ def _model(name: str, version: str | None) -> Path:
         newest = tracking.versions(name)
         version = newest[0].version if newest else "1"
     found = tracking.resolve(f"{name}/{version}")
-    return tracking.download(found.uri, model_folder(found.digest))
+    return tracking.fetch(found, model_folder(found.digest))

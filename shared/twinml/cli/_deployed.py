@@ -85,7 +85,7 @@ def model_directory(
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")
+        yield tracking.fetch(tracking.resolve(model), Path(scratch) / "model")
 
 
 def deployed_directory(platform_name: str, name: str | None, deployment: str | None) -> Path:

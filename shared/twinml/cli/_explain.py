@@ -45,7 +45,7 @@ def explain_rows(
         The model cannot be explained.
     """
     from twinml.explanation.members import explain
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import digest, load_contract, load_predictor
 
     if (data is None) == (sample is None):
         raise UsageError("say what to explain, once", hint="Give --data FILE or --sample N.")
@@ -53,9 +53,8 @@ def explain_rows(
         contract = load_contract(directory)
         rows = _rows(contract, data, sample or 0)
         frame = _frame(contract, rows)
-        found = explain(
-            load_predictor(directory).pipeline, frame, background=_kept(directory, contract)
-        )
+        predictor = load_predictor(directory, digest(directory))
+        found = explain(predictor.pipeline, frame, background=_kept(directory, contract))
     if out is not None:
         _write(out, rows, found)
     if picture is not None:

@@ -26,4 +26,4 @@ def directory_of(reference: str) -> Iterator[Path]:
 
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(tracking.resolve(reference).uri, Path(scratch) / "model")
+        yield tracking.fetch(tracking.resolve(reference), Path(scratch) / "model")

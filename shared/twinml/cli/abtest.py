@@ -227,7 +227,7 @@ def _show(result: Any, mode: str, out: Path | None, as_json: bool) -> None:
 
 def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[Any, ...], Any]:
     """Return a model's classes and its probabilities of all rows, shape (n, k)."""
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import digest, load_contract, load_predictor
 
     directory = Path(reference)
     if not directory.is_dir():
@@ -241,11 +241,11 @@ def predicted(reference: str, dataset: Dataset, scratch: Path) -> tuple[tuple[An
                 error.message,
                 hint=f"{error.hint or ''} Of a deployment name the endpoint: --endpoint NAME.",
             ) from error
-        directory = tracking.download(found.uri, scratch)
+        directory = tracking.fetch(found, scratch)
     contract = load_contract(directory)
     console.print(f"scoring {dataset.n_rows:,} rows with {reference}", markup=False)
     frame = fitting_frame(contract, dataset)
-    return contract.classes, load_predictor(directory).predict_proba(frame)
+    return contract.classes, load_predictor(directory, digest(directory)).predict_proba(frame)
 
 
 def answered(

@@ -335,7 +335,7 @@ def _expected(model: str | None, endpoint: Endpoint, bodies: Sequence[bytes]) ->
 
     with directory_of(model) as directory:
         promise = models.load_contract(directory)
-        predictor = models.load_predictor(directory)
+        predictor = models.load_predictor(directory, models.digest(directory))
         try:
             return [
                 predictor.predict(

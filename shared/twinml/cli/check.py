@@ -64,4 +64,4 @@ def _directory(reference: str) -> Path:
 
     tracking = Tracking()
     version = tracking.resolve(reference)
-    return tracking.download(version.uri, model_folder(version.digest))
+    return tracking.fetch(version, model_folder(version.digest))

@@ -138,7 +138,7 @@ def command(
                 "two URLs do not tell the model's contract",
                 hint="Name the model: --model-dir DIRECTORY.",
             )
-        from twinml.model import load_contract, load_predictor
+        from twinml.model import digest, load_contract, load_predictor
 
         contract = load_contract(directory)
         ordinary = _rows(contract, data, wanted)
@@ -158,7 +158,8 @@ def command(
                     )
                 )
         with console.status("asking the model itself"):
-            reference = comparison.recalculate(load_predictor(directory), contract, rows, **plan)
+            predictor = load_predictor(directory, digest(directory))
+            reference = comparison.recalculate(predictor, contract, rows, **plan)
         taken = comparison.latencies([side.client for side in sides], ordinary, timed)
     found = comparison.judge(
         (_described(sides[0], taken[0]), _described(sides[1], taken[1])),

@@ -9,7 +9,7 @@ from typing import Any
 from twinml.comparison.answers import ask, recalculate
 from twinml.comparison.judgement import Comparison, Side, judge
 from twinml.endpoint import Endpoint
-from twinml.model import load_contract, load_predictor
+from twinml.model import digest, load_contract, load_predictor
 
 __all__ = ["against_model"]
 
@@ -27,6 +27,7 @@ def against_model(
     contract = load_contract(directory)
     size = len(rows)
     answers = ask(client, rows, len(contract.classes), size=size, alone_from=size)
-    reference = recalculate(load_predictor(directory), contract, rows, size=size, alone_from=size)
+    predictor = load_predictor(directory, digest(directory))
+    reference = recalculate(predictor, contract, rows, size=size, alone_from=size)
     sides = (Side("the model", str(directory)), Side("the endpoint", client.scoring_uri))
     return judge(sides, (reference.exact, answers), reference=reference)

@@ -20,6 +20,7 @@ from typing import Any
 from twinml.errors import PlatformError
 from twinml_local.logs import last_lines
 from twinml_local.processes import running, start_detached, terminate
+from twinml_local.server.deployments import recompiling
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
 from twinml_local.server.process.listen import listener
@@ -66,6 +67,7 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
         The server ended, or did not answer in time; the message holds what it said.
     """
     listening = _listening(state, set(taken))
+    recompiling.end(folder)  # who starts it may have mended what failed
     state = replace(state, port=int(listening.getsockname()[1]))
     write_state(folder, state)
     folder.chmod(0o700)
@@ -98,6 +100,7 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
 
 def end(folder: Path) -> bool:
     """End the endpoint's server, if it runs; requests in flight are answered first."""
+    recompiling.end(folder)
     if running(folder / PID_FILE) is None:
         return False
     # The server itself gives up on its requests after drain_seconds.
