@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twinml.endpoint import Endpoint
-from twinml.errors import PlatformError, UsageError
+from twinml.errors import ModelError, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml_local import logs as log_files
 from twinml_local.endpoint_folders import (
@@ -112,7 +112,13 @@ def deploy(
     folder = folder_of(name)
     directory = directory.resolve()
     # Before the lock: it takes seconds, once a model.
-    form = compiled_form(directory, digest)
+    try:
+        form = compiled_form(directory, digest)
+    except ModelError as error:
+        raise PlatformError(
+            f"deployment '{deployment}' of endpoint '{name}' did not start: {error.message}",
+            hint=error.hint,
+        ) from error
     item = with_outcome(DeploymentState(model, version, digest, str(directory)), form)
     with lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
@@ -244,7 +250,8 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
 def start(name: str) -> EndpointInfo:
     """Start the server of an endpoint that is not running; wait until ready.
 
-    Models that an earlier version of twinml has compiled are compiled again.
+    What an earlier version of twinml has compiled is compiled again while the pipeline serves.
+    One that runs follows what the environment says about its settings, the number of workers too.
 
     Raises
     ------
@@ -255,10 +262,14 @@ def start(name: str) -> EndpointInfo:
     """
     with lock():
         state, folder = state_of(name), folder_of(name)
-        if not control.serves(folder, state):
-            state = replace(state, staged={}, settings=with_environment(state.settings, os.environ))
+        settings = with_environment(state.settings, os.environ)
+        after = replace(state, staged={}, settings=settings)
+        same_process = settings.of_process == state.settings.of_process
+        if not same_process or not control.serves(folder, state):
             control.end(folder)
-            control.start(folder, state, taken=taken_ports(but=name))
+            control.start(folder, after, taken=taken_ports(but=name))
+        elif after != state:
+            control.change(folder, after)
         return described(folder, read_state(folder))
 
 

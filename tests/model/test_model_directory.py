@@ -75,7 +75,7 @@ def test_mlflow_gives_labels_and_on_request_probabilities(
 def test_our_own_loader_gives_the_same(
     directory: Path, dataset: Dataset, result: TrainingResult
 ) -> None:
-    scorer = model.load_predictor(directory)
+    scorer = model.load_predictor(directory, model.digest(directory))
     rows = dataset.features.head(40)
     np.testing.assert_array_equal(scorer.predict(rows), result.pipeline.predict(rows))
     np.testing.assert_array_equal(scorer.predict_proba(rows), result.pipeline.predict_proba(rows))
@@ -138,7 +138,7 @@ def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("read", [model.load_contract, model.load_predictor, model.metadata])
+@pytest.mark.parametrize("read", [model.load_contract, model.digest, model.metadata])
 def test_a_folder_without_a_model_is_named(read, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no"):
         read(tmp_path)
