@@ -100,6 +100,34 @@ class LocalPlatform:
         """Bring a stopped endpoint back; returns once it answers."""
         return endpoints.start(endpoint)
 
+    def start_pipelines(self) -> bool:
+        """Start the pipeline service if anything is published; tells whether it runs."""
+        return jobs.start()
+
+    def has_service_manager(self) -> bool:
+        """Tell whether systemd's user manager answers."""
+        from twinml_local import service_units
+
+        return service_units.managed()
+
+    def service_units(self) -> Mapping[str, str]:
+        """Return the systemd units of this home, by file name."""
+        from twinml_local import service_units
+
+        return service_units.units()
+
+    def install_services(self) -> tuple[str, ...]:
+        """Write the units and have systemd start them; returns their names."""
+        from twinml_local import service_units
+
+        return service_units.install()
+
+    def uninstall_services(self) -> tuple[str, ...]:
+        """End and remove the units of this home; returns their names."""
+        from twinml_local import service_units
+
+        return service_units.uninstall()
+
     def set_traffic(
         self,
         endpoint: str,

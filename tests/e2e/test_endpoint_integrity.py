@@ -46,8 +46,12 @@ def home(own_home: Path, compiled_forms: Path, ensemble_directory: Path) -> Iter
     from twinml_local.server.deployments.compiling import compiled_form
 
     own_home.mkdir()
-    shutil.copytree(compiled_forms, own_home / "compiled")
+    # Made where the tests share it: translating the kernel takes long.
+    forms = own_home / "compiled"
+    forms.symlink_to(compiled_forms)
     compiled_form(ensemble_directory, model.digest(ensemble_directory))
+    forms.unlink()
+    shutil.copytree(compiled_forms, forms)
     yield own_home
     endpoints.stop()
 

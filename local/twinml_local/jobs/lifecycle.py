@@ -59,6 +59,7 @@ __all__ = [
     "schedule",
     "schedules",
     "service_pid",
+    "start",
     "stop",
     "unschedule",
 ]
@@ -314,6 +315,26 @@ def keys(*, directory: Path | None = None) -> Keys:
 def service_pid(*, directory: Path | None = None) -> int | None:
     """Return the pid of the running service, ``None`` if it is not running."""
     return running(_files(directory).pid)
+
+
+def start(*, directory: Path | None = None) -> bool:
+    """Start the service if anything is published and it is not running.
+
+    Returns
+    -------
+    bool
+        Whether it runs now.
+
+    Raises
+    ------
+    PlatformError
+        The service does not start; the message names its log.
+    """
+    files = _files(directory)
+    if not published(directory=directory):
+        return False
+    _ensure_running(files)
+    return True
 
 
 def stop(*, directory: Path | None = None) -> bool:
