@@ -111,10 +111,12 @@ def units() -> dict[str, str]:
         if port is None:
             port = free_port()
             write_atomic(files.address, json.dumps({"port": port}))
-        words = (sys.executable, "-m", "twinml_local.jobs", "--directory")
         found[f"twinml-{mark}-pipelines.service"] = unit_text(
             f"twinml pipeline service of {place}",
-            [*words, str(files.directory), "--port", str(port)],
+            [
+                *(sys.executable, "-m", "twinml_local.jobs"),
+                *("--directory", str(files.directory), "--port", str(port)),
+            ],
             common,
         )
     return found

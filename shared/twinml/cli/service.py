@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from twinml.cli._common import emit, errors_in_one_line, json_option
-from twinml.platform import InstallsServices, able, load
+from twinml.platform import load
+from twinml.platform.abilities import InstallsServices, able
 
 __all__ = ["command"]
 

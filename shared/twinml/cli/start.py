@@ -6,7 +6,8 @@ import click
 
 from twinml.cli._common import emit, errors_in_one_line, json_option, on_option
 from twinml.errors import PlatformError, TwinmlError
-from twinml.platform import InstallsServices, load
+from twinml.platform import load
+from twinml.platform.abilities import InstallsServices
 
 __all__ = ["command"]
 
