@@ -29,7 +29,7 @@ def install(printed: bool, as_json: bool) -> None:
     Where systemd's user manager does not answer, the units are printed. They start with the
     machine, and not only with a session, after: loginctl enable-linger
     """
-    platform = able(load("local"), InstallsServices, "install as services")
+    platform = able(load("local"), InstallsServices, WHAT)  # type: ignore[type-abstract]
     if printed or not platform.has_service_manager():
         units = platform.service_units()
         text = "\n".join(f"# {name}\n{unit}" for name, unit in units.items())
@@ -45,10 +45,11 @@ def install(printed: bool, as_json: bool) -> None:
 @errors_in_one_line
 def uninstall(as_json: bool) -> None:
     """End and remove the units of this home; endpoints, pipelines and jobs are kept."""
-    platform = able(load("local"), InstallsServices, "install as services")
+    platform = able(load("local"), InstallsServices, WHAT)  # type: ignore[type-abstract]
     names = platform.uninstall_services()
     text = "\n".join(f"removed {name}" for name in names) or "there were no units of this home"
     emit({"removed": names}, as_json=as_json, text=text)
 
 
+WHAT = "install as services"
 NOTHING = "nothing is deployed here; to begin: twinml run"
