@@ -149,7 +149,7 @@ def test_a_changed_model_is_refused_at_every_door_and_its_pickle_is_not_run(
     assert not mark.exists()
 
 
-def test_the_pipeline_behind_a_compiled_form_is_checked_when_it_is_first_asked(
+def test_a_worker_that_takes_the_place_of_another_runs_no_changed_pickle(
     home: Path, copy: Path, tmp_path: Path
 ) -> None:
     deploy(copy)
