@@ -153,6 +153,8 @@ def test_a_worker_that_takes_the_place_of_another_runs_no_changed_pickle(
     home: Path, copy: Path, tmp_path: Path
 ) -> None:
     deploy(copy)
+    endpoints.stop()
+    endpoints.start(NAME)  # from now on the supervisor holds what it has checked
     mark, _ = plant(copy, tmp_path)
     assert answers("blue") == 200
     pid = running(folder() / "server.pid")
