@@ -21,8 +21,8 @@ from typing import Any
 import psycopg2
 import pytest
 from click.testing import CliRunner
-from twinml_local.processes import free_port
 
+from azureml_runner.processes import free_port
 from tests.conftest import make_table
 from twinml.cli import main
 

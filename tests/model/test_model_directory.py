@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
 from twinml.training import TrainingOptions, TrainingResult, train
+from twinml_local.server.deployments.deployment import PipelineLater
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_mlflow_gives_labels_and_on_request_probabilities(
 def test_our_own_loader_gives_the_same(
     directory: Path, dataset: Dataset, result: TrainingResult
 ) -> None:
-    scorer = model.load_predictor(directory)
+    scorer = model.load_predictor(directory, model.digest(directory))
     rows = dataset.features.head(40)
     np.testing.assert_array_equal(scorer.predict(rows), result.pipeline.predict(rows))
     np.testing.assert_array_equal(scorer.predict_proba(rows), result.pipeline.predict_proba(rows))
@@ -128,6 +131,41 @@ def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:
             model.digest(copy)
 
 
+class Planted:
+    """What an attacker puts in the place of a pipeline: loading it leaves a folder."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_is_run_only_if_it_is_the_one_that_is_meant(
+    directory: Path, tmp_path: Path
+) -> None:
+    digest, mark = model.digest(directory), tmp_path / "was-run"
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        model.load_predictor(directory, "0" * 64)
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    (copy / "data" / "pipeline.pkl").write_bytes(pickle.dumps(Planted(mark)))
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        model.load_predictor(copy, digest)
+    later = PipelineLater(copy, digest)
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        _ = later.loaded
+    assert not mark.exists()
+
+
+def test_pickles_are_not_loaded_where_the_environment_forbids_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(ModelError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids"):
+        model.load_predictor(directory, model.digest(directory))
+
+
 def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     directory: Path, result: TrainingResult, tmp_path: Path
 ) -> None:
@@ -138,7 +176,7 @@ def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("read", [model.load_contract, model.load_predictor, model.metadata])
+@pytest.mark.parametrize("read", [model.load_contract, model.digest, model.metadata])
 def test_a_folder_without_a_model_is_named(read, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no"):
         read(tmp_path)

@@ -117,6 +117,11 @@ class DeploymentState:
         Why it has none.
     batches
         Whether its pipeline may be asked in batches.
+    form
+        Digest of the compiled form's own files.
+    made_with
+        What ``compiled``, ``refusal`` and ``batches`` depend on besides the model: with another
+        one the model is compiled anew (``twinml_local.server.deployments.compiling.compiler``).
     """
 
     model: str
@@ -126,6 +131,8 @@ class DeploymentState:
     compiled: str = ""
     refusal: str = ""
     batches: bool = False
+    form: str = ""
+    made_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,6 +220,8 @@ def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:
             compiled=item.get("compiled", ""),
             refusal=item.get("refusal", ""),
             batches=item.get("batches", False),
+            form=item.get("form", ""),
+            made_with=item.get("made_with", ""),
         )
         for name, item in shape.items()
     }

@@ -57,7 +57,7 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     model = ModelReference.parse(info.deployments[champion])
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        place = tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")
+        place = tracking.fetch_model(tracking.resolve(model), Path(scratch) / "model")
         names = list(load_contract(place).column_names)
         before = load_reference(place)[names]
     rows = read(platform.collected(endpoint), since=since).frame()

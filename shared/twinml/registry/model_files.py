@@ -41,4 +41,4 @@ def directory_of(text: str) -> Iterator[Path]:
             ) from None
         raise
     with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(version.uri, Path(scratch) / "model")
+        yield tracking.fetch_model(version, Path(scratch) / "model")

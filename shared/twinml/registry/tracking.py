@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -376,6 +377,33 @@ class Tracking:
             )
         except (MlflowException, OSError):
             return None
+
+    def fetch_model(self, version: ModelVersion, destination: Path) -> Path:
+        """Return ``destination`` with the files of a registered version in it, and no others.
+
+        Files that were changed since they were fetched are replaced by those of the store.
+
+        Raises
+        ------
+        ModelError
+            The store does not have them, or other ones than were registered.
+        """
+        from twinml.model import check_digest, digest
+
+        if (destination / "MLmodel").is_file():
+            try:
+                check_digest(destination, version.digest or digest(destination))
+            except (ModelError, ValueError):
+                shutil.rmtree(destination)
+            else:
+                return destination
+        directory = self.download(version.uri, destination)
+        try:
+            check_digest(directory, version.digest or digest(directory))
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return directory
 
     def digest_of(self, run_id: str) -> str:
         """Return the digest of the model that a run made."""

@@ -115,7 +115,7 @@ def run(
             digest = tracking.digest_of(found.run_id)
             try:
                 directory = tracking.download(found.model_uri, model_folder(digest))
-                model.digest(directory)
+                model.check_digest(directory, digest)
             except ModelError:
                 # Removed or changed since: the run is done again.
                 shutil.rmtree(model_folder(digest), ignore_errors=True)

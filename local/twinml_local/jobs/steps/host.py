@@ -192,7 +192,7 @@ def _model(name: str, version: str | None) -> Path:
     from twinml.registry.training_run import model_folder
 
     found = _version(name, version)
-    return Tracking().download(found.uri, model_folder(found.digest))
+    return Tracking().fetch_model(found, model_folder(found.digest))
 
 
 def _version(name: str, version: str | None) -> ModelVersion:
