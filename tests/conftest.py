@@ -94,9 +94,9 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from twinml import model
     from twinml.contract import infer_contract
-    from twinml.training.ensemble import Vote
+    from twinml.training._ensemble import Vote
+    from twinml.training._recipe import Recipe
     from twinml.training.learners import LEARNERS
-    from twinml.training.recipe import Recipe
 
     table = make_table(1500, seed=3)
     features, labels = table.drop(columns="y"), table["y"]

@@ -21,13 +21,13 @@ from azureml_emulator.__main__ import main as emulator
 from azureml_emulator.faults.__main__ import main as faults
 from twinml import __version__
 from twinml.cli import VERBS, main
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.rest.app import create_app as pipeline_service
-from twinml_local.jobs.store import JobStore
 from twinml_local.server import ServerSettings, Serving
-from twinml_local.server.app import app_of
+from twinml_local.server._app import app_of
 from twinml_local.server.scoring.front import METHODS, PATHS
 from twinml_local.server.scoring.service import ScoringService
-from twinml_local.telemetry.exposition import blueprint as metrics
+from twinml_local.telemetry._exposition import blueprint as metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -64,9 +64,9 @@ def compiled_forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as training makes them, small: two learners that vote, all kinds of columns."""
-    from twinml.training.ensemble import fit_vote
+    from twinml.training._ensemble import fit_vote
+    from twinml.training._recipe import Recipe
     from twinml.training.learners import LEARNERS
-    from twinml.training.recipe import Recipe
 
     rng = np.random.default_rng(11)
     n = 800

@@ -217,10 +217,9 @@ def test_a_model_that_does_not_load_is_tried_again(
     copy.rename(away)
     other = replace(item, digest="1" * 64)  # to be loaded anew
     write_state(folder(), replace(state, deployments={"blue": other}))
-    reply = until(
-        lambda: (found := requests.get(ready, timeout=PATIENCE)).status_code == 503 and found,
-        "it says that it is ready",
-    )
+    said_ready = "it says that it is ready"
+    until(lambda: requests.get(ready, timeout=PATIENCE).status_code == 503, said_ready)
+    reply = requests.get(ready, timeout=PATIENCE)
     assert list(reply.json()["failed"]) == ["blue"]
     assert str(copy) not in reply.text
     headers = {"Authorization": f"Bearer {endpoints.keys(NAME).primary}"}

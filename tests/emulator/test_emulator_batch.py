@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.trigger import next_time
+from azureml_emulator.schedules._trigger import next_time
 from tests.emulator.contract import held
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from azureml_emulator.environments.eviction import evict
+from azureml_emulator.environments._eviction import evict
 from azureml_emulator.environments.venvs import BuildError, Requirements, Venv, VenvCache
 from azureml_runner.errors import UsageError
 from azureml_runner.locks import locked
@@ -143,7 +143,7 @@ def test_what_another_process_works_with_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("TWINML_VENVS_DAYS", "1")
     venv = built_long_ago(tmp_path, "a", 9)
     holding = (
-        "import sys, pathlib; from azureml_emulator.environments.eviction import hold; "
+        "import sys, pathlib; from azureml_emulator.environments._eviction import hold; "
         "hold(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -16,9 +16,9 @@ from twinml.cli import main
 from twinml.errors import ModelError
 from twinml.explanation.members import TOLERANCE, explain, raw_scores
 from twinml.model import digest, load_predictor
-from twinml.training.ensemble import Stack, Vote, fit_stack
+from twinml.training._ensemble import Stack, Vote, fit_stack
+from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import installed
-from twinml.training.recipe import Fitted, Recipe
 
 FORESTS = ("RandomForest", "ExtraTrees")
 NAMES = (

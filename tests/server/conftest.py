@@ -23,7 +23,7 @@ from werkzeug.test import Client
 
 from twinml.contract import infer_contract
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving, create_app
-from twinml_local.server.process.connection import Connection, Limits, Traffic
+from twinml_local.server.process._connection import Connection, Limits, Traffic
 from twinml_local.server.scoring.front import Front
 
 KEY = "primary-key-0123456789"

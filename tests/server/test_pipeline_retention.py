@@ -14,10 +14,10 @@ import pytest
 
 from twinml.errors import NotFound
 from twinml_local.jobs import lifecycle
+from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._runner import Runner
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
-from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.store import JobStore
 
 
 class Jobs:

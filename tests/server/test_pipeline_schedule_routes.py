@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from twinml_local.jobs._runner import Runner
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.rest.app import create_app
-from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedules.clock import Scheduler
-from twinml_local.jobs.store import JobStore
 from twinml_local.keys import generate_keys
 
 

@@ -21,10 +21,10 @@ from openapi_spec_validator import validate
 from azureml_runner.engine import end_orphans, step_folder
 from azureml_runner.locks import Held, locked
 from azureml_runner.processes import _identity_from_ps, process_identity
+from twinml_local.jobs._runner import Runner
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.rest.app import create_app
-from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.store import JobStore
 from twinml_local.keys import generate_keys
 
 

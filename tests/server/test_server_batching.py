@@ -19,7 +19,7 @@ from werkzeug.test import Client
 from twinml.contract import Contract, ScoringRequest, infer_contract
 from twinml.contract.dialects import DEFAULT
 from twinml_local.server import Deployment
-from twinml_local.server.deployments.microbatching import (
+from twinml_local.server.deployments._microbatching import (
     MOST_ROWS,
     Batches,
     predict_alone,

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import Client
 
 from twinml.errors import UsageError
-from twinml_local.server.cors import allowed_origin, read_origins
+from twinml_local.server._cors import allowed_origin, read_origins
 
 Serve = Callable[..., Client]
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from twinml.contract import example
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving
-from twinml_local.server.app import app_of
+from twinml_local.server._app import app_of
 from twinml_local.server.scoring.front import Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import ScoringService

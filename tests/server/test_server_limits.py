@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import Client
 
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
-from twinml_local.server.app import app_of
+from twinml_local.server._app import app_of
 from twinml_local.server.scoring.service import ScoringService
 
 KEY = "primary-key-0123456789"

@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from twinml_local.server import Deployment, RequestLog, Serving, create_app
-from twinml_local.server import request_log as log
+from twinml_local.server import _request_log as log
 from twinml_local.server.deployments.deployment import choose
 
 KEY = "primary-key-0123456789"

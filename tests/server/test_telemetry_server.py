@@ -16,7 +16,8 @@ from flask.testing import FlaskClient
 from twinml.contract import parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server import Deployment
-from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint, schema, summarize
+from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint, summarize
+from twinml_local.telemetry import _schema as schema
 
 KEY = "primary-key-0123456789"
 MARKER = "4111-1111-1111-1111"

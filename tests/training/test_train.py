@@ -15,15 +15,9 @@ from sklearn.metrics import roc_auc_score
 from tests.conftest import make_table
 from twinml.data import Dataset, bundled, load
 from twinml.errors import DataError, TrainingError
-from twinml.training import (
-    Progress,
-    TrainingOptions,
-    TrainingResult,
-    _train,
-    crossvalidation,
-    search,
-    train,
-)
+from twinml.training import Progress, TrainingOptions, TrainingResult, _train, train
+from twinml.training import _crossvalidation as crossvalidation
+from twinml.training import _search as search
 
 FAST = ("LightGBM", "HistGradientBoosting", "LogisticRegression")
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from twinml import model
+from twinml.abtest._paired import Ranking, delong, difference_test, mcnemar, resamples
 from twinml.abtest.offline import RULE, compare
-from twinml.abtest.paired import Ranking, delong, difference_test, mcnemar, resamples
 from twinml.cli import main
 from twinml.contract import infer_contract
 from twinml.errors import DataError, UsageError

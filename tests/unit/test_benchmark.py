@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from twinml import benchmark
+from twinml.benchmark._load import Check, Worker
+from twinml.benchmark._text import in_ab_style
 from twinml.benchmark.figures import overview
-from twinml.benchmark.load import Check, Worker
-from twinml.benchmark.text import in_ab_style
 from twinml.endpoint import Endpoint
 from twinml.errors import EndpointError, UsageError
 

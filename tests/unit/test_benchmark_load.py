@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from tests.unit.toy_endpoint import ROWS, Stall, label, toy
 from twinml import benchmark
 from twinml.benchmark import figures, judge, parse_slo, saved
-from twinml.benchmark.result import BenchmarkResult, histogram_of
+from twinml.benchmark._result import BenchmarkResult, histogram_of
 from twinml.benchmark.sweep import parse_steps, sweep
 from twinml.cli import main
 from twinml.endpoint import Endpoint, request_body

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from twinml.batch import Parts, Source, read, result_columns
+from twinml.batch import Parts, Source, result_columns
+from twinml.batch import _read as read
 from twinml.errors import DataError, TwinmlError, UsageError
 
 TYPES = {"n": "long", "x": "double", "word": "string", "yes": "boolean"}

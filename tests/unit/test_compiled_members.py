@@ -23,9 +23,9 @@ from xgboost import XGBClassifier
 
 from twinml.contract import Contract, frame_of, infer_contract
 from twinml.data import bundled
-from twinml.training.ensemble import Vote, fit_stack, fit_vote
+from twinml.training._ensemble import Vote, fit_stack, fit_vote
+from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import LEARNERS
-from twinml.training.recipe import Fitted, Recipe
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
 from twinml_local.compiled._layout import MANY
 

@@ -14,9 +14,9 @@ import pytest
 
 from twinml.contract import infer_contract
 from twinml.errors import ModelError
-from twinml.training.ensemble import Vote, fit_stack
+from twinml.training._ensemble import Vote, fit_stack
+from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
-from twinml.training.recipe import Recipe
 from twinml_local.compiled import CompiledModel, compile_model, load
 
 DIGEST = "d" * 64

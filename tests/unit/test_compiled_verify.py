@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from twinml.contract import Contract, infer_contract
-from twinml.training.ensemble import Vote, fit_stack
+from twinml.training._ensemble import Vote, fit_stack
+from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
-from twinml.training.recipe import Recipe
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
 from twinml_local.compiled._layout import AS_IS, FLUSHED, SINGLE
 

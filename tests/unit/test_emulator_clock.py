@@ -12,7 +12,7 @@ import pytest
 
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError
-from azureml_emulator.schedules.clock import ScheduleClock, enabled, still_stands
+from azureml_emulator.schedules._clock import ScheduleClock, enabled, still_stands
 
 HOURLY = {"triggerType": "Recurrence", "frequency": "hour", "interval": 1}
 BASE = "/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/schedules"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from azureml_emulator.arm.conditions import conditions_hold
+from azureml_emulator.arm._conditions import conditions_hold
 
 
 @pytest.mark.parametrize(

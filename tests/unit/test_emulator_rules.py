@@ -12,7 +12,7 @@ from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.errors import ArmError
 from azureml_emulator.faults.plan import OPERATION_SECONDS, ConnectionDropped, FaultPlan
 from azureml_emulator.faults.rule import Rule, RuleError
-from azureml_emulator.inference.front import (
+from azureml_emulator.inference._front import (
     Deployment,
     Endpoint,
     Front,
@@ -20,8 +20,8 @@ from azureml_emulator.inference.front import (
     Question,
     choose,
 )
-from azureml_emulator.jobs.sweep import Trial, _best
-from azureml_emulator.jobs.sweep_task import SweepTask
+from azureml_emulator.jobs._sweep import Trial, _best
+from azureml_emulator.jobs._sweep_task import SweepTask
 from twinml.errors import PlatformError
 
 # Faults

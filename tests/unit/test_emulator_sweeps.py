@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.definitions import read_job
-from azureml_emulator.jobs.search_space import draw, read_space
-from azureml_emulator.jobs.sweep_task import SweepTask
+from azureml_emulator.jobs._definitions import read_job
+from azureml_emulator.jobs._search_space import draw, read_space
+from azureml_emulator.jobs._sweep_task import SweepTask
 from azureml_runner.engine import CommandNode, OtherNode
 
 SWEEP: dict[str, Any] = {

@@ -15,7 +15,7 @@ import pytest
 from urllib3.exceptions import ProtocolError
 
 from twinml.endpoint import Endpoint, request_body
-from twinml.endpoint.retry import scoring_retry
+from twinml.endpoint._retry import scoring_retry
 from twinml.errors import EndpointError, UsageError
 from twinml.settings import quiet_libraries
 

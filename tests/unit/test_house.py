@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from itertools import permutations
@@ -23,7 +24,8 @@ import twinml
 ROOT = Path(__file__).parents[2]
 PLAN = {  # package: rooms, arrows
     "twinml": (23, 120),
-    "twinml_local": (11, 19),
+    # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
+    "twinml_local": (12, 24),
     "azureml_emulator": (17, 74),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
@@ -112,3 +114,42 @@ def test_importing_twinml_is_cheap() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["twinml.settings", "set()"]
+
+
+PRIVATE = list(PLAN)
+# Found by name, or run as programs.
+FOUND_OTHERWISE = ("twinml.cli.", "twinml.pipeline.steps.", "azureml_emulator.inference.inside.")
+DOCUMENTED = {
+    module
+    for page in (ROOT / "docs/api").glob("*.md")
+    for module in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+}
+STARTED = {
+    module
+    for folder in ("shared", "local", "azure")
+    for path in [ROOT / "pyproject.toml", *(ROOT / folder).rglob("*.py")]
+    for module in re.findall(
+        r'(?:"-m", *"|python -m |= ")((?:twinml|azureml)\w*(?:\.\w+)+)',
+        path.read_text(encoding="utf-8"),
+    )
+}
+
+
+@pytest.mark.parametrize("package", PRIVATE)
+def test_a_module_is_private_exactly_if_its_room_alone_uses_it(package: str) -> None:
+    graph = grimp.build_graph(*PLAN)
+    for module in sorted(graph.find_descendants(package)):
+        room, _, name = module.rpartition(".")
+        if room == package or name == "__main__" or graph.find_children(module):
+            continue
+        if module.startswith(FOUND_OTHERWISE):
+            continue
+        outside = {
+            user
+            for user in graph.find_modules_that_directly_import(module)
+            if user != room and not user.startswith(f"{room}.")
+        }
+        if name.startswith("_"):
+            assert not outside, f"{module} is private, but {sorted(outside)} import it"
+        else:
+            assert outside or module in DOCUMENTED | STARTED, f"{module} is used by {room} alone"

@@ -23,7 +23,7 @@ from azureml_runner.engine import (
     make_plan,
     read_binding,
 )
-from azureml_runner.engine.command import render
+from azureml_runner.engine._command import render
 from azureml_runner.errors import UsageError
 
 

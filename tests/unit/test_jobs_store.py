@@ -11,11 +11,11 @@ import pytest
 from azureml_runner.engine import StepEvent
 from twinml.errors import NotFound
 from twinml.platform import Schedule
+from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._retention import out_of_reach
+from twinml_local.jobs._schedule_store import NameTaken
+from twinml_local.jobs._store import JobEnded, JobStore
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
-from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.retention import out_of_reach
-from twinml_local.jobs.schedule_store import NameTaken
-from twinml_local.jobs.store import JobEnded, JobStore
 
 
 @pytest.fixture

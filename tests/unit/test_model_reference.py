@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twinml.cli._models import directory_of
 
 from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
 from twinml.platform import ModelReference, TrainedModel
+from twinml.registry.model_files import directory_of
 from twinml.registry.tracking import Tracking
 
 ARM = "/subscriptions/s/resourceGroups/g/providers/p/workspaces/w/models"

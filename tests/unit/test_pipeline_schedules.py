@@ -12,9 +12,9 @@ import pytest
 
 from twinml.errors import NotFound, UsageError
 from twinml.platform import Schedule
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.definition.pipeline import PipelineDefinition
 from twinml_local.jobs.schedules.clock import Scheduler, check_schedule, next_due
-from twinml_local.jobs.store import JobStore
 
 HOUR = 3600.0
 

@@ -26,7 +26,7 @@ from twinml.data import load, read_records
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
 from twinml.probe import run as probe
-from twinml.probe.perturbations import PROBES, WHOLE_ROW, choose, perturbations
+from twinml.probe._perturbations import PROBES, WHOLE_ROW, choose, perturbations
 
 Rows = list[dict[str, Any]]
 

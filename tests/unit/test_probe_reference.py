@@ -20,10 +20,10 @@ from twinml.contract import Contract, infer_contract
 from twinml.errors import UsageError
 from twinml.model import ood
 from twinml.probe import run as probe
-from twinml.probe.neighbours import nearest_rows
-from twinml.probe.perturbations import perturbations
-from twinml.probe.response_curves import read_monotonic, sweep
-from twinml.probe.unseen_pairs import unseen_pairs
+from twinml.probe._neighbours import nearest_rows
+from twinml.probe._perturbations import perturbations
+from twinml.probe._response_curves import read_monotonic, sweep
+from twinml.probe._unseen_pairs import unseen_pairs
 from twinml_local.server import Serving, create_app
 from twinml_local.server.deployments.deployment import load
 

@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from twinml.errors import DataError
 from twinml.pages.result_page import write
 from twinml.workflow.replay import Entry, History, Scores
-from twinml.workflow.replay.history import scores
+from twinml.workflow.replay._history import scores
 from twinml.workflow.replay.page import result_page
 
 

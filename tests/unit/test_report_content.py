@@ -18,8 +18,8 @@ from twinml.data import Dataset, load
 from twinml.errors import NotFound, UsageError
 from twinml.pages.wording import quantity, shorten
 from twinml.report import newest, write
-from twinml.report.content import build
-from twinml.report.figure_choice import draw
+from twinml.report._content import build
+from twinml.report._figure_choice import draw
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult
 
 LABELS = np.array([0, 1] * 20)

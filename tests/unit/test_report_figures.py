@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from twinml.pages import figure_style
-from twinml.report import figures
-from twinml.report.figures import Curve
-from twinml.report.measures import measure
+from twinml.report import _figures as figures
+from twinml.report._figures import Curve
+from twinml.report._measures import measure
 from twinml.training.result import Candidate, Evaluation, Interval
 
 ROC_AUC = measure("roc_auc")

@@ -33,7 +33,7 @@ from twinml.contract import infer_contract, parse
 from twinml.data import Dataset, load
 from twinml.platform import EndpointInfo, ModelVersion
 from twinml.report import ReportFiles, write
-from twinml.report.measures import measure
+from twinml.report._measures import measure
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult, Trial
 
 EVIL = "<script>alert('x')</script>"

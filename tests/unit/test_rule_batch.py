@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from twinml.batch import Parts, score_file, scoring
 from twinml.batch import remote as remote_scoring
-from twinml.batch.parts import _write_whole
+from twinml.batch._parts import _write_whole
 from twinml.batch.scoring import Scorer, identity, in_order, source_for
 from twinml.contract import Column, Contract
 from twinml.endpoint import Endpoint

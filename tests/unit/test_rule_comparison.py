@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from twinml.comparison import Answers, Package, Reference, Refusal, Side, judge
-from twinml.comparison.adversarial import Case
-from twinml.comparison.judgement import CAUSES, Difference, _agree, _cause, _equal, is_explained
+from twinml.comparison._adversarial import Case
+from twinml.comparison._judgement import CAUSES, Difference, _agree, _cause, _equal, is_explained
 from twinml.comparison.parsing import Changed
 from twinml.errors import UsageError
 

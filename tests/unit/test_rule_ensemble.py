@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from twinml.training import ensemble
-from twinml.training.ensemble import best_round, cross_fitted, fit_stack, fit_vote, kept_members
+from twinml.training import _ensemble as ensemble
+from twinml.training._ensemble import best_round, cross_fitted, fit_stack, fit_vote, kept_members
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,15 @@ def test_a_vote_counts_how_often_each_member_was_taken(k: int) -> None:
     np.testing.assert_allclose(mean, by_hand, rtol=1e-12)
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 3, 4])
-def test_a_vote_ends_after_so_many_rounds(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    members, labels, weights = views(2)
+@pytest.mark.parametrize(("rounds", "best"), [(1, 1), (2, 2), (3, 3), (6, 3), (7, 7)])
+def test_a_vote_ends_after_so_many_rounds(
+    rounds: int, best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, labels, weights = views(3)
     assert ensemble._ROUNDS == 30
     monkeypatch.setattr(ensemble, "_ROUNDS", rounds)
     taken = picked_plainly(members, labels, weights, rounds)
+    assert len(taken) == best
     # Only the share of each row counts, not the unit of the weights.
     for unit in (1.0, 1e-6, 1e6):
         vote = fit_vote(members, labels, weights * unit)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from twinml.abtest.guardrail import FAILURES, LATENCY, Guardrail
+from twinml.abtest._guardrail import FAILURES, LATENCY, Guardrail
 from twinml.abtest.online import Arm, _judge, _labels_p, _Outcome, _required
 from twinml.abtest.sequential import critical, unpaired
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from azureml_runner.engine.attempt import Ended
 from azureml_runner.engine.executor import how_ended
-from azureml_runner.engine.restart import (
+
+from azureml_runner.engine._restart import (
     MAX_LOST,
     AttemptEnd,
     Fail,
@@ -16,6 +15,7 @@ from azureml_runner.engine.restart import (
     attempt_end,
     ended_by,
 )
+from azureml_runner.engine.attempt import Ended
 
 DONE, FAILED, STOPPED, UNBEGUN, LOST = (
     AttemptEnd.COMPLETED,

@@ -197,8 +197,8 @@ def test_a_plan_is_that_of_the_two_formulas(
 
 
 def test_a_plan_is_the_same_each_time() -> None:
-    known = {seed: plan(deviation_a=0.3, effect=0.02, seed=seed).expected for seed in (0, 1)}
-    assert plan(deviation_a=0.3, effect=0.02).expected == known[0] != known[1]
+    known = {seed: sample_size(deviation_a=0.3, effect=0.02, seed=seed).expected for seed in (0, 1)}
+    assert sample_size(deviation_a=0.3, effect=0.02).expected == known[0] != known[1]
 
 
 def test_a_plan_is_never_shorter_than_the_burn_in_of_the_smaller_arm() -> None:

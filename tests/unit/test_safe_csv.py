@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from twinml.batch.parts import Parts
+from twinml.batch._parts import Parts
 from twinml.data.safe_csv import safe_frame, safe_table, safe_text
 
 CELLS = [

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("uvloop")
 
-from twinml_local.server.process.supervisor import pause_before_fork
+from twinml_local.server.process._supervisor import pause_before_fork
 
 
 @pytest.mark.parametrize(

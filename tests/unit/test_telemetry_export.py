@@ -327,7 +327,7 @@ def test_application_insights_without_its_exporter_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=4111-secret")
-    monkeypatch.setattr("twinml_local.telemetry.export.AZURE_EXPORTER", "not-installed")
+    monkeypatch.setattr("twinml_local.telemetry._export.AZURE_EXPORTER", "not-installed")
     with (
         caplog.at_level(logging.WARNING),
         Recorder(tmp_path / "bank", settings=BY_HAND) as recorder,

@@ -16,7 +16,7 @@ from azureml_runner.logs import last_lines
 from twinml.cli import logs as verb
 from twinml.cli import main
 from twinml_local.platform import LocalPlatform
-from twinml_local.server.request_log import RequestLog
+from twinml_local.server._request_log import RequestLog
 
 TRACE = '  File "x.py", line 1, in predict\nbuiltins.ValueError'
 

@@ -18,7 +18,7 @@ from twinml.errors import PlatformError
 from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics
 from twinml_local.platform import LocalPlatform
 from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
-from twinml_local.telemetry.summary import percentile
+from twinml_local.telemetry._summary import percentile
 
 BY_HAND = TelemetrySettings(flush_seconds=3600)
 HOUR = timedelta(hours=1)

@@ -16,9 +16,9 @@ import pytest
 from twinml.contract import Column, Contract
 from twinml.errors import Detail, PayloadError, UsageError
 from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
-from twinml_local.telemetry.flush import spread
-from twinml_local.telemetry.schema import connect
-from twinml_local.telemetry.store import Store
+from twinml_local.telemetry._flush import spread
+from twinml_local.telemetry._schema import connect
+from twinml_local.telemetry._store import Store
 
 MARKER = "4111-1111-1111-1111"
 CONTRACT = Contract(
@@ -139,7 +139,7 @@ def test_trace_and_metric(directory: Path, recorder: Recorder) -> None:
 
 def test_metrics_of_a_minute_add_up_over_flushes_and_workers(directory: Path) -> None:
     store = Store(directory, retention_days=1, max_bytes=10**9)
-    from twinml_local.telemetry.flush import Batch, Origin
+    from twinml_local.telemetry._flush import Batch, Origin
 
     for value in (3.0, -2.0):
         batch = Batch(Origin("bank", "host:1", "twinml:0"))
@@ -363,7 +363,7 @@ def test_it_is_written_without_asking_and_at_the_end(directory: Path) -> None:
 def test_a_busy_database_loses_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("twinml_local.telemetry.schema.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("twinml_local.telemetry._schema.BUSY_SECONDS", 0.05)
     with Recorder(directory, settings=BY_HAND) as recorder:
         score(recorder, 1)
         recorder.flush()

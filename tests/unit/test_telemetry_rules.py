@@ -10,9 +10,9 @@ import pytest
 from twinml.contract import Column, Contract
 from twinml.errors import UsageError
 from twinml_local.telemetry import Recorder, TelemetrySettings
+from twinml_local.telemetry._features import FeatureChecks, sample
+from twinml_local.telemetry._summary import percentile
 from twinml_local.telemetry.collector import Collector
-from twinml_local.telemetry.features import FeatureChecks, sample
-from twinml_local.telemetry.summary import percentile
 
 CONTRACT = Contract(
     name="bank",

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from twinml.training.ensemble import cross_fitted, fit_stack, fit_vote
+from twinml.training._ensemble import cross_fitted, fit_stack, fit_vote
 
 
 def members(k: int, n: int = 3000) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 
 from twinml.errors import DataError, UsageError
 from twinml.training import TrainingOptions, parse_seconds
-from twinml.training.flaml_without_spark import tune
+from twinml.training._flaml_without_spark import tune
 from twinml.training.learners import LEARNERS, select
 from twinml.training.splits import folds_of, ordered_split, random_split, time_column
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from twinml.training.preprocessing import LARGEST, encoder, linear_features, string_columns
+from twinml.training._preprocessing import LARGEST, encoder, linear_features, string_columns
 
 
 def frame() -> pd.DataFrame:

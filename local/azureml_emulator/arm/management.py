@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from werkzeug.wrappers import Response
 
 from azureml_emulator.arm import listing
-from azureml_emulator.arm.conditions import conditions_hold
+from azureml_emulator.arm._conditions import conditions_hold
+from azureml_emulator.arm._operations import Operations, extra_seconds
 from azureml_emulator.arm.kinds import KINDS, WORKSPACE, Draft, Kind, stored_version
-from azureml_emulator.arm.operations import Operations, extra_seconds
 from azureml_emulator.arm.resources import Effect, Operation, Resource, ResourceStore
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response

@@ -13,7 +13,7 @@ from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
-from azureml_emulator.batch.invocation import (
+from azureml_emulator.batch._invocation import (
     file_of,
     job_of_component,
     job_of_model,

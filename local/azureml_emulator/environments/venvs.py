@@ -37,7 +37,7 @@ from typing import Any
 
 import yaml
 
-from azureml_emulator.environments.eviction import USE, USED, bounds, evict, hold
+from azureml_emulator.environments._eviction import USE, USED, bounds, evict, hold
 from azureml_runner.errors import RunnerError
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked

@@ -11,8 +11,8 @@ and the versions of the server's own packages. Nothing in this room knows of HTT
 management plane or of SQLite: an ``Order`` comes in, a ``Container`` on loopback comes out.
 """
 
-from azureml_emulator.inference.container import Container
-from azureml_emulator.inference.fleet import DeploymentFailed, Fleet
-from azureml_emulator.inference.image import Order
+from azureml_emulator.inference._container import Container
+from azureml_emulator.inference._fleet import DeploymentFailed, Fleet
+from azureml_emulator.inference._image import Order
 
 __all__ = ["Container", "DeploymentFailed", "Fleet", "Order"]

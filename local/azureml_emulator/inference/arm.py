@@ -18,8 +18,8 @@ from azureml_emulator.arm.resources import Operation, Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.faults.plan import FaultPlan
 from azureml_emulator.identity import tokens
-from azureml_emulator.inference.fleet import DeploymentFailed, Fleet
-from azureml_emulator.inference.front import (
+from azureml_emulator.inference._fleet import DeploymentFailed, Fleet
+from azureml_emulator.inference._front import (
     Answer,
     Deployment,
     Endpoint,
@@ -27,7 +27,7 @@ from azureml_emulator.inference.front import (
     FrontRefusal,
     Question,
 )
-from azureml_emulator.inference.image import Order, seconds
+from azureml_emulator.inference._image import Order, seconds
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.site import ARM_HOST, Site
 

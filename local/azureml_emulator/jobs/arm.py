@@ -14,8 +14,8 @@ from azureml_emulator.arm import listing
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.jobs.definitions import Definition, read_job
-from azureml_emulator.jobs.page import RunPages
+from azureml_emulator.jobs._definitions import Definition, read_job
+from azureml_emulator.jobs._page import RunPages
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
@@ -168,7 +168,7 @@ class Jobs:
 
     def _check(self, workspace: str, properties: Mapping[str, Any]) -> None:
         """Refuse a job that names what is not there, as the service does before it runs it."""
-        from azureml_emulator.jobs.automl import check_task
+        from azureml_emulator.jobs._automl import check_task
 
         kind = properties.get("jobType")
         if kind is None:

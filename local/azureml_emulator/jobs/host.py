@@ -15,13 +15,13 @@ from typing import Any
 
 from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import OutputTarget
-from azureml_emulator.jobs.definitions import ONLY_STEP, Definition
+from azureml_emulator.jobs._bindings import OutputTarget
+from azureml_emulator.jobs._definitions import ONLY_STEP, Definition
+from azureml_emulator.jobs._sweep import run_sweep
+from azureml_emulator.jobs._sweep_task import SweepTask
 from azureml_emulator.jobs.environments import EnvironmentOf, interpreter
 from azureml_emulator.jobs.records import STD_LOG, Records
 from azureml_emulator.jobs.runs import Run
-from azureml_emulator.jobs.sweep import run_sweep
-from azureml_emulator.jobs.sweep_task import SweepTask
 from azureml_emulator.site import Site
 from azureml_runner.engine import (
     Asset,
@@ -197,7 +197,7 @@ class JobHost(Host):
         control: Control,
     ) -> None:
         """Run an AutoML node, or a sweep."""
-        from azureml_emulator.jobs.automl import run_automl
+        from azureml_emulator.jobs._automl import run_automl
 
         run = self.run_of(step.name)
         self._records.set_status(run, "Running")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import PREPARE, is_true, read_texts
+from azureml_emulator.jobs._bindings import PREPARE, is_true, read_texts
 from azureml_runner.engine import CommandNode, Input, Output, Value
 
 __all__ = ["parallel_node", "scoring_command"]
 
-SCRIPT = Path(__file__).with_name("scoring_script.py")
+SCRIPT = Path(__file__).with_name("_scoring_script.py")
 _BOUND = re.compile(r"\$\{\{\s*(inputs|outputs)\.([\w-]+)\s*\}\}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.bindings import (
+from azureml_emulator.jobs._bindings import (
     PREPARE,
     TABLES,
     OutputTarget,
@@ -19,8 +19,8 @@ from azureml_emulator.jobs.bindings import (
     read_texts,
     seconds,
 )
+from azureml_emulator.jobs._sweep_task import read_sweep
 from azureml_emulator.jobs.parallel import parallel_node
-from azureml_emulator.jobs.sweep_task import read_sweep
 from azureml_runner.engine import (
     CommandNode,
     FromInput,

@@ -22,7 +22,7 @@ from azureml_emulator.arm.assets import (
 )
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.workspace import DEFAULT_DATASTORE
-from azureml_emulator.jobs.bindings import OutputTarget
+from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs.runs import Run, RunStore
 from azureml_emulator.mlflow.tracking import Tracking
 

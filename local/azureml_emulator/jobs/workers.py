@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs.definitions import Definition
+from azureml_emulator.jobs._definitions import Definition
 from azureml_emulator.jobs.host import JobContext, JobHost, failure_of_step
 from azureml_emulator.jobs.runs import Run
 from azureml_runner.engine import Control, Outcome, ReuseStore, RunOptions, make_plan, run_plan

@@ -13,8 +13,8 @@ from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.schedules.clock import ScheduleClock
-from azureml_emulator.schedules.trigger import check
+from azureml_emulator.schedules._clock import ScheduleClock
+from azureml_emulator.schedules._trigger import check
 from azureml_emulator.site import ARM_HOST
 
 __all__ = ["InvokeBatch", "Schedules", "SubmitJob"]

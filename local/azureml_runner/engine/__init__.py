@@ -39,13 +39,15 @@ not a command is run. It is told of every change.
 >>> folder.cleanup()
 """
 
-from azureml_runner.engine.executor import (
+from azureml_runner.engine._executor import (
     Outcome,
     RunOptions,
     end_interrupted,
     run_plan,
     step_folder,
 )
+from azureml_runner.engine._host import Canceled, Control, Host, Interrupted, StepEvent
+from azureml_runner.engine._reuse import ReuseStore
 from azureml_runner.engine.graph import (
     LITERAL_TYPES,
     PATH_TYPES,
@@ -63,10 +65,8 @@ from azureml_runner.engine.graph import (
     Value,
     read_binding,
 )
-from azureml_runner.engine.host import Canceled, Control, Host, Interrupted, StepEvent
 from azureml_runner.engine.plan import Plan, Step, StepOutput, make_plan
 from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
-from azureml_runner.engine.reuse import ReuseStore
 
 __all__ = [
     "LITERAL_TYPES",

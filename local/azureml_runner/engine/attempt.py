@@ -21,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from azureml_runner.engine.host import Control
+from azureml_runner.engine._host import Control
+from azureml_runner.engine._restart import AttemptEnd, attempt_end, ended_by
 from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
-from azureml_runner.engine.restart import AttemptEnd, attempt_end, ended_by
 from azureml_runner.files import write_atomic
 
 __all__ = ["Done", "Ended", "StepFolder"]

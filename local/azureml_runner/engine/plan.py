@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from azureml_runner.engine.command import expressions
+from azureml_runner.engine._command import expressions
 from azureml_runner.engine.graph import (
     LITERAL_TYPES,
     PATH_TYPES,

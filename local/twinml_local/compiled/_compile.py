@@ -55,7 +55,7 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
     Parameters
     ----------
     pipeline
-        Fitted, as ``twinml.training.recipe`` assembles it.
+        Fitted, as ``twinml.training._recipe`` assembles it.
     digest
         Of the model directory, kept with the compiled form.
 

@@ -25,7 +25,7 @@ def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -
     Raises
     ------
     Refusal
-        A part is another than ``twinml.training.preprocessing.linear_features`` makes.
+        A part is another than ``twinml.training._preprocessing.linear_features`` makes.
     """
     n_scores = 1 if n_classes == 2 else n_classes
     if logistic.coef_.shape[0] != n_scores or logistic.coef_.dtype != np.float64:

@@ -21,12 +21,12 @@ from azureml_runner.locks import locked
 from azureml_runner.processes import record_process
 from twinml.errors import PlatformError, TwinmlError
 from twinml_local.errors import twinml_errors
+from twinml_local.jobs._runner import Runner
+from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.lifecycle import ServiceFiles
 from twinml_local.jobs.rest.app import create_app
-from twinml_local.jobs.runner import Runner
 from twinml_local.jobs.schedules.clock import Scheduler
 from twinml_local.jobs.schedules.drift import DriftWatch
-from twinml_local.jobs.store import JobStore
 from twinml_local.keys import generate_keys
 
 log = logging.getLogger("twinml.jobs")

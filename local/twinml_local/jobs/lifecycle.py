@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import RestPipelineClient
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
-    from twinml_local.jobs.store import JobStore
+    from twinml_local.jobs._store import JobStore
 
 __all__ = [
     "ServiceFiles",
@@ -262,7 +262,7 @@ def clean(
         The pipeline is not published.
     """
     from twinml.pipeline.retention import Cleaned
-    from twinml_local.jobs import retention
+    from twinml_local.jobs import _retention as retention
 
     files = _files(directory)
     if not files.store.exists():
@@ -363,7 +363,7 @@ def _files(directory: Path | None) -> ServiceFiles:
 @contextmanager
 def _open(files: ServiceFiles) -> Iterator[JobStore]:
     files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    from twinml_local.jobs.store import JobStore
+    from twinml_local.jobs._store import JobStore
 
     store = JobStore(files.store)
     try:

@@ -19,9 +19,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinml_local.server.app import create_app
+    from twinml_local.server._app import create_app
+    from twinml_local.server._request_log import RequestLog
     from twinml_local.server.deployments.deployment import Deployment, Predictor, Serving
-    from twinml_local.server.request_log import RequestLog
     from twinml_local.server.state import ServerSettings
 
 __all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "Serving", "create_app"]
@@ -29,10 +29,10 @@ __all__ = ["Deployment", "Predictor", "RequestLog", "ServerSettings", "Serving",
 _MODULES = {
     "Deployment": "deployments.deployment",
     "Predictor": "deployments.deployment",
-    "RequestLog": "request_log",
+    "RequestLog": "_request_log",
     "ServerSettings": "state",
     "Serving": "deployments.deployment",
-    "create_app": "app",
+    "create_app": "_app",
 }
 
 

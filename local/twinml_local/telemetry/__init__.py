@@ -37,9 +37,9 @@ only: no header, key, query string or message that quotes a value goes in.
 
 from __future__ import annotations
 
-from twinml_local.telemetry.exposition import blueprint, prometheus_text
-from twinml_local.telemetry.recorder import Recorder
-from twinml_local.telemetry.settings import TelemetrySettings
-from twinml_local.telemetry.summary import summarize
+from twinml_local.telemetry._exposition import blueprint, prometheus_text
+from twinml_local.telemetry._recorder import Recorder
+from twinml_local.telemetry._settings import TelemetrySettings
+from twinml_local.telemetry._summary import summarize
 
 __all__ = ["Recorder", "TelemetrySettings", "blueprint", "prometheus_text", "summarize"]

@@ -3,10 +3,10 @@
 ::
 
     offline     two models on the same labelled rows
-    paired      its statistics: McNemar, DeLong, paired bootstrap
+    _paired     its statistics: McNemar, DeLong, paired bootstrap
     online      two deployments on the requests that came, judged while they come
     sequential  its statistics: intervals, p-values and sample sizes valid at every look
-    guardrail   failures and latency, which a better model must not worsen
+    _guardrail  failures and latency, which a better model must not worsen
     sample_size how many requests an online test needs
     labelled    a file's rows, scored by models or by deployments
     collected   traffic, labels and telemetry, put together

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twinml.abtest.paired import Ranking, delong, difference_test, mcnemar, resamples
+from twinml.abtest._paired import Ranking, delong, difference_test, mcnemar, resamples
 from twinml.errors import DataError, UsageError
 
 __all__ = ["RULE", "ABResult", "Difference", "Verdict", "compare"]

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.abtest.guardrail import FAILURES, Guardrail, guardrails
+from twinml.abtest._guardrail import FAILURES, Guardrail, guardrails
+from twinml.abtest._request_losses import METRICS, Metric, best_metric, known, value
 from twinml.abtest.offline import Verdict, small
-from twinml.abtest.request_losses import METRICS, Metric, best_metric, known, value
 from twinml.abtest.sequential import BURN_IN, Track, critical, paired, ratio_p_value, unpaired
 from twinml.errors import UsageError
 from twinml.traffic.collected import Request, Traffic

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from twinml.abtest._request_losses import METRICS
 from twinml.abtest.offline import METRIC_NAMES, ABResult, Difference, small
 from twinml.abtest.offline import RULE as OFFLINE_RULE
-from twinml.abtest.request_losses import METRICS
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, drawn
 from twinml.pages.result_page import ResultPage, Section, Tile, rows

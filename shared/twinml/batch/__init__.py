@@ -13,8 +13,8 @@ same command continues after the last whole one. ``score`` takes the rows to an 
 
 from __future__ import annotations
 
-from twinml.batch.parts import Parts, result_columns
-from twinml.batch.read import Source
+from twinml.batch._parts import Parts, result_columns
+from twinml.batch._read import Source
 from twinml.batch.scoring import BatchResult, Scorer, ScoresBatches, score_file
 
 __all__ = [

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from twinml.batch.read import Source
+from twinml.batch._read import Source
 from twinml.batch.remote import FileRows, HeldRows, Rows
 from twinml.contract.dialects import ROUTES
 from twinml.data import read_records

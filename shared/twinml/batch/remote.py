@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from twinml.batch.parts import Parts, free, result_columns
-from twinml.batch.read import Source
+from twinml.batch._parts import Parts, free, result_columns
+from twinml.batch._read import Source
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError
 

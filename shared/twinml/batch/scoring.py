@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from twinml.batch.parts import Parts, result_columns
-from twinml.batch.read import Source, types_of
+from twinml.batch._parts import Parts, result_columns
+from twinml.batch._read import Source, types_of
 
 if TYPE_CHECKING:
     from twinml.contract import Contract

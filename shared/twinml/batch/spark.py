@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from twinml.batch.parts import Parts, free
-from twinml.batch.read import Source
+from twinml.batch._parts import Parts, free
+from twinml.batch._read import Source
 from twinml.batch.scoring import BatchResult, identity, label_type, with_results
 from twinml.data.spark_session import session
 

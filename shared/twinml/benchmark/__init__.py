@@ -18,10 +18,10 @@ with, ``page`` makes the HTML report.
 
 from __future__ import annotations
 
-from twinml.benchmark.load import Failure
-from twinml.benchmark.measure import run
-from twinml.benchmark.result import BenchmarkResult
-from twinml.benchmark.slo import Target, Verdict, judge, parse_slo
+from twinml.benchmark._load import Failure
+from twinml.benchmark._measure import run
+from twinml.benchmark._result import BenchmarkResult
+from twinml.benchmark._slo import Target, Verdict, judge, parse_slo
 from twinml.benchmark.sweep import Sweep, sweep
 
 __all__ = [

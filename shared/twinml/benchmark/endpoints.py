@@ -12,12 +12,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.benchmark.measure import run
-from twinml.benchmark.result import BenchmarkResult
+from twinml.benchmark._measure import run
+from twinml.benchmark._result import BenchmarkResult
+from twinml.benchmark._slo import Target, Verdict, judge
+from twinml.benchmark._text import in_ab_style, in_lines
 from twinml.benchmark.saved import Difference
-from twinml.benchmark.slo import Target, Verdict, judge
 from twinml.benchmark.sweep import Sweep, sweep
-from twinml.benchmark.text import in_ab_style, in_lines
 from twinml.errors import ModelError, UsageError
 
 if TYPE_CHECKING:

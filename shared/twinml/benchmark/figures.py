@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twinml.benchmark.result import BenchmarkResult
+from twinml.benchmark._result import BenchmarkResult
 from twinml.benchmark.sweep import Sweep
 from twinml.errors import UsageError
 from twinml.pages.figure_style import BLUE, DASHES, GREY, INK, ORANGE, PALETTE, WIDTH, canvas, drawn

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from twinml.benchmark import figures
-from twinml.benchmark.result import PERCENTILES, BenchmarkResult
+from twinml.benchmark._result import PERCENTILES, BenchmarkResult
+from twinml.benchmark._slo import Target, Verdict, judge
+from twinml.benchmark._text import ms
 from twinml.benchmark.saved import Difference
-from twinml.benchmark.slo import Target, Verdict, judge
 from twinml.benchmark.sweep import Sweep
-from twinml.benchmark.text import ms
 from twinml.pages.figure import Picture
 from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.tables import Table

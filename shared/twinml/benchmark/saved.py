@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twinml.benchmark.result import PERCENTILES, BenchmarkResult, histogram_of
+from twinml.benchmark._result import PERCENTILES, BenchmarkResult, histogram_of
 from twinml.errors import UsageError
 
 __all__ = ["Difference", "compare", "load", "save"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from twinml.benchmark.result import BenchmarkResult
-from twinml.benchmark.slo import Target, judge
+from twinml.benchmark._result import BenchmarkResult
+from twinml.benchmark._slo import Target, judge
 from twinml.errors import UsageError
 
 __all__ = ["Sweep", "parse_steps", "sweep"]

@@ -2,22 +2,22 @@
 
 ::
 
-    adversarial   rows that two servers are likely to read differently
-    answers       what an endpoint, or the model in this process, answers to rows
+    _adversarial  rows that two servers are likely to read differently
+    _answers      what an endpoint, or the model in this process, answers to rows
     parsing       what rows become when the server reads them with pandas.read_json
-    environment   the packages of two sides, one beside the other
-    judgement     where the sides differ, and why; values in, values out
+    _environment  the packages of two sides, one beside the other
+    _judgement    where the sides differ, and why; values in, values out
     sides         both are asked, and the model itself
-    model         an endpoint against the model that it should serve
-    page          the outcome as an HTML page with pictures
+    _model        an endpoint against the model that it should serve
+    _page         the outcome as an HTML page with pictures
 """
 
-from twinml.comparison.adversarial import Case, cases
-from twinml.comparison.answers import Answers, Reference, Refusal, ask, latencies, recalculate
-from twinml.comparison.environment import Package, differing, installed, pinned
-from twinml.comparison.judgement import CAUSES, Comparison, Difference, Side, judge
-from twinml.comparison.model import against_model, own_answers
-from twinml.comparison.page import write
+from twinml.comparison._adversarial import Case, cases
+from twinml.comparison._answers import Answers, Reference, Refusal, ask, latencies, recalculate
+from twinml.comparison._environment import Package, differing, installed, pinned
+from twinml.comparison._judgement import CAUSES, Comparison, Difference, Side, judge
+from twinml.comparison._model import against_model, own_answers
+from twinml.comparison._page import write
 
 __all__ = [
     "CAUSES",

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.comparison.adversarial import cases
-from twinml.comparison.answers import ask, latencies, recalculate
-from twinml.comparison.environment import Package, differing, pinned
-from twinml.comparison.judgement import Comparison, Side, judge
+from twinml.comparison._adversarial import cases
+from twinml.comparison._answers import ask, latencies, recalculate
+from twinml.comparison._environment import Package, differing, pinned
+from twinml.comparison._judgement import Comparison, Side, judge
 from twinml.errors import DataError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twinml.drift import figures
+from twinml.drift import _figures as figures
 from twinml.drift._compare import DriftReport
 from twinml.drift._windows import Window
 from twinml.pages.figure import Picture

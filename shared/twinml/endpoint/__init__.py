@@ -1,6 +1,6 @@
 """Deployed endpoints, wherever they run: one client, and rows as the JSON that it sends."""
 
-from twinml.endpoint.client import (
+from twinml.endpoint._client import (
     Answer,
     Endpoint,
     request_body,

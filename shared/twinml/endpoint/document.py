@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twinml.contract.dialects import RECORDS
-from twinml.endpoint.client import Endpoint
+from twinml.endpoint._client import Endpoint
 from twinml.errors import EndpointError, UsageError
 
 __all__ = ["Facts", "facts_of", "samples"]

@@ -13,6 +13,6 @@
 too, where this package is not installed.
 """
 
-from twinml.pipeline.staging import DEFINITION, VARIANTS, stage
+from twinml.pipeline._staging import DEFINITION, VARIANTS, stage
 
 __all__ = ["DEFINITION", "VARIANTS", "stage"]

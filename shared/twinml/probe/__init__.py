@@ -4,9 +4,9 @@
 
     whole            all of it at once
     run              sends the rows and judges the answers
-    perturbations    the rows: real ones with one feature moved
-    unseen_pairs     values that training never saw together
-    response_curves  the probability along one feature
-    neighbours       the training rows that are most like a row
-    page             all of it as an HTML page
+    _perturbations   the rows: real ones with one feature moved
+    _unseen_pairs    values that training never saw together
+    _response_curves the probability along one feature
+    _neighbours      the training rows that are most like a row
+    _page            all of it as an HTML page
 """

@@ -25,7 +25,15 @@ from numpy.typing import NDArray
 
 from twinml.contract import Contract
 from twinml.errors import EndpointError, ModelError, PayloadError, TwinmlError, UsageError
-from twinml.probe.perturbations import PROBES, WHOLE_ROW, Attempt, Row, choose, perturbations, short
+from twinml.probe._perturbations import (
+    PROBES,
+    WHOLE_ROW,
+    Attempt,
+    Row,
+    choose,
+    perturbations,
+    short,
+)
 
 if TYPE_CHECKING:
     import pandas as pd

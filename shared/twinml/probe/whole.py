@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError
 from twinml.probe import run as probing
-from twinml.probe.neighbours import Neighbour, nearest_rows
-from twinml.probe.perturbations import choose
-from twinml.probe.response_curves import ResponseCurve, read_monotonic, sweep
+from twinml.probe._neighbours import Neighbour, nearest_rows
+from twinml.probe._perturbations import choose
+from twinml.probe._response_curves import ResponseCurve, read_monotonic, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class WholeProbe:
         """Write a page with pictures (``.html``), or the heat map alone."""
         if out.suffix == ".html":
             from twinml.pages.result_page import write
-            from twinml.probe.page import result_page
+            from twinml.probe._page import result_page
 
             write(result_page(self.result, self.responses, self.neighbours, self.remarks), out)
             return

@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from twinml import settings
 from twinml.errors import PlatformError, UsageError
-from twinml.registry.pages import EXPERIMENT_TAGS
+from twinml.registry._pages import EXPERIMENT_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from twinml import settings
 from twinml.errors import ModelError
 from twinml.platform import ModelReference, ModelVersion
-from twinml.registry import pages
+from twinml.registry import _pages as pages
 from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, absent, missing, registered
 from twinml.registry.store import alone, file_of, open_client, prepare_experiment
 

@@ -8,6 +8,6 @@
 
 from __future__ import annotations
 
-from twinml.report.page import PAGE, ReportFiles, newest, write
+from twinml.report._page import PAGE, ReportFiles, newest, write
 
 __all__ = ["PAGE", "ReportFiles", "newest", "write"]

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twinml.training._search import Progress
     from twinml.training._train import train
     from twinml.training.options import TrainingOptions, parse_seconds
     from twinml.training.result import (
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
         TrainingResult,
         Trial,
     )
-    from twinml.training.search import Progress
 
 __all__ = [
     "Candidate",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Progress": "search",
+    "Progress": "_search",
     "TrainingOptions": "options",
     "parse_seconds": "options",
     "train": "_train",

@@ -17,13 +17,14 @@ from twinml.contract import Contract, infer_contract, model_frame
 from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
-from twinml.training.crossvalidation import Judging, judging
-from twinml.training.ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
-from twinml.training.importance import permutation_importance
+from twinml.training._crossvalidation import Judging, judging
+from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
+from twinml.training._importance import permutation_importance
+from twinml.training._preprocessing import encoder, string_columns
+from twinml.training._recipe import Fitted, Recipe
+from twinml.training._search import Clock, Found, Progress, Search
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
-from twinml.training.preprocessing import encoder, string_columns
-from twinml.training.recipe import Fitted, Recipe
 from twinml.training.result import (
     Candidate,
     Evaluation,
@@ -31,7 +32,6 @@ from twinml.training.result import (
     Interval,
     TrainingResult,
 )
-from twinml.training.search import Clock, Found, Progress, Search
 from twinml.training.splits import (
     Split,
     folds_of,

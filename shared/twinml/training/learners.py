@@ -125,7 +125,7 @@ def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    from twinml.training.preprocessing import linear_features
+    from twinml.training._preprocessing import linear_features
 
     return make_pipeline(
         linear_features(X, shape.n_codes), LogisticRegression(**config, max_iter=200, tol=1e-3)

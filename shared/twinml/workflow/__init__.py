@@ -6,6 +6,6 @@ run over REST; ``workflow.replay`` shows on past periods how retraining keeps a 
 
 from __future__ import annotations
 
-from twinml.workflow.run import DEPLOYMENT, STEPS, Step, Watcher, Workflow, WorkflowResult
+from twinml.workflow._run import DEPLOYMENT, STEPS, Step, Watcher, Workflow, WorkflowResult
 
 __all__ = ["DEPLOYMENT", "STEPS", "Step", "Watcher", "Workflow", "WorkflowResult"]

@@ -11,11 +11,11 @@ from azureml_runner.engine import Control
 from azureml_runner.engine.attempt import StepFolder
 from azureml_runner.engine.settings import bound_settings, with_values
 from twinml.errors import PlatformError
-from twinml_local.jobs import schema
-from twinml_local.jobs.automl.task import read_task
+from twinml_local.jobs import _schema as schema
+from twinml_local.jobs.automl._task import read_task
 
 if TYPE_CHECKING:
-    from twinml_local.jobs.automl.search import Found
+    from twinml_local.jobs.automl._search import Found
 
 __all__ = ["OUTPUT", "TABLE", "check_node", "run_node"]
 
@@ -74,7 +74,7 @@ def run_node(
     TwinmlError
         It failed.
     """
-    from twinml_local.jobs.automl.search import run_search
+    from twinml_local.jobs.automl._search import run_search
 
     values = {name: value for name, value in inputs.items() if name != TABLE}
     read = read_task(

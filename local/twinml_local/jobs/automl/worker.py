@@ -27,8 +27,8 @@ from twinml.data import load
 from twinml.errors import TwinmlError
 from twinml.pipeline.unforeseen import without_words
 from twinml.training import Progress, TrainingOptions, train
-from twinml_local.jobs.automl.mltable import read_table
-from twinml_local.jobs.automl.task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
+from twinml_local.jobs.automl._mltable import read_table
+from twinml_local.jobs.automl._task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
 
 if TYPE_CHECKING:
     from twinml.training import FittedCandidate, TrainingResult

@@ -23,9 +23,9 @@ from azureml_runner.engine.plan import read_literal
 from twinml.errors import Detail, PayloadError, UsageError
 from twinml.pipeline.naming import default_name
 from twinml_local.errors import twinml_errors
-from twinml_local.jobs import schema
-from twinml_local.jobs.definition.checks import Check, check_values, read_checks
-from twinml_local.jobs.definition.nodes import build_graph, declared_inputs, literal_takers
+from twinml_local.jobs import _schema as schema
+from twinml_local.jobs.definition._checks import Check, check_values, read_checks
+from twinml_local.jobs.definition._nodes import build_graph, declared_inputs, literal_takers
 
 __all__ = ["PipelineDefinition", "read"]
 

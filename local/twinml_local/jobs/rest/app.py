@@ -29,12 +29,12 @@ from werkzeug.exceptions import HTTPException
 from azureml_runner.engine import step_folder
 from azureml_runner.store import ENDED, STATUSES
 from twinml.errors import Detail, NotFound, TwinmlError, UsageError
-from twinml_local.jobs.job import JobRecord
-from twinml_local.jobs.rest.openapi import document
-from twinml_local.jobs.rest.schedules import schedule_routes
-from twinml_local.jobs.rest.submission import read_submission
-from twinml_local.jobs.runner import Runner
-from twinml_local.jobs.store import JobStore
+from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._runner import Runner
+from twinml_local.jobs._store import JobStore
+from twinml_local.jobs.rest._openapi import document
+from twinml_local.jobs.rest._schedules import schedule_routes
+from twinml_local.jobs.rest._submission import read_submission
 from twinml_local.keys import offered_key, opens, read_key_values
 
 __all__ = ["create_app"]

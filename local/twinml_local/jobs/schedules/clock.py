@@ -23,7 +23,7 @@ from cronsim import CronSim, CronSimError
 from azureml_runner.clock import Clock
 from twinml.errors import TwinmlError, UsageError
 from twinml.platform import Schedule
-from twinml_local.jobs.store import JobStore
+from twinml_local.jobs._store import JobStore
 
 __all__ = ["Scheduler", "check_schedule", "next_due"]
 

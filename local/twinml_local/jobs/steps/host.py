@@ -16,7 +16,7 @@ from azureml_runner.engine import Asset, Control, Host, OtherNode, Step, StepEve
 from azureml_runner.engine.graph import CommandNode
 from azureml_runner.files import digest_of, digest_of_parts
 from twinml.errors import TwinmlError, UsageError
-from twinml_local.jobs.job import JobRecord
+from twinml_local.jobs._job import JobRecord
 from twinml_local.jobs.steps.mlflow_runs import MlflowRuns
 from twinml_local.jobs.warm import WarmSteps
 from twinml_local.server.deployments.code_version import installed_code

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from azureml_runner.engine import StepEvent
 from azureml_runner.files import write_atomic
-from twinml_local.jobs.job import JobRecord
+from twinml_local.jobs._job import JobRecord
 
 if TYPE_CHECKING:
     from twinml.registry.tracking import Tracking

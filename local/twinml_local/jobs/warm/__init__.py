@@ -19,6 +19,6 @@ only on Linux; ``TWINML_PIPELINE_WARM=off`` leaves it out.
 
 from __future__ import annotations
 
-from twinml_local.jobs.warm.keeper import WarmSteps
+from twinml_local.jobs.warm._keeper import WarmSteps
 
 __all__ = ["WarmSteps"]

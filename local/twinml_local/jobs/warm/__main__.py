@@ -28,7 +28,7 @@ from typing import Any
 
 from twinml.settings import quiet_libraries
 from twinml.training.learners import modules, packages
-from twinml_local.jobs.warm.launcher import STEPS
+from twinml_local.jobs.warm._launcher import STEPS
 
 __all__ = ["main"]
 

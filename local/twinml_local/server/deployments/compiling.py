@@ -29,7 +29,7 @@ from twinml.model import check_digest, load_contract, load_predictor
 from twinml.settings import home
 from twinml_local import compiled
 from twinml_local.compiled import form_digest, made_with
-from twinml_local.server.deployments.microbatching import same_in_batches
+from twinml_local.server.deployments._microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "compiler"]
 
@@ -113,7 +113,7 @@ def _known(folder: Path) -> Outcome | None:
 def compiler() -> str:
     """Return what an outcome depends on besides the model: code, libraries and processor."""
     sources = sorted(Path(compiled.__path__[0]).glob("*.py"))
-    sources.append(Path(__file__).with_name("microbatching.py"))
+    sources.append(Path(__file__).with_name("_microbatching.py"))
     whole = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     return f"{__version__}-{whole.hexdigest()[:16]}-{made_with()}"
 

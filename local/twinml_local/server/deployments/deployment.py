@@ -17,7 +17,7 @@ from twinml.contract.dialects import DEFAULT
 from twinml.errors import ModelError, NotFound, PlatformUnavailable, TwinmlError
 from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
-from twinml_local.server.deployments.microbatching import Batches, Predictor, predict_alone
+from twinml_local.server.deployments._microbatching import Batches, Predictor, predict_alone
 from twinml_local.server.deployments.ood import OODLater
 from twinml_local.server.state import ServerSettings
 

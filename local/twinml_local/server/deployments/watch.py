@@ -35,9 +35,9 @@ from azureml_runner.files import write_atomic
 from azureml_runner.processes import process_identity
 from twinml.errors import ModelError, PlatformError, TwinmlError
 from twinml_local.keys import read_key_values
+from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.recompiling import begin, outdated
-from twinml_local.server.request_log import RequestLog
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def serve(
     if name == "waitress":
         _with_waitress(directory, listening=listening, settings=settings)
         return
-    from twinml_local.server.process.supervisor import supervise
+    from twinml_local.server.process._supervisor import supervise
 
     supervise(directory, listening=listening, settings=settings)
 
@@ -69,7 +69,7 @@ def _with_waitress(directory: Path, *, listening: socket.socket, settings: Serve
     """Serve with waitress: one process, which is all that it has."""
     from waitress.server import create_server
 
-    from twinml_local.server.process.application import build
+    from twinml_local.server.process._application import build
 
     application = build(directory, bound=str(listening.getsockname()[0]))
     # Waitress reads bodies itself. Two threads more than score, for what does not.

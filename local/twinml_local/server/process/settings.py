@@ -14,8 +14,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from twinml.errors import UsageError
-from twinml_local.server.cors import read_origins
-from twinml_local.server.hosts import read_hosts, read_root_path
+from twinml_local.server._cors import read_origins
+from twinml_local.server._hosts import read_hosts, read_root_path
 from twinml_local.server.state import ServerSettings
 
 __all__ = ["with_environment"]

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, request
 from flask_swagger_ui import get_swaggerui_blueprint
 
 from twinml_local.server.deployments.deployment import Serving
-from twinml_local.server.routes.documents import document, with_prefix
+from twinml_local.server.routes._documents import document, with_prefix
 from twinml_local.server.routes.replies import error_response, json_response
 from twinml_local.server.scoring.service import DEPLOYMENT_HEADER
 

@@ -21,7 +21,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from twinml.errors import Detail, PayloadError, PlatformUnavailable
 from twinml.traffic.feedback import GroundTruth, Truth
-from twinml_local.server.errors import key_refused
+from twinml_local.server._errors import key_refused
 from twinml_local.server.routes.replies import json_response
 from twinml_local.telemetry.collector import FOLDER
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response
 
-from twinml_local.server.errors import error_shape
+from twinml_local.server._errors import error_shape
 
 __all__ = ["error_response", "json_response"]
 

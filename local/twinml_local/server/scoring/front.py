@@ -4,7 +4,7 @@
 either. A request is looked at twice: ``refusal`` needs its head alone, so that a server need not
 read the body of a request that it will refuse, and ``answer`` needs the body. Both are plain
 functions of values. ``__call__`` makes a WSGI application of them, for waitress and for tests;
-the event loop (``twinml_local.server.process.connection``) calls them itself.
+the event loop (``twinml_local.server.process._connection``) calls them itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from werkzeug.wsgi import ClosingIterator
 from twinml.contract import Route
 from twinml.errors import PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
-from twinml_local.server.errors import Refused, bounded, error_shape, key_refused, too_large
-from twinml_local.server.hosts import host_refusal, prefix_of
-from twinml_local.server.scoring.query import body_from_query
+from twinml_local.server._errors import Refused, bounded, error_shape, key_refused, too_large
+from twinml_local.server._hosts import host_refusal, prefix_of
+from twinml_local.server.scoring._query import body_from_query
 from twinml_local.server.scoring.service import (
     LONGEST_ID,
     SHORT_BODY,

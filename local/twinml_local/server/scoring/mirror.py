@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.contract import ScoringRequest, parse, render
 from twinml.errors import TwinmlError
+from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Deployment
-from twinml_local.server.request_log import RequestLog
 from twinml_local.telemetry import Recorder
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from twinml.contract import Route, ScoringRequest, parse, render
 from twinml.errors import Detail, PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
 from twinml_local.keys import offered_key, opens
-from twinml_local.server.cors import headers as cors_headers
+from twinml_local.server._cors import headers as cors_headers
+from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Deployment, Serving, mirrored
 from twinml_local.server.deployments.ood import ASKED, HEADER, METRIC
-from twinml_local.server.request_log import RequestLog
 from twinml_local.server.scoring.mirror import Copy, Mirror, record_scored
 from twinml_local.telemetry import Recorder
 

@@ -18,9 +18,9 @@ from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
 from twinml.registry.promotion import promote
-from twinml.workflow.replay.history import Decision, Entry, History, scores
-from twinml.workflow.replay.periods import Period
-from twinml.workflow.replay.training import Served, Trainer
+from twinml.workflow.replay._history import Decision, Entry, History, scores
+from twinml.workflow.replay._periods import Period
+from twinml.workflow.replay._training import Served, Trainer
 
 if TYPE_CHECKING:
     import pandas as pd

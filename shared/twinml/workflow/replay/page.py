@@ -12,7 +12,7 @@ from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
 from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.tables import Table
-from twinml.workflow.replay.history import History, Scores
+from twinml.workflow.replay._history import History, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
