@@ -2,40 +2,40 @@
 $ErrorActionPreference = 'Stop'
 $rows = @(
     [ordered]@{
-        'age' = 58
-        'job' = 'management'
-        'marital' = 'married'
-        'education' = 'tertiary'
+        'age' = 56
+        'job' = 'admin.'
+        'marital' = 'divorced'
+        'education' = 'primary'
         'default' = 'no'
-        'balance' = 2143
-        'housing' = 'yes'
+        'balance' = 47054
+        'housing' = 'no'
         'loan' = 'no'
-        'contact' = 'unknown'
-        'day' = 5
-        'month' = 'may'
-        'duration' = 261
-        'campaign' = 1
-        'pdays' = -1
-        'previous' = 0
-        'poutcome' = 'unknown'
+        'contact' = 'cellular'
+        'day' = 16
+        'month' = 'apr'
+        'duration' = 2459
+        'campaign' = 32
+        'pdays' = 435
+        'previous' = 137
+        'poutcome' = 'failure'
     }
     [ordered]@{
-        'age' = 59
-        'job' = 'admin.'
+        'age' = 48
+        'job' = 'blue-collar'
         'marital' = 'married'
         'education' = 'secondary'
-        'default' = 'no'
-        'balance' = 2343
+        'default' = 'yes'
+        'balance' = 36039
         'housing' = 'yes'
-        'loan' = 'no'
-        'contact' = 'unknown'
-        'day' = 5
-        'month' = 'may'
-        'duration' = 1042
-        'campaign' = 1
-        'pdays' = -1
-        'previous' = 0
-        'poutcome' = 'unknown'
+        'loan' = 'yes'
+        'contact' = 'telephone'
+        'day' = 13
+        'month' = 'aug'
+        'duration' = 1967
+        'campaign' = 25
+        'pdays' = 347
+        'previous' = 110
+        'poutcome' = 'other'
     }
 )
 $body = @{

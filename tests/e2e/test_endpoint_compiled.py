@@ -147,13 +147,11 @@ def test_csv_gives_the_same_bytes(info: EndpointInfo, ensemble_directory: Path) 
     both(info, "/invocations", body, "text/csv")
 
 
-def test_extreme_numbers_and_numbers_for_texts(info: EndpointInfo) -> None:
+def test_extreme_numbers(info: EndpointInfo) -> None:
     for text in ("NaN", "Infinity", "-Infinity", "1e400", "-0.0", "0.1", "null"):
         body = json.dumps({"data": [OLD]}).replace("1.5", text).encode()
         both(info, "/score", body)
-    # A number in a text column is an unknown category to the pipeline.
-    for value in (7, 1.5, True, float("nan")):
-        both(info, "/score", json.dumps({"data": [OLD, OLD | {"job": value}]}).encode())
+    both(info, "/score", json.dumps({"data": [OLD, OLD | {"job": float("nan")}]}).encode())
 
 
 def test_refusals_are_the_same_too(info: EndpointInfo) -> None:
@@ -175,7 +173,7 @@ def test_a_compiled_server_starts_without_the_pipelines_libraries(
         deploy(ensemble_directory, "blue")
         with endpoints.client(NAME) as client:
             assert client.score([OLD]) == ["yes"]
-            for value in (7, True, None, "never seen", float("nan")):
+            for value in (None, "never seen", float("nan")):
                 reply = client.post(json.dumps({"data": [OLD | {"job": value}]}).encode())
                 assert reply.status_code == 200
         assert mapped_libraries() == set()

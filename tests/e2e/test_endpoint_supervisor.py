@@ -131,7 +131,7 @@ def test_a_killed_worker_costs_what_was_in_flight(deployed: EndpointInfo) -> Non
 # A hundred deaths with the pauses of a second's fraction: what is looked at is that it goes on.
 SHORT_PAUSES = """
 import sys
-from twinml_local.server.process import supervisor
+from twinml_local.server.process import _supervisor as supervisor
 supervisor.FIRST_PAUSE, supervisor.LONGEST_PAUSE = 0.001, 0.02
 from twinml_local.server.__main__ import main
 main()

@@ -254,7 +254,7 @@ def test_a_deploy_that_is_killed_changes_nothing(
     assert answers(3) == {"new": 3}
 
 
-def test_changing_workers_restarts_the_server(deploy: Callable[..., EndpointInfo]) -> None:
+def test_changing_workers_restarts_nothing(deploy: Callable[..., EndpointInfo]) -> None:
     first = deploy("old")
     pid = server_pid()
     deploy("old", settings=ServerSettings(max_rows=1))
@@ -262,7 +262,7 @@ def test_changing_workers_restarts_the_server(deploy: Callable[..., EndpointInfo
     with endpoints.client(NAME) as client, pytest.raises(EndpointError, match="413"):
         client.score([ROW, ROW])
     second = deploy("old", settings=ServerSettings(workers=2))
-    assert server_pid() != pid
+    assert server_pid() == pid
     assert second == first
     assert len(workers()) == 2
 

@@ -136,10 +136,11 @@ def test_two_homes_on_one_server(database: str, tmp_path: Path) -> None:
 
     # A machine without the folder says so, before it searches, and when it fetches.
     (one / "mlartifacts").rename(tmp_path / "elsewhere")
-    code, _, err = twinml(two, database, *train, "--learners", "LightGBM", "--seed", "5")
+    code, out, err = twinml(two, database, *train, "--learners", "LightGBM", "--seed", "5")
     assert code == 1
-    assert f"keeps its files in {one}/mlartifacts/customers" in err
-    assert "MLFLOW_DEFAULT_ARTIFACT_ROOT" in err
+    # With --json an error is JSON on stdout.
+    assert f"keeps its files in {one}/mlartifacts/customers" in out + err
+    assert "MLFLOW_DEFAULT_ARTIFACT_ROOT" in out + err
     shutil.rmtree(two / "models")
     code, _, err = twinml(two, database, "deploy", "--model", "customers")
     assert code == 1

@@ -99,7 +99,7 @@ def without_chance(reply: Reply) -> Reply:
 def on_the_wire(request: dict[str, Any]) -> bytes:
     """Return the bytes that a WSGI server would have made this environment of."""
     body = request["wsgi.input"].getvalue()
-    path = quote(request["PATH_INFO"])
+    path = quote(request["PATH_INFO"].encode("latin-1"))
     query = f"?{request['QUERY_STRING']}" if request["QUERY_STRING"] else ""
     lines = [f"{request['REQUEST_METHOD']} {path}{query} {request['SERVER_PROTOCOL']}"]
     for name, value in request.items():

@@ -197,10 +197,17 @@ def test_an_integer_column_with_what_can_be_one(client: Client, value: object) -
     assert response.get_json() == {"Results": ["yes"]}
 
 
-@pytest.mark.parametrize("value", [7, None, "admin."])
-def test_a_text_column_with_a_number_or_null(client: Client, value: object) -> None:
+@pytest.mark.parametrize("value", [None, "admin.", "never seen"])
+def test_a_text_column_with_text_or_null(client: Client, value: object) -> None:
     response = score(client, {"Inputs": {"data": [OLD | {"job": value}]}})
     assert response.get_json() == {"Results": ["yes"]}
+
+
+@pytest.mark.parametrize("value", [7, 7.5, True])
+def test_a_text_column_with_what_it_cannot_mean(client: Client, value: object) -> None:
+    response = score(client, {"Inputs": {"data": [OLD | {"job": value}]}})
+    assert response.status_code == 400
+    assert "row 0, column 'job'" in response.get_json()["message"]
 
 
 @pytest.mark.parametrize("value", ["1", "null", "NaN", "1e3", "-0.0"])

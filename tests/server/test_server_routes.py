@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,7 @@ def test_the_docs_need_nothing_from_outside(client: Client) -> None:
     assert "../swagger.json?version=3" in page.text
     assert not re.findall(r"https?://", page.text)
     for asset in re.findall(r'(?:src|href)="([^"]+)"', page.text):
-        with client.get(asset) as response:
+        with client.get(urljoin("/docs/", asset)) as response:
             assert response.status_code == 200, asset
             assert len(response.data) > 100
 

@@ -231,6 +231,13 @@ def test_unnamed_column_can_be_dropped(tmp_path: Path) -> None:
     assert data.load(file, "y", drop=["Unnamed: 0"]).dropped == ("Unnamed: 0",)
 
 
+def test_a_blank_name_is_no_name(tmp_path: Path) -> None:
+    file = save(tmp_path, text().replace("n,x", "n,  ", 1))
+    assert "position 1 counted from 0" in refused(file).message
+    assert "position 1 counted from 0" in refused(file, drop=["n"]).message
+    assert data.load(file, "y", drop=["  "]).dropped == ("  ",)
+
+
 def test_column_names_that_are_not_there(tmp_path: Path) -> None:
     file = save(tmp_path, text())
     error = refused(file, "Color")

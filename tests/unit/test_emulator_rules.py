@@ -22,7 +22,7 @@ from azureml_emulator.inference._front import (
 )
 from azureml_emulator.jobs._sweep import Trial, _best
 from azureml_emulator.jobs._sweep_task import SweepTask
-from twinml.errors import PlatformError
+from azureml_runner.errors import RunnerError
 
 # Faults
 
@@ -328,7 +328,7 @@ def test_which_trial_is_the_best(
     ],
 )
 def test_no_trial_is_the_best(metrics: tuple[float | str | None, ...], message: str) -> None:
-    with pytest.raises(PlatformError, match=message):
+    with pytest.raises(RunnerError, match=message):
         _best(trials(*metrics), task(maximise=True))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from azureml_runner.engine.executor import how_ended
 
+from azureml_runner.engine._executor import how_ended
 from azureml_runner.engine._restart import (
     MAX_LOST,
     AttemptEnd,

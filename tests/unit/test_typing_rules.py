@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
-from twinml.endpoint.json_rows import records
 
-from twinml.batch.read import Source, types_of
+from twinml.batch._read import Source, types_of
 from twinml.contract import Contract, infer_contract, model_frame, parse
 from twinml.data import Dataset, load
-from twinml.training.preprocessing import encoder
+from twinml.data.json_rows import records
+from twinml.training._preprocessing import encoder
 
 MARKERS = ["", "NA", "null", "None", "nan"]
 KINDS = {

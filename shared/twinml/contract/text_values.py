@@ -9,7 +9,7 @@
   ``?`` are null;
 * where text is wanted, it is itself, character by character.
 
-Names in a header are texts as well; a blank one becomes ``Unnamed: 0``, counted from 0.
+Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def integer(text: str) -> int:
 def header_names(fields: Sequence[str]) -> list[str]:
     """Return the names of columns that a header of CSV gives.
 
-    >>> header_names(["age", " ", "a,b"])
+    >>> header_names(["age", "", "a,b"])
     ['age', 'Unnamed: 1', 'a,b']
     """
-    return [field if field.strip() else f"Unnamed: {at}" for at, field in enumerate(fields)]
+    return [field or f"Unnamed: {at}" for at, field in enumerate(fields)]

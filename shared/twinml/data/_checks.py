@@ -42,15 +42,14 @@ DATE = re.compile(
 )
 
 
-def check_unnamed(columns: Sequence[str], file: str) -> None:
-    """Refuse columns that have no name in the header."""
-    unnamed = [column for column in columns if column.startswith("Unnamed: ")]
-    if unnamed:
-        raise DataError(
-            f"'{file}' has a column without a name, position {unnamed[0].split()[-1]} counted "
-            "from 0",
-            hint=f"Name it in the header or leave it out: --drop '{unnamed[0]}'.",
-        )
+def check_unnamed(columns: Sequence[str], drop: Sequence[str], file: str) -> None:
+    """Refuse columns that have no name in the header and are not left out."""
+    for position, column in enumerate(columns):
+        if column not in drop and (not column.strip() or column.startswith("Unnamed: ")):
+            raise DataError(
+                f"'{file}' has a column without a name, position {position} counted from 0",
+                hint=f"Name it in the header or leave it out: --drop '{column}'.",
+            )
 
 
 def check_target(labels: pd.Series, file: str) -> None:

@@ -151,7 +151,7 @@ def load(
     everything = [str(column) for column in content.frame.columns]
     check_names(path.name, everything, target, drop)
     frame = content.frame.drop(columns=list(drop))
-    _checks.check_unnamed([str(column) for column in frame.columns], path.name)
+    _checks.check_unnamed(everything, drop, path.name)
     _checks.check_target(frame[target], path.name)
     empty = [column for column in frame.columns if frame[column].isna().all()]
     frame = frame.drop(columns=empty)

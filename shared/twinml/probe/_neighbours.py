@@ -59,6 +59,7 @@ def nearest_rows(
 
     Examples
     --------
+    >>> from twinml.contract import infer_contract
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"age": [20, 40, 60], "job": ["a", "b", "a"]})
     >>> contract = infer_contract(rows, pd.Series(["no", "yes", "no"]), name="people")

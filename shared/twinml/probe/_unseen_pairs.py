@@ -55,6 +55,7 @@ def unseen_pairs(contract: Contract, reference: pd.DataFrame, most: int = 12) ->
 
     Examples
     --------
+    >>> from twinml.contract import infer_contract
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"calls": [0, 0, 3, 5] * 50, "last": ["never", "never", "won", "lost"]
     ...     * 50})

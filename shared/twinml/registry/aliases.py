@@ -99,7 +99,7 @@ def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) ->
             f"there is no registered model '{reference}'",
             hint=f"Registered: {', '.join(sorted(versions)) or 'none'}.",
         )
-    held = sorted(versions[name], key=lambda one: (len(one), one))
+    held = sorted(versions[name], key=lambda one: (len(str(one)), str(one)))
     if not held:
         return NotFound(
             f"the registered model '{name}' has no version", hint="Train or register one."
