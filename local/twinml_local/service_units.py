@@ -1,8 +1,8 @@
 """Units of systemd's user manager: one for each endpoint, one for the pipeline service.
 
 systemd starts them with the user's session (or with the machine, where lingering is enabled) and
-again whenever they end by themselves. A server that was told to end does so with status 0, which
-``RestartPreventExitStatus`` leaves alone: ``twinml stop`` and ``systemctl --user stop`` both stop.
+again whenever they fail or are killed. A server that was told to end does so with status 0 and is
+left alone: ``twinml stop`` and ``systemctl --user stop`` both stop.
 Settings, keys and ports stay in twinml's home: a unit holds no secret and no limit.
 """
 
@@ -62,9 +62,8 @@ StartLimitIntervalSec=0
 [Service]
 ExecStart={command_line(words)}
 {variables}
-Restart=always
+Restart=on-failure
 RestartSec=2
-RestartPreventExitStatus=0
 TimeoutStopSec=60
 
 [Install]
@@ -83,8 +82,13 @@ def passed(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: environment[name]
         for name in PASSED
-        if name in environment and urlsplit(environment[name]).password is None
+        if name in environment and not _has_password(environment[name])
     }
+
+
+def _has_password(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.password is not None or "password" in parts.query.lower()
 
 
 def units() -> dict[str, str]:

@@ -78,7 +78,7 @@ def twinml_server(model: Path, *, compiled: bool = True) -> Iterator[Served]:
     from twinml.model import digest
     from twinml_local import endpoints
     from twinml_local.server.deployments import compiling
-    from twinml_local.server.deployments.compiling import Outcome, compiled_form
+    from twinml_local.server.deployments.compiling import Outcome, compiled_form, compiler
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["TWINML_HOME"] = home
@@ -86,7 +86,7 @@ def twinml_server(model: Path, *, compiled: bool = True) -> Iterator[Served]:
             form = (
                 compiled_form(model, digest(model))
                 if compiled
-                else Outcome(refusal="to be measured")
+                else Outcome(refusal="to be measured", made_with=compiler())
             )
             if form.refusal and compiled:
                 raise SystemExit(f"the model is not compiled: {form.refusal}")

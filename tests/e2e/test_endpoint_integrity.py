@@ -206,7 +206,7 @@ def test_after_an_update_the_pipeline_serves_until_the_model_is_compiled_anew(
     info = deploy(ensemble_directory)
     endpoints.stop()
     make_older(folder())
-    lock = home / "compiled" / ".lock"
+    lock = home / "compiled" / f"{model.digest(ensemble_directory)}.lock"
     # Another process compiles: this one has to wait, and there is time to look.
     holder = subprocess.Popen(
         [

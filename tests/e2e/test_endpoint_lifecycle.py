@@ -216,7 +216,12 @@ def test_a_damaged_endpoint_is_named_and_hides_no_other(
     bad.write_text(damage)
     assert (
         endpoints.deploy(
-            NAME, "blue", directory=model_directory, model=NAME, version="1", digest=DIGEST
+            NAME,
+            "blue",
+            directory=model_directory,
+            model=NAME,
+            version="1",
+            digest=model.digest(model_directory),
         ).state
         == "running"
     )

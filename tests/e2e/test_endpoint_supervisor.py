@@ -215,7 +215,7 @@ def test_a_model_that_does_not_load_is_tried_again(
     assert requests.get(ready, timeout=PATIENCE).status_code == 200
 
     copy.rename(away)
-    other = replace(item, digest="1" * 64)  # to be loaded anew
+    other = replace(item, version="2")  # to be loaded anew
     write_state(folder(), replace(state, deployments={"blue": other}))
     said_ready = "it says that it is ready"
     until(lambda: requests.get(ready, timeout=PATIENCE).status_code == 503, said_ready)

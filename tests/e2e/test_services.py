@@ -111,7 +111,7 @@ def test_units_hold_no_secret_and_systemd_reads_them(
     ]
     keys = endpoints.keys(NAME)
     for name, text in found.items():
-        assert "Restart=always" in text
+        assert "Restart=on-failure" in text
         for secret in (keys.primary, keys.secondary, jobs.keys().primary, "hidden"):
             assert secret not in text
         (tmp_path / name).write_text(text)
@@ -183,6 +183,8 @@ def test_words_are_quoted(words: list[str], expected: str) -> None:
         ({"MLFLOW_TRACKING_URI": "http://user@host"}, None),
         ({"MLFLOW_TRACKING_URI": "http://user:@host"}, {}),
         ({"MLFLOW_TRACKING_URI": "http://user:secret@host"}, {}),
+        ({"MLFLOW_TRACKING_URI": "postgresql://host/db?user=u&Password=secret"}, {}),
+        ({"MLFLOW_TRACKING_URI": "postgresql://host/db?user=u"}, None),
         ({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}, None),
     ],
 )

@@ -62,18 +62,18 @@ def test_what_was_never_tried_is_due() -> None:
 
 
 SINCE = 1_700_000_000.0
-AT = datetime.fromtimestamp(SINCE).astimezone().strftime("%H:%M")
+AT = datetime.fromtimestamp(SINCE).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 @pytest.mark.parametrize(
     ("state", "alive", "expected"),
     [
         ("begun", True, f"compiling anew since {AT}"),
-        ("begun", False, f"compiling anew was cut off, begun at {AT}"),
-        ("done", True, f"compiled anew at {AT}"),
-        ("done", False, f"compiled anew at {AT}"),
-        ("failed", True, f"compiling anew failed at {AT}: no memory"),
-        ("failed", False, f"compiling anew failed at {AT}: no memory"),
+        ("begun", False, f"compiling anew was cut off, begun {AT}"),
+        ("done", True, f"last tried {AT}"),
+        ("done", False, f"last tried {AT}"),
+        ("failed", True, f"compiling anew failed, begun {AT}: no memory"),
+        ("failed", False, f"compiling anew failed, begun {AT}: no memory"),
     ],
 )
 def test_told(state: str, alive: bool, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import threading
@@ -28,7 +29,8 @@ from twinml_local.compiled._origin import (
     CODE,
     DESCRIPTION,
     changed_versions,
-    form_digest,
+    digest_of_form,
+    read_form,
     versions,
 )
 
@@ -408,7 +410,8 @@ def load(directory: Path, *, digest: str | None = None, form: str | None = None)
     digest
         Of the model that is to be served; the compiled form must have been made from it.
     form
-        Digest of the compiled form itself (``form_digest``), as it was when it was verified.
+        Digest of the compiled form itself (``form_digest``), as it was when it was verified; empty
+        where that was not noted. What is loaded is what was checked: nothing is read twice.
 
     Raises
     ------
@@ -417,15 +420,19 @@ def load(directory: Path, *, digest: str | None = None, form: str | None = None)
         with other versions of numpy, scipy, scikit-learn, LightGBM, XGBoost or CatBoost, or its
         kernel is for another processor.
     """
-    found = form_digest(directory) if form is not None else ""
-    if found and found != form:
+    if form == "":
         raise ModelError(
-            "the compiled form was changed after it was verified: its digest is "
-            f"{found[:12]}, expected {str(form)[:12]}",
-            hint="Deploy the model again.",
+            "the compiled form was made by an earlier version", hint="Deploy the model again."
         )
     try:
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        files = read_form(directory)
+        if form is not None and (found := digest_of_form(files)) != form:
+            raise ModelError(
+                "the compiled form was changed after it was verified: its digest is "
+                f"{found[:12]}, expected {form[:12]}",
+                hint="Deploy the model again.",
+            )
+        description = json.loads(files[DESCRIPTION])
         if description["format_version"] != FORMAT_VERSION:
             raise ModelError(
                 f"the compiled model has format {description['format_version']!r}, "
@@ -447,11 +454,9 @@ def load(directory: Path, *, digest: str | None = None, form: str | None = None)
                 "the compiled form is for another processor or an earlier kernel",
                 hint="Deploy the model again.",
             )
-        kernel = _kernel.loaded((directory / CODE).read_bytes())
-        # Opened here, for numpy leaves a damaged file open.
-        with (directory / ARRAYS).open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
-            arrays = {name: stored[name] for name in stored.files}
+        kernel = _kernel.loaded(files[CODE])
+        stored = np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False)
+        arrays = {name: stored[name] for name in stored.files}
         return _restored(description, arrays, kernel)
     except FileNotFoundError as error:
         raise ModelError(

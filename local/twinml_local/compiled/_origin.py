@@ -16,8 +16,10 @@ __all__ = [
     "CODE",
     "DESCRIPTION",
     "changed_versions",
+    "digest_of_form",
     "form_digest",
     "made_with",
+    "read_form",
     "versions",
 ]
 
@@ -40,15 +42,23 @@ def made_with() -> str:
     return hashlib.sha256(json.dumps([versions(), _kernel.key()]).encode()).hexdigest()[:16]
 
 
+def read_form(directory: Path) -> dict[str, bytes]:
+    """Return the files that ``CompiledModel.save`` wrote, by name; raises ``OSError``."""
+    return {name: (directory / name).read_bytes() for name in (DESCRIPTION, ARRAYS, CODE)}
+
+
+def digest_of_form(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of the files of a compiled form."""
+    parts = (hashlib.sha256(files[name]).digest() for name in (DESCRIPTION, ARRAYS, CODE))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 def form_digest(directory: Path) -> str:
     """Return the SHA-256 of what ``CompiledModel.save`` wrote; empty if a file is missing."""
-    whole = hashlib.sha256()
-    for name in (DESCRIPTION, ARRAYS, CODE):
-        try:
-            whole.update(hashlib.sha256((directory / name).read_bytes()).digest())
-        except OSError:
-            return ""
-    return whole.hexdigest()
+    try:
+        return digest_of_form(read_form(directory))
+    except OSError:
+        return ""
 
 
 def changed_versions(then: Mapping[str, str | None], now: Mapping[str, str | None]) -> str:

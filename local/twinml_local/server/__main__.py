@@ -53,6 +53,8 @@ def main() -> None:
             record_process(directory / PID_FILE, os.getpid())
         elif options.fd is not None:
             listening = socket.socket(fileno=options.fd)
+            # What this process starts must not keep the port when it is gone.
+            listening.set_inheritable(False)
         else:
             listening = listen.listener(options.host, options.port)
         listen.serve(options.server, directory, listening=listening, settings=settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from twinml.cli._output import emit, errors_in_one_line, json_option
+from twinml.cli._output import console, emit, errors_in_one_line, json_option
 from twinml.platform import load
 from twinml.platform.abilities import InstallsServices, able
 
@@ -31,6 +31,8 @@ def install(printed: bool, as_json: bool) -> None:
     """
     platform = able(load("local"), InstallsServices, WHAT)  # type: ignore[type-abstract]
     if printed or not platform.has_service_manager():
+        if not printed:
+            console().print(NO_MANAGER)
         units = platform.service_units()
         text = "\n".join(f"# {name}\n{unit}" for name, unit in units.items())
         emit({"units": units, "installed": []}, as_json=as_json, text=text or NOTHING)
@@ -51,5 +53,9 @@ def uninstall(as_json: bool) -> None:
     emit({"removed": names}, as_json=as_json, text=text)
 
 
+NO_MANAGER = (
+    "systemd's user manager does not answer: nothing was installed. These are the units, for "
+    "~/.config/systemd/user or another supervisor:"
+)
 WHAT = "install as services"
 NOTHING = "nothing is deployed here; to begin: twinml run"

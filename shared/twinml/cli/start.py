@@ -32,13 +32,13 @@ def command(where: EndpointOptions, as_json: bool) -> None:
         try:
             started.append(platform.start(each.name))
         except TwinmlError as error:
-            failures.append(f"{each.name}: {error.message}")
+            failures.append(f"{each.name}: {error}")
     pipelines = False
     if isinstance(platform, InstallsServices):
         try:
             pipelines = platform.start_pipelines()
         except TwinmlError as error:
-            failures.append(f"pipeline service: {error.message}")
+            failures.append(f"pipeline service: {error}")
     lines = [f"{info.name} answers at {info.scoring_uri}" for info in started]
     lines += ["the pipeline service answers"] if pipelines else []
     if not failures or (lines and not as_json):

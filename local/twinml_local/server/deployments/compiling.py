@@ -13,6 +13,7 @@ came of it holds for one compiler, one processor and the libraries that it was v
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -29,9 +30,10 @@ from twinml.model import check_digest, load_contract, load_predictor
 from twinml.settings import home
 from twinml_local import compiled
 from twinml_local.compiled import form_digest, made_with
+from twinml_local.errors import twinml_errors
 from twinml_local.server.deployments._microbatching import same_in_batches
 
-__all__ = ["Outcome", "compiled_form", "compiler"]
+__all__ = ["Outcome", "compiled_form", "compiler", "own_compiler"]
 
 OUTCOME = "outcome.json"
 LOCK_SECONDS = 300.0
@@ -79,15 +81,19 @@ def compiled_form(model_directory: Path, digest: str) -> Outcome:
     ------
     ModelError
         The files are not those of ``digest``, or the environment forbids to load a pipeline.
+    PlatformError
+        Another process compiles the same model, for minutes.
     """
     check_digest(model_directory, digest)
     folder = home() / "compiled" / digest
-    with locked(home() / "compiled" / ".lock", timeout=LOCK_SECONDS):
+    with twinml_errors(), locked(folder.with_suffix(".lock"), timeout=LOCK_SECONDS):
         known = _known(folder)
         if known is not None:
             return known
         # Beside the folder and moved at the end: whoever kills this leaves no half of a form.
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".compiling-"))
+        for left in folder.parent.glob(f".{digest}-*"):
+            shutil.rmtree(left)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{digest}-"))
         try:
             outcome = replace(_compile(model_directory, scratch, digest), made_with=compiler())
             if not outcome.refusal:  # a refused form is kept as its reason alone
@@ -116,6 +122,12 @@ def compiler() -> str:
     sources.append(Path(__file__).with_name("_microbatching.py"))
     whole = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     return f"{__version__}-{whole.hexdigest()[:16]}-{made_with()}"
+
+
+@functools.cache
+def own_compiler() -> str:
+    """Return the ``compiler`` of when this process, or its parent, first asked: what it runs."""
+    return compiler()
 
 
 def _compile(model_directory: Path, folder: Path, digest: str) -> Outcome:

@@ -170,12 +170,12 @@ def progress(folder: Path, digest: str) -> str:
 
 def told(attempt: Attempt, *, alive: bool) -> str:
     """Return an attempt in words; ``alive`` tells whether its process runs."""
-    at = datetime.fromtimestamp(attempt.since).astimezone().strftime("%H:%M")
+    at = datetime.fromtimestamp(attempt.since).astimezone().strftime("%Y-%m-%d %H:%M")
     if attempt.state == "failed":
-        return f"compiling anew failed at {at}: {attempt.failure}"
+        return f"compiling anew failed, begun {at}: {attempt.failure}"
     if attempt.state == "done":
-        return f"compiled anew at {at}"
-    return f"compiling anew since {at}" if alive else f"compiling anew was cut off, begun at {at}"
+        return f"last tried {at}"
+    return f"compiling anew since {at}" if alive else f"compiling anew was cut off, begun {at}"
 
 
 def _attempts(folder: Path) -> dict[str, Attempt]:

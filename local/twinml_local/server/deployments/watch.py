@@ -261,11 +261,17 @@ class Watcher:
                 self._log.failure(None, "-", error)
 
     def _compile_anew(self) -> None:
-        """Have models compiled in the background whose forms hold no longer."""
-        from twinml_local.server.deployments.compiling import compiler
+        """Have models compiled in the background whose forms hold no longer.
+
+        Not by a process that runs other packages than are installed by now: what it has loaded
+        still holds for those that it runs.
+        """
+        from twinml_local.server.deployments.compiling import compiler, own_compiler
 
         try:
             now, told = compiler(), self._report.deployments
+            if now != own_compiler():
+                return
             items = [
                 item
                 for name, item in read_state(self._directory).deployments.items()

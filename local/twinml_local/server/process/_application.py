@@ -11,6 +11,7 @@ from twinml.errors import PlatformError, TwinmlError
 from twinml.settings import quiet_libraries
 from twinml_local.server._app import app_of
 from twinml_local.server._request_log import RequestLog
+from twinml_local.server.deployments.compiling import own_compiler
 from twinml_local.server.deployments.deployment import Deployment
 from twinml_local.server.deployments.watch import Watcher, load_one
 from twinml_local.server.scoring.front import Front
@@ -66,6 +67,7 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
         The endpoint's state cannot be read.
     """
     quiet_libraries()
+    own_compiler()  # noted before anybody changes the packages that are loaded now
     state = read_state(directory)
     before = {} if known is None else known.models
     found, failures = Preloaded(), []

@@ -108,7 +108,13 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
 
 def end(folder: Path) -> bool:
     """End the endpoint's server, if it runs; requests in flight are answered first."""
-    recompiling.end(folder)
+    try:
+        return _end_server(folder)
+    finally:
+        recompiling.end(folder)  # last, for a worker may begin it
+
+
+def _end_server(folder: Path) -> bool:
     if running(folder / PID_FILE) is None:
         return False
     # The server itself gives up on its requests after drain_seconds.
