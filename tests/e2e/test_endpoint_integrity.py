@@ -143,6 +143,7 @@ def test_a_changed_model_is_refused_at_every_door_and_its_pickle_is_not_run(
         for part in ("did not load: deployment 'green' does not serve bank:", found, digest[:12]):
             assert part in told
         assert "twinml deploy --model bank/" in told
+        assert f"--endpoint {NAME} --name green" in told
         assert "\n" not in told
         assert answers("green") == 503
     assert answers("blue") == 200

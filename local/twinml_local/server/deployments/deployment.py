@@ -243,7 +243,7 @@ def load(
     return Deployment(name, contract, pipeline, model, digest, walked, batches, OODLater(directory))
 
 
-def check(name: str, directory: Path, *, model: str, digest: str) -> None:
+def check(endpoint: str, name: str, directory: Path, *, model: str, digest: str) -> None:
     """Refuse a model whose files are not those that were deployed, whatever form serves it.
 
     Raises
@@ -259,7 +259,8 @@ def check(name: str, directory: Path, *, model: str, digest: str) -> None:
         reason = error.message if isinstance(error, TwinmlError) else type(error).__name__
         raise ModelError(
             f"deployment '{name}' does not serve {model}: {reason}",
-            hint=f"Fetch it anew: twinml deploy --model {model.replace(':', '/')} --name {name}.",
+            hint=f"Fetch it anew: twinml deploy --model {model.replace(':', '/')} "
+            f"--endpoint {endpoint} --name {name}.",
         ) from error
 
 

@@ -134,7 +134,9 @@ def _report(shape: dict[str, Any]) -> WorkerReport:
     return WorkerReport(**shape, deployments=deployments, staged=staged)
 
 
-def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment, str]:
+def load_one(
+    endpoint: str, name: str, item: DeploymentState, threads: int
+) -> tuple[Deployment, str]:
     """Load a model in its compiled form if that can be; if not, say why.
 
     Raises
@@ -145,7 +147,7 @@ def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment
     from twinml_local.server.deployments.deployment import check, load
 
     directory, remark, title = Path(item.directory), item.refusal, f"{item.model}:{item.version}"
-    check(name, directory, model=title, digest=item.digest)
+    check(endpoint, name, directory, model=title, digest=item.digest)
     if item.compiled:
         try:
             compiled = load(
@@ -354,7 +356,9 @@ class Watcher:
         """Return a model that was given, or load it, once it has scored; note how it does."""
         from twinml_local.server.deployments.deployment import prove
 
-        loaded, remark = self._given.get(item) or load_one(name, item, threads)
+        loaded, remark = self._given.get(item) or load_one(
+            self._directory.name, name, item, threads
+        )
         prove(loaded)
         if loaded.compiled is not None:
             self._log.note(f"{name} ({title}) scores compiled")

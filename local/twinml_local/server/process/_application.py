@@ -73,7 +73,9 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
     found, failures = Preloaded(), []
     for name, item in state.deployments.items():
         try:
-            found.models[item] = before.get(item) or load_one(name, item, state.settings.threads)
+            found.models[item] = before.get(item) or load_one(
+                directory.name, name, item, state.settings.threads
+            )
         except Exception as error:  # whatever unpickling a model may raise
             reason = str(error) if isinstance(error, TwinmlError) else type(error).__name__
             if not isinstance(error, TwinmlError):
