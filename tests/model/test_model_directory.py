@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -20,6 +21,8 @@ from twinml import model
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
+from twinml.registry.tracking import Tracking
+from twinml.registry.training_run import model_folder
 from twinml.training import TrainingOptions, TrainingResult, train
 from twinml_local.server.deployments.deployment import PipelineLater
 
@@ -164,6 +167,38 @@ def test_pickles_are_not_loaded_where_the_environment_forbids_them(
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     with pytest.raises(ModelError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids"):
         model.load_predictor(directory, model.digest(directory))
+
+
+def test_files_that_were_changed_since_they_were_fetched_are_fetched_anew(
+    directory: Path, tmp_path: Path
+) -> None:
+    tracking, digest = Tracking(), model.digest(directory)
+    run_id = tracking.upload("bank", directory, digest=digest)
+    version = tracking.register("bank", run_id=run_id, digest=digest)
+    place = model_folder(digest)
+    tracking.fetch_model(version, place)
+    untouched = (place / "MLmodel").stat().st_ino
+    tracking.fetch_model(version, place)
+    assert (place / "MLmodel").stat().st_ino == untouched
+    for damage in ("data/pipeline.pkl", "code/twinml_scoring_v1.py", "contract.json"):
+        (place / damage).write_bytes(b"{}")
+        tracking.fetch_model(version, place)
+        assert model.digest(place) == digest, damage
+    for lost in ("MLmodel", "requirements.txt", "data/pipeline.pkl"):
+        (place / lost).unlink()
+        tracking.fetch_model(version, place)
+        assert (place / "MLmodel").is_file()
+        assert model.digest(place) == digest, lost
+    # What is in the store is not what was registered: no file of it stays here.
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        tracking.fetch_model(replace(version, digest="0" * 64), place)
+    assert not place.exists()
+
+
+def test_a_model_without_a_digest_has_no_folder(own_home: Path) -> None:
+    assert model_folder("d") == own_home / "models" / "d"
+    with pytest.raises(ModelError, match="not registered by twinml"):
+        model_folder("")
 
 
 def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(

@@ -15,6 +15,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -381,7 +382,8 @@ class Tracking:
     def fetch_model(self, version: ModelVersion, destination: Path) -> Path:
         """Return ``destination`` with the files of a registered version in it, and no others.
 
-        Files that were changed since they were fetched are replaced by those of the store.
+        Files that were changed since they were fetched, or are no longer whole, are replaced by
+        those of the store.
 
         Raises
         ------
@@ -391,12 +393,10 @@ class Tracking:
         from twinml.model import check_digest, digest
 
         if (destination / "MLmodel").is_file():
-            try:
+            with suppress(ModelError, ValueError):
                 check_digest(destination, version.digest or digest(destination))
-            except (ModelError, ValueError):
-                shutil.rmtree(destination)
-            else:
                 return destination
+        shutil.rmtree(destination, ignore_errors=True)
         directory = self.download(version.uri, destination)
         try:
             check_digest(directory, version.digest or digest(directory))

@@ -47,7 +47,18 @@ _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
 
 def model_folder(digest: str) -> Path:
-    """Return where the model directory with this digest is kept on this machine."""
+    """Return where the model directory with this digest is kept on this machine.
+
+    Raises
+    ------
+    ModelError
+        There is no digest: the folder would be that of all models.
+    """
+    if not digest:
+        raise ModelError(
+            "the model has no digest: it was not registered by twinml",
+            hint="Train it with twinml train, or in a pipeline that registers it.",
+        )
     return settings.home() / "models" / digest
 
 

@@ -192,6 +192,9 @@ def _model(name: str, version: str | None) -> Path:
     from twinml.registry.training_run import model_folder
 
     found = _version(name, version)
+    if not found.digest:  # not twinml's own, which is the step's business
+        folder = model_folder(f"{found.name}-{found.version}")
+        return Tracking().download(found.uri, folder)
     return Tracking().fetch_model(found, model_folder(found.digest))
 
 
