@@ -87,9 +87,10 @@ class LocalPlatform:
 
     def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
         """Fetch the model's files once per digest and serve them; returns once it answers."""
+        from twinml.registry.model_files import fetch_model
         from twinml.registry.training_run import model_folder
 
-        directory = self._tracking.fetch_model(model, model_folder(model.digest))
+        directory = fetch_model(self._tracking, model, model_folder(model.digest))
         return endpoints.deploy(
             endpoint,
             deployment,
@@ -169,6 +170,7 @@ class LocalPlatform:
         """Fetch what a deployment serves; by default of the one with most traffic."""
         from twinml.comparison import installed
         from twinml.platform import Deployed, ModelReference, busiest
+        from twinml.registry.model_files import fetch_model
         from twinml.registry.training_run import model_folder
 
         info = self.endpoint_info(endpoint)
@@ -178,7 +180,7 @@ class LocalPlatform:
         return Deployed(
             deployment=chosen,
             model=model,
-            directory=self._tracking.fetch_model(version, model_folder(version.digest)),
+            directory=fetch_model(self._tracking, version, model_folder(version.digest)),
             packages=installed(),
             packages_source="this installation of Python",
             packages_whole=True,

@@ -21,6 +21,7 @@ from twinml import model
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
+from twinml.registry.model_files import fetch_model
 from twinml.registry.tracking import Tracking
 from twinml.registry.training_run import model_folder
 from twinml.training import TrainingOptions, TrainingResult, train
@@ -176,22 +177,22 @@ def test_files_that_were_changed_since_they_were_fetched_are_fetched_anew(
     run_id = tracking.upload("bank", directory, digest=digest)
     version = tracking.register("bank", run_id=run_id, digest=digest)
     place = model_folder(digest)
-    tracking.fetch_model(version, place)
+    fetch_model(tracking, version, place)
     untouched = (place / "MLmodel").stat().st_ino
-    tracking.fetch_model(version, place)
+    fetch_model(tracking, version, place)
     assert (place / "MLmodel").stat().st_ino == untouched
     for damage in ("data/pipeline.pkl", "code/twinml_scoring_v1.py", "contract.json"):
         (place / damage).write_bytes(b"{}")
-        tracking.fetch_model(version, place)
+        fetch_model(tracking, version, place)
         assert model.digest(place) == digest, damage
     for lost in ("MLmodel", "requirements.txt", "data/pipeline.pkl"):
         (place / lost).unlink()
-        tracking.fetch_model(version, place)
+        fetch_model(tracking, version, place)
         assert (place / "MLmodel").is_file()
         assert model.digest(place) == digest, lost
     # What is in the store is not what was registered: no file of it stays here.
     with pytest.raises(ModelError, match="expected 000000000000"):
-        tracking.fetch_model(replace(version, digest="0" * 64), place)
+        fetch_model(tracking, replace(version, digest="0" * 64), place)
     assert not place.exists()
 
 

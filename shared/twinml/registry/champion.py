@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
 from twinml.platform import ModelReference
+from twinml.registry.model_files import fetch_model
 from twinml.registry.training_run import model_folder
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def compare(
         return Judgement(True, reason, metric, figures, rows=n_rows)
     held = str(champion.reference)
     try:
-        directory = tracking.fetch_model(champion, model_folder(champion.digest))
+        directory = fetch_model(tracking, champion, model_folder(champion.digest))
         old_labels, old_probabilities, old = _measure(directory, rows)
     except TwinmlError as error:
         reason = f"not comparable: the champion {held} cannot score these rows: {error.message}"

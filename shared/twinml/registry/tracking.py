@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -378,32 +376,6 @@ class Tracking:
             )
         except (MlflowException, OSError):
             return None
-
-    def fetch_model(self, version: ModelVersion, destination: Path) -> Path:
-        """Return ``destination`` with the files of a registered version in it, and no others.
-
-        Files that were changed since they were fetched, or are no longer whole, are replaced by
-        those of the store.
-
-        Raises
-        ------
-        ModelError
-            The store does not have them, or other ones than were registered.
-        """
-        from twinml.model import check_digest, digest
-
-        if (destination / "MLmodel").is_file():
-            with suppress(ModelError, ValueError):
-                check_digest(destination, version.digest or digest(destination))
-                return destination
-        shutil.rmtree(destination, ignore_errors=True)
-        directory = self.download(version.uri, destination)
-        try:
-            check_digest(directory, version.digest or digest(directory))
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
-        return directory
 
     def digest_of(self, run_id: str) -> str:
         """Return the digest of the model that a run made."""
