@@ -115,9 +115,9 @@ class AzurePlatform:
         digest: str | None = None,
     ) -> tuple[Change, ...]:
         """Return what a run would create, change and keep; changes nothing."""
-        from twinml_azure.plan import Plan
+        from twinml_azure.what_if import WhatIf
 
-        return Plan(
+        return WhatIf(
             self._connection,
             self._sizes,
             AzurePlatform.name,

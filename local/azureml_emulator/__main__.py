@@ -15,31 +15,31 @@ from pathlib import Path
 
 import click
 
+from azureml_emulator.account import Account
 from azureml_emulator.app import Emulator
 from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.http.certificates import CertificateAuthority
 from azureml_emulator.http.proxy import Proxy
-from azureml_emulator.site import Site
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import Held, locked
 
 __all__ = ["main", "variables"]
 
 
-def variables(site: Site, proxy_url: str, bundle: Path) -> dict[str, str]:
+def variables(account: Account, proxy_url: str, bundle: Path) -> dict[str, str]:
     """Return the environment that points the Azure SDK at an emulator."""
     return {
         "HTTPS_PROXY": proxy_url,
         "HTTP_PROXY": proxy_url,
         "NO_PROXY": "127.0.0.1,localhost",
         "REQUESTS_CA_BUNDLE": str(bundle),
-        "AZURE_TENANT_ID": site.tenant_id,
-        "AZURE_CLIENT_ID": site.client_id,
-        "AZURE_CLIENT_SECRET": site.client_secret,
-        "AZURE_SUBSCRIPTION_ID": site.subscription_id,
-        "AZUREML_ARM_SUBSCRIPTION": site.subscription_id,
-        "AZUREML_ARM_RESOURCEGROUP": site.resource_group,
-        "AZUREML_ARM_WORKSPACE_NAME": site.workspace,
+        "AZURE_TENANT_ID": account.tenant_id,
+        "AZURE_CLIENT_ID": account.client_id,
+        "AZURE_CLIENT_SECRET": account.client_secret,
+        "AZURE_SUBSCRIPTION_ID": account.subscription_id,
+        "AZUREML_ARM_SUBSCRIPTION": account.subscription_id,
+        "AZUREML_ARM_RESOURCEGROUP": account.resource_group,
+        "AZUREML_ARM_WORKSPACE_NAME": account.workspace,
     }
 
 
@@ -183,7 +183,7 @@ def _serve(
             raise click.ClickException(
                 f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
             ) from error
-        exported = variables(emulator.site, proxy.url, bundle)
+        exported = variables(emulator.account, proxy.url, bundle)
         write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
         with proxy:
             begin(exported)

@@ -1,4 +1,4 @@
-"""The emulator as one WSGI application: who answers, who may ask, what is logged."""
+"""The emulator as one WSGI application: routing, authentication and request log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from werkzeug.wrappers import Request, Response
 
+from azureml_emulator.account import ARM_HOST, LOCAL_HOST, Account
 from azureml_emulator.arm.actions import Actions
 from azureml_emulator.arm.capacity import Capacity
 from azureml_emulator.arm.management import Management
@@ -31,7 +32,6 @@ from azureml_emulator.inference.arm import OnlineDeployments
 from azureml_emulator.job_service import JobService
 from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
-from azureml_emulator.site import ARM_HOST, LOCAL_HOST, Site
 from azureml_emulator.storage.blob_service import Storage
 from azureml_emulator.storage.blobs import BlobStore
 
@@ -61,7 +61,7 @@ _log = logging.getLogger("azureml_emulator")
 
 
 class Emulator:
-    """Everything that Azure answers, from one state folder.
+    """All emulated services, on one state folder.
 
     Parameters
     ----------
@@ -88,24 +88,24 @@ class Emulator:
         mirrors: Mapping[str, Path] | None = None,
         faults: Iterable[Rule] = (),
     ) -> None:
-        self.site = Site.of(directory)
+        self.account = Account.of(directory)
         self._faults = FaultPlan(faults)
         self._store = ResourceStore(directory / "resources.sqlite")
         self._blobs = BlobStore(directory / "storage")
-        management = Management(self.site, self._store, operation_seconds=operation_seconds)
-        workspaces = Workspaces(self.site, management, self._blobs)
-        actions = Actions(self.site, management, self._blobs)
+        management = Management(self.account, self._store, operation_seconds=operation_seconds)
+        workspaces = Workspaces(self.account, management, self._blobs)
+        actions = Actions(self.account, management, self._blobs)
         workspaces.make_default()
         self._jobs = JobService(
             management, self._blobs, directory, lenient=lenient, mirrors=mirrors
         )
         fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
         self._deployments = OnlineDeployments(
-            self.site, management, self._jobs.datastores, fleet, self._faults
+            self.account, management, self._jobs.datastores, fleet, self._faults
         )
         submit = self._jobs.jobs.submit
         batch = BatchEndpoints(
-            self.site,
+            self.account,
             management,
             self._jobs.datastores,
             submit,
@@ -117,8 +117,8 @@ class Emulator:
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
                 *self._faults.routes(),
-                *Login(self.site).routes(),
-                *Storage(self.site, self._blobs).routes(),
+                *Login(self.account).routes(),
+                *Storage(self.account, self._blobs).routes(),
                 *workspaces.routes(),
                 *Subscription(management, workspaces).routes(),
                 *actions.routes(),
@@ -158,7 +158,7 @@ class Emulator:
     def start(
         self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
     ) -> None:
-        """Begin to work: bring deployments back, run jobs, those first that were left unfinished.
+        """Restart deployments and run jobs, unfinished ones first.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Emulator:
         self._schedules.start()
 
     def close(self) -> None:
-        """End what runs, jobs to go on at the next start, and close the databases."""
+        """Stop servers, interrupt jobs, which the next start resumes, and close the databases."""
         self._schedules.close()
         self._jobs.close()
         self._deployments.close()
@@ -233,7 +233,7 @@ class Emulator:
             )
 
     def _ready(self, call: Call) -> Response:
-        return json_response({"azureml_emulator": "ready", "workspace": self.site.workspace_id})
+        return json_response({"azureml_emulator": "ready", "workspace": self.account.workspace_id})
 
     def _write_record(self, record: Path, request: Request, path: str, response: Response) -> None:
         secret = path.rpartition("/")[2] in SECRET_ROUTES

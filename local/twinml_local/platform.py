@@ -202,7 +202,7 @@ class LocalPlatform:
     def collect(
         self, endpoint: str, rate: float | None = None, *, ood_scores: bool | None = None
     ) -> None:
-        """Keep inputs and outputs of a share of the requests, score all of them for oddness."""
+        """Collect inputs and outputs of a share of the requests; turn OOD scores on or off."""
         changes: dict[str, Any] = {}
         if rate is not None:
             # Refuses a rate out of range before anything is changed.

@@ -21,7 +21,7 @@ WORKER = """
 import atexit, os, signal, sys, time
 from pathlib import Path
 from twinml.contract import Column, Contract
-from twinml_local.telemetry import Recorder, TelemetrySettings
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings
 
 directory, count, flush_seconds, then = sys.argv[1:]
 contract = Contract(
@@ -29,18 +29,18 @@ contract = Contract(
     columns=(Column("age", "long", nullable=False, minimum=18, maximum=95),),
 )
 settings = TelemetrySettings(flush_seconds=float(flush_seconds), collect_rate=1.0)
-recorder = Recorder(Path(directory), settings=settings)
+telemetry = TelemetryClient(Path(directory), settings=settings)
 # As a worker of the server does; granian turns SIGTERM into an end of the interpreter.
-atexit.register(recorder.close)
+atexit.register(telemetry.close)
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 for number in range(int(count)):
-    recorder.record_request(
+    telemetry.record_request(
         "POST /score", "/score", 200, 1.0, operation_id=f"{os.getpid()}-{number}",
         deployment="blue", rows=1, scoring_ms=0.5,
     )
-    recorder.observe_rows(contract, {"age": [99]}, deployment="blue")
+    telemetry.observe_rows(contract, {"age": [99]}, deployment="blue")
     if number % 50 == 0:
-        recorder.collect(contract, {"age": [99]}, ["no"], None, operation_id=str(number),
+        telemetry.collect(contract, {"age": [99]}, ["no"], None, operation_id=str(number),
                          deployment="blue", model="bank:1")
         time.sleep(0.001)
 print("recorded", flush=True)

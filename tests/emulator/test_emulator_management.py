@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from azureml_emulator.app import Emulator
-from azureml_emulator.arm.kinds import KINDS
+from azureml_emulator.arm.resource_types import RESOURCE_TYPES
 from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.errors import StorageError
 from azureml_emulator.identity import tokens
@@ -35,7 +35,7 @@ def emulator(tmp_path: Path) -> Iterator[Emulator]:
 def ask(emulator: Emulator) -> Ask:
     """Return a function that sends a request as the proxy would hand it on."""
     client = Client(emulator)
-    token = tokens.issue(emulator.site, "https://management.azure.com/.default")
+    token = tokens.issue(emulator.account, "https://management.azure.com/.default")
 
     def send(
         method: str,
@@ -48,7 +48,7 @@ def ask(emulator: Emulator) -> Ask:
         data: bytes | None = None,
     ) -> TestResponse:
         sent = {"authorization": f"Bearer {token}", **(headers or {})}
-        whole = emulator.site.workspace_id + path if path.startswith("/~") is False else path[2:]
+        whole = emulator.account.workspace_id + path if path.startswith("/~") is False else path[2:]
         return client.open(
             whole,
             method=method,
@@ -256,9 +256,9 @@ def test_etags_guard_a_change(ask: Ask):
 
 def test_ids_are_the_same_in_any_case_and_keep_their_own(ask: Ask, emulator: Emulator):
     assert ask("PUT", "/data/Bank/versions/1", data()).status_code == 201
-    path = f"{emulator.site.workspace_id}/data/Bank/versions/1".upper()
+    path = f"{emulator.account.workspace_id}/data/Bank/versions/1".upper()
     answer = ask("GET", f"/~{path}")
-    assert answer.json["id"] == f"{emulator.site.workspace_id}/data/Bank/versions/1"
+    assert answer.json["id"] == f"{emulator.account.workspace_id}/data/Bank/versions/1"
     assert answer.json["type"] == "Microsoft.MachineLearningServices/workspaces/data/versions"
 
 
@@ -299,7 +299,7 @@ def path_of(address: str) -> str:
 
 
 def test_a_workspace_can_be_made_and_is_furnished(ask: Ask, emulator: Emulator):
-    place = emulator.site.workspace_id.rpartition("/")[0] + "/second"
+    place = emulator.account.workspace_id.rpartition("/")[0] + "/second"
     made = ask("PUT", f"/~{place}", {"location": "eastus", "properties": {}})
     assert made.status_code == 201
     settled(ask, made)
@@ -323,13 +323,13 @@ def test_a_workspace_can_be_made_and_is_furnished(ask: Ask, emulator: Emulator):
     ],
 )
 def test_other_places_are_not_found(ask: Ask, emulator: Emulator, path: str, code: str):
-    subscription = f"/subscriptions/{emulator.site.subscription_id}"
+    subscription = f"/subscriptions/{emulator.account.subscription_id}"
     place = path.format(subscription=subscription).replace("/P/", f"/{provider(emulator)}/")
     assert refusal(ask("GET", f"/~{place}/data")) == (404, f"{code}NotFound")
 
 
 def provider(emulator: Emulator) -> str:
-    return emulator.site.workspace_id.split("/")[6]
+    return emulator.account.workspace_id.split("/")[6]
 
 
 def test_tokens_that_are_no_good_are_refused(ask: Ask, emulator: Emulator):
@@ -359,37 +359,40 @@ def test_an_api_version_has_to_be_named(ask: Ask):
 
 def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
     blob = pytest.importorskip("azure.storage.blob")
-    site = emulator.site
+    account = emulator.account
     expiry = datetime.now(UTC) + timedelta(hours=1)
-    account = blob.generate_account_sas(
-        site.storage_account, site.storage_key,
+    whole = blob.generate_account_sas(
+        account.storage_account, account.storage_key,
         resource_types=blob.ResourceTypes(container=True, object=True),
         permission=blob.AccountSasPermissions(read=True, list=True), expiry=expiry,
     )  # fmt: skip
     container = blob.generate_container_sas(
-        site.storage_account, "c", site.storage_key,
+        account.storage_account, "c", account.storage_key,
         permission=blob.ContainerSasPermissions(read=True), expiry=expiry,
     )  # fmt: skip
 
     def check(token: str, container: str = "c", permission: str = "r") -> None:
         sas.check(
-            dict(parse_qsl(token)), account=site.storage_account, key=site.storage_key,
+            dict(parse_qsl(token)), account=account.storage_account, key=account.storage_key,
             container=container, permission=permission,
         )  # fmt: skip
 
-    check(account)
-    check(account, permission="l")
+    check(whole)
+    check(whole, permission="l")
     check(container)
     for token, where, permission, message in (
-        (account, "c", "w", "not authorized"),
+        (whole, "c", "w", "not authorized"),
         (container, "c", "w", "not authorized"),
         (container, "other", "r", "did not match"),
-        (account.replace("sp=rl", "sp=rwl"), "c", "w", "did not match"),
+        (whole.replace("sp=rl", "sp=rwl"), "c", "w", "did not match"),
     ):
         with pytest.raises(StorageError, match=message):
             check(token, where, permission)
     late = sas.account_token(
-        site.storage_account, site.storage_key, lifetime=timedelta(seconds=-1), permissions="r"
+        account.storage_account,
+        account.storage_key,
+        lifetime=timedelta(seconds=-1),
+        permissions="r",
     )
     with pytest.raises(StorageError, match="has passed"):
         check(late)
@@ -397,13 +400,13 @@ def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
 
 def test_blobs_are_listed_by_folder_and_page(ask: Ask, emulator: Emulator):
     token = sas.account_token(
-        emulator.site.storage_account,
-        emulator.site.storage_key,
+        emulator.account.storage_account,
+        emulator.account.storage_key,
         lifetime=timedelta(hours=1),
         permissions="rcuwdl",
     )
     query = dict(parse_qsl(token))
-    host, container = emulator.site.blob_host, "/~/azureml-blobstore-emulator"
+    host, container = emulator.account.blob_host, "/~/azureml-blobstore-emulator"
 
     def blob(method: str, name: str = "", **more: Any) -> TestResponse:
         asked = {**query, **more.pop("query", {})}
@@ -487,8 +490,8 @@ def test_a_transaction_that_fails_changes_nothing(tmp_path: Path):
 
 
 def test_every_kind_has_all_its_routes(emulator: Emulator):
-    base = emulator.site.workspace_id
-    for kind in KINDS:
+    base = emulator.account.workspace_id
+    for kind in RESOURCE_TYPES:
         collection = (
             f"{base}/{kind.parent}/p/{kind.segment}" if kind.parent else f"{base}/{kind.segment}"
         )

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 
 from twinml.cli import main
 from twinml.platform import ModelReference
-from twinml.registry.aliases import Titles
+from twinml.registry.aliases import Aliases
 from twinml.registry.store import MADE_BY, SCHEMA, alone, artifact_location
 from twinml.registry.tracking import Tracking
 
@@ -222,9 +222,9 @@ def test_a_registration_that_breaks_off_is_finished_by_the_next(
         )
         runs.append(run_id)
     tracking.register("m", run_id=runs[0], digest="0" * 64, metric="roc_auc")
-    give, left = Titles.give, [writes]
+    give, left = Aliases.give, [writes]
 
-    def breaking(self: Titles, version: Any, title: str) -> None:
+    def breaking(self: Aliases, version: Any, title: str) -> None:
         if left[0] == 0:
             raise Ended
         left[0] -= 1
@@ -234,7 +234,7 @@ def test_a_registration_that_breaks_off_is_finished_by_the_next(
         return tracking.register("m", run_id=runs[1], digest="1" * 64, metric="roc_auc")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Titles, "give", breaking)
+        patched.setattr(Aliases, "give", breaking)
         try:
             register()
         except Ended:

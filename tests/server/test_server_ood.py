@@ -16,7 +16,7 @@ from twinml import model
 from twinml.model import ood
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
 from twinml_local.server.deployments.deployment import load
-from twinml_local.telemetry import Recorder
+from twinml_local.telemetry import TelemetryClient
 
 KEY = {"Authorization": "Bearer key"}
 ASK = KEY | {"x-twinml-ood-score": "yes"}
@@ -31,11 +31,11 @@ def deployment(described_model: Path) -> Deployment:
 
 @pytest.fixture
 def client(deployment: Deployment) -> Callable[..., Client]:
-    def make(given: Deployment = deployment, recorder: Any = None, **settings: Any) -> Client:
+    def make(given: Deployment = deployment, telemetry: Any = None, **settings: Any) -> Client:
         serving = Serving(
             "shop", {"blue": given}, {"blue": 100}, ["key"], settings=ServerSettings(**settings)
         )
-        return Client(create_app(lambda: serving, recorder=recorder))
+        return Client(create_app(lambda: serving, telemetry=telemetry))
 
     return make
 
@@ -71,8 +71,8 @@ def test_objects_hold_a_score_a_row_and_the_header_the_largest(client, described
 
 
 def test_a_setting_asks_for_all_and_telemetry_keeps_the_largest(client, tmp_path: Path):
-    with Recorder(tmp_path / "shop") as recorder:
-        scored = client(recorder=recorder, ood_scores=True)
+    with TelemetryClient(tmp_path / "shop") as telemetry:
+        scored = client(telemetry=telemetry, ood_scores=True)
         reply = scored.post("/score", json={"Inputs": {"data": [USUAL, ODD]}}, headers=KEY)
         assert reply.headers["x-twinml-ood-score"] == "1.0000"
     with closing(sqlite3.connect(tmp_path / "shop" / "telemetry.db")) as database:

@@ -1,4 +1,4 @@
-"""The scoring app with a recorder around it: what requests leave behind, and ``/metrics``."""
+"""The scoring app with a telemetry around it: what requests leave behind, and ``/metrics``."""
 
 import json
 import sqlite3
@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from twinml.contract import parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server import Deployment
-from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint, summarize
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings, blueprint, summarize
 from twinml_local.telemetry import _schema as schema
 
 KEY = "primary-key-0123456789"
@@ -30,15 +30,15 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorder(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+def telemetry(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TelemetryClient]:
     # Who waits for the database waits longer than a test may take.
     monkeypatch.setattr(schema, "BUSY_SECONDS", 3600.0)
-    with Recorder(directory, settings=TelemetrySettings(flush_seconds=3600)) as made:
+    with TelemetryClient(directory, settings=TelemetrySettings(flush_seconds=3600)) as made:
         yield made
 
 
 @pytest.fixture
-def watched(bank: Deployment, recorder: Recorder, directory: Path) -> FlaskClient:
+def watched(bank: Deployment, telemetry: TelemetryClient, directory: Path) -> FlaskClient:
     """A server that scores and records as the package's description says."""
     app = Flask("watched")
     app.register_blueprint(blueprint(directory))
@@ -49,7 +49,7 @@ def watched(bank: Deployment, recorder: Recorder, directory: Path) -> FlaskClien
         scoring = parse(
             bank.contract, request.data, content_type=request.content_type, route="score"
         )
-        recorder.observe_rows(bank.contract, scoring.columns, deployment=bank.name)
+        telemetry.observe_rows(bank.contract, scoring.columns, deployment=bank.name)
         labels, probabilities = bank.predict(scoring)
         g.scoring_ms = (time.perf_counter() - g.begun) * 1e3
         g.n_rows = scoring.n_rows
@@ -59,13 +59,13 @@ def watched(bank: Deployment, recorder: Recorder, directory: Path) -> FlaskClien
     @app.errorhandler(TwinmlError)
     def refused(error: TwinmlError) -> tuple[dict[str, Any], int]:
         operation = request.headers["x-request-id"]
-        recorder.record_exception(error, operation_id=operation, contract=bank.contract)
+        telemetry.record_exception(error, operation_id=operation, contract=bank.contract)
         return error.to_dict(), error.status
 
     @app.after_request
     def record(response: Response) -> Response:
         scored = request.path == "/score"
-        recorder.record_request(
+        telemetry.record_request(
             f"{request.method} {request.url_rule or '(none)'}",
             request.full_path,
             response.status_code,
@@ -97,10 +97,10 @@ def rows(directory: Path, table: str) -> list[dict[str, Any]]:
 
 
 def test_a_scored_request_can_be_found_by_its_id(
-    watched: FlaskClient, recorder: Recorder, directory: Path
+    watched: FlaskClient, telemetry: TelemetryClient, directory: Path
 ) -> None:
     assert score(watched, ROW, **{"x-ms-client-request-id": "mine"}).status_code == 200
-    recorder.flush()
+    telemetry.flush()
     (found,) = rows(directory, "requests")
     assert found["operation_Id"] == "this-one"
     assert (found["name"], found["url"]) == ("POST /score", "/score")
@@ -115,11 +115,11 @@ def test_a_scored_request_can_be_found_by_its_id(
 
 
 def test_strange_values_are_counted(
-    watched: FlaskClient, recorder: Recorder, directory: Path
+    watched: FlaskClient, telemetry: TelemetryClient, directory: Path
 ) -> None:
     strange = {"age": 17, "balance": None, "job": "pilot", "owner": False}
     assert score(watched, ROW, strange, strange).status_code == 200
-    recorder.flush()
+    telemetry.flush()
     found = summarize(directory, timedelta(hours=1)).features
     assert [(each.feature, each.out_of_range, each.unseen, each.null) for each in found] == [
         ("age", 2, 0, 0),
@@ -130,13 +130,13 @@ def test_strange_values_are_counted(
 
 
 def test_refusals_leave_nothing_of_the_payload(
-    watched: FlaskClient, recorder: Recorder, directory: Path
+    watched: FlaskClient, telemetry: TelemetryClient, directory: Path
 ) -> None:
     assert score(watched, ROW | {"age": MARKER}).status_code == 400
     assert score(watched, {MARKER: 1}).status_code == 400
     assert score(watched, ROW | {"job": MARKER}).status_code == 200
     assert watched.get(f"/nothing?{MARKER}").status_code == 404
-    recorder.close()
+    telemetry.close()
     assert [row["resultCode"] for row in rows(directory, "requests")] == [
         "400",
         "400",
@@ -153,10 +153,10 @@ def test_refusals_leave_nothing_of_the_payload(
             assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_metrics_are_served(watched: FlaskClient, recorder: Recorder) -> None:
+def test_metrics_are_served(watched: FlaskClient, telemetry: TelemetryClient) -> None:
     assert watched.get("/metrics").status_code == 200
     score(watched, ROW)
-    recorder.flush()
+    telemetry.flush()
     response = watched.get("/metrics")
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     line = 'twinml_requests_total{deployment="blue",operation="POST /score",code="200"} 1'
@@ -165,11 +165,11 @@ def test_metrics_are_served(watched: FlaskClient, recorder: Recorder) -> None:
 
 
 def test_what_another_worker_recorded_is_served_too(
-    watched: FlaskClient, recorder: Recorder, directory: Path
+    watched: FlaskClient, telemetry: TelemetryClient, directory: Path
 ) -> None:
     score(watched, ROW)
-    recorder.flush()
-    with Recorder(directory, settings=TelemetrySettings(flush_seconds=3600)) as other:
+    telemetry.flush()
+    with TelemetryClient(directory, settings=TelemetrySettings(flush_seconds=3600)) as other:
         other.record_request(
             "POST /score", "/score", 200, 1.0, operation_id="other", deployment="blue", rows=41
         )
@@ -178,15 +178,15 @@ def test_what_another_worker_recorded_is_served_too(
 
 
 def test_serving_does_not_wait_for_a_database_that_is_busy(
-    watched: FlaskClient, recorder: Recorder, directory: Path
+    watched: FlaskClient, telemetry: TelemetryClient, directory: Path
 ) -> None:
     score(watched, ROW)
-    recorder.flush()
+    telemetry.flush()
     with closing(sqlite3.connect(directory / "telemetry.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         assert score(watched, ROW).status_code == 200
         # Readers do not wait for a writer either.
         assert watched.get("/metrics").status_code == 200
         other.rollback()
-    recorder.flush()
+    telemetry.flush()
     assert len([row for row in rows(directory, "requests") if row["url"] == "/score"]) == 2

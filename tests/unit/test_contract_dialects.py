@@ -43,7 +43,7 @@ PARAMS = ', "params": {"method": "predict_proba"}}'
 MLFLOW = b'{"predictions":["no","yes"]}', b'{"predictions":["no","yes"],"ood_scores":[0.5,1.0]}'
 
 # By dialect: the request for labels, the end of that for probabilities where it begins alike,
-# the reply, and the reply that tells scores of oddness.
+# the reply, and the reply that tells OOD scores.
 WIRE: dict[str, tuple[str, str, bytes, bytes]] = {
     "data": (
         f'{{"data": {RECORDS}}}', ', "method": "predict_proba"}',

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from twinml.contract import Column, Contract
-from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings, prometheus_text
 from twinml_local.telemetry.collector import Collector
 
 CONTRACT = Contract(
@@ -32,8 +32,10 @@ def settings(**given: object) -> TelemetrySettings:
     return TelemetrySettings(**{"flush_seconds": 3600, "collect_rate": 1.0} | given)  # type: ignore[arg-type]
 
 
-def collect(recorder: Recorder, name: str = "request-1", probabilities: object = None) -> None:
-    recorder.collect(
+def collect(
+    telemetry: TelemetryClient, name: str = "request-1", probabilities: object = None
+) -> None:
+    telemetry.collect(
         CONTRACT,
         COLUMNS,
         ["no", "yes"],
@@ -55,9 +57,9 @@ def records(directory: Path, collection: str) -> list[dict[str, object]]:
 
 def test_folders_and_records(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings()) as recorder:
-        assert recorder.collects
-        collect(recorder)
+    with TelemetryClient(directory, settings=settings()) as telemetry:
+        assert telemetry.collects
+        collect(telemetry)
     (path,) = directory.glob("modelDataCollector/bank/blue/model_inputs/*/*/*/*/*.jsonl")
     year, month, day, hour = path.parts[-5:-1]
     assert f"{year}-{month}-{day}T{hour}" in {
@@ -99,24 +101,24 @@ def test_folders_and_records(tmp_path: Path) -> None:
 
 def test_probabilities_go_by_class(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings()) as recorder:
-        collect(recorder, probabilities=np.array([[0.75, 0.25], [0.5, 0.5]]))
+    with TelemetryClient(directory, settings=settings()) as telemetry:
+        collect(telemetry, probabilities=np.array([[0.75, 0.25], [0.5, 0.5]]))
     (outputs,) = records(directory, "model_outputs")
     assert outputs["data"] == [{"no": 0.75, "yes": 0.25}, {"no": 0.5, "yes": 0.5}]
 
 
 def test_nothing_is_collected_unless_asked(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings(collect_rate=0.0)) as recorder:
-        collect(recorder)
+    with TelemetryClient(directory, settings=settings(collect_rate=0.0)) as telemetry:
+        collect(telemetry)
     assert not (directory / "modelDataCollector").exists()
 
 
 def test_a_share_is_collected_and_pairs_stay_pairs(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings(collect_rate=0.5)) as recorder:
+    with TelemetryClient(directory, settings=settings(collect_rate=0.5)) as telemetry:
         for number in range(400):
-            collect(recorder, f"request-{number}")
+            collect(telemetry, f"request-{number}")
     inputs = [record["correlationid"] for record in records(directory, "model_inputs")]
     assert 120 < len(inputs) < 280
     assert inputs == [record["correlationid"] for record in records(directory, "model_outputs")]
@@ -124,22 +126,22 @@ def test_a_share_is_collected_and_pairs_stay_pairs(tmp_path: Path) -> None:
 
 def test_a_large_file_is_followed_by_another(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings(collect_file_bytes=1)) as recorder:
+    with TelemetryClient(directory, settings=settings(collect_file_bytes=1)) as telemetry:
         for number in range(3):
-            collect(recorder, f"request-{number}")
-            recorder.flush()
+            collect(telemetry, f"request-{number}")
+            telemetry.flush()
     assert len(list(directory.rglob("model_inputs/**/*.jsonl"))) == 3
     assert len(records(directory, "model_inputs")) == 3
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings(collect_queue_rows=5)) as recorder:
+    with TelemetryClient(directory, settings=settings(collect_queue_rows=5)) as telemetry:
         for _ in range(4):
-            collect(recorder)
-        recorder.flush()
+            collect(telemetry)
+        telemetry.flush()
         assert "twinml_telemetry_dropped_total 2" in prometheus_text(directory)
-        collect(recorder)
+        collect(telemetry)
     assert len(records(directory, "model_inputs")) == 3
 
 
@@ -149,18 +151,18 @@ def test_a_full_disk_is_counted_and_harms_nothing_else(
     directory = tmp_path / "bank"
     directory.mkdir()
     (directory / "modelDataCollector").write_text("a file where the folder should be")
-    with Recorder(directory, settings=settings()) as recorder:
-        collect(recorder)
-        recorder.record_trace("still here")
-        recorder.flush()
+    with TelemetryClient(directory, settings=settings()) as telemetry:
+        collect(telemetry)
+        telemetry.record_trace("still here")
+        telemetry.flush()
         assert "twinml_telemetry_failed_total 1" in prometheus_text(directory)
     assert "payloads cannot be collected" in caplog.text
 
 
 def test_old_files_and_their_empty_folders_go(tmp_path: Path) -> None:
     directory = tmp_path / "bank"
-    with Recorder(directory, settings=settings()) as recorder:
-        collect(recorder)
+    with TelemetryClient(directory, settings=settings()) as telemetry:
+        collect(telemetry)
     old, *others = sorted(directory.rglob("*.jsonl"))
     os.utime(old, (1, 1))
     collector = Collector(directory, endpoint="bank", agent="twinml/0", file_bytes=10)

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from twinml_local.telemetry import Recorder, TelemetrySettings
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings
 
 BY_HAND = TelemetrySettings(flush_seconds=3600)
 OPERATION = "0b6f0f6e-9a47-4a63-9a55-2a9f0f3a3c11"
@@ -71,9 +71,9 @@ def listener() -> Iterator[Listener]:
     made.close()
 
 
-def work(recorder: Recorder) -> None:
-    recorder.record_exception(ValueError("4111-1111"), operation_id=OPERATION)
-    recorder.record_request(
+def work(telemetry: TelemetryClient) -> None:
+    telemetry.record_exception(ValueError("4111-1111"), operation_id=OPERATION)
+    telemetry.record_request(
         "POST /score",
         "/score",
         500,
@@ -84,8 +84,8 @@ def work(recorder: Recorder) -> None:
         rows=2,
         scoring_ms=15.0,
     )
-    recorder.record_exception(KeyError("4111-1111"), operation_id="of another request")
-    recorder.record_metric("queue_length", 4, dimensions={"deployment": "blue"})
+    telemetry.record_exception(KeyError("4111-1111"), operation_id="of another request")
+    telemetry.record_metric("queue_length", 4, dimensions={"deployment": "blue"})
 
 
 def attributes(found: object) -> dict[str, object]:
@@ -100,8 +100,8 @@ def test_spans_and_metrics_reach_a_collector(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", listener.address + "/")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20secret")
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
     (traces,) = [body for path, _, body in listener.received if path == "/v1/traces"]
     (metrics,) = [body for path, _, body in listener.received if path == "/v1/metrics"]
     assert all(headers["api-key"] == "a secret" for _, headers, _ in listener.received)
@@ -145,10 +145,10 @@ def test_remarks_reach_a_collector_as_log_records(
     tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", listener.address + "/own")
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
-        recorder.record_trace("blue (bank:3) scores compiled")
-        recorder.record_trace("slow", severity=2, operation_id=OPERATION)
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
+        telemetry.record_trace("blue (bank:3) scores compiled")
+        telemetry.record_trace("slow", severity=2, operation_id=OPERATION)
     # Nobody asked for spans or metrics.
     ((path, _, body),) = listener.received
     assert path == "/own"
@@ -171,9 +171,9 @@ def test_the_variables_of_one_signal_go_before_the_general_ones(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "to=metrics")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc")
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
-        recorder.record_trace("not sent")
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
+        telemetry.record_trace("not sent")
     told = {
         path: (headers["Content-Encoding"], headers["to"]) for path, headers, _ in listener.received
     }
@@ -193,8 +193,11 @@ def test_a_refusal_is_said_without_the_secrets_of_address_and_headers(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{listener.address}/4111-secret")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
     listener.statuses = [401]
-    with caplog.at_level(logging.INFO), Recorder(tmp_path / "b", settings=BY_HAND) as recorder:
-        work(recorder)
+    with (
+        caplog.at_level(logging.INFO),
+        TelemetryClient(tmp_path / "b", settings=BY_HAND) as telemetry,
+    ):
+        work(telemetry)
     assert [path for path, _, _ in listener.received] == ["/4111-secret/v1/traces"]
     assert "telemetry cannot be exported: the collector does not take traces" in caplog.messages
     assert "4111-secret" not in caplog.text
@@ -205,8 +208,8 @@ def test_a_busy_collector_is_asked_again(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", listener.address + "/own")
     listener.statuses = [503]
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
     assert [path for path, _, _ in listener.received] == ["/own", "/own"]
     assert listener.received[0][2] == listener.received[1][2]
 
@@ -218,10 +221,10 @@ def test_a_collector_that_is_away_is_said_once_and_the_rows_are_kept(
     away.close()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{away.address}/secret")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")  # too short for a second try
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
         for _ in range(2):
-            work(recorder)
-            recorder.flush()
+            work(telemetry)
+            telemetry.flush()
     told = [record.getMessage() for record in caplog.records if record.name == "twinml.telemetry"]
     assert told == ["telemetry cannot be exported: the collector does not take traces"]
     assert "secret" not in caplog.text
@@ -245,8 +248,8 @@ def test_nothing_is_sent_unless_asked(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(address=listener.address))
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
     assert listener.received == []
     assert len(caplog.records) == ("OTEL_EXPORTER_OTLP_PROTOCOL" in variables)
 
@@ -256,8 +259,8 @@ def test_settings_can_forbid_it(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", listener.address)
     settings = TelemetrySettings(flush_seconds=3600, export=False)
-    with Recorder(tmp_path / "bank", settings=settings) as recorder:
-        work(recorder)
+    with TelemetryClient(tmp_path / "bank", settings=settings) as telemetry:
+        work(telemetry)
     assert listener.received == []
 
 
@@ -288,9 +291,9 @@ def test_application_insights_gets_its_own_tables_back(
         "InstrumentationKey=00000000-0000-0000-0000-000000000001;"
         f"IngestionEndpoint={listener.address}/;LiveEndpoint={listener.address}/",
     )
-    with Recorder(tmp_path / "bank", settings=BY_HAND) as recorder:
-        work(recorder)
-        recorder.record_trace("blue (bank:3) scores compiled", operation_id=OPERATION)
+    with TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry:
+        work(telemetry)
+        telemetry.record_trace("blue (bank:3) scores compiled", operation_id=OPERATION)
     items = [
         item
         for path, _, body in listener.received
@@ -330,9 +333,9 @@ def test_application_insights_without_its_exporter_is_said_in_one_line(
     monkeypatch.setattr("twinml_local.telemetry._export.AZURE_EXPORTER", "not-installed")
     with (
         caplog.at_level(logging.WARNING),
-        Recorder(tmp_path / "bank", settings=BY_HAND) as recorder,
+        TelemetryClient(tmp_path / "bank", settings=BY_HAND) as telemetry,
     ):
-        work(recorder)
+        work(telemetry)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line == (
         "APPLICATIONINSIGHTS_CONNECTION_STRING is set, but its exporter is not installed: "

@@ -17,7 +17,7 @@ from twinml.contract import Column, Contract
 from twinml.errors import PlatformError
 from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics
 from twinml_local.platform import LocalPlatform
-from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings, prometheus_text, summarize
 from twinml_local.telemetry._summary import percentile
 
 BY_HAND = TelemetrySettings(flush_seconds=3600)
@@ -43,14 +43,14 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorder(directory: Path) -> Iterator[Recorder]:
-    with Recorder(directory, settings=BY_HAND) as made:
+def telemetry(directory: Path) -> Iterator[TelemetryClient]:
+    with TelemetryClient(directory, settings=BY_HAND) as made:
         yield made
 
 
-def busy(recorder: Recorder) -> None:
+def busy(telemetry: TelemetryClient) -> None:
     for number in range(100):
-        recorder.record_request(
+        telemetry.record_request(
             "POST /score",
             "/score",
             400 if number == 0 else 200,
@@ -60,13 +60,13 @@ def busy(recorder: Recorder) -> None:
             rows=2,
             scoring_ms=0.4,
         )
-    recorder.record_request("GET /ready", "/ready", 200, 0.5, operation_id="probe")
-    recorder.record_exception(ValueError(), operation_id="request-0", deployment="blue")
-    recorder.observe_rows(
+    telemetry.record_request("GET /ready", "/ready", 200, 0.5, operation_id="probe")
+    telemetry.record_exception(ValueError(), operation_id="request-0", deployment="blue")
+    telemetry.observe_rows(
         CONTRACT, {"age": [17, 20, 30, 99], "job": ["pilot", None, "admin.", 'a"b\\c\n']},
         deployment="blue",
     )  # fmt: skip
-    recorder.flush()
+    telemetry.flush()
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_percentiles(values: list[tuple[float, int]], share: float, expected: fl
     assert percentile(values, share) == expected
 
 
-def test_a_summary(directory: Path, recorder: Recorder) -> None:
-    busy(recorder)
+def test_a_summary(directory: Path, telemetry: TelemetryClient) -> None:
+    busy(telemetry)
     found = summarize(directory, HOUR)
     assert found.endpoint == "bank"
     blue, other = found.deployments
@@ -99,8 +99,8 @@ def test_a_summary(directory: Path, recorder: Recorder) -> None:
     )
 
 
-def test_what_is_older_is_left_out(directory: Path, recorder: Recorder) -> None:
-    busy(recorder)
+def test_what_is_older_is_left_out(directory: Path, telemetry: TelemetryClient) -> None:
+    busy(telemetry)
     later = time.time() + 7200
     assert summarize(directory, HOUR, now=later).deployments == ()
     assert summarize(directory, HOUR, now=later).features == ()
@@ -140,8 +140,8 @@ def samples(text: str) -> dict[tuple[str, str], float]:
     return found
 
 
-def test_prometheus_text(directory: Path, recorder: Recorder) -> None:
-    busy(recorder)
+def test_prometheus_text(directory: Path, telemetry: TelemetryClient) -> None:
+    busy(telemetry)
     found = samples(prometheus_text(directory))
     where = 'deployment="blue",operation="POST /score"'
     assert found["twinml_requests_total", f'{where},code="200"'] == 99
@@ -165,18 +165,21 @@ def test_prometheus_text(directory: Path, recorder: Recorder) -> None:
 
 
 def test_counters_add_up_over_workers_and_restarts(directory: Path) -> None:
-    with Recorder(directory, settings=BY_HAND) as one, Recorder(directory, settings=BY_HAND) as two:
-        for recorder in (one, two):
-            busy(recorder)
-    with Recorder(directory, settings=BY_HAND) as three:
+    with (
+        TelemetryClient(directory, settings=BY_HAND) as one,
+        TelemetryClient(directory, settings=BY_HAND) as two,
+    ):
+        for telemetry in (one, two):
+            busy(telemetry)
+    with TelemetryClient(directory, settings=BY_HAND) as three:
         busy(three)
     found = samples(prometheus_text(directory))
     assert found["twinml_rows_total", 'deployment="blue"'] == 600
 
 
-def test_awkward_labels_are_escaped(directory: Path, recorder: Recorder) -> None:
-    recorder.record_request('GET /"\\\n', "/", 404, 1.0, operation_id="x")
-    recorder.flush()
+def test_awkward_labels_are_escaped(directory: Path, telemetry: TelemetryClient) -> None:
+    telemetry.record_request('GET /"\\\n', "/", 404, 1.0, operation_id="x")
+    telemetry.flush()
     found = samples(prometheus_text(directory))
     assert found["twinml_requests_total", r'deployment="",operation="GET /\"\\\n",code="404"'] == 1
 
@@ -195,8 +198,8 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(metrics.command, ["--endpoint", "bank", *arguments])
 
 
-def test_the_verb_shows_tables(directory: Path, recorder: Recorder, platform: None) -> None:
-    busy(recorder)
+def test_the_verb_shows_tables(directory: Path, telemetry: TelemetryClient, platform: None) -> None:
+    busy(telemetry)
     found = run("--last", "15m")
     assert found.exit_code == 0, found.output
     lines = [re.sub(" +", " ", line).strip() for line in found.stdout.splitlines()]
@@ -209,8 +212,8 @@ def test_the_verb_shows_tables(directory: Path, recorder: Recorder, platform: No
     assert "blue job 4 2 (50.0%) 1 (25.0%)" in lines
 
 
-def test_the_verb_as_json(directory: Path, recorder: Recorder, platform: None) -> None:
-    busy(recorder)
+def test_the_verb_as_json(directory: Path, telemetry: TelemetryClient, platform: None) -> None:
+    busy(telemetry)
     shape: dict[str, Any] = json.loads(run("--json").stdout)
     assert shape["endpoint"] == "bank"
     assert shape["deployments"][0]["p95_ms"] == 95.0

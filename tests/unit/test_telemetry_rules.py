@@ -9,7 +9,7 @@ import pytest
 
 from twinml.contract import Column, Contract
 from twinml.errors import UsageError
-from twinml_local.telemetry import Recorder, TelemetrySettings
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings
 from twinml_local.telemetry._features import FeatureChecks, sample
 from twinml_local.telemetry._summary import percentile
 from twinml_local.telemetry.collector import Collector
@@ -117,9 +117,9 @@ def test_a_share_of_the_requests_is_collected(
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: draw)
     settings = TelemetrySettings(flush_seconds=3600, collect_rate=rate)
-    with Recorder(tmp_path / "bank", settings=settings) as recorder:
+    with TelemetryClient(tmp_path / "bank", settings=settings) as telemetry:
         row = {"age": [20], "free": [0.5], "job": ["admin."], "note": [None]}
-        recorder.collect(CONTRACT, row, ["no"], None, operation_id="r", deployment="blue")
+        telemetry.collect(CONTRACT, row, ["no"], None, operation_id="r", deployment="blue")
     assert bool(list(tmp_path.rglob("*.jsonl"))) is collected
 
 
@@ -128,10 +128,10 @@ def test_as_many_rows_may_wait_as_the_setting_says(
     tmp_path: Path, n_rows: int, collected: bool
 ) -> None:
     settings = TelemetrySettings(flush_seconds=3600, collect_rate=1.0, collect_queue_rows=2)
-    with Recorder(tmp_path / "bank", settings=settings) as recorder:
+    with TelemetryClient(tmp_path / "bank", settings=settings) as telemetry:
         row = {"age": [20] * n_rows, "free": [0.5] * n_rows}
         row |= {"job": ["admin."] * n_rows, "note": [None] * n_rows}
-        recorder.collect(CONTRACT, row, ["no"] * n_rows, None, operation_id="r", deployment="blue")
+        telemetry.collect(CONTRACT, row, ["no"] * n_rows, None, operation_id="r", deployment="blue")
     assert bool(list(tmp_path.rglob("*.jsonl"))) is collected
 
 

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, PROVIDER, Account
 from azureml_emulator.arm.resources import Effect, Operation, Resource, ResourceStore, timestamp
 from azureml_emulator.errors import not_found
 from azureml_emulator.faults.plan import OPERATION_SECONDS
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 
 __all__ = ["Operations", "extra_seconds"]
 
@@ -37,11 +37,13 @@ class Operations:
         How long an operation takes that has no work to do.
     """
 
-    def __init__(self, site: Site, store: ResourceStore, answer: Answer, *, seconds: float) -> None:
-        self._site, self._store, self._answer, self._seconds = site, store, answer, seconds
+    def __init__(
+        self, account: Account, store: ResourceStore, answer: Answer, *, seconds: float
+    ) -> None:
+        self._account, self._store, self._answer, self._seconds = account, store, answer, seconds
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         return [
             Route("GET", ARM_HOST, f"{PATH}/mfeOperationsStatus/{{id}}", self._status),
             Route("GET", ARM_HOST, f"{PATH}/mfeOperationsResults/{{id}}", self._result),
@@ -54,7 +56,9 @@ class Operations:
     def polled(self, call: Call, resource: Resource, operation: Operation, status: int) -> Response:
         """Return the answer that tells where to ask after an operation."""
         version = call.query.get("api-version", "2023-04-01-preview")
-        place = PATH.format(subscription=self._site.subscription_id, location=self._site.location)
+        place = PATH.format(
+            subscription=self._account.subscription_id, location=self._account.location
+        )
         base = f"https://{ARM_HOST}{place}"
         response = Response(status=status) if status == 202 else self._answer(resource, status)
         response.headers["Azure-AsyncOperation"] = (

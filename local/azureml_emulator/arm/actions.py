@@ -1,4 +1,4 @@
-"""What codes, computes and endpoints do besides being made, read, changed and deleted."""
+"""Actions of codes, computes and endpoints, such as upload addresses and keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.kinds import Draft
+from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, Site
 from azureml_emulator.storage import sas
 from azureml_emulator.storage.blobs import BlobStore
 
@@ -30,12 +30,12 @@ INSTANCE_STATES = {"start": "Running", "stop": "Stopped", "restart": "Running"}
 class Actions:
     """Serves the actions, and the checks that belong to them."""
 
-    def __init__(self, site: Site, management: Management, blobs: BlobStore) -> None:
-        self._site, self._management, self._blobs = site, management, blobs
+    def __init__(self, account: Account, management: Management, blobs: BlobStore) -> None:
+        self._account, self._management, self._blobs = account, management, blobs
         management.before_write("onlineEndpoints", self._check_endpoint)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         compute = f"{WORKSPACE_PATH}/computes/{{name}}"
         endpoint = f"{WORKSPACE_PATH}/onlineEndpoints/{{name}}"
         table = [
@@ -57,20 +57,20 @@ class Actions:
         container = f"code-{uuid.uuid4()}"
         self._blobs.create_container(container)
         token = sas.container_token(
-            self._site.storage_account,
-            self._site.storage_key,
+            self._account.storage_account,
+            self._account.storage_key,
             container,
             lifetime=timedelta(hours=UPLOAD_HOURS),
             permissions=UPLOAD_PERMISSIONS,
         )
-        address = f"https://{self._site.blob_host}/{container}"
+        address = f"https://{self._account.blob_host}/{container}"
         return json_response(
             {
                 "pendingUploadId": str(uuid.uuid4()),
                 "pendingUploadType": "TemporaryBlobReference",
                 "blobReferenceForConsumption": {
                     "blobUri": address,
-                    "storageAccountArmId": self._site.storage_id,
+                    "storageAccountArmId": self._account.storage_id,
                     "credential": {"credentialType": "SAS", "sasUri": f"{address}?{token}"},
                 },
             }
@@ -183,7 +183,7 @@ class Actions:
         lifetime = tokens.LIFETIME_SECONDS
         return json_response(
             {
-                "accessToken": tokens.issue(self._site, endpoint.properties["scoringUri"]),
+                "accessToken": tokens.issue(self._account, endpoint.properties["scoringUri"]),
                 "expiryTimeUtc": now + lifetime,
                 "refreshAfterTimeUtc": now + lifetime // 2,
                 "tokenType": "Bearer",

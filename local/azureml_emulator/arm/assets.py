@@ -1,4 +1,4 @@
-"""Where assets lie: every way to name data, models and code, resolved to blobs.
+"""Assets found in storage: every way to name data, models and code, resolved to blobs.
 
 ::
 
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from azureml_emulator.account import Account
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.site import Site
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
 __all__ = ["ARTIFACT_STORE", "DatastorePath", "Datastores", "artifact_prefix", "datastore_uri"]
@@ -55,7 +55,7 @@ def artifact_prefix(run: str) -> str:
 
 
 def datastore_uri(workspace: str, datastore: str, path: str) -> str:
-    """Return the long address of a path in a datastore of a workspace, given by its ARM id."""
+    """Return the full ``azureml://`` address of a path in a workspace's datastore."""
     _, _, subscription, _, group, *_, name = workspace.split("/")
     return (
         f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{name}"
@@ -93,20 +93,20 @@ class Datastores:
 
     def __init__(
         self,
-        site: Site,
+        account: Account,
         store: ResourceStore,
         blobs: BlobStore,
         output_uri: OutputUri,
         mirrors: Mapping[str, Path] | None = None,
     ) -> None:
-        self._site, self._store, self.blobs = site, store, blobs
+        self._account, self._store, self.blobs = account, store, blobs
         self._output_uri = output_uri
         self._mirrors = dict(mirrors or {})
 
     # Names
 
     def resolve(self, uri: str, workspace: str, *, kind: str = "data") -> DatastorePath:
-        """Return where an asset lies.
+        """Return the blobs of an asset.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Datastores:
         return self._of_address(uri)
 
     def plain_uri(self, uri: str, workspace: str) -> str:
-        """Return the address in a datastore of what a job made; other addresses as they are."""
+        """Return the datastore address of a job's output; other addresses as they are."""
         match = _JOB.fullmatch(uri.strip())
         if match is None:
             return uri
@@ -171,7 +171,7 @@ class Datastores:
         if datastore is None:
             raise not_found(path)
         properties = datastore.properties
-        if properties.get("accountName") != self._site.storage_account:
+        if properties.get("accountName") != self._account.storage_account:
             raise ArmError(
                 400,
                 "UserError",
@@ -197,13 +197,13 @@ class Datastores:
 
     def _of_address(self, uri: str) -> DatastorePath:
         wasb = _WASB.fullmatch(uri)
-        if wasb and wasb["host"].lower() != self._site.blob_host:
+        if wasb and wasb["host"].lower() != self._account.blob_host:
             # A mirror is named by the other spelling of the same address.
             uri = f"https://{wasb['host']}/{wasb['container']}/{wasb['path']}"
         for address, folder in self._mirrors.items():
             if uri == address or uri.startswith(f"{address}/"):
                 return self._of_mirror(uri, folder, unquote(uri[len(address) :]).strip("/"))
-        if wasb and wasb["host"].lower() == self._site.blob_host:
+        if wasb and wasb["host"].lower() == self._account.blob_host:
             host, container, path = wasb["host"], wasb["container"], wasb["path"]
         else:
             parts = urlsplit(uri)
@@ -211,7 +211,7 @@ class Datastores:
                 raise ArmError(400, "UserError", f"'{uri}' does not name an asset.")
             host = parts.netloc
             container, _, path = unquote(parts.path).lstrip("/").partition("/")
-        if host.lower() != self._site.blob_host:
+        if host.lower() != self._account.blob_host:
             raise ArmError(
                 400,
                 "UserError",
@@ -222,7 +222,7 @@ class Datastores:
         return DatastorePath(container, path.strip("/"))
 
     def _of_mirror(self, uri: str, folder: Path, below: str) -> DatastorePath:
-        """Take a file or folder of a mirror into the storage: then it is like any other."""
+        """Import a file or folder of a mirror into the storage, once."""
         source = (folder / below).resolve()
         if not source.is_relative_to(folder.resolve()) or not source.exists():
             raise ArmError(404, "UserError", f"'{uri}' is not in its mirror, '{folder}'.")
@@ -246,7 +246,7 @@ class Datastores:
         ]
 
     def fetch(self, place: DatastorePath, folder: Path) -> Path:
-        """Copy a blob into ``folder``, or a folder of blobs to it; returns what it became.
+        """Download a blob into ``folder``, or a folder of blobs as it; returns the path.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Azure's management plane for the declared kinds: create, read, update, delete, list, poll."""
+"""Azure's management plane for the emulated types: create, read, update, delete, list, poll."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from urllib.parse import urlencode
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, PROVIDER, Account
 from azureml_emulator.arm import listing
 from azureml_emulator.arm._conditions import conditions_hold
 from azureml_emulator.arm._operations import Operations, extra_seconds
-from azureml_emulator.arm.kinds import KINDS, WORKSPACE, Draft, Kind, stored_version
+from azureml_emulator.arm.resource_types import (
+    RESOURCE_TYPES,
+    WORKSPACE,
+    Draft,
+    ResourceType,
+    stored_version,
+)
 from azureml_emulator.arm.resources import Effect, Operation, Resource, ResourceStore
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 
 __all__ = ["GROUP_PATH", "WORKSPACE_PATH", "Management"]
 
@@ -37,11 +43,11 @@ WorkHook = Callable[[Resource, Operation], None]
 
 
 class Management:
-    """Serves the kinds of ``azureml_emulator.arm.kinds`` from a resource store.
+    """Serves the types of ``azureml_emulator.arm.resource_types`` from a resource store.
 
     Parameters
     ----------
-    site
+    account
         Whom the emulator pretends to be.
     store
         Where the resources are.
@@ -49,9 +55,11 @@ class Management:
         How long making or deleting a long-running resource takes.
     """
 
-    def __init__(self, site: Site, store: ResourceStore, *, operation_seconds: float = 0.2) -> None:
-        self.site, self.store = site, store
-        self._operations = Operations(site, store, self.answer, seconds=operation_seconds)
+    def __init__(
+        self, account: Account, store: ResourceStore, *, operation_seconds: float = 0.2
+    ) -> None:
+        self.account, self.store = account, store
+        self._operations = Operations(account, store, self.answer, seconds=operation_seconds)
         self._checks: dict[str, CheckHook] = {}
         self._finders: dict[str, FindHook] = {}
         self._written: dict[str, ResourceHook] = {}
@@ -76,11 +84,11 @@ class Management:
         self._deleted.setdefault(key, []).append(hook)
 
     def do_work(self, key: str, worker: WorkHook) -> None:
-        """Have ``worker`` make each resource of a kind, in a thread, and finish its operation."""
+        """Have ``worker`` create each resource of a type in a thread, and finish its operation."""
         self._workers[key] = worker
 
     def before_read(self, segment: str, find: FindHook) -> None:
-        """Have ``find`` make what the service itself provides before it is looked for.
+        """Have ``find`` create what the service itself provides before a read.
 
         It gets the workspace's id, the asset's name and the version, if one was asked for.
         """
@@ -93,7 +101,7 @@ class Management:
             find(workspace, call["name"], call.parameters.get("version"))
 
     def routes(self) -> list[Route]:
-        """Return the table: the workspace, every declared kind, and operations."""
+        """Return the routes of the workspace, of every resource type and of operations."""
         table = [
             self._route("GET", WORKSPACES_PATH, self._list_workspaces),
             self._route(
@@ -104,7 +112,7 @@ class Management:
             *self._operations.routes(),
             *self._item_routes(WORKSPACE, WORKSPACE_PATH),
         ]
-        for kind in KINDS:
+        for kind in RESOURCE_TYPES:
             above = f"/{kind.parent}/{{parent}}" if kind.parent else ""
             collection = f"{WORKSPACE_PATH}{above}/{kind.segment}"
             item = f"{collection}/{{name}}"
@@ -120,7 +128,7 @@ class Management:
     def _route(method: str, path: str, handler: Callable[[Call], Response]) -> Route:
         return Route(method, ARM_HOST, path, handler)
 
-    def _item_routes(self, kind: Kind, path: str) -> list[Route]:
+    def _item_routes(self, kind: ResourceType, path: str) -> list[Route]:
         return [
             self._route("GET", path, partial(self._get, kind)),
             self._route("PUT", path, partial(self._put, kind)),
@@ -138,7 +146,7 @@ class Management:
         )
         workspace = self.store.get(path)
         if workspace is None:
-            if call["group"].lower() != self.site.resource_group.lower():
+            if call["group"].lower() != self.account.resource_group.lower():
                 raise ArmError(
                     404,
                     "ResourceGroupNotFound",
@@ -149,13 +157,13 @@ class Management:
                 "ResourceNotFound",
                 f"The Resource '{PROVIDER}/workspaces/{call['workspace']}' under resource group "
                 f"'{call['group']}' was not found. The emulator has "
-                f"'{self.site.workspace}'.",
+                f"'{self.account.workspace}'.",
             )
         return workspace
 
     def require_subscription(self, call: Call) -> None:
         """Raise ``ArmError`` unless the request is about the emulated subscription."""
-        if call["subscription"].lower() != self.site.subscription_id.lower():
+        if call["subscription"].lower() != self.account.subscription_id.lower():
             raise ArmError(
                 404,
                 "SubscriptionNotFound",
@@ -171,7 +179,7 @@ class Management:
             raise not_found(resource_id)
         return resource
 
-    def _get(self, kind: Kind, call: Call) -> Response:
+    def _get(self, kind: ResourceType, call: Call) -> Response:
         if self._is_workspace(call):
             return self.answer(self.require_workspace(call))
         self._look(call, kind.segment)
@@ -186,20 +194,20 @@ class Management:
 
     def _list_workspaces(self, call: Call) -> Response:
         self.require_subscription(call)
-        group = call.parameters.get("group", self.site.resource_group)
-        path = WORKSPACES_PATH.format(subscription=self.site.subscription_id, group=group)
+        group = call.parameters.get("group", self.account.resource_group)
+        path = WORKSPACES_PATH.format(subscription=self.account.subscription_id, group=group)
         return self._page(call, listing.workspaces(self.store.list(path), call.query))
 
-    def _list(self, kind: Kind, call: Call) -> Response:
+    def _list(self, kind: ResourceType, call: Call) -> Response:
         return self._page(call, self.store.list(self._collection(kind, call)))
 
-    def _collection(self, kind: Kind, call: Call) -> str:
+    def _collection(self, kind: ResourceType, call: Call) -> str:
         """Return the id that a kind's resources are under; what is above has to be there."""
         if kind.parent is None:
             return f"{self.require_workspace(call).id}/{kind.segment}"
         return f"{self.require(call, kind.parent, call['parent']).id}/{kind.segment}"
 
-    def _list_versions(self, kind: Kind, call: Call) -> Response:
+    def _list_versions(self, kind: ResourceType, call: Call) -> Response:
         self._look(call, kind.segment)
         collection = f"{self.require_workspace(call).id}/{kind.segment}"
         if kind.segment == "codes" and "hash" in call.query:
@@ -230,14 +238,14 @@ class Management:
     def _is_workspace(call: Call) -> bool:
         return "name" not in call.parameters
 
-    def _put(self, kind: Kind, call: Call) -> Response:
+    def _put(self, kind: ResourceType, call: Call) -> Response:
         body = call.json()
         with self.store.transaction():
             response, begun = self._write(kind, call, body)
         self._set_to_work(kind, call, begun)
         return response
 
-    def _patch(self, kind: Kind, call: Call) -> Response:
+    def _patch(self, kind: ResourceType, call: Call) -> Response:
         change = call.json()
         with self.store.transaction():
             if not self._is_workspace(call):
@@ -251,9 +259,9 @@ class Management:
         return response
 
     def _set_to_work(
-        self, kind: Kind, call: Call, begun: tuple[Resource, Operation] | None
+        self, kind: ResourceType, call: Call, begun: tuple[Resource, Operation] | None
     ) -> None:
-        """Begin what was accepted, now that it is on disk."""
+        """Start the work of an accepted request, which is on disk."""
         written = self._written.get(kind.key)
         if written is not None and begun is not None:
             written(begun[0])
@@ -264,7 +272,7 @@ class Management:
             timer.start()
 
     def _write(
-        self, kind: Kind, call: Call, body: dict[str, Any]
+        self, kind: ResourceType, call: Call, body: dict[str, Any]
     ) -> tuple[Response, tuple[Resource, Operation] | None]:
         resource_id = self._writable_id(kind, call, body)
         old = self.store.get(resource_id)
@@ -273,7 +281,7 @@ class Management:
         if not isinstance(body.get("properties", {}), Mapping):
             raise ArmError(400, "InvalidRequestContent", "'properties' is not an object.")
         is_container = kind.versioned and "version" not in call.parameters
-        draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.site)
+        draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.account)
         if is_container:
             properties = {"isArchived": False, **draft.properties}
             missing = [name for name in kind.shared if not properties.get(name)]
@@ -321,7 +329,7 @@ class Management:
         ArmError
             The version is there and is another one, or something is missing.
         """
-        kind = next(each for each in KINDS if each.segment == segment)
+        kind = next(each for each in RESOURCE_TYPES if each.segment == segment)
         asset = f"{workspace}/{segment}/{name}"
         with self.store.transaction():
             if version is None:
@@ -330,7 +338,11 @@ class Management:
             resource_id = f"{asset}/versions/{version}"
             sent = {"isAnonymous": False, "isArchived": False, **properties}
             draft = Draft(
-                resource_id, version, {"properties": sent}, self.store.get(resource_id), self.site
+                resource_id,
+                version,
+                {"properties": sent},
+                self.store.get(resource_id),
+                self.account,
             )
             check = self._checks.get(segment)
             if check is not None:
@@ -344,13 +356,13 @@ class Management:
             self._number_versions(asset, kind)
         return stored
 
-    def _writable_id(self, kind: Kind, call: Call, body: Mapping[str, Any]) -> str:
+    def _writable_id(self, kind: ResourceType, call: Call, body: Mapping[str, Any]) -> str:
         """Return the id under which a request stores: with the workspace's own spelling."""
         if self._is_workspace(call):
             self.require_subscription(call)
             name = call["workspace"]
             resource_id = WORKSPACE_PATH.format(
-                subscription=self.site.subscription_id, group=call["group"], workspace=name
+                subscription=self.account.subscription_id, group=call["group"], workspace=name
             )
         else:
             name = call["name"]
@@ -390,23 +402,23 @@ class Management:
             )
 
     def _enveloped(
-        self, kind: Kind, call: Call, body: Mapping[str, Any], properties: dict[str, Any]
+        self, kind: ResourceType, call: Call, body: Mapping[str, Any], properties: dict[str, Any]
     ) -> dict[str, Any]:
         content: dict[str, Any] = {name: body[name] for name in ENVELOPE if body.get(name)}
         if kind.located:
-            content.setdefault("location", self.site.location)
+            content.setdefault("location", self.account.location)
         identity = content.get("identity")
         if isinstance(identity, Mapping) and "SystemAssigned" in str(identity.get("type")):
             content["identity"] = {
-                "principalId": self.site.client_id,
-                "tenantId": self.site.tenant_id,
+                "principalId": self.account.client_id,
+                "tenantId": self.account.tenant_id,
                 **identity,
             }
         content["type"] = _type_of(call.path)
         content["properties"] = properties
         return content
 
-    def _number_versions(self, asset: str, kind: Kind) -> None:
+    def _number_versions(self, asset: str, kind: ResourceType) -> None:
         """Bring a versioned asset's latest and next version up to date; make it if missing."""
         versions = self.store.list(f"{asset}/versions")
         numbers = [int(item.name) for item in versions if item.name.isdecimal()]
@@ -423,7 +435,7 @@ class Management:
         body = dict(found.body) if found else {"type": _type_of(asset)}
         self.store.put(asset, {**body, "properties": properties})
 
-    def _delete(self, kind: Kind, call: Call) -> Response:
+    def _delete(self, kind: ResourceType, call: Call) -> Response:
         with self.store.transaction():
             if not self._is_workspace(call):
                 self.require_workspace(call)

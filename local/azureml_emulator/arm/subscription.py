@@ -1,4 +1,4 @@
-"""What is around workspaces: the subscription, its groups, templates that make workspaces.
+"""The subscription, its resource groups, and templates that create workspaces.
 
 The SDK makes a workspace by sending a template with everything that Azure needs beside it.
 Here the workspace alone is made of it; its storage is there anyway.
@@ -11,29 +11,29 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm.management import GROUP_PATH, WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import timestamp
 from azureml_emulator.arm.workspace import Workspaces
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER
 
 __all__ = ["Subscription"]
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
 TEMPLATES = f"{GROUP_PATH}/providers/Microsoft.Resources/deployments"
-# Kinds of which there are none here, listed as such.
+# ResourceType of which there are none here, listed as such.
 EMPTY = ("marketplaceSubscriptions", "outboundRules", "serverlessEndpoints")
 
 
 class Subscription:
-    """Serves the surroundings of workspaces."""
+    """Serves the subscription and its resource groups."""
 
     def __init__(self, management: Management, workspaces: Workspaces) -> None:
         self._management, self._workspaces = management, workspaces
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         registries = f"/providers/{PROVIDER}/registries"
         table = [
             ("GET", "/subscriptions", self._list),
@@ -48,18 +48,18 @@ class Subscription:
             *(("GET", f"{WORKSPACE_PATH}/{kind}", self._nothing) for kind in EMPTY),
         ]
         discovery = "/registrymanagement/v1.0/registries/{registry}/discovery"
-        host = self._management.site.api_host
+        host = self._management.account.api_host
         return [
             *(Route(method, ARM_HOST, path, handler) for method, path, handler in table),
             Route("GET", host, discovery, self._no_registry),
         ]
 
     def _shown(self) -> dict[str, Any]:
-        site = self._management.site
+        account = self._management.account
         return {
-            "id": f"/subscriptions/{site.subscription_id}",
-            "subscriptionId": site.subscription_id,
-            "tenantId": site.tenant_id,
+            "id": f"/subscriptions/{account.subscription_id}",
+            "subscriptionId": account.subscription_id,
+            "tenantId": account.tenant_id,
             "displayName": "Emulator",
             "state": "Enabled",
         }
@@ -72,22 +72,24 @@ class Subscription:
         return json_response(self._shown())
 
     def _shown_group(self, name: str) -> dict[str, Any]:
-        site = self._management.site
+        account = self._management.account
         return {
-            "id": f"/subscriptions/{site.subscription_id}/resourceGroups/{name}",
+            "id": f"/subscriptions/{account.subscription_id}/resourceGroups/{name}",
             "name": name,
             "type": "Microsoft.Resources/resourceGroups",
-            "location": site.location,
+            "location": account.location,
             "properties": {"provisioningState": "Succeeded"},
         }
 
     def _groups(self, call: Call) -> Response:
         self._management.require_subscription(call)
-        return json_response({"value": [self._shown_group(self._management.site.resource_group)]})
+        return json_response(
+            {"value": [self._shown_group(self._management.account.resource_group)]}
+        )
 
     def _group(self, call: Call) -> Response:
         self._management.require_subscription(call)
-        name = self._management.site.resource_group
+        name = self._management.account.resource_group
         if call["group"].lower() != name.lower():
             raise ArmError(
                 404,

@@ -1,4 +1,4 @@
-"""What a workspace has from the start: storage, datastores; and the secrets of datastores."""
+"""A new workspace's storage and datastores, and the secrets of datastores."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from azureml_emulator.arm.kinds import WORKSPACE, Draft
+from azureml_emulator.account import ARM_HOST, PROVIDER, Account
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resource_types import WORKSPACE, Draft
 from azureml_emulator.errors import ArmError
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER, Site
 from azureml_emulator.storage import sas
 from azureml_emulator.storage.blobs import BlobStore
 
@@ -25,7 +25,7 @@ MOST_HOURS = 7 * 24
 
 
 class Workspaces:
-    """Furnishes workspaces, and answers for their storage.
+    """Creates workspaces with their datastores, and serves their storage's secrets.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ class Workspaces:
         Gets the containers of the datastores.
     """
 
-    def __init__(self, site: Site, management: Management, blobs: BlobStore) -> None:
-        self._site, self._management, self._blobs = site, management, blobs
+    def __init__(self, account: Account, management: Management, blobs: BlobStore) -> None:
+        self._account, self._management, self._blobs = account, management, blobs
         management.before_write("workspaces", self._furnish)
         management.before_write("datastores", self._keep_secrets)
         management.before_write("connections", self._keep_credentials)
 
     def routes(self) -> list[Route]:
-        """Return the table of what goes beyond create, read, update and delete."""
+        """Return the routes beyond create, read, update and delete."""
         return [
             Route(
                 "POST",
@@ -59,13 +59,13 @@ class Workspaces:
                 f"{WORKSPACE_PATH}/connections/{{name}}/listsecrets",
                 self._connection_with_secrets,
             ),
-            Route("GET", self._site.api_host, "/discovery", self._discovery),
+            Route("GET", self._account.api_host, "/discovery", self._discovery),
         ]
 
     def make_default(self) -> None:
-        """Make the workspace of the site unless it is there."""
-        if self._management.store.get(self._site.workspace_id) is None:
-            self.make(self._site.resource_group, self._site.workspace)
+        """Make the workspace of the account unless it is there."""
+        if self._management.store.get(self._account.workspace_id) is None:
+            self.make(self._account.resource_group, self._account.workspace)
 
     def make(
         self,
@@ -83,29 +83,29 @@ class Workspaces:
         ArmError
             It cannot have that name.
         """
-        site, store = self._site, self._management.store
+        account, store = self._account, self._management.store
         if not WORKSPACE.names.fullmatch(name):
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a workspace.")
         resource_id = WORKSPACE_PATH.format(
-            subscription=site.subscription_id, group=group, workspace=name
+            subscription=account.subscription_id, group=group, workspace=name
         )
         with store.transaction():
             old = store.get(resource_id)
-            draft = Draft(resource_id, name, {"properties": dict(properties or {})}, old, site)
+            draft = Draft(resource_id, name, {"properties": dict(properties or {})}, old, account)
             self._furnish(draft)
             filled = {**WORKSPACE.checked(draft), "provisioningState": "Succeeded"}
             store.put(
                 resource_id,
                 {
                     "type": TYPE,
-                    "location": site.location,
+                    "location": account.location,
                     "kind": kind,
                     "sku": {"name": "Basic", "tier": "Basic"},
                     "tags": dict(tags or {}),
                     "identity": {
                         "type": "SystemAssigned",
-                        "principalId": site.client_id,
-                        "tenantId": site.tenant_id,
+                        "principalId": account.client_id,
+                        "tenantId": account.tenant_id,
                     },
                     "properties": filled,
                 },
@@ -124,7 +124,7 @@ class Workspaces:
                     "type": f"{TYPE}/datastores",
                     "properties": {
                         "datastoreType": "AzureBlob",
-                        "accountName": self._site.storage_account,
+                        "accountName": self._account.storage_account,
                         "containerName": container,
                         "endpoint": "core.windows.net",
                         "protocol": "https",
@@ -147,13 +147,13 @@ class Workspaces:
 
     def _list_secrets(self, call: Call) -> Response:
         datastore = self._management.require(call, "datastores", call["name"])
-        if datastore.properties.get("accountName") == self._site.storage_account:
+        if datastore.properties.get("accountName") == self._account.storage_account:
             hours = call.json().get("expireAfterHours") or 1
             if not isinstance(hours, int):
                 raise ArmError(400, "ValidationError", "expireAfterHours is not a whole number.")
             token = sas.account_token(
-                self._site.storage_account,
-                self._site.storage_key,
+                self._account.storage_account,
+                self._account.storage_key,
                 lifetime=timedelta(hours=min(hours, MOST_HOURS)),
                 permissions=ALL_PERMISSIONS,
             )
@@ -167,7 +167,7 @@ class Workspaces:
 
     def _storage_keys(self, call: Call) -> Response:
         self._management.require_workspace(call)
-        return json_response({"userStorageKey": self._site.storage_key})
+        return json_response({"userStorageKey": self._account.storage_key})
 
     def _resync_keys(self, call: Call) -> Response:
         return self._management.accepted(
@@ -189,7 +189,7 @@ class Workspaces:
         return json_response(shown)
 
     def _discovery(self, call: Call) -> Response:
-        base = f"https://{self._site.api_host}"
+        base = f"https://{self._account.api_host}"
         names = ("api", "catalog", "experimentation", "gallery", "history", "hyperdrive")
         more = ("labeling", "modelmanagement", "pipelines")
         services = dict.fromkeys((*names, *more), base)

@@ -9,9 +9,10 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import PROVIDER, Account
 from azureml_emulator.arm.assets import Datastores
-from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.batch._invocation import (
     file_of,
@@ -25,7 +26,6 @@ from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules.arm import SubmitJob
-from azureml_emulator.site import PROVIDER, Site
 
 __all__ = ["BatchEndpoints"]
 
@@ -52,15 +52,15 @@ class BatchEndpoints:
 
     def __init__(
         self,
-        site: Site,
+        account: Account,
         management: Management,
         datastores: Datastores,
         submit: SubmitJob,
         status: Callable[[str], str | None],
         page: Callable[[str], str],
     ) -> None:
-        self._site, self._management, self._datastores, self._submit = (
-            site,
+        self._account, self._management, self._datastores, self._submit = (
+            account,
             management,
             datastores,
             submit,
@@ -71,16 +71,16 @@ class BatchEndpoints:
         management.before_write("batchEndpoints/deployments", self._check_deployment)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
-        host = f"{{endpoint}}.{self._site.location}.inference.ml.azure.com"
+        """Return the routes."""
+        host = f"{{endpoint}}.{self._account.location}.inference.ml.azure.com"
         listed = f"/mferp/managementfrontend{WORKSPACE_PATH}/batchEndpoints/{{name}}"
         return [
             Route("POST", host, "/jobs", self._post),
             Route("GET", host, "/jobs", self._get_jobs),
-            Route("GET", self._site.api_host, f"{listed}/jobs", self._list),
+            Route("GET", self._account.api_host, f"{listed}/jobs", self._list),
             Route(
                 "GET",
-                self._site.api_host,
+                self._account.api_host,
                 f"{listed}/deployments/{{deployment}}/jobs",
                 self._list,
             ),

@@ -6,10 +6,10 @@ import hmac
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, LOGIN_HOSTS, Account
 from azureml_emulator.errors import EmulatorError
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, LOGIN_HOSTS, Site
 
 __all__ = ["Login", "LoginError"]
 
@@ -28,13 +28,13 @@ class LoginError(EmulatorError):
 
 
 class Login:
-    """Gives tokens to the one client of a site."""
+    """Issues tokens to the account's one client."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, account: Account) -> None:
+        self._account = account
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         table = [Route("GET", ARM_HOST, "/metadata/endpoints", self._cloud)]
         for host in LOGIN_HOSTS:
             table += [
@@ -61,7 +61,7 @@ class Login:
         )
 
     def _instance(self, call: Call) -> Response:
-        openid = f"/{self._site.tenant_id}/v2.0/.well-known/openid-configuration"
+        openid = f"/{self._account.tenant_id}/v2.0/.well-known/openid-configuration"
         return json_response(
             {
                 "api-version": "1.1",
@@ -86,7 +86,7 @@ class Login:
                 f"AADSTS70003: the emulator knows a client's secret only, not the grant type "
                 f"'{form.get('grant_type')}'.",
             )
-        if form.get("client_id") != self._site.client_id:
+        if form.get("client_id") != self._account.client_id:
             raise LoginError(
                 401,
                 "unauthorized_client",
@@ -94,7 +94,7 @@ class Login:
                 "found in the directory.",
             )
         secret = form.get("client_secret", "")
-        if not hmac.compare_digest(secret.encode(), self._site.client_secret.encode()):
+        if not hmac.compare_digest(secret.encode(), self._account.client_secret.encode()):
             raise LoginError(
                 401, "invalid_client", "AADSTS7000215: Invalid client secret provided."
             )
@@ -103,12 +103,12 @@ class Login:
                 "token_type": "Bearer",
                 "expires_in": tokens.LIFETIME_SECONDS,
                 "ext_expires_in": tokens.LIFETIME_SECONDS,
-                "access_token": tokens.issue(self._site, form.get("scope", "")),
+                "access_token": tokens.issue(self._account, form.get("scope", "")),
             }
         )
 
     def _check_tenant(self, call: Call) -> None:
-        if call["tenant"].lower() != self._site.tenant_id:
+        if call["tenant"].lower() != self._account.tenant_id:
             raise LoginError(
                 400, "invalid_tenant", f"AADSTS90002: Tenant '{call['tenant']}' not found."
             )

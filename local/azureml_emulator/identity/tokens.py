@@ -1,4 +1,4 @@
-"""Access tokens: made by the login endpoint, looked at by all others.
+"""Access tokens: issued by the login endpoint, checked by all others.
 
 Their signature is not checked, so that code with a static credential of its own can be
 rehearsed too. Audience and expiry are: those are what goes wrong in earnest.
@@ -15,29 +15,29 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from azureml_emulator.account import Account
 from azureml_emulator.errors import EmulatorError
-from azureml_emulator.site import Site
 
 __all__ = ["LIFETIME_SECONDS", "check", "issue", "same"]
 
 LIFETIME_SECONDS = 3600
 
 
-def issue(site: Site, scope: str) -> str:
+def issue(account: Account, scope: str) -> str:
     """Return a token for ``scope``, such as ``https://management.azure.com/.default``."""
     now = int(time.time())
     claims = {
         "aud": scope.split(" ")[0].removesuffix("/.default").rstrip("/"),
-        "iss": f"https://sts.windows.net/{site.tenant_id}/",
-        "tid": site.tenant_id,
-        "oid": site.client_id,
-        "appid": site.client_id,
+        "iss": f"https://sts.windows.net/{account.tenant_id}/",
+        "tid": account.tenant_id,
+        "oid": account.client_id,
+        "appid": account.client_id,
         "iat": now,
         "nbf": now,
         "exp": now + LIFETIME_SECONDS,
     }
     text = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded(claims)}"
-    digest = hmac.new(site.client_secret.encode(), text.encode(), hashlib.sha256).digest()
+    digest = hmac.new(account.client_secret.encode(), text.encode(), hashlib.sha256).digest()
     return f"{text}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.assets import Datastores
-from azureml_emulator.arm.kinds import Draft
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Operation, Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.faults.plan import FaultPlan
@@ -29,7 +30,6 @@ from azureml_emulator.inference._front import (
 )
 from azureml_emulator.inference._image import Order, seconds
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, Site
 
 __all__ = ["KIND", "OnlineDeployments"]
 
@@ -58,15 +58,15 @@ class OnlineDeployments:
 
     def __init__(
         self,
-        site: Site,
+        account: Account,
         management: Management,
         datastores: Datastores,
         fleet: Fleet,
         faults: FaultPlan,
     ) -> None:
         self._faults = faults
-        self._site, self._management, self._datastores, self._fleet = (
-            site,
+        self._account, self._management, self._datastores, self._fleet = (
+            account,
             management,
             datastores,
             fleet,
@@ -79,9 +79,9 @@ class OnlineDeployments:
         management.after_delete("onlineEndpoints", self._ended)
 
     def routes(self) -> list[Route]:
-        """Return the table of what goes beyond create, read, update and delete."""
+        """Return the routes beyond create, read, update and delete."""
         deployment = f"{WORKSPACE_PATH}/onlineEndpoints/{{parent}}/deployments/{{name}}"
-        host = f"{{endpoint}}.{self._site.location}.inference.ml.azure.com"
+        host = f"{{endpoint}}.{self._account.location}.inference.ml.azure.com"
         scoring = [Route(method, host, "/score", self._score) for method in ("GET", "POST")]
         return [
             Route("POST", ARM_HOST, f"{deployment}/getLogs", self._get_logs),
@@ -160,7 +160,7 @@ class OnlineDeployments:
     # Work
 
     def _work(self, resource: Resource, operation: Operation) -> None:
-        """Make one deployment run, and end its operation with what became of it."""
+        """Start one deployment, and finish its operation with the result."""
         error = None
         try:
             self._rehearse_failure(resource)
@@ -197,7 +197,7 @@ class OnlineDeployments:
         self._stop_if_gone(resource)
 
     def _fetch(self, resource: Resource, folder: Path, log: Callable[[str], None]) -> Order:
-        """Do what Azure's storage initializer does: put model and code into place."""
+        """Download model and code, as Azure's storage initializer does."""
         # As it is now: it may have been changed since this was asked for.
         resource = self._management.store.get(resource.id) or resource
         properties, workspace = resource.properties, _workspace_of(resource.id)

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import LOCAL_HOST, Account
 from azureml_emulator.errors import not_found
 from azureml_emulator.identity import tokens
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.routing import Call, Route
-from azureml_emulator.site import LOCAL_HOST, Site
 
 __all__ = ["RunPages"]
 
@@ -41,18 +41,18 @@ class RunPages:
 
     Parameters
     ----------
-    site
+    account
         Has the secret that keys are made of.
     records
         Has the runs and their logs.
     """
 
-    def __init__(self, site: Site, records: Records) -> None:
-        self._site, self._records = site, records
+    def __init__(self, account: Account, records: Records) -> None:
+        self._account, self._records = account, records
         self.base = ""
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         return [Route("GET", LOCAL_HOST, "/runs/{run}", self._show)]
 
     def address(self, run: str) -> str:
@@ -60,7 +60,7 @@ class RunPages:
         return f"{self.base}/runs/{quote(run, safe='')}?key={self._key(run)}"
 
     def _key(self, run: str) -> str:
-        secret = self._site.client_secret.encode()
+        secret = self._account.client_secret.encode()
         return hmac.new(secret, f"page of {run}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def _show(self, call: Call) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
@@ -20,7 +21,6 @@ from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
 from azureml_emulator.routing import Call, Route, json_response
-from azureml_emulator.site import ARM_HOST, PROVIDER
 from azureml_runner.engine import make_plan
 from azureml_runner.errors import RunnerError
 
@@ -45,10 +45,10 @@ class Jobs:
         self._management, self._records = management, records
         self._store, self._runs = management.store, records.runs
         self.workers: Workers | None = None
-        self.pages = RunPages(management.site, records)
+        self.pages = RunPages(management.account, records)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         item = f"{WORKSPACE_PATH}/jobs/{{name}}"
         table = [
             ("GET", f"{WORKSPACE_PATH}/jobs", self._list),
@@ -274,11 +274,11 @@ class Jobs:
         shown = self._management.rendered(resource)
         properties = dict(shown["properties"])
         workspace = resource.id.rpartition("/jobs/")[0]
-        site = self._management.site
+        account = self._management.account
         properties["services"] = {
             "Tracking": {
                 "jobServiceType": "Tracking",
-                "endpoint": f"azureml://{site.api_host}/mlflow/v1.0{workspace}?",
+                "endpoint": f"azureml://{account.api_host}/mlflow/v1.0{workspace}?",
             },
             "Studio": {
                 "jobServiceType": "Studio",

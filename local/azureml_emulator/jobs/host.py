@@ -1,4 +1,4 @@
-"""The surroundings of a running job: assets, environments, and the record of every change."""
+"""The host of a running job: its assets, its environments, and the record of every change."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from azureml_emulator.account import Account
 from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import OutputTarget
@@ -22,7 +23,6 @@ from azureml_emulator.jobs._sweep_task import SweepTask
 from azureml_emulator.jobs.environments import EnvironmentOf, interpreter
 from azureml_emulator.jobs.records import STD_LOG, Records
 from azureml_emulator.jobs.runs import Run
-from azureml_emulator.site import Site
 from azureml_runner.engine import (
     Asset,
     CommandNode,
@@ -55,7 +55,7 @@ class JobContext:
     ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run.
     """
 
-    site: Site
+    account: Account
     records: Records
     venvs: VenvCache
     environment_of: EnvironmentOf
@@ -158,7 +158,7 @@ class JobHost(Host):
 
     def variables(self, run: Run, python: Path) -> dict[str, str]:
         """Return the environment variables that a job's process has on the service."""
-        site, workspace = self._all.site, run.workspace
+        account, workspace = self._all.account, run.workspace
         own = {
             name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED)
         }
@@ -169,7 +169,7 @@ class JobHost(Host):
             **self._all.variables,
             "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYTHONUNBUFFERED": "1",
-            "MLFLOW_TRACKING_URI": f"azureml://{site.api_host}/mlflow/v1.0{workspace}?",
+            "MLFLOW_TRACKING_URI": f"azureml://{account.api_host}/mlflow/v1.0{workspace}?",
             "MLFLOW_RUN_ID": run.id,
             "MLFLOW_EXPERIMENT_NAME": run.experiment,
             "MLFLOW_EXPERIMENT_ID": experiment_id,
@@ -182,7 +182,7 @@ class JobHost(Host):
             "AZUREML_ARM_WORKSPACE_NAME": name,
             "AZUREML_ARM_PROJECT_NAME": run.experiment,
             "AZUREML_WORKSPACE_SCOPE": workspace,
-            "AZUREML_SERVICE_ENDPOINT": f"https://{site.api_host}",
+            "AZUREML_SERVICE_ENDPOINT": f"https://{account.api_host}",
             "AZUREML_NODE_COUNT": "1",
             **_ONE_PROCESS,
         }
@@ -243,7 +243,7 @@ class JobHost(Host):
     # What the engine tells
 
     def on_event(self, event: StepEvent) -> None:
-        """Write a change down."""
+        """Record a change."""
         run = self.run_of(event.name)
         if event.status == "Running":
             self._started(run, event)

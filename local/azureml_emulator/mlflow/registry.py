@@ -27,11 +27,11 @@ from mlflow.store.entities.paged_list import PagedList
 from mlflow.store.model_registry.abstract_store import AbstractStore
 from mlflow.utils.search_utils import SearchModelUtils, SearchModelVersionUtils
 
+from azureml_emulator.account import PROVIDER
 from azureml_emulator.arm.assets import ARTIFACT_STORE, Datastores, artifact_prefix, datastore_uri
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError
-from azureml_emulator.site import PROVIDER
 
 __all__ = ["WorkspaceModels"]
 
@@ -204,7 +204,7 @@ class WorkspaceModels(AbstractStore):  # type: ignore[misc, unused-ignore]
             raise MlflowException(error.message, RESOURCE_DOES_NOT_EXIST) from error
         if match := _WHOLE_RUN.fullmatch(path):
             # As an upload's, an address without a folder in it would be read as '.'.
-            host = self._management.site.api_host
+            host = self._management.account.api_host
             below = f"{self._workspace}/experiments/0/runs/{match[1]}/artifacts"
             return f"azureml://{host}/mlflow/v2.0{below}"
         return f"azureml://artifacts/{path}"

@@ -43,11 +43,11 @@ class History:
     """Serves run history of all workspaces."""
 
     def __init__(self, management: Management, records: Records, jobs: Jobs) -> None:
-        self._site, self._management = management.site, management
+        self._account, self._management = management.account, management
         self._records, self._jobs, self._runs = records, jobs, records.runs
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         base = f"/history/v1.0{WORKSPACE_PATH}"
         table: list[tuple[str, str, Handler]] = [("POST", f"{base}/rundata", self._run_data)]
         runs = ("runs", "experiments/{experiment}/runs", "experimentids/{experiment}/runs")
@@ -74,7 +74,7 @@ class History:
             ("POST", f"/data/v1.0{WORKSPACE_PATH}/dataversion/batchGetResolvedUris", self._uris),
         ]
         return [
-            Route(method, self._site.api_host, path, self._signed_in(handler))
+            Route(method, self._account.api_host, path, self._signed_in(handler))
             for method, path, handler in table
         ]
 
@@ -290,13 +290,13 @@ class History:
 
     def _link(self, place: DatastorePath, permissions: str) -> str:
         token = sas.container_token(
-            self._site.storage_account,
-            self._site.storage_key,
+            self._account.storage_account,
+            self._account.storage_key,
             place.container,
             lifetime=timedelta(hours=LINK_HOURS),
             permissions=permissions,
         )
-        return f"https://{self._site.blob_host}/{place.container}/{quote(place.path)}?{token}"
+        return f"https://{self._account.blob_host}/{place.container}/{quote(place.path)}?{token}"
 
     def _list(self, call: Call, workspace: str) -> Response:
         root, origin, container = self._root(call, workspace)

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import Account
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.environments.venvs import cache_directory
 from azureml_emulator.errors import ArmError
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route
-from azureml_emulator.site import Site
 from azureml_runner.locks import locked
 
 if TYPE_CHECKING:
@@ -75,22 +75,22 @@ class Tracking:
 
     def __init__(
         self,
-        site: Site,
+        account: Account,
         management: Management,
         directory: Path,
         registry: Callable[[str], AbstractStore],
         *,
         lenient: bool = False,
     ) -> None:
-        self._site, self._management, self._directory = site, management, directory
+        self._account, self._management, self._directory = account, management, directory
         self._registry, self._lenient = registry, lenient
         self._stores: dict[str, _Stores] = {}
         self._lock = threading.RLock()
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         path = f"/mlflow/{{version}}{WORKSPACE_PATH}/{{names:rest}}"
-        return [Route(method, self._site.api_host, path, self._serve) for method in METHODS]
+        return [Route(method, self._account.api_host, path, self._serve) for method in METHODS]
 
     def _serve(self, call: Call) -> Response:
         tokens.check(call.headers.get("authorization", ""), audience=None, error=unauthorised)
@@ -163,7 +163,7 @@ class Tracking:
         self._directory.mkdir(parents=True, exist_ok=True)
         group, _, name = workspace.partition("/resourceGroups/")[2].partition("/providers/")
         path = self._directory / f"{group}.{name.rpartition('/')[2]}.sqlite".lower()
-        root = f"azureml://{self._site.api_host}/mlflow/v2.0{workspace}/experiments"
+        root = f"azureml://{self._account.api_host}/mlflow/v2.0{workspace}/experiments"
         if not path.exists():
             self._copy_empty_store(path)
         store = Store(f"sqlite:///{path}", root)

@@ -14,10 +14,10 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
+from azureml_emulator.account import Account
 from azureml_emulator.errors import StorageError
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route
-from azureml_emulator.site import Site
 from azureml_emulator.storage import sas
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
@@ -30,14 +30,14 @@ _BLOCK = re.compile(r"<(?:Latest|Uncommitted|Committed)>([^<]+)</")
 
 
 class Storage:
-    """Serves a blob store under the host name of the site's storage account."""
+    """Serves a blob store under the host name of the account's storage account."""
 
-    def __init__(self, site: Site, blobs: BlobStore) -> None:
-        self._site, self._blobs = site, blobs
+    def __init__(self, account: Account, blobs: BlobStore) -> None:
+        self._account, self._blobs = account, blobs
 
     def routes(self) -> list[Route]:
-        """Return the table."""
-        host, container, blob = self._site.blob_host, "/{container}", "/{container}/{names:blob}"
+        """Return the routes."""
+        host, container, blob = self._account.blob_host, "/{container}", "/{container}/{names:blob}"
         return [
             Route("HEAD", host, blob, self._head),
             Route("GET", host, blob, self._get),
@@ -53,8 +53,8 @@ class Storage:
         if "sig" in call.query:
             sas.check(
                 call.query,
-                account=self._site.storage_account,
-                key=self._site.storage_key,
+                account=self._account.storage_account,
+                key=self._account.storage_key,
                 container=call["container"],
                 permission=permission,
             )
@@ -207,7 +207,7 @@ class Storage:
         following = names[size] if len(names) > size else ""
         text = (
             '<?xml version="1.0" encoding="utf-8"?>'
-            f'<EnumerationResults ServiceEndpoint="https://{self._site.blob_host}/" '
+            f'<EnumerationResults ServiceEndpoint="https://{self._account.blob_host}/" '
             f'ContainerName="{escape(call["container"])}"><Prefix>{escape(prefix)}</Prefix>'
             f"<Blobs>{''.join(entries[name] for name in names[:size])}</Blobs>"
             f"<NextMarker>{escape(following)}</NextMarker></EnumerationResults>"

@@ -60,12 +60,12 @@ class Runner(WorkerPool[JobRecord]):
         plan = definition.plan(job.inputs)
         folder = self.job_directory(job.id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        recording = MlflowRuns(job, folder)
-        recording.begin()
+        mlflow_runs = MlflowRuns(job, folder)
+        mlflow_runs.begin()
         host = JobHost(
             job,
             home=self._directory.parent,
-            recording=recording,
+            mlflow_runs=mlflow_runs,
             changed=lambda event: self._jobs.step_changed(job, event),
             warm=self._warm,
         )
@@ -84,6 +84,6 @@ class Runner(WorkerPool[JobRecord]):
             for name, source in plan.outputs.items()
             if name in outcome.outputs
         }
-        recording.end(outcome.status)
+        mlflow_runs.end(outcome.status)
         self._jobs.finish(job, outcome.status, outputs=outputs, error=outcome.error)
         log.info("job %s: %s", job.id, outcome.status)

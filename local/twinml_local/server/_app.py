@@ -39,7 +39,7 @@ from twinml_local.server.routes.replies import error_response, json_response
 from twinml_local.server.scoring.front import EXCHANGE, Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import LONGEST_ID, LONGEST_PATH, Exchange, ScoringService
-from twinml_local.telemetry import Recorder
+from twinml_local.telemetry import TelemetryClient
 
 __all__ = ["app_of", "create_app"]
 
@@ -49,7 +49,7 @@ def create_app(
     *,
     log: RequestLog | None = None,
     mirror: Mirror | None = None,
-    recorder: Recorder | None = None,
+    telemetry: TelemetryClient | None = None,
 ) -> Front:
     """Return the WSGI application of an endpoint.
 
@@ -62,10 +62,10 @@ def create_app(
         Where requests are noted; ``None`` notes nothing. The caller closes it.
     mirror
         Takes copies of requests; ``None`` mirrors nothing.
-    recorder
+    telemetry
         Takes telemetry; ``None`` records nothing. The caller closes it.
     """
-    return app_of(ScoringService(serving, log=log, mirror=mirror, recorder=recorder))
+    return app_of(ScoringService(serving, log=log, mirror=mirror, telemetry=telemetry))
 
 
 def app_of(

@@ -2,7 +2,7 @@
 
 ::
 
-    recorder    what the server calls: a microsecond a call, written by a thread
+    telemetry    what the server calls: a microsecond a call, written by a thread
     batch       what was recorded, as rows and sums
     exceptions  an error without what it quotes
     features    values that are not like those of training
@@ -16,19 +16,19 @@
 
 In a worker process::
 
-    recorder = Recorder(directory, retention_days=30, settings=TelemetrySettings())
-    atexit.register(recorder.close)
+    telemetry = TelemetryClient(directory, retention_days=30, settings=TelemetrySettings())
+    atexit.register(telemetry.close)
     app.register_blueprint(blueprint(directory))            # GET /metrics
 
-    recorder.record_request(
+    telemetry.record_request(
         "POST /score", "/score", 200, milliseconds, operation_id=request_id,
         deployment="blue", model="bank:3", rows=scoring.n_rows, scoring_ms=scoring_ms,
         client_request_id=client_id,
     )
-    recorder.observe_rows(contract, scoring.columns, deployment="blue")
-    recorder.record_exception(error, operation_id=request_id, contract=contract)
-    if recorder.collects:
-        recorder.collect(contract, scoring.columns, labels, probabilities,
+    telemetry.observe_rows(contract, scoring.columns, deployment="blue")
+    telemetry.record_exception(error, operation_id=request_id, contract=contract)
+    if telemetry.collects:
+        telemetry.collect(contract, scoring.columns, labels, probabilities,
                          operation_id=request_id, deployment="blue", model="bank:3")
 
 Secrets and payload values are never stored, unless collection is on and then in its files
@@ -37,9 +37,9 @@ only: no header, key, query string or message that quotes a value goes in.
 
 from __future__ import annotations
 
+from twinml_local.telemetry._client import TelemetryClient
 from twinml_local.telemetry._exposition import blueprint, prometheus_text
-from twinml_local.telemetry._recorder import Recorder
 from twinml_local.telemetry._settings import TelemetrySettings
 from twinml_local.telemetry._summary import summarize
 
-__all__ = ["Recorder", "TelemetrySettings", "blueprint", "prometheus_text", "summarize"]
+__all__ = ["TelemetryClient", "TelemetrySettings", "blueprint", "prometheus_text", "summarize"]

@@ -13,7 +13,7 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class TelemetrySettings:
-    """What a :class:`~twinml_local.telemetry.Recorder` may be told.
+    """What a :class:`~twinml_local.telemetry.TelemetryClient` may be told.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ BREATH = 0.001  # seconds; long enough for a waiting request to take over
 
 
 class Writer:
-    """Writes what a recorder hands over; one thread at a time. It never raises, it logs once.
+    """Writes what a telemetry client queues, one thread at a time; logs an error once, raises none.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Writer:
         Parameters
         ----------
         records
-            As the recorder queued them.
+            As the telemetry queued them.
         dropped
             How many it had to let go.
         at_leisure

@@ -8,13 +8,13 @@ from typing import Any, Literal, TypeAlias
 from twinml.contract._words import kind, shown
 from twinml.errors import PayloadError
 
-__all__ = ["PLACES", "Method", "method_of"]
+__all__ = ["METHOD_KEYS", "Method", "method_of"]
 
 Method: TypeAlias = Literal["predict", "predict_proba"]
 
 # Members of a body that may name a method, in the order in which they are read.
 PARAMETERS = ("GlobalParameters", "params")
-PLACES = ("method", *PARAMETERS)
+METHOD_KEYS = ("method", *PARAMETERS)
 
 
 def method_of(document: Mapping[str, Any]) -> Method:

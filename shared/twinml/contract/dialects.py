@@ -31,7 +31,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract._csv import read_csv
-from twinml.contract._method import PLACES, Method
+from twinml.contract._method import METHOD_KEYS, Method
 from twinml.contract._openapi_columns import csv_schema
 from twinml.contract._openapi_shapes import Schema, Version, any_of, beside, forms, object_of
 from twinml.contract._rows import from_columns, from_matrix, from_records, from_split
@@ -43,7 +43,7 @@ __all__ = [
     "DEFAULT",
     "DIALECTS",
     "JSON",
-    "PLACES",
+    "METHOD_KEYS",
     "RECORDS",
     "ROUTES",
     "TEXTS",

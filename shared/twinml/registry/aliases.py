@@ -1,8 +1,8 @@
 """Which versions of a registered model are its champion and its challenger.
 
 In MLflow's registry these are aliases. Azure ML's has none; there a version gets a tag for each
-title, ``twinml.title.champion``, whose value is the time. The youngest tag counts, so a title
-passes on in one write, and a process that dies on its way leaves no model without a champion.
+alias, ``twinml.title.champion``, whose value is the time. The youngest tag counts, so an alias
+moves in one write, and a process that dies on its way leaves no model without a champion.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from twinml.platform import ModelReference
 
-__all__ = ["CHALLENGER", "CHAMPION", "Titles", "absent", "missing", "registered", "titled"]
+__all__ = ["CHALLENGER", "CHAMPION", "Aliases", "absent", "holder_by_tags", "missing", "registered"]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -31,8 +31,8 @@ _WITHOUT_ALIASES = ("azureml:",)
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
-class Titles:
-    """The titles in one registry.
+class Aliases:
+    """The aliases in one registry, where it knows none kept as tags.
 
     Parameters
     ----------
@@ -42,46 +42,46 @@ class Titles:
 
     def __init__(self, client: MlflowClient, uri: str) -> None:
         self._client = client
-        self._aliases = not uri.startswith(_WITHOUT_ALIASES)
+        self._native = not uri.startswith(_WITHOUT_ALIASES)
 
-    def holder(self, name: str, title: str) -> Registered | None:
-        """Return the version of a model that has a title, or ``None``."""
-        if not self._aliases:
-            return _youngest(registered(self._client, name), title)
+    def holder(self, name: str, alias: str) -> Registered | None:
+        """Return the version of a model that has an alias, or ``None``."""
+        if not self._native:
+            return _youngest(registered(self._client, name), alias)
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._client.get_model_version_by_alias(name, title)
+            return self._client.get_model_version_by_alias(name, alias)
         except MlflowException as error:
             if absent(error):
                 return None
             raise
 
-    def give(self, version: Registered, title: str) -> None:
-        """Give a version a title, which its holder loses; a champion is no challenger."""
+    def give(self, version: Registered, alias: str) -> None:
+        """Give a version an alias, which its holder loses; a champion is no challenger."""
         name, number = version.name, str(version.version)
-        if not self._aliases:
-            self._client.set_model_version_tag(name, number, _TAG + title, _now())
+        if not self._native:
+            self._client.set_model_version_tag(name, number, _TAG + alias, _now())
             return
-        self._client.set_registered_model_alias(name, title, number)
-        if title == CHAMPION:
+        self._client.set_registered_model_alias(name, alias, number)
+        if alias == CHAMPION:
             challenger = self.holder(name, CHALLENGER)
             if challenger is not None and str(challenger.version) == number:
                 self._client.delete_registered_model_alias(name, CHALLENGER)
 
     def of(self, version: Registered) -> tuple[str, ...]:
-        """Return the titles of a version, sorted."""
+        """Return the aliases of a version, sorted."""
         number = str(version.version)
-        if self._aliases:
+        if self._native:
             held = self._client.get_registered_model(version.name).aliases
-            return tuple(sorted(title for title, of in held.items() if str(of) == number))
+            return tuple(sorted(alias for alias, of in held.items() if str(of) == number))
         if not any(key.startswith(_TAG) for key in version.tags):
             return ()
         versions = registered(self._client, version.name)
-        holders = {title: _youngest(versions, title) for title in (CHALLENGER, CHAMPION)}
+        holders = {alias: _youngest(versions, alias) for alias in (CHALLENGER, CHAMPION)}
         return tuple(
-            title
-            for title, holder in holders.items()
+            alias
+            for alias, holder in holders.items()
             if holder is not None and str(holder.version) == number
         )
 
@@ -111,13 +111,13 @@ def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) ->
     return NotFound(f"no version of model '{name}' has the alias '{alias}'", hint=hint)
 
 
-def titled(versions: Iterable[tuple[str, Mapping[str, str]]], title: str) -> str | None:
-    """Return which of these versions, given with their tags, got a title last.
+def holder_by_tags(versions: Iterable[tuple[str, Mapping[str, str]]], alias: str) -> str | None:
+    """Return which of these versions, given with their tags, got an alias last.
 
-    >>> titled([("1", {"twinml.title.champion": "2026-01"}), ("2", {})], "champion")
+    >>> holder_by_tags([("1", {"twinml.title.champion": "2026-01"}), ("2", {})], "champion")
     '1'
     """
-    held = [(tags[_TAG + title], version) for version, tags in versions if _TAG + title in tags]
+    held = [(tags[_TAG + alias], version) for version, tags in versions if _TAG + alias in tags]
     return max(held)[1] if held else None
 
 
@@ -134,12 +134,12 @@ def registered(client: MlflowClient, name: str) -> list[Registered]:
             return found
 
 
-def _youngest(versions: list[Registered], title: str) -> Registered | None:
-    """Return the version that got a title last; who became champion since is no challenger."""
-    holder = max(versions, key=lambda one: one.tags.get(_TAG + title, ""), default=None)
-    if holder is None or _TAG + title not in holder.tags:
+def _youngest(versions: list[Registered], alias: str) -> Registered | None:
+    """Return the version that got an alias last; who became champion since is no challenger."""
+    holder = max(versions, key=lambda one: one.tags.get(_TAG + alias, ""), default=None)
+    if holder is None or _TAG + alias not in holder.tags:
         return None
-    if title == CHALLENGER and holder.tags.get(_TAG + CHAMPION, "") > holder.tags[_TAG + title]:
+    if alias == CHALLENGER and holder.tags.get(_TAG + CHAMPION, "") > holder.tags[_TAG + alias]:
         return None
     return holder
 

@@ -7,7 +7,7 @@
     the same rows        traffic               why and the figures are on record
 
 A model version is champion or challenger by an alias in MLflow's registry, or by a tag where
-the registry has none: see ``titles``.
+the registry has none: see ``aliases``.
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def promote(
     steps: list[Callable[[], object]] = []
     if platform is not None and endpoint is not None:
         steps.append(partial(_serve_alone, platform, chosen, endpoint))
-    # The title moves last: until then the same call finds the same challenger again.
+    # The alias moves last: until then the same call finds the same challenger again.
     steps.append(partial(_crown, tracking, chosen))
     carry_out(steps, partial(tracking.client.set_terminated, run_id))
     return Promotion(**{**asdict(entry), "complete": True, "id": run_id})
@@ -242,7 +242,7 @@ def carry_out(steps: Iterable[Callable[[], object]], end: Callable[[str], object
 
 def _crown(tracking: Tracking, version: ModelVersion) -> None:
     held = tracking.client.get_model_version(version.name, version.version)
-    tracking.titles.give(held, CHAMPION)
+    tracking.aliases.give(held, CHAMPION)
 
 
 def _serve_alone(platform: Platform, version: ModelVersion, endpoint: str) -> None:

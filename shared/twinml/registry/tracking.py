@@ -22,7 +22,7 @@ from twinml import settings
 from twinml.errors import ModelError
 from twinml.platform import ModelReference, ModelVersion
 from twinml.registry import _pages as pages
-from twinml.registry.aliases import CHALLENGER, CHAMPION, Titles, absent, missing, registered
+from twinml.registry.aliases import CHALLENGER, CHAMPION, Aliases, absent, missing, registered
 from twinml.registry.store import alone, file_of, open_client, prepare_experiment
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _FINGERPRINT = "twinml.fingerprint"
 # What carries it may be removed by ``twinml teardown`` where models are in a cloud.
 _MADE = {"twinml": "model"}
 _STATE = "twinml.state"
-# Of a version that has no title yet.
+# Of a version that has no alias yet.
 _REGISTERING = "registering"
 _JUDGED = "twinml.judged"
 
@@ -73,7 +73,7 @@ class Tracking:
         self.uri = uri or settings.tracking_uri()
         with alone(self.uri):
             self.client = open_client(self.uri)
-        self.titles = Titles(self.client, self.uri)
+        self.aliases = Aliases(self.client, self.uri)
 
     @property
     def local(self) -> bool:
@@ -233,9 +233,9 @@ class Tracking:
                 # New, or left half-way by a process that ended.
                 self._give_title(made, metric)
                 self.client.set_model_version_tag(name, made.version, _STATE, "complete")
-            elif self.titles.holder(name, CHAMPION) is None:
+            elif self.aliases.holder(name, CHAMPION) is None:
                 # Uploaded to the registry without a title.
-                self.titles.give(made, CHAMPION)
+                self.aliases.give(made, CHAMPION)
             return self._described(self.client.get_model_version(name, made.version))
 
     def _create_version(
@@ -266,17 +266,17 @@ class Tracking:
 
     def _give_title(self, version: Registered, metric: str | None) -> None:
         """Make a new version champion or challenger; doing it again changes nothing."""
-        champion = self.titles.holder(version.name, CHAMPION)
+        champion = self.aliases.holder(version.name, CHAMPION)
         if champion is None or champion.version == version.version:
-            self.titles.give(version, CHAMPION)
+            self.aliases.give(version, CHAMPION)
             return
         run_id = version.run_id
         if metric is None or not run_id or not self._beats(run_id, champion.run_id, metric):
-            self.titles.give(version, CHALLENGER)
+            self.aliases.give(version, CHALLENGER)
             return
         # In this order, so that a process that ends in between leaves no champion less.
-        self.titles.give(champion, CHALLENGER)
-        self.titles.give(version, CHAMPION)
+        self.aliases.give(champion, CHALLENGER)
+        self.aliases.give(version, CHAMPION)
 
     def resolve(self, reference: ModelReference) -> ModelVersion:
         """Return the version that is meant; of a bare name, the champion.
@@ -292,7 +292,7 @@ class Tracking:
         if reference.registry is not None:
             pass  # Another registry's models are not here, whatever their names.
         elif reference.version is None:
-            found = self.titles.holder(reference.name, reference.alias or CHAMPION)
+            found = self.aliases.holder(reference.name, reference.alias or CHAMPION)
         else:
             try:
                 found = self.client.get_model_version(reference.name, reference.version)
@@ -482,7 +482,7 @@ class Tracking:
             uri=uri,
             digest=version.tags.get(DIGEST, ""),
             run_id=version.run_id,
-            aliases=self.titles.of(version),
+            aliases=self.aliases.of(version),
         )
 
 

@@ -38,7 +38,7 @@ class JobHost(Host):
     ----------
     home
         Twinml's own folder, for the steps' ``TWINML_HOME``.
-    recording
+    mlflow_runs
         The job's MLflow runs.
     changed
         Is told of every change, after MLflow.
@@ -53,12 +53,12 @@ class JobHost(Host):
         job: JobRecord,
         *,
         home: Path,
-        recording: MlflowRuns,
+        mlflow_runs: MlflowRuns,
         changed: Callable[[StepEvent], None],
         warm: WarmSteps | None = None,
     ) -> None:
         self._job, self._home, self._warm = job, home, warm
-        self._recording, self._changed = recording, changed
+        self._mlflow_runs, self._changed = mlflow_runs, changed
         self._lock = threading.Lock()
 
     def resolve(self, asset: Asset) -> Path:
@@ -75,7 +75,7 @@ class JobHost(Host):
             JOB_MARK: self._job.id,
             "TWINML_PIPELINE": self._job.pipeline,
             "TWINML_STEP_NAME": step.name,
-            **self._recording.variables(step.name),
+            **self._mlflow_runs.variables(step.name),
         }
 
     def _warmth(self, step: Step, path: str) -> Mapping[str, str]:
@@ -111,7 +111,7 @@ class JobHost(Host):
             outputs,
             log=log,
             control=control,
-            variables=self._recording.variables(step.name),
+            variables=self._mlflow_runs.variables(step.name),
         )
 
     def identity(self, step: Step) -> str:
@@ -132,7 +132,7 @@ class JobHost(Host):
     def on_event(self, event: StepEvent) -> None:
         """Record the change."""
         with self._lock:
-            self._recording.step(event)
+            self._mlflow_runs.step(event)
             self._changed(event)
 
 

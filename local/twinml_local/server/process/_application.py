@@ -18,7 +18,7 @@ from twinml_local.server.scoring.front import Front
 from twinml_local.server.scoring.mirror import Mirror
 from twinml_local.server.scoring.service import ScoringService
 from twinml_local.server.state import DeploymentState, ServerSettings, read_state
-from twinml_local.telemetry import Recorder, TelemetrySettings, blueprint
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings, blueprint
 
 __all__ = ["Application", "Preloaded", "build", "preload"]
 
@@ -118,26 +118,26 @@ def build(
         log.close()
         raise
     settings = watcher.serving.settings
-    recorder = Recorder(
+    telemetry = TelemetryClient(
         directory,
         retention_days=settings.retention_days,
         settings=TelemetrySettings(collect_rate=settings.collect_rate),
         endpoint=watcher.serving.endpoint,
     )
-    # What was noted before there was a recorder, and from now on.
+    # What was noted before there was a telemetry, and from now on.
     for remark in remarks:
-        recorder.record_trace(remark)
-    log.on_note = recorder.record_trace
-    watcher.on_change = lambda now: recorder.set_collect_rate(now.settings.collect_rate)
+        telemetry.record_trace(remark)
+    log.on_note = telemetry.record_trace
+    watcher.on_change = lambda now: telemetry.set_collect_rate(now.settings.collect_rate)
     service = ScoringService(
-        watcher.current, log=log, mirror=Mirror(log, recorder), recorder=recorder
+        watcher.current, log=log, mirror=Mirror(log, telemetry), telemetry=telemetry
     )
     front = app_of(service, directory, more=(blueprint(directory),), bound=bound)
     watcher.start()
 
     def close() -> None:
         watcher.close()
-        recorder.close()
+        telemetry.close()
         log.close()
 
     return Application(front, watcher, close)

@@ -45,7 +45,7 @@ def document(contract: Contract, version: Version, *, title: str, feedback: bool
     for path, media_type in MEDIA_TYPES.items():
         _answers_in(paths[path]["get"], media_type, version)
     for path in SCORING:
-        _tells_oddness(paths[path]["post"], version)
+        _tells_ood_scores(paths[path]["post"], version)
     score = paths["/score"]
     if version != "2":
         replies = score["post"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -66,7 +66,7 @@ def with_prefix(shape: bytes, version: Version, prefix: str) -> bytes:
     return json.dumps(json.loads(shape) | where).encode()
 
 
-def _tells_oddness(operation: Shape, version: Version) -> None:
+def _tells_ood_scores(operation: Shape, version: Version) -> None:
     """Describe the out-of-distribution score of who asks for it."""
     text: Shape = {"type": "string"}
     kind = text if version == "2" else {"schema": text}

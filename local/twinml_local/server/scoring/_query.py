@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from twinml.contract import Contract
-from twinml.contract.dialects import DEFAULT, PLACES, ROUTES
+from twinml.contract.dialects import DEFAULT, METHOD_KEYS, ROUTES
 from twinml.errors import PayloadError
 
 __all__ = ["body_from_query"]
@@ -57,7 +57,7 @@ def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) ->
         collected.setdefault(name, []).append(text if as_text else _value(text))
     whole = {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
     if one_row and any(name in types for name in whole):
-        beside = {name: whole[name] for name in PLACES if name in whole and name not in types}
+        beside = {name: whole[name] for name in METHOD_KEYS if name in whole and name not in types}
         row = {name: value for name, value in whole.items() if name not in beside}
         whole = {DEFAULT.key: [row], **beside}
     try:

@@ -1,4 +1,4 @@
-"""Mirror traffic: copies of requests, scored by another deployment for nobody.
+"""Mirrored traffic: copies of requests, scored by another deployment, their answers dropped.
 
 A copy waits in a short queue and is scored by one thread once the request itself has been
 answered. Nothing that happens to it can reach the reply: what fails goes to the mirrored
@@ -19,7 +19,7 @@ from twinml.contract import ScoringRequest, parse, render
 from twinml.errors import TwinmlError
 from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Deployment
-from twinml_local.telemetry import Recorder
+from twinml_local.telemetry import TelemetryClient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Mirror:
     ----------
     log
         Where scored copies and failures are noted; ``None`` notes nothing.
-    recorder
+    telemetry
         Takes their telemetry; ``None`` records nothing.
 
     Attributes
@@ -59,9 +59,9 @@ class Mirror:
         Copies that were not scored because too many waited.
     """
 
-    def __init__(self, log: RequestLog | None, recorder: Recorder | None = None) -> None:
+    def __init__(self, log: RequestLog | None, telemetry: TelemetryClient | None = None) -> None:
         self._log = log
-        self._recorder = recorder
+        self._telemetry = telemetry
         self._queue: Queue[Copy] = Queue(LONGEST_QUEUE)
         self._lock = threading.Lock()
         self._waiting_bytes = 0
@@ -128,16 +128,16 @@ class Mirror:
             labels, probabilities = deployment.predict(scoring)
             size = len(render(deployment.contract, scoring, labels, probabilities))
             n_rows = scoring.n_rows
-            if self._recorder is not None:
+            if self._telemetry is not None:
                 record_scored(
-                    self._recorder, deployment, scoring, labels, probabilities, copy.request_id
+                    self._telemetry, deployment, scoring, labels, probabilities, copy.request_id
                 )
         except Exception as error:
             status = error.status if isinstance(error, TwinmlError) else 500
             if status >= 500 and self._log is not None:
                 self._log.failure(deployment.name, copy.request_id, error)
-            if self._recorder is not None:
-                self._recorder.record_exception(
+            if self._telemetry is not None:
+                self._telemetry.record_exception(
                     error,
                     operation_id=copy.request_id,
                     deployment=deployment.name,
@@ -147,8 +147,8 @@ class Mirror:
         milliseconds = (time.perf_counter() - started) * 1e3
         if self._log is not None:
             self._log.request(deployment.name, "POST", f"/{copy.route}", status, milliseconds, size)
-        if self._recorder is not None:
-            self._recorder.record_request(
+        if self._telemetry is not None:
+            self._telemetry.record_request(
                 f"POST /{copy.route}",
                 f"/{copy.route}",
                 status,
@@ -161,7 +161,7 @@ class Mirror:
 
 
 def record_scored(
-    recorder: Recorder,
+    telemetry: TelemetryClient,
     deployment: Deployment,
     request: ScoringRequest,
     labels: Sequence[Any],
@@ -169,9 +169,9 @@ def record_scored(
     request_id: str,
 ) -> None:
     """Record what a scored request was like, and what it was if payloads are collected."""
-    recorder.observe_rows(deployment.contract, request.columns, deployment=deployment.name)
-    if recorder.collects:
-        recorder.collect(
+    telemetry.observe_rows(deployment.contract, request.columns, deployment=deployment.name)
+    if telemetry.collects:
+        telemetry.collect(
             deployment.contract,
             request.columns,
             labels,

@@ -1,4 +1,4 @@
-"""What happens to a scoring request between the wire and the wire.
+"""A scoring request from its parsed head to its reply: key, deployment, score, log, telemetry.
 
 The front (``twinml_local.server.scoring.front``) reads a request and writes a reply; what lies
 between is here, and what requests to the pages have in common with it::
@@ -31,7 +31,7 @@ from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.deployment import Deployment, Serving, mirrored
 from twinml_local.server.deployments.ood import ASKED, HEADER, METRIC
 from twinml_local.server.scoring.mirror import Copy, Mirror, record_scored
-from twinml_local.telemetry import Recorder
+from twinml_local.telemetry import TelemetryClient
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -78,7 +78,7 @@ class Exchange:
         The request once more for a mirrored deployment; ``None`` for none.
     n_rows, function_ms, function_failed
         What scoring came to; ``None`` until then.
-    oddness
+    ood
         The largest out-of-distribution score of the rows, where it was asked for.
     """
 
@@ -92,7 +92,7 @@ class Exchange:
         "function_ms",
         "mirrored",
         "n_rows",
-        "oddness",
+        "ood",
         "request_id",
         "serving",
         "started",
@@ -111,7 +111,7 @@ class Exchange:
         self.mirrored: Deployment | None = None
         self.copy: Copy | None = None
         self.n_rows: int | None = None
-        self.oddness: str | None = None
+        self.ood: str | None = None
         self.function_ms: float | None = None
         self.function_failed = False
 
@@ -154,7 +154,7 @@ class Exchange:
 
 
 class ScoringService:
-    """What the requests of an app have in common.
+    """Scores the requests of one server.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class ScoringService:
         Where requests are noted; ``None`` notes nothing.
     mirror
         Takes copies of requests; ``None`` mirrors nothing.
-    recorder
+    telemetry
         Takes telemetry; ``None`` records nothing.
     """
 
@@ -175,12 +175,12 @@ class ScoringService:
         *,
         log: RequestLog | None = None,
         mirror: Mirror | None = None,
-        recorder: Recorder | None = None,
+        telemetry: TelemetryClient | None = None,
     ) -> None:
         self._serving = serving
         self._log = log
         self._mirror = mirror
-        self._recorder = recorder
+        self._telemetry = telemetry
         self._turns = threading.BoundedSemaphore(serving().settings.threads)
         # Made in the process that uses it, so that no two of them give the same ids.
         self._chance = random.Random()  # noqa: S311 - ids tell requests apart, and open nothing
@@ -243,10 +243,10 @@ class ScoringService:
                     deployment.contract, body, content_type=content_type, route=route, max_rows=most
                 )
                 labels, probabilities = _predicted(deployment, scoring, wait)
-                oddness = None
+                ood = None
                 if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
-                    oddness = self._oddness(exchange, deployment, scoring)
-                reply = render(deployment.contract, scoring, labels, probabilities, oddness)
+                    ood = self._ood_header(exchange, deployment, scoring)
+                reply = render(deployment.contract, scoring, labels, probabilities, ood)
             except NotCovered:
                 raise
             except Exception as error:
@@ -255,20 +255,20 @@ class ScoringService:
             finally:
                 exchange.function_ms = (time.perf_counter() - started) * 1e3
         exchange.n_rows = scoring.n_rows
-        if self._recorder is not None:
+        if self._telemetry is not None:
             record_scored(
-                self._recorder, deployment, scoring, labels, probabilities, exchange.request_id
+                self._telemetry, deployment, scoring, labels, probabilities, exchange.request_id
             )
         return reply
 
-    def _oddness(
+    def _ood_header(
         self, exchange: Exchange, deployment: Deployment, scoring: ScoringRequest
     ) -> list[float] | None:
         """Return the out-of-distribution score of each row, and note the largest."""
         scores = None if deployment.ood is None else deployment.ood.scores(scoring)
-        exchange.oddness = f"{max(scores):.4f}" if scores else "unavailable"
-        if scores and self._recorder is not None:
-            self._recorder.record_metric(
+        exchange.ood = f"{max(scores):.4f}" if scores else "unavailable"
+        if scores and self._telemetry is not None:
+            self._telemetry.record_metric(
                 METRIC, max(scores), dimensions={"deployment": deployment.name}
             )
         return scores
@@ -301,8 +301,8 @@ class ScoringService:
         if exchange.function_ms is not None:
             headers.append(("x-ms-run-function-failed", str(exchange.function_failed)))
             headers.append(("x-ms-run-fn-exec-ms", f"{exchange.function_ms:.3f}"))
-        if exchange.oddness is not None:
-            headers.append((HEADER, exchange.oddness))
+        if exchange.ood is not None:
+            headers.append((HEADER, exchange.ood))
         origins = exchange.serving.settings.cors_origins
         if origins:
             headers.extend(cors_headers(origins, environ, methods))
@@ -335,8 +335,8 @@ class ScoringService:
         method: str = exchange.environ["REQUEST_METHOD"]
         deployment = exchange.deployment
         name = None if deployment is None else deployment.name
-        if self._recorder is not None and path not in PROBES:
-            self._recorder.record_request(
+        if self._telemetry is not None and path not in PROBES:
+            self._telemetry.record_request(
                 f"{method} {rule}" if rule else "other",
                 path[:LONGEST_PATH],
                 status,
@@ -353,9 +353,9 @@ class ScoringService:
 
     def record(self, exchange: Exchange, error: Exception) -> None:
         """Record an error that is about to be answered."""
-        if self._recorder is not None:
+        if self._telemetry is not None:
             deployment = exchange.deployment
-            self._recorder.record_exception(
+            self._telemetry.record_exception(
                 error,
                 operation_id=exchange.request_id,
                 deployment=None if deployment is None else deployment.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from twinml.pipeline import DEFINITION, publication
 from twinml.platform import endpoint_name
 from twinml.platform.abilities import TRAIN_HERE, Change
-from twinml.registry.aliases import CHAMPION, titled
+from twinml.registry.aliases import CHAMPION, holder_by_tags
 from twinml.registry.tracking import DIGEST
 from twinml.workflow import DEPLOYMENT
 from twinml_azure import training
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from twinml.training import TrainingOptions
     from twinml_azure.connection import Connection
 
-__all__ = ["Plan"]
+__all__ = ["WhatIf"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class WhatIf:
     """The resources of a run, compared with those of the workspace.
 
     Attributes
@@ -183,7 +183,9 @@ class Plan:
         if there and found:
             jobs = pipelines.client(publication.PIPELINE).jobs(limit=1)
             job = next((each for each in jobs if each.version == version), None)
-        holder = titled([(item.version, item.tags or {}) for item in self._models()], CHAMPION)
+        holder = holder_by_tags(
+            [(item.version, item.tags or {}) for item in self._models()], CHAMPION
+        )
         gives = (
             f"registers the champion of {self.dataset.name}"
             if holder is None

@@ -15,7 +15,7 @@ import pytest
 
 from twinml.contract import Column, Contract
 from twinml.errors import Detail, PayloadError, UsageError
-from twinml_local.telemetry import Recorder, TelemetrySettings, prometheus_text, summarize
+from twinml_local.telemetry import TelemetryClient, TelemetrySettings, prometheus_text, summarize
 from twinml_local.telemetry._flush import spread
 from twinml_local.telemetry._schema import connect
 from twinml_local.telemetry._store import Store
@@ -46,8 +46,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def recorder(directory: Path) -> Iterator[Recorder]:
-    with Recorder(directory, settings=BY_HAND) as made:
+def telemetry(directory: Path) -> Iterator[TelemetryClient]:
+    with TelemetryClient(directory, settings=BY_HAND) as made:
         yield made
 
 
@@ -61,8 +61,8 @@ def counters(directory: Path) -> dict[tuple[str, str], float]:
     return {(row["name"], row["labels"]): row["value"] for row in rows(directory, "counters")}
 
 
-def score(recorder: Recorder, number: int = 0, **given: Any) -> None:
-    recorder.record_request(
+def score(telemetry: TelemetryClient, number: int = 0, **given: Any) -> None:
+    telemetry.record_request(
         "POST /score",
         "/score",
         given.pop("status", 200),
@@ -73,10 +73,10 @@ def score(recorder: Recorder, number: int = 0, **given: Any) -> None:
     )
 
 
-def test_a_request_and_its_scoring(directory: Path, recorder: Recorder) -> None:
+def test_a_request_and_its_scoring(directory: Path, telemetry: TelemetryClient) -> None:
     before = time.time()
-    score(recorder, model="bank:3", rows=2, scoring_ms=1.5, client_request_id="mine")
-    recorder.flush()
+    score(telemetry, model="bank:3", rows=2, scoring_ms=1.5, client_request_id="mine")
+    telemetry.flush()
     (request,) = rows(directory, "requests")
     assert request["name"] == request["operation_Name"] == "POST /score"
     assert request["url"] == "/score"
@@ -113,18 +113,18 @@ def test_a_request_and_its_scoring(directory: Path, recorder: Recorder) -> None:
     [(249.9, "<250ms"), (250, "250ms-500ms"), (2999, "1sec-3sec"), (300_000, ">=5min")],
 )
 def test_performance_buckets(
-    directory: Path, recorder: Recorder, milliseconds: float, bucket: str
+    directory: Path, telemetry: TelemetryClient, milliseconds: float, bucket: str
 ) -> None:
-    score(recorder, milliseconds=milliseconds)
-    recorder.flush()
+    score(telemetry, milliseconds=milliseconds)
+    telemetry.flush()
     assert rows(directory, "requests")[0]["performanceBucket"] == bucket
 
 
-def test_trace_and_metric(directory: Path, recorder: Recorder) -> None:
-    recorder.record_trace("serving blue", severity=2)
+def test_trace_and_metric(directory: Path, telemetry: TelemetryClient) -> None:
+    telemetry.record_trace("serving blue", severity=2)
     for value in (1.0, 4.0):
-        recorder.record_metric("queue_length", value, dimensions={"deployment": "blue"})
-    recorder.flush()
+        telemetry.record_metric("queue_length", value, dimensions={"deployment": "blue"})
+    telemetry.flush()
     (trace,) = rows(directory, "traces")
     assert (trace["message"], trace["severityLevel"]) == ("serving blue", 2)
     metrics = rows(directory, "customMetrics")
@@ -158,11 +158,13 @@ def raise_chained() -> None:
         raise RuntimeError(f"cannot score {MARKER}") from error
 
 
-def test_an_exception_is_stored_without_what_it_quotes(directory: Path, recorder: Recorder) -> None:
+def test_an_exception_is_stored_without_what_it_quotes(
+    directory: Path, telemetry: TelemetryClient
+) -> None:
     with pytest.raises(RuntimeError) as caught:
         raise_chained()
-    recorder.record_exception(caught.value, operation_id="request-2", deployment="blue")
-    recorder.flush()
+    telemetry.record_exception(caught.value, operation_id="request-2", deployment="blue")
+    telemetry.flush()
     (row,) = rows(directory, "exceptions")
     assert (row["type"], row["outerType"], row["innermostType"]) == (
         "RuntimeError",
@@ -182,15 +184,15 @@ def test_an_exception_is_stored_without_what_it_quotes(directory: Path, recorder
 
 
 def test_a_payload_error_keeps_row_and_known_column_only(
-    directory: Path, recorder: Recorder
+    directory: Path, telemetry: TelemetryClient
 ) -> None:
     for column in ("age", MARKER):
         error = PayloadError(
             f"row 2, column {column!r}: found {MARKER!r}",
             details=[Detail(row=2, column=column, value=MARKER, expected="an integer")],
         )
-        recorder.record_exception(error, operation_id="request-3", contract=CONTRACT)
-    recorder.flush()
+        telemetry.record_exception(error, operation_id="request-3", contract=CONTRACT)
+    telemetry.flush()
     messages = [row["message"] for row in rows(directory, "exceptions")]
     assert messages == [
         "INVALID_PAYLOAD, status 400, row 2, column 'age'",
@@ -198,8 +200,8 @@ def test_a_payload_error_keeps_row_and_known_column_only(
     ]
 
 
-def test_features_are_counted(directory: Path, recorder: Recorder) -> None:
-    recorder.observe_rows(
+def test_features_are_counted(directory: Path, telemetry: TelemetryClient) -> None:
+    telemetry.observe_rows(
         CONTRACT,
         {
             "age": [17, 18, 95, 96],
@@ -210,7 +212,7 @@ def test_features_are_counted(directory: Path, recorder: Recorder) -> None:
         },
         deployment="blue",
     )
-    recorder.flush()
+    telemetry.flush()
     found = {
         (name.removeprefix("twinml_"), json.loads(labels).get("feature")): value
         for (name, labels), value in counters(directory).items()
@@ -228,9 +230,9 @@ def test_features_are_counted(directory: Path, recorder: Recorder) -> None:
 
 def test_long_requests_are_observed_by_a_sample(directory: Path) -> None:
     settings = TelemetrySettings(flush_seconds=3600, observed_rows_per_request=100)
-    with Recorder(directory, settings=settings) as recorder:
+    with TelemetryClient(directory, settings=settings) as telemetry:
         columns = {"age": [99] * 10_000}
-        recorder.observe_rows(CONTRACT, columns, deployment="blue")
+        telemetry.observe_rows(CONTRACT, columns, deployment="blue")
     found = counters(directory)
     observed = found["twinml_rows_observed_total", '{"deployment":"blue"}']
     assert 50 <= observed <= 100
@@ -242,39 +244,41 @@ def test_long_requests_are_observed_by_a_sample(directory: Path) -> None:
 
 def test_no_more_rows_are_observed_than_may_be(directory: Path) -> None:
     settings = TelemetrySettings(flush_seconds=3600, observed_rows_per_second=1)
-    with Recorder(directory, settings=settings) as recorder:
+    with TelemetryClient(directory, settings=settings) as telemetry:
         for _ in range(50):
-            recorder.observe_rows(CONTRACT, {"age": [99] * 150}, deployment="blue")
+            telemetry.observe_rows(CONTRACT, {"age": [99] * 150}, deployment="blue")
     observed = counters(directory)["twinml_rows_observed_total", '{"deployment":"blue"}']
     assert 3600 <= observed < 3600 + 150
 
 
 def test_a_record_that_makes_no_sense_harms_no_other(
-    directory: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    directory: Path, telemetry: TelemetryClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder.observe_rows(CONTRACT, {"age": ["not", "numbers"]}, deployment="blue")
-    score(recorder)
-    recorder.flush()
+    telemetry.observe_rows(CONTRACT, {"age": ["not", "numbers"]}, deployment="blue")
+    score(telemetry)
+    telemetry.flush()
     assert len(rows(directory, "requests")) == 1
-    recorder.flush()
+    telemetry.flush()
     assert counters(directory)["twinml_telemetry_failed_total", "{}"] == 1
     assert len(caplog.records) == 1
 
 
 def test_nothing_of_payloads_or_secrets_is_stored(
-    directory: Path, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    directory: Path, telemetry: TelemetryClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert not recorder.collects
+    assert not telemetry.collects
     columns = {"age": [17], "balance": [1.0], "job": [MARKER], "city": [MARKER], "owner": [True]}
-    recorder.record_request(
+    telemetry.record_request(
         "POST /score", f"/score?key={MARKER}", 400, 1.0, operation_id="request-4"
     )
-    recorder.record_request(f"GET /x?{MARKER}", f"/x?{MARKER}", 404, 1.0, operation_id="request-5")
-    recorder.observe_rows(CONTRACT, columns, deployment="blue")
-    recorder.collect(CONTRACT, columns, [MARKER], None, operation_id="request-4", deployment="blue")
-    recorder.record_exception(ValueError(MARKER), operation_id="request-4")
-    recorder.record_exception(KeyError(MARKER), operation_id="request-4", contract=CONTRACT)
-    recorder.close()
+    telemetry.record_request(f"GET /x?{MARKER}", f"/x?{MARKER}", 404, 1.0, operation_id="request-5")
+    telemetry.observe_rows(CONTRACT, columns, deployment="blue")
+    telemetry.collect(
+        CONTRACT, columns, [MARKER], None, operation_id="request-4", deployment="blue"
+    )
+    telemetry.record_exception(ValueError(MARKER), operation_id="request-4")
+    telemetry.record_exception(KeyError(MARKER), operation_id="request-4", contract=CONTRACT)
+    telemetry.close()
     assert len(rows(directory, "requests")) == 2
     assert counters(directory)[
         "twinml_feature_unseen_total", '{"deployment":"blue","feature":"job"}'
@@ -288,17 +292,18 @@ def test_nothing_of_payloads_or_secrets_is_stored(
 
 def test_a_full_queue_drops_and_counts(directory: Path) -> None:
     settings = TelemetrySettings(flush_seconds=3600, queue_limit=10)
-    with Recorder(directory, settings=settings) as recorder:
+    with TelemetryClient(directory, settings=settings) as telemetry:
         threads = [
-            threading.Thread(target=lambda: [score(recorder) for _ in range(100)]) for _ in range(4)
+            threading.Thread(target=lambda: [score(telemetry) for _ in range(100)])
+            for _ in range(4)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        recorder.observe_rows(CONTRACT, {"age": [1]})
-        recorder.record_exception(ValueError(), operation_id="x")
-        recorder.record_trace("x")
+        telemetry.observe_rows(CONTRACT, {"age": [1]})
+        telemetry.record_exception(ValueError(), operation_id="x")
+        telemetry.record_trace("x")
     stored = len(rows(directory, "requests"))
     # Threads may look at the length at once: each may add one more.
     assert 10 <= stored <= 14
@@ -308,10 +313,10 @@ def test_a_full_queue_drops_and_counts(directory: Path) -> None:
 def test_beyond_a_rate_rows_stand_for_several_and_counters_stay_exact(directory: Path) -> None:
     # A flush stands for 50 seconds, however soon it is asked for.
     settings = TelemetrySettings(flush_seconds=50, max_requests_per_second=1)
-    with Recorder(directory, settings=settings) as recorder:
+    with TelemetryClient(directory, settings=settings) as telemetry:
         for number in range(1000):
-            score(recorder, number, status=500 if number % 100 == 0 else 200, rows=3)
-        recorder.flush()
+            score(telemetry, number, status=500 if number % 100 == 0 else 200, rows=3)
+        telemetry.flush()
     stored = rows(directory, "requests")
     assert len(stored) == 50
     assert sum(row["itemCount"] for row in stored) == 1000
@@ -336,10 +341,12 @@ def test_what_is_kept_stands_for_all(n_failed: int, most: int, offset: float) ->
     assert all(weight > 0 for _, weight in kept)
 
 
-def test_a_scan_for_routes_does_not_fill_the_counters(directory: Path, recorder: Recorder) -> None:
+def test_a_scan_for_routes_does_not_fill_the_counters(
+    directory: Path, telemetry: TelemetryClient
+) -> None:
     for number in range(500):
-        recorder.record_request(f"GET /{number}", f"/{number}", 404, 0.1, operation_id="x")
-    recorder.flush()
+        telemetry.record_request(f"GET /{number}", f"/{number}", 404, 0.1, operation_id="x")
+    telemetry.flush()
     series = [name for name, _ in counters(directory) if name == "twinml_requests_total"]
     assert len(series) == 201
     assert '"operation":"other"' in json.dumps(
@@ -348,33 +355,33 @@ def test_a_scan_for_routes_does_not_fill_the_counters(directory: Path, recorder:
 
 
 def test_it_is_written_without_asking_and_at_the_end(directory: Path) -> None:
-    with Recorder(directory, settings=TelemetrySettings(flush_seconds=0.02)) as recorder:
-        score(recorder, 1)
+    with TelemetryClient(directory, settings=TelemetrySettings(flush_seconds=0.02)) as telemetry:
+        score(telemetry, 1)
         deadline = time.monotonic() + 10
         while not summarize(directory, timedelta(minutes=1)).deployments:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         for number in range(2, 600):
-            score(recorder, number)
+            score(telemetry, number)
     assert sum(row["itemCount"] for row in rows(directory, "requests")) == 599
-    recorder.close()  # a second time does nothing
+    telemetry.close()  # a second time does nothing
 
 
 def test_a_busy_database_loses_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("twinml_local.telemetry._schema.BUSY_SECONDS", 0.05)
-    with Recorder(directory, settings=BY_HAND) as recorder:
-        score(recorder, 1)
-        recorder.flush()
+    with TelemetryClient(directory, settings=BY_HAND) as telemetry:
+        score(telemetry, 1)
+        telemetry.flush()
         with closing(sqlite3.connect(directory / "telemetry.db")) as other:
             other.execute("BEGIN IMMEDIATE")
             for number in (2, 3):
-                score(recorder, number)
-                recorder.flush()
+                score(telemetry, number)
+                telemetry.flush()
             other.rollback()
-        score(recorder, 4)
-        recorder.flush()
+        score(telemetry, 4)
+        telemetry.flush()
     stored = [row["operation_Id"] for row in rows(directory, "requests")]
     assert stored == ["request-1", "request-2", "request-3", "request-4"]
     assert [record.getMessage() for record in caplog.records] == [
@@ -387,10 +394,13 @@ def test_a_database_that_is_none_is_said_once_and_serving_goes_on(
 ) -> None:
     directory.mkdir()
     (directory / "telemetry.db").write_bytes(b"not a database, but long enough to look at" * 100)
-    with caplog.at_level(logging.WARNING), Recorder(directory, settings=BY_HAND) as recorder:
+    with (
+        caplog.at_level(logging.WARNING),
+        TelemetryClient(directory, settings=BY_HAND) as telemetry,
+    ):
         for number in range(3):
-            score(recorder, number)
-            recorder.flush()
+            score(telemetry, number)
+            telemetry.flush()
     assert len(caplog.records) == 1
     assert "file is not a database" in caplog.text
 
@@ -400,23 +410,23 @@ def test_a_database_of_a_later_version_is_left_alone(
 ) -> None:
     with closing(connect(directory)) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with Recorder(directory, settings=BY_HAND) as recorder:
-        score(recorder)
+    with TelemetryClient(directory, settings=BY_HAND) as telemetry:
+        score(telemetry)
     assert rows(directory, "requests") == []
     assert "telemetry.db has format 99, this version writes 1" in caplog.text
 
 
 def test_old_rows_go_and_young_ones_stay(directory: Path) -> None:
-    with Recorder(directory, retention_days=1, settings=BY_HAND) as recorder:
-        score(recorder, 1, scoring_ms=1.0)
-        recorder.record_exception(ValueError(), operation_id="x")
-        recorder.record_trace("x")
-        recorder.observe_rows(CONTRACT, {"age": [1]})
-        recorder.flush()
+    with TelemetryClient(directory, retention_days=1, settings=BY_HAND) as telemetry:
+        score(telemetry, 1, scoring_ms=1.0)
+        telemetry.record_exception(ValueError(), operation_id="x")
+        telemetry.record_trace("x")
+        telemetry.observe_rows(CONTRACT, {"age": [1]})
+        telemetry.flush()
         store = Store(directory, retention_days=1, max_bytes=10**9)
         assert store.maintain(time.time() + 86_000) == 0
-        score(recorder, 2)
-        recorder.flush()
+        score(telemetry, 2)
+        telemetry.flush()
         with closing(sqlite3.connect(directory / "telemetry.db")) as connection:
             connection.execute(
                 "UPDATE requests SET timestamp = '2020-01-01T00:00:00.000Z' "
@@ -434,12 +444,12 @@ def test_old_rows_go_and_young_ones_stay(directory: Path) -> None:
 
 
 def test_old_rows_go_without_asking(directory: Path) -> None:
-    with Recorder(directory, settings=BY_HAND) as recorder:
-        score(recorder)
+    with TelemetryClient(directory, settings=BY_HAND) as telemetry:
+        score(telemetry)
     second = 1 / 86_400
     settings = TelemetrySettings(flush_seconds=0.02)
     time.sleep(0.05)
-    with Recorder(directory, retention_days=second * 0.01, settings=settings):
+    with TelemetryClient(directory, retention_days=second * 0.01, settings=settings):
         deadline = time.monotonic() + 10
         while rows(directory, "requests"):
             assert time.monotonic() < deadline
@@ -448,10 +458,10 @@ def test_old_rows_go_without_asking(directory: Path) -> None:
 
 def test_the_oldest_rows_go_when_there_are_too_many(directory: Path) -> None:
     settings = TelemetrySettings(flush_seconds=3600, max_requests_per_second=None)
-    with Recorder(directory, settings=settings) as recorder:
+    with TelemetryClient(directory, settings=settings) as telemetry:
         for number in range(20_000):
-            score(recorder, number)
-        recorder.flush()
+            score(telemetry, number)
+        telemetry.flush()
     path = directory / "telemetry.db"
     full = path.stat().st_size
     limit = full // 2

@@ -1,9 +1,9 @@
-"""What the server calls. Recording appends to a queue and returns; a thread does the rest.
+"""The telemetry client of the server: recording appends to a queue, a thread writes.
 
 A call costs about a microsecond and never waits: when the queue is full the record is
 counted as dropped. Every ``flush_seconds`` the thread empties the queue, writes
 one transaction, appends collected payloads and hands what it wrote to the exporters. Any
-number of worker processes may each have a recorder of the same directory; a recorder must be
+number of worker processes may each have a telemetry of the same directory; a telemetry must be
 made in the process that uses it, after any fork.
 """
 
@@ -30,12 +30,12 @@ from twinml_local.telemetry._settings import TelemetrySettings
 from twinml_local.telemetry._writer import MEASURED, OBSERVED, REQUESTED, Writer
 from twinml_local.telemetry.collector import Payload
 
-__all__ = ["Recorder"]
+__all__ = ["TelemetryClient"]
 
 JOIN_SECONDS = 10.0
 
 
-class Recorder:
+class TelemetryClient:
     """Records what an endpoint does; use it as a context manager, or close it.
 
     Parameters
@@ -53,8 +53,8 @@ class Recorder:
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "bank"
-    >>> with Recorder(folder) as recorder:
-    ...     recorder.record_request(
+    >>> with TelemetryClient(folder) as telemetry:
+    ...     telemetry.record_request(
     ...         "POST /score", "/score", 200, 3.1, operation_id="a1", deployment="blue", rows=2
     ...     )
     >>> (folder / "telemetry.db").exists()
@@ -88,7 +88,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> TelemetryClient:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Who and where the emulator pretends to be: names, identities, secrets of one folder.
+"""The account that the emulator stands for: names, ids and secrets of one folder.
 
 The names are fixed, so that a ``config.json`` stays right; what opens doors is made at random
 for each folder, kept in ``site.json`` (0600) and worthless elsewhere.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from azureml_runner.files import write_atomic
 
-__all__ = ["ARM_HOST", "LOCAL_HOST", "LOGIN_HOSTS", "PROVIDER", "Site"]
+__all__ = ["ARM_HOST", "LOCAL_HOST", "LOGIN_HOSTS", "PROVIDER", "Account"]
 
 ARM_HOST = "management.azure.com"
 # Requests to the emulator itself, not to what it stands for.
@@ -26,7 +26,7 @@ PROVIDER = "Microsoft.MachineLearningServices"
 
 
 @dataclass(frozen=True)
-class Site:
+class Account:
     """The emulated tenant, subscription and storage account."""
 
     tenant_id: str
@@ -40,12 +40,12 @@ class Site:
     location: str = "eastus"
 
     @classmethod
-    def of(cls, directory: Path) -> Site:
-        """Return the site of a state folder, made at its first use."""
-        path = directory / "site.json"
+    def of(cls, directory: Path) -> Account:
+        """Return the account of a state folder, made at its first use."""
+        path = directory / "site.json"  # the name that folders of earlier versions have
         if path.exists():
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        site = cls(
+        account = cls(
             tenant_id=str(uuid.uuid4()),
             client_id=str(uuid.uuid4()),
             subscription_id=str(uuid.uuid4()),
@@ -53,8 +53,8 @@ class Site:
             client_secret=secrets.token_urlsafe(32),
             storage_key=base64.b64encode(os.urandom(64)).decode(),
         )
-        write_atomic(path, json.dumps(asdict(site), indent=2), mode=0o600)
-        return site
+        write_atomic(path, json.dumps(asdict(account), indent=2), mode=0o600)
+        return account
 
     @property
     def blob_host(self) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of resources, declared: what a request has to hold, what the service adds.
+"""The types of resources: what a request has to hold, what the service adds.
 
 Adding a kind here adds its routes; only what a kind does beyond create, read, update, delete
 and list (``listSecrets``, keys, uploads) is written elsewhere.
@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azureml_emulator.account import Account
 from azureml_emulator.arm.resources import Resource, timestamp
 from azureml_emulator.errors import ArmError
-from azureml_emulator.site import Site
 
-__all__ = ["KINDS", "Draft", "Kind", "stored_version"]
+__all__ = ["RESOURCE_TYPES", "Draft", "ResourceType", "stored_version"]
 
 # As Microsoft's types and the service's messages have them.
 _ENDPOINT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
@@ -37,7 +37,7 @@ class Draft:
     name: str
     body: dict[str, Any]
     old: Resource | None
-    site: Site
+    account: Account
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def _as_sent(draft: Draft) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What there is to know about a kind of resource.
+class ResourceType:
+    """What is particular to one type of resource.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def _compute(draft: Draft) -> dict[str, Any]:
 def _endpoint(draft: Draft) -> dict[str, Any]:
     sent = draft.properties
     before = draft.old.properties if draft.old else {}
-    host = f"https://{draft.name}.{draft.site.location}.inference.ml.azure.com"
+    host = f"https://{draft.name}.{draft.account.location}.inference.ml.azure.com"
     return {
         "publicNetworkAccess": "Enabled",
         "traffic": before.get("traffic", {}),
@@ -269,7 +269,7 @@ def _auth_mode(sent: Mapping[str, Any]) -> str:
 def _batch_endpoint(draft: Draft) -> dict[str, Any]:
     sent = {name: value for name, value in draft.properties.items() if value is not None}
     before = draft.old.properties if draft.old else {}
-    host = f"https://{draft.name}.{draft.site.location}.inference.ml.azure.com"
+    host = f"https://{draft.name}.{draft.account.location}.inference.ml.azure.com"
     return {
         "defaults": before.get("defaults", {}),
         "properties": {},
@@ -340,7 +340,7 @@ def _datastore(draft: Draft) -> dict[str, Any]:
 
 
 def _workspace(draft: Draft) -> dict[str, Any]:
-    site, sent = draft.site, draft.properties
+    account, sent = draft.account, draft.properties
     before = draft.old.properties if draft.old else {}
     return {
         "friendlyName": draft.name,
@@ -348,21 +348,21 @@ def _workspace(draft: Draft) -> dict[str, Any]:
         "hbiWorkspace": False,
         "publicNetworkAccess": "Enabled",
         "v1LegacyMode": False,
-        "storageAccount": site.storage_id,
+        "storageAccount": account.storage_id,
         **before,
         **sent,
-        "discoveryUrl": f"https://{site.api_host}/discovery",
-        "mlFlowTrackingUri": f"azureml://{site.api_host}/mlflow/v1.0{draft.id}",
-        "tenantId": site.tenant_id,
+        "discoveryUrl": f"https://{account.api_host}/discovery",
+        "mlFlowTrackingUri": f"azureml://{account.api_host}/mlflow/v1.0{draft.id}",
+        "tenantId": account.tenant_id,
     }
 
 
-WORKSPACE = Kind(
+WORKSPACE = ResourceType(
     "workspaces", located=True, long_running=True, names=_WORKSPACE_NAME, fill=_workspace
 )
 
-KINDS: tuple[Kind, ...] = (
-    Kind(
+RESOURCE_TYPES: tuple[ResourceType, ...] = (
+    ResourceType(
         "datastores",
         names=_DATASTORE_NAME,
         provisioned=False,
@@ -370,7 +370,7 @@ KINDS: tuple[Kind, ...] = (
         frozen=(),
         fill=_datastore,
     ),
-    Kind(
+    ResourceType(
         "data",
         versioned=True,
         shared=("dataType",),
@@ -383,7 +383,7 @@ KINDS: tuple[Kind, ...] = (
             "use another name or version."
         ),
     ),
-    Kind(
+    ResourceType(
         "environments",
         versioned=True,
         frozen=("image", "condaFile", "build"),
@@ -392,22 +392,22 @@ KINDS: tuple[Kind, ...] = (
         ),
         fill=_environment,
     ),
-    Kind("codes", versioned=True, required=("codeUri",), frozen=("codeUri",)),
-    Kind(
+    ResourceType("codes", versioned=True, required=("codeUri",), frozen=("codeUri",)),
+    ResourceType(
         "models",
         versioned=True,
         required=("modelUri",),
         frozen=("modelUri", "modelType"),
         fill=_model,
     ),
-    Kind(
+    ResourceType(
         "components",
         versioned=True,
         required=("componentSpec",),
         frozen=("componentSpec",),
         fill=_component,
     ),
-    Kind(
+    ResourceType(
         "computes",
         names=_COMPUTE_NAME,
         long_running=True,
@@ -416,7 +416,7 @@ KINDS: tuple[Kind, ...] = (
         required=("computeType",),
         fill=_compute,
     ),
-    Kind(
+    ResourceType(
         "onlineEndpoints",
         names=_ENDPOINT_NAME,
         long_running=True,
@@ -424,7 +424,7 @@ KINDS: tuple[Kind, ...] = (
         required=("authMode",),
         fill=_endpoint,
     ),
-    Kind(
+    ResourceType(
         "deployments",
         parent="onlineEndpoints",
         names=_DEPLOYMENT_NAME,
@@ -434,7 +434,7 @@ KINDS: tuple[Kind, ...] = (
         required=("endpointComputeType",),
         fill=_online_deployment,
     ),
-    Kind(
+    ResourceType(
         "batchEndpoints",
         names=_ENDPOINT_NAME,
         long_running=True,
@@ -442,7 +442,7 @@ KINDS: tuple[Kind, ...] = (
         required=("authMode",),
         fill=_batch_endpoint,
     ),
-    Kind(
+    ResourceType(
         "deployments",
         parent="batchEndpoints",
         names=_DEPLOYMENT_NAME,
@@ -451,12 +451,12 @@ KINDS: tuple[Kind, ...] = (
         bagged=False,
         fill=_batch_deployment,
     ),
-    Kind(
+    ResourceType(
         "connections",
         provisioned=False,
         bagged=False,
         created_status=200,
         required=("category", "authType"),
     ),
-    Kind("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
+    ResourceType("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
 )
