@@ -21,7 +21,9 @@ STATE = EndpointState(
     "127.0.0.1",
     5001,
     "2026-01-01T00:00:00",
-    deployments={"blue": DeploymentState("m", "1", "d", "/m", "/f", "", False, "f", "now")},
+    deployments={
+        "blue": DeploymentState("m", "1", "d", "/m", "/f", "", False, "f", "now", "12:03")
+    },
     traffic={"blue": 100},
     settings=ServerSettings(max_rows=None, cors_origins=("*",), collect_rate=1),
 )
@@ -43,7 +45,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_what_was_added_later_may_be_missing(tmp_path: Path) -> None:
     shape = changed(("mirror",), {})
-    for key in ("compiled", "refusal", "batches", "form", "made_with"):
+    for key in ("compiled", "refusal", "batches", "form", "made_with", "made"):
         del shape["deployments"]["blue"][key]
     shape["settings"] = {"of a later version": 1}
     (tmp_path / "endpoint.json").write_text(json.dumps(shape))

@@ -83,10 +83,10 @@ def test_told(state: str, alive: bool, expected: str) -> None:
 
 
 def test_an_outcome_replaces_all_that_is_derived_and_nothing_else() -> None:
-    item = DeploymentState("m", "1", "d", "/m", "/old", "no", True, "f", "before")
-    outcome = Outcome("/new", "", False, "g", "now")
+    item = DeploymentState("m", "1", "d", "/m", "/old", "no", True, "f", "before", "11")
+    outcome = Outcome("/new", "", False, "g", "now", "12")
     assert with_outcome(item, outcome) == DeploymentState(
-        "m", "1", "d", "/m", "/new", "", False, "g", "now"
+        "m", "1", "d", "/m", "/new", "", False, "g", "now", "12"
     )
 
 

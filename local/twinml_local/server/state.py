@@ -125,6 +125,8 @@ class DeploymentState:
     made_with
         What ``compiled``, ``refusal`` and ``batches`` depend on besides the model: with another
         one the model is compiled anew (``twinml_local.server.deployments.compiling.compiler``).
+    made
+        When it was compiled.
     """
 
     model: str
@@ -136,6 +138,7 @@ class DeploymentState:
     batches: bool = False
     form: str = ""
     made_with: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,7 @@ def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:
             batches=_of(bool, item, "batches", False),
             form=_of(str, item, "form", ""),
             made_with=_of(str, item, "made_with", ""),
+            made=_of(str, item, "made", ""),
         )
         for name, item in shape.items()
     }

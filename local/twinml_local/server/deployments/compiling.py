@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from azureml_runner.files import write_atomic
@@ -55,6 +56,8 @@ class Outcome:
         Digest of the compiled form's own files; empty when there is none.
     made_with
         The ``compiler`` that this is the outcome of.
+    made
+        When; so that a form that is made anew is told from the one before, whose bits are the same.
     """
 
     directory: str = ""
@@ -62,6 +65,7 @@ class Outcome:
     batches: bool = False
     form: str = ""
     made_with: str = ""
+    made: str = ""
 
 
 def compiled_form(model_directory: Path, digest: str) -> Outcome:
@@ -95,7 +99,10 @@ def compiled_form(model_directory: Path, digest: str) -> Outcome:
             shutil.rmtree(left)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{digest}-"))
         try:
-            outcome = replace(_compile(model_directory, scratch, digest), made_with=compiler())
+            made = datetime.now(UTC).isoformat()
+            outcome = replace(
+                _compile(model_directory, scratch, digest), made_with=compiler(), made=made
+            )
             if not outcome.refusal:  # a refused form is kept as its reason alone
                 outcome = replace(outcome, directory=str(folder), form=form_digest(scratch))
             write_atomic(scratch / OUTCOME, json.dumps(asdict(outcome), indent=2))

@@ -113,6 +113,7 @@ def with_outcome(item: DeploymentState, outcome: Outcome) -> DeploymentState:
         batches=outcome.batches,
         form=outcome.form,
         made_with=outcome.made_with,
+        made=outcome.made,
     )
 
 
