@@ -34,28 +34,39 @@ jobs:
 """
 
 
-@pytest.fixture
-def home(
-    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_directory: Path
+@pytest.fixture(scope="module")
+def place(
+    model_directory: Path, compiled_forms: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """Return a home with a blank in its path, two endpoints and a published pipeline, stopped."""
-    place = tmp_path / "a home of 100%"
+    """Return a home with a blank in its path, two endpoints and a published pipeline."""
+    folder = tmp_path_factory.mktemp("services")
+    place = folder / "a home of 100%"
+    place.mkdir()
+    (place / "compiled").symlink_to(compiled_forms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TWINML_HOME", str(place))
+        for name in (NAME, "other"):
+            endpoints.deploy(
+                name,
+                "blue",
+                directory=model_directory,
+                model="m",
+                version="1",
+                digest=model.digest(model_directory),
+            )
+        (folder / "pipeline.yml").write_text(PIPELINE)
+        jobs.publish("echo", folder / "pipeline.yml")
+        yield place
+        endpoints.stop()
+        jobs.stop()
+
+
+@pytest.fixture
+def home(own_home: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return that home as this test's; whatever runs is left running."""
     monkeypatch.setenv("TWINML_HOME", str(place))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in (NAME, "other"):
-        endpoints.deploy(
-            name,
-            "blue",
-            directory=model_directory,
-            model="m",
-            version="1",
-            digest=model.digest(model_directory),
-        )
-    (tmp_path / "pipeline.yml").write_text(PIPELINE)
-    jobs.publish("echo", tmp_path / "pipeline.yml")
-    yield place
-    endpoints.stop()
-    jobs.stop()
+    return place
 
 
 def twinml(*words: str) -> str:
@@ -81,17 +92,26 @@ def test_start_brings_everything_back(home: Path, monkeypatch: pytest.MonkeyPatc
     assert pids == [running(home / "endpoints" / name / "server.pid") for name in (NAME, "other")]
 
 
-def test_one_that_does_not_start_keeps_no_other_from_it(home: Path) -> None:
-    endpoints.stop()
+@pytest.mark.parametrize("damage", ["", '{"format_version": 1}', "digest"])
+def test_one_that_does_not_start_keeps_no_other_from_it(home: Path, damage: str) -> None:
     path = home / "endpoints" / NAME / "endpoint.json"
-    shape = json.loads(path.read_text())
-    shape["deployments"]["blue"]["digest"] = "0" * 64
-    path.write_text(json.dumps(shape))
-    done = CliRunner().invoke(main, ["start"])
+    whole = path.read_text()
+    endpoints.stop(NAME)
+    try:
+        path.write_text(
+            whole.replace(json.loads(whole)["deployments"]["blue"]["digest"], "0" * 64)
+            if damage == "digest"
+            else damage
+        )
+        done = CliRunner().invoke(main, ["start"])
+    finally:
+        path.write_text(whole)
     assert done.exit_code == 1
     assert "other answers at" in done.stdout
+    assert "the pipeline service answers" in done.stdout
     assert f"did not start: {NAME}: " in done.output
-    assert "expected 000000000000" in done.output
+    assert ("expected 000000000000" in done.output) == (damage == "digest")
+    assert ("endpoint.json" in done.output) == (damage != "digest")
 
 
 def units(home: Path) -> dict[str, str]:
