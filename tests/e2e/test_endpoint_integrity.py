@@ -118,7 +118,7 @@ def test_a_changed_model_is_refused_at_every_door_and_its_pickle_is_not_run(
 
     def refused() -> None:
         told = note("green")
-        for part in ("did not load: deployment 'green' does not serve bank:", found, digest[:12]):
+        for part in ("did not load: bank:9: the model in ", found, digest[:12]):
             assert part in told
         assert f"twinml deploy --model bank/9 --endpoint {NAME} --name green" in told
         assert "\n" not in told

@@ -49,5 +49,6 @@ def command(where: EndpointOptions, as_json: bool) -> None:
         )
     if failures:
         raise PlatformError(
-            f"did not start: {'; '.join(failures)}", hint="Their logs say more: twinml logs."
+            f"did not start: {'; '.join(each.rstrip('.') for each in failures)}",
+            hint="Their logs say more: twinml logs.",
         )

@@ -249,7 +249,7 @@ def check(endpoint: str, name: str, directory: Path, *, model: str, digest: str)
     Raises
     ------
     ModelError
-        It was changed; the message names deployment, model and both digests.
+        It was changed; the message names the model and both digests.
     """
     from twinml.model import check_digest
 
@@ -258,7 +258,7 @@ def check(endpoint: str, name: str, directory: Path, *, model: str, digest: str)
     except (TwinmlError, ValueError) as error:
         reason = error.message if isinstance(error, TwinmlError) else type(error).__name__
         raise ModelError(
-            f"deployment '{name}' does not serve {model}: {reason}",
+            f"{model}: {reason}",
             hint=f"Fetch it anew: twinml deploy --model {model.replace(':', '/')} "
             f"--endpoint {endpoint} --name {name}.",
         ) from error

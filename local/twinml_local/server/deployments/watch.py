@@ -167,9 +167,7 @@ def load_one(
         return load(name, directory, model=title, digest=item.digest, batched=item.batches), remark
     except ModelError as error:
         why = f" ({remark})" if remark else ""
-        raise ModelError(
-            f"deployment '{name}' does not serve {title}: {error.message}{why}", hint=error.hint
-        ) from error
+        raise ModelError(f"{title}: {error.message}{why}", hint=error.hint) from error
 
 
 class Watcher:
