@@ -273,7 +273,7 @@ def test_a_model_that_does_not_load_leaves_the_endpoint_as_it_was(
     broken = tmp_path / "broken"
     broken.mkdir()
     with pytest.raises(PlatformError, match=r"did not start: .*no contract\.json"):
-        deploy(broken)
+        deploy(broken, digest="1" * 64)
     assert endpoints.list_endpoints() == ()
 
     first = deploy(model_directory)
