@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from azureml_runner import logs as log_files
 from azureml_runner.files import write_atomic
+from azureml_runner.locks import Held
 from azureml_runner.processes import running
 from twinml.errors import ModelError, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
@@ -126,6 +127,10 @@ def deploy(
         raise PlatformError(
             f"deployment '{deployment}' of endpoint '{name}' did not start: {error.message}",
             hint=error.hint,
+        ) from error
+    except Held as error:
+        raise PlatformError(
+            f"another process is still compiling {model}:{version}", hint="Deploy it again then."
         ) from error
     item = with_outcome(DeploymentState(model, version, digest, str(directory)), form)
     with lock():

@@ -31,7 +31,6 @@ from twinml.model import check_digest, load_contract, load_predictor
 from twinml.settings import home
 from twinml_local import compiled
 from twinml_local.compiled import form_digest, made_with
-from twinml_local.errors import twinml_errors
 from twinml_local.server.deployments._microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "compiler", "own_compiler"]
@@ -85,12 +84,12 @@ def compiled_form(model_directory: Path, digest: str) -> Outcome:
     ------
     ModelError
         The files are not those of ``digest``, or the environment forbids to load a pipeline.
-    PlatformError
+    Held
         Another process compiles the same model, for minutes.
     """
     check_digest(model_directory, digest)
     folder = home() / "compiled" / digest
-    with twinml_errors(), locked(folder.with_suffix(".lock"), timeout=LOCK_SECONDS):
+    with locked(folder.with_suffix(".lock"), timeout=LOCK_SECONDS):
         known = _known(folder)
         if known is not None:
             return known
