@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from tests.server.test_server_routes import read_when
 from twinml.contract import example, example_csv
 from twinml_local.server import Deployment
 
@@ -341,7 +342,7 @@ class Constant:
 @pytest.mark.parametrize("method", ["predict", "predict_proba"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_model_that_gives_no_finite_number_is_an_error(
-    serve: Serve, value: float, method: str
+    serve: Serve, value: float, method: str, log_directory: Path
 ) -> None:
     client, params = serve(predictor=Constant(value)), {"params": {"method": method}}
     split = {"columns": COLUMNS, "data": [[*OLD.values()]]}
@@ -352,7 +353,9 @@ def test_a_model_that_gives_no_finite_number_is_an_error(
         ("/invocations", {"dataframe_split": split, **params}),
         ("/invocations", {"instances": [OLD], **params}),
     ):
-        refused(score(client, body, path), 500, "for row 0, expected a finite number")
+        reply = score(client, body, path)
+        assert (reply.status_code, reply.get_json()["message"]) == (500, "scoring failed")
+    read_when(log_directory / "blue.log", "for row 0, expected a finite number")
     finite = score(serve(predictor=Constant(0.5)), {"instances": [OLD], **params}, "/invocations")
     assert finite.get_json() == {"predictions": [0.5 if method == "predict" else [0.5, 0.5]]}
 

@@ -437,7 +437,7 @@ def test_csv_is_parted_as_a_training_file_may_be(delimiter, named, tmp_path):
         ),
         ("age;balance;job;loan\n41;1,5;x;true\n", "column 'balance': found '1,5'"),
         ("age;balance;job;loan\n41;1;x\n", "row 0 has 3 values, there are 4 columns"),
-        ('age;balance;job;"loan\n', "not CSV: unexpected end of data"),
+        ('age;balance;job;loan\n41;1;"x;true\n', "not CSV: unexpected end of data"),
     ],
 )
 def test_what_parts_the_cells_is_not_guessed_from_rows(text, message):

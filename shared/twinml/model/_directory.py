@@ -190,12 +190,12 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     import numpy as np
 
     from twinml.model import ood
-    from twinml.model._reference import groups_alike, shuffled_within
+    from twinml.model._reference import shuffled, sound
 
     rows = model_frame(rows)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
     sample = rows.iloc[kept][list(contract.column_names)]
-    shuffled_within(sample, groups_alike(sample)).to_parquet(made / REFERENCE)
+    sound(sample, shuffled(sample)).to_parquet(made / REFERENCE)
     (made / REFERENCE).chmod(0o600)
     (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
 

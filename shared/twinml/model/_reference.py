@@ -4,9 +4,10 @@
 
     sample of rows ──▶ groups of rows that are alike ──▶ each column shuffled within each group
 
-Every column keeps its distribution exactly, and what goes together goes together still, because
-the values of a row come from rows that are alike; but no row is as it was. The shuffle has no
-seed, so that nobody can turn it back.
+Every column keeps its distribution, and what goes together goes together still, because the
+values of a row come from rows that are alike; but no row is as it was. The few rows are left out
+that would hold two values which never came together, or that no shuffle changes. The shuffle has
+no seed, so that nobody can turn it back.
 """
 
 from __future__ import annotations
@@ -19,58 +20,118 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["groups_alike", "shuffled_within"]
+__all__ = ["groups_alike", "shuffled", "sound"]
 
 LEAST_ALIKE = 4  # rows of a group, where there are so many
 MOST_CATEGORIES = 20  # of a column that count for likeness
 ATTEMPTS = 20  # shuffles of a group, for one that leaves no row as it was
 STEPS = 8  # of the power iteration
+# Of values that are looked at for never coming together, as the probe does.
+LEAST_SHARE = 0.02
+LEAST_EXPECTED = 10.0  # rows with both, were they independent
+MOST_VALUES = 2_000
+FEW = 0.01  # of the rows: so many may be left out because they are as they were
 
 
-def shuffled_within(rows: pd.DataFrame, groups: list[NDArray[np.int64]]) -> pd.DataFrame:
-    """Return the rows with each column shuffled within each group, in no order.
+def shuffled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with each column shuffled among rows that are alike, in no order.
 
-    Parameters
-    ----------
-    rows
-        n of them.
-    groups
-        Positions; together each of the n once.
+    Rows that come out as one was, because those of their group differ in one column only, are
+    shuffled again among each other, as long as that helps.
     """
+    random = np.random.default_rng()
+    codes = _codes(rows)
+    columns = np.arange(codes.shape[1])
+    source = np.tile(np.arange(len(rows))[:, None], len(columns))
+    left, before = np.arange(len(rows)), len(rows) + 1
+    while 1 < len(left) < before:
+        before = len(left)
+        for group in groups_alike(_taken(rows, source[left])):
+            source[left[group]] = _shuffle(codes, source[left[group]], random)
+        left = np.nonzero(_among(codes[source, columns], codes))[0]
+    return _taken(rows, source[random.permutation(len(rows))])
+
+
+def _codes(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return a number for each distinct value of a column, null too, shape (n_rows, n_columns)."""
     import pandas as pd
 
-    random = np.random.default_rng()
-    codes = np.column_stack(
-        [pd.factorize(rows[name], use_na_sentinel=False)[0] for name in rows.columns]
-    )
-    source = np.empty(codes.shape, dtype=np.int64)
-    for group in groups:
-        source[group] = _shuffle(codes, group, random)
-    order = random.permutation(len(rows))
+    columns = [pd.factorize(rows[name], use_na_sentinel=False)[0] for name in rows.columns]
+    return np.column_stack(columns).astype(np.int64)
+
+
+def _taken(rows: pd.DataFrame, source: NDArray[np.int64]) -> pd.DataFrame:
+    """Return rows made of cells; ``source`` says from which row each cell comes."""
+    import pandas as pd
+
     return pd.DataFrame(
-        {
-            name: rows[name].array.take(source[order, place])
-            for place, name in enumerate(rows.columns)
-        }
+        {name: rows[name].array.take(source[:, at]) for at, name in enumerate(rows.columns)}
     )
+
+
+def _among(rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows are among others."""
+    whole = np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))
+    one, other = (np.ascontiguousarray(each).view(whole)[:, 0] for each in (rows, others))
+    return np.isin(one, other)
 
 
 def _shuffle(
-    codes: NDArray[Any], group: NDArray[np.int64], random: np.random.Generator
+    codes: NDArray[np.int64], source: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return from which row each cell gets its value, shape (len(group), n_columns)."""
+    """Return a group's sources, each column shuffled, that leave fewest rows as they were."""
     columns = np.arange(codes.shape[1])
-    were = codes[group]
-    best, fewest = np.tile(group[:, None], len(columns)), len(group) + 1
+    were = codes[source, columns]
+    best, fewest = source, len(source) + 1
     for _ in range(ATTEMPTS):
-        tried = random.permuted(np.tile(group[:, None], len(columns)), axis=0)
-        become = codes[tried, columns]
-        whole = int((become[:, None] == were[None, :]).all(axis=2).any(axis=1).sum())
+        tried = random.permuted(source, axis=0)
+        whole = int(_among(codes[tried, columns], were).sum())
         if whole < fewest:
             best, fewest = tried, whole
         if not whole:
             break
     return best
+
+
+def sound(rows: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``made`` but those that should not be.
+
+    That is rows with two frequent values that no row of ``rows`` has, and rows as they were;
+    the latter only if they are few: where every combination occurs, they give nobody away.
+
+    Parameters
+    ----------
+    rows
+        As they were.
+    made
+        As they became; the same columns.
+    """
+    import pandas as pd
+
+    values: list[tuple[float, int, str, Any]] = []
+    for place, name in enumerate(rows.columns):
+        shares = rows[name].value_counts(normalize=True)
+        values += [
+            (float(share), place, str(name), value)
+            for value, share in shares.items()
+            if share >= LEAST_SHARE
+        ]
+    values = sorted(values, key=lambda one: (-one[0], one[1]))[:MOST_VALUES]
+    place = np.array([one[1] for one in values], dtype=np.int64)
+    were, become = (
+        np.array([frame[name] == value for _, _, name, value in values], dtype=np.float32)
+        .reshape(len(values), len(frame))
+        .T
+        for frame in (rows, made)
+    )
+    expected = np.outer(were.sum(axis=0), were.sum(axis=0)) / len(rows)
+    apart = (were.T @ were == 0) & (expected >= LEAST_EXPECTED) & (place[:, None] != place)
+    wrong = ((become @ apart.astype(np.float32)) * become).any(axis=1)
+    codes = _codes(pd.concat([rows, made]))
+    whole = _among(codes[len(rows) :], codes[: len(rows)])
+    if whole.sum() <= FEW * len(rows):
+        wrong |= whole
+    return made[~wrong].reset_index(drop=True)
 
 
 def groups_alike(rows: pd.DataFrame) -> list[NDArray[np.int64]]:
