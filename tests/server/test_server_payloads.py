@@ -355,7 +355,7 @@ def test_a_model_that_gives_no_finite_number_is_an_error(
     ):
         reply = score(client, body, path)
         assert (reply.status_code, reply.get_json()["message"]) == (500, "scoring failed")
-    read_when(log_directory / "blue.log", "for row 0, expected a finite number")
+    read_when(log_directory / "blue.log", "_refuse_infinite")
     finite = score(serve(predictor=Constant(0.5)), {"instances": [OLD], **params}, "/invocations")
     assert finite.get_json() == {"predictions": [0.5 if method == "predict" else [0.5, 0.5]]}
 
