@@ -109,10 +109,10 @@ def sound(rows: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     values: list[tuple[float, int, str, Any]] = []
-    for place, name in enumerate(rows.columns):
+    for column, name in enumerate(rows.columns):
         shares = rows[name].value_counts(normalize=True)
         values += [
-            (float(share), place, str(name), value)
+            (float(share), column, str(name), value)
             for value, share in shares.items()
             if share >= LEAST_SHARE
         ]
@@ -126,12 +126,12 @@ def sound(rows: pd.DataFrame, made: pd.DataFrame) -> pd.DataFrame:
     )
     expected = np.outer(were.sum(axis=0), were.sum(axis=0)) / len(rows)
     apart = (were.T @ were == 0) & (expected >= LEAST_EXPECTED) & (place[:, None] != place)
-    wrong = ((become @ apart.astype(np.float32)) * become).any(axis=1)
+    wrong = np.asarray(((become @ apart.astype(np.float32)) * become).any(axis=1))
     codes = _codes(pd.concat([rows, made]))
     whole = _among(codes[len(rows) :], codes[: len(rows)])
     if whole.sum() <= FEW * len(rows):
         wrong |= whole
-    return made[~wrong].reset_index(drop=True)
+    return made.loc[~wrong].reset_index(drop=True)
 
 
 def groups_alike(rows: pd.DataFrame) -> list[NDArray[np.int64]]:
