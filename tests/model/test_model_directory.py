@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
 import pytest
+import yaml
+from mlflow.utils import requirements_utils
 
 from tests.conftest import make_table
 from twinml import model
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
+from twinml.model.azure_requirements import MONITORING, copy_for_azure
+from twinml.registry.model_files import fetch_model
+from twinml.registry.tracking import Tracking
+from twinml.registry.training_run import model_folder
 from twinml.training import TrainingOptions, TrainingResult, train
+from twinml_local.server.deployments.deployment import PipelineLater
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +85,7 @@ def test_mlflow_gives_labels_and_on_request_probabilities(
 def test_our_own_loader_gives_the_same(
     directory: Path, dataset: Dataset, result: TrainingResult
 ) -> None:
-    scorer = model.load_predictor(directory)
+    scorer = model.load_predictor(directory, model.digest(directory))
     rows = dataset.features.head(40)
     np.testing.assert_array_equal(scorer.predict(rows), result.pipeline.predict(rows))
     np.testing.assert_array_equal(scorer.predict_proba(rows), result.pipeline.predict_proba(rows))
@@ -90,14 +100,14 @@ def test_the_contract_and_the_signature_agree(directory: Path, result: TrainingR
     assert signature.inputs.input_names() == list(contract.column_names)
 
 
-def test_requirements_are_pinned_and_name_what_the_pickle_needs_and_azure(
+def test_requirements_are_pinned_and_name_what_the_pickle_needs(
     directory: Path, result: TrainingResult
 ) -> None:
     lines = (directory / "requirements.txt").read_text(encoding="utf-8").split()
     assert all("==" in line for line in lines)
     names = {line.split("==")[0] for line in lines}
-    assert {"mlflow", "scikit-learn", "azureml-ai-monitoring"} <= names
-    assert not {"flaml", "twinml"} & names
+    assert {"mlflow", "scikit-learn"} <= names
+    assert not {"flaml", "twinml", "azureml-ai-monitoring"} & names
     members = set(result.best.weights) or {result.best.name}
     assert ("xgboost" in names) == ("XGBoost" in members)
     assert ("lightgbm" in names) == ("LightGBM" in members)
@@ -128,6 +138,109 @@ def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:
             model.digest(copy)
 
 
+class Planted:
+    """What an attacker puts in the place of a pipeline: loading it leaves a folder."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_is_run_only_if_it_is_the_one_that_is_meant(
+    directory: Path, tmp_path: Path
+) -> None:
+    digest, mark = model.digest(directory), tmp_path / "was-run"
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        model.load_predictor(directory, "0" * 64)
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    (copy / "data" / "pipeline.pkl").write_bytes(pickle.dumps(Planted(mark)))
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        model.load_predictor(copy, digest)
+    later = PipelineLater(copy, digest)
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        _ = later.loaded
+    assert not mark.exists()
+
+
+def test_pickles_are_not_loaded_where_the_environment_forbids_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(ModelError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids"):
+        model.load_predictor(directory, model.digest(directory))
+
+
+def test_files_that_were_changed_since_they_were_fetched_are_fetched_anew(
+    directory: Path, tmp_path: Path
+) -> None:
+    tracking, digest = Tracking(), model.digest(directory)
+    run_id = tracking.upload("bank", directory, digest=digest)
+    version = tracking.register("bank", run_id=run_id, digest=digest)
+    place = model_folder(digest)
+    fetch_model(tracking, version, place)
+    untouched = (place / "MLmodel").stat().st_ino
+    fetch_model(tracking, version, place)
+    assert (place / "MLmodel").stat().st_ino == untouched
+    for damage in ("data/pipeline.pkl", "code/twinml_scoring_v1.py", "contract.json"):
+        (place / damage).write_bytes(b"{}")
+        fetch_model(tracking, version, place)
+        assert model.digest(place) == digest, damage
+    for lost in ("MLmodel", "requirements.txt", "data/pipeline.pkl"):
+        (place / lost).unlink()
+        fetch_model(tracking, version, place)
+        assert (place / "MLmodel").is_file()
+        assert model.digest(place) == digest, lost
+    # What is in the store is not what was registered: no file of it stays here.
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        fetch_model(tracking, replace(version, digest="0" * 64), place)
+    assert not place.exists()
+
+
+def test_a_model_without_a_digest_has_no_folder(own_home: Path) -> None:
+    assert model_folder("d") == own_home / "models" / "d"
+    with pytest.raises(ModelError, match="not registered by twinml"):
+        model_folder("")
+
+
+def test_on_azure_a_model_requires_more_and_has_the_same_digest(
+    directory: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    there = copy_for_azure(directory, tmp_path / "there")
+    again = copy_for_azure(there, tmp_path / "again")
+    for copy in (there, again):
+        assert model.digest(copy) == model.digest(directory)
+        lines = (copy / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        was = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        assert lines == [*was, MONITORING]
+        environment, plain = (
+            yaml.safe_load((folder / "conda.yaml").read_text(encoding="utf-8"))
+            for folder in (copy, directory)
+        )
+        plain["dependencies"][-1]["pip"].append(MONITORING)
+        assert environment == plain
+    assert {path: path.read_bytes() for path in before} == before
+    # Another version of it, or one more package, is a change like any other.
+    for line in ("azureml-ai-monitoring==0.9.0", f"x-{MONITORING}"):
+        (there / "requirements.txt").write_text("\n".join([*was, line]), encoding="utf-8")
+        with pytest.raises(ModelError, match="changed after it was saved"):
+            model.digest(there)
+
+
+def test_mlflow_finds_all_packages_of_a_model_installed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        requirements_utils._logger, "warning", lambda text, *args: said.append(text % args)
+    )
+    mlflow.pyfunc.load_model(str(directory))
+    assert said == []
+
+
 def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     directory: Path, result: TrainingResult, tmp_path: Path
 ) -> None:
@@ -138,7 +251,7 @@ def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("read", [model.load_contract, model.load_predictor, model.metadata])
+@pytest.mark.parametrize("read", [model.load_contract, model.digest, model.metadata])
 def test_a_folder_without_a_model_is_named(read, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no"):
         read(tmp_path)
@@ -197,8 +310,8 @@ def test_what_describes_the_training_rows_changes_neither_digest_nor_predictions
     )
     assert given == model.digest(directory) == model.digest(folder)
     reference = model.load_reference(folder)
-    assert list(reference.columns) == [*result.contract.column_names, "y"]
-    assert len(reference) == len(result.trained_on)
+    assert list(reference.columns) == list(result.contract.column_names)
+    assert 0.98 * len(result.trained_on) < len(reference) <= len(result.trained_on)
     scorer = ood.load(folder)
     columns = {name: dataset.features[name].tolist() for name in result.contract.column_names}
     scores = scorer.score(columns, dataset.n_rows)

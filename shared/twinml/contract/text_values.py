@@ -9,8 +9,9 @@
   ``?`` are null;
 * where text is wanted, it is itself, character by character.
 
-Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0. Numbers
-that a file writes in another notation are in :mod:`twinml.contract.notation`.
+Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0. Cells
+are parted by one of ``DELIMITERS``; a line ``sep=;`` above the header names it, as in Excel.
+Numbers that a file writes in another notation are in :mod:`twinml.contract.notation`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from decimal import Decimal, InvalidOperation
 
 __all__ = [
     "BOOLEANS",
+    "DELIMITERS",
     "INTEGER",
+    "NAMED_DELIMITER",
     "NULL_MARKERS",
     "header_names",
     "integer",
@@ -30,6 +33,8 @@ __all__ = [
     "number",
 ]
 
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+NAMED_DELIMITER = re.compile(r"sep=(.)\r?\n")
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)

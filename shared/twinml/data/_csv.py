@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from twinml.contract.text_values import header_names
+from twinml.contract.text_values import DELIMITERS, NAMED_DELIMITER, header_names
 from twinml.data._finding import Finding
 from twinml.data._names import header_of
 from twinml.data._types import TextColumn
@@ -21,7 +20,6 @@ from twinml.errors import DataError
 
 __all__ = ["csv_columns", "csv_header", "csv_names"]
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 BLANK = " "
 SNIFFED_ROWS = 50
 MOST_ABOVE = 20  # lines above a header
@@ -147,8 +145,7 @@ def opened(name: str, text: str, least: int) -> Csv:
             f"'{name}' is not CSV: it looks like {kind}",
             hint="Of JSON an array of objects, or an object a line, is read; convert others.",
         )
-    # Excel writes and reads a first line that names the delimiter.
-    named = re.match(r"sep=(.)\r?\n", body)
+    named = NAMED_DELIMITER.match(body)
     if named:
         body = body[named.end() :]
         return Csv(name, body, named.group(1), _lines(text, body))

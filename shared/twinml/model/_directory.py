@@ -8,7 +8,8 @@
     ├── swagger2.json, swagger3.json   as Azure's scoring server serves them
     ├── input_example.json, serving_input_example.json
     ├── requirements.txt, conda.yaml, python_env.yaml   pinned
-    ├── reference.parquet        up to 2,000 training rows with their labels, for drift and probe
+    ├── reference.parquet        values of up to 2,000 training rows, shuffled among like rows,
+    │                            for drift and probe (``twinml.model._reference``)
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── code/twinml_scoring_v1.py
     └── data/pipeline.pkl        the fitted scikit-learn pipeline
@@ -22,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 import shutil
 import tempfile
@@ -33,13 +35,15 @@ from typing import TYPE_CHECKING, Any
 from twinml.contract import Contract, example_rows, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
-from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
+from twinml.model._scoring import PIPELINE, Scorer
+from twinml.model.azure_requirements import MONITORING
 from twinml.training import learners
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "check_digest",
     "digest",
     "load_contract",
     "load_predictor",
@@ -51,12 +55,11 @@ __all__ = [
 ]
 
 SCORING_MODULE = "twinml_scoring_v1"
-# Azure's generated scoring script imports it; without it a no-code deployment answers 502.
-MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def requirements(pipeline: Any) -> list[str]:
@@ -75,7 +78,7 @@ def requirements(pipeline: Any) -> list[str]:
                 f"the pipeline needs {name}, which is not installed here",
                 hint=f"Install {name} in the version that the model was trained with.",
             ) from error
-    return [*pinned, MONITORING]
+    return pinned
 
 
 def save(
@@ -96,8 +99,8 @@ def save(
     metrics, extra
         Go into the metadata of ``MLmodel``: figures of the test rows, threshold and the like.
     training_rows
-        All rows that the pipeline learned from, features and target: a sample of them goes into
-        the directory, and what is usual is learned from all of them. ``None`` leaves both out.
+        All rows that the pipeline learned from: values of a sample of them go into the
+        directory, and what is usual is learned from all of them. ``None`` leaves both out.
 
     Raises
     ------
@@ -190,17 +193,20 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     import numpy as np
 
     from twinml.model import ood
+    from twinml.model._reference import shuffled, sound
 
     rows = model_frame(rows)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
-    columns = [*contract.column_names, contract.target]
-    sample = rows.iloc[kept][[name for name in columns if name in rows]]
-    sample.reset_index(drop=True).to_parquet(made / REFERENCE)
+    sample = rows.iloc[kept][list(contract.column_names)]
+    sound(sample, shuffled(sample)).to_parquet(made / REFERENCE)
+    (made / REFERENCE).chmod(0o600)
     (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
 
 
 def load_reference(directory: Path) -> pd.DataFrame:
-    """Return the sample of training rows in a model directory: features, and the target if kept.
+    """Return what a model directory keeps of its training rows: features, no row as it was.
+
+    A model that was saved by version 0.2 or earlier has rows as they were, with the target.
 
     Raises
     ------
@@ -242,9 +248,13 @@ def _packages(stored: bytes) -> set[str]:
 
 
 def _digest(stored: bytes, contract: Contract, pinned: list[str], code: bytes) -> str:
-    """Return the SHA-256 of all that a prediction depends on, and of nothing else."""
+    """Return the SHA-256 of all that a prediction depends on, and of nothing else.
+
+    What Azure's script imports counts as always required: a model has one digest here and there.
+    """
     whole = hashlib.sha256()
-    for part in (stored, contract.to_json().encode(), "\n".join(pinned).encode(), code):
+    required = "\n".join([*(line for line in pinned if line != MONITORING), MONITORING])
+    for part in (stored, contract.to_json().encode(), required.encode(), code):
         whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()
 
@@ -277,20 +287,39 @@ def digest(directory: Path) -> str:
             f"the model in {directory} has no digest: it was not saved by twinml",
             hint="Save it with twinml.model.save.",
         )
-    pinned = (directory / "requirements.txt").read_text(encoding="utf-8").split()
-    found = _digest(
-        (directory / "data" / PIPELINE).read_bytes(),
-        load_contract(directory),
-        pinned,
-        (directory / "code" / f"{SCORING_MODULE}.py").read_bytes(),
-    )
-    if found != stated:
+    check_digest(directory, str(stated))
+    return str(stated)
+
+
+def check_digest(directory: Path, expected: str) -> bytes:
+    """Return the pickled pipeline of a model directory, if its files are those of ``expected``.
+
+    What is returned is what was checked: a file that is changed afterwards is not read again.
+
+    Raises
+    ------
+    ModelError
+        The files are other ones, or lack something that a prediction depends on.
+    """
+    contract = load_contract(directory)
+    try:
+        stored, pinned, code = (
+            (directory / name).read_bytes()
+            for name in (f"data/{PIPELINE}", "requirements.txt", f"code/{SCORING_MODULE}.py")
+        )
+    except OSError as error:
+        raise ModelError(
+            f"the model in {directory} is not whole: it lacks {Path(str(error.filename)).name}",
+            hint="Download or train it again.",
+        ) from error
+    found = _digest(stored, contract, pinned.decode(errors="replace").split(), code)
+    if found != expected:
         raise ModelError(
             f"the model in {directory} was changed after it was saved: "
-            f"its digest is {found[:12]}, expected {stated[:12]}",
+            f"its digest is {found[:12]}, expected {expected[:12]}",
             hint="Download or train it again.",
         )
-    return found
+    return stored
 
 
 def load_contract(directory: Path) -> Contract:
@@ -310,16 +339,55 @@ def load_contract(directory: Path) -> Contract:
     return Contract.from_json(path.read_text(encoding="utf-8"))
 
 
-def load_predictor(directory: Path) -> Scorer:
+def load_predictor(directory: Path, digest: str) -> Scorer:
     """Return the model's scorer: ``predict(frame)`` and ``predict_proba(frame)``.
 
     Does what ``mlflow.pyfunc.load_model`` does, without importing MLflow and without its
-    schema check: the contract's parser has checked the frame already.
+    schema check: the contract's parser has checked the frame already. A pickle is code: none is
+    run but that of the model that is meant.
+
+    Parameters
+    ----------
+    directory
+        A model directory that twinml saved.
+    digest
+        Of the model that is meant: as it was registered, or as ``digest`` found it.
+
+    Raises
+    ------
+    ModelError
+        The files are not those of ``digest``, or the environment forbids pickles
+        (``MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false``).
     """
-    pickled = directory / "data" / PIPELINE
-    if not pickled.is_file():
+    stored = check_digest(directory, digest)
+    if not pickles_allowed(os.environ.get(PICKLE_SWITCH)):
         raise ModelError(
-            f"there is no pipeline in {directory}",
-            hint="Name a model directory that twinml saved.",
+            f"the pipeline in {directory} is a pickle, and {PICKLE_SWITCH} forbids to load one",
+            hint=f"Unset {PICKLE_SWITCH} if you trust the model; what a compiled form covers is "
+            "served without.",
         )
-    return Scorer(load_pipeline(pickled))
+    return Scorer(pickle.loads(stored))  # noqa: S301 - its digest is that of the model meant
+
+
+def pickles_allowed(value: str | None) -> bool:
+    """Tell what MLflow's switch says, as MLflow reads it: true where it is unset.
+
+    Raises
+    ------
+    ModelError
+        It is neither true nor false.
+
+    Examples
+    --------
+    >>> pickles_allowed(None), pickles_allowed("False"), pickles_allowed("1")
+    (True, False, True)
+    """
+    said = {"true": True, "1": True, "false": False, "0": False}
+    if value is None:
+        return True
+    if value.lower() not in said:
+        raise ModelError(
+            f"{PICKLE_SWITCH} is '{value[:40]}', expected true or false",
+            hint=f"Unset {PICKLE_SWITCH}.",
+        )
+    return said[value.lower()]

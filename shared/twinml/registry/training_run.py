@@ -41,14 +41,26 @@ __all__ = [
     "train_into",
 ]
 
-# Raised when a model directory gains a file, so that what was trained before is not reused.
-MODEL_FORMAT = 2
+# Raised when other files are written beside the model, so that what was trained before is not
+# reused.
+MODEL_FORMAT = 3
 # What computes, beside the learners.
 _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
 
 def model_folder(digest: str) -> Path:
-    """Return where the model directory with this digest is kept on this machine."""
+    """Return where the model directory with this digest is kept on this machine.
+
+    Raises
+    ------
+    ModelError
+        There is no digest: the folder would be that of all models.
+    """
+    if not digest:
+        raise ModelError(
+            "the model has no digest: it was not registered by twinml",
+            hint="Train it with twinml train, or in a pipeline that registers it.",
+        )
     return settings.home() / "models" / digest
 
 
@@ -118,7 +130,7 @@ def run(
             digest = tracking.digest_of(found.run_id)
             try:
                 directory = tracking.download(found.model_uri, model_folder(digest))
-                model.digest(directory)
+                model.check_digest(directory, digest)
             except ModelError:
                 # Removed or changed since: the run is done again.
                 shutil.rmtree(model_folder(digest), ignore_errors=True)
@@ -135,6 +147,10 @@ def run(
         digest = _save(result, dataset, saved)
         directory = model_folder(digest)
         put(saved, directory)
+        # An earlier version may have left the same model there, with other files beside it.
+        for path in saved.rglob("*"):
+            if path.is_file():
+                path.replace(directory / path.relative_to(saved))
     # An interrupted search is a good model but not what the options asked for, so it is
     # logged without the fingerprint: the next run searches in full.
     logged = tracking.log(
