@@ -16,6 +16,7 @@ from tests.conftest import make_table
 from twinml.data import Dataset, bundled, load
 from twinml.errors import DataError, TrainingError
 from twinml.training import Progress, TrainingOptions, TrainingResult, _train, train
+from twinml.training import _budget as budgeting
 from twinml.training import _crossvalidation as crossvalidation
 from twinml.training import _search as search
 
@@ -52,7 +53,8 @@ def test_the_test_figures_are_those_of_the_pipeline_on_rows_it_did_not_learn_fro
     binary: Dataset, result: TrainingResult
 ) -> None:
     rows = binary.features.iloc[result.test.rows]
-    probabilities = result.pipeline.predict_proba(rows)
+    assert result.measured is not None
+    probabilities = result.measured.predict_proba(rows)
     np.testing.assert_array_equal(probabilities, result.test.probabilities)
     truth = (binary.labels.iloc[result.test.rows] == "yes").to_numpy()
     assert result.test.metrics["roc_auc"].value == roc_auc_score(truth, probabilities[:, 1])
@@ -174,7 +176,8 @@ def test_a_tuned_threshold_travels_with_the_pipeline(binary: Dataset, tmp_path: 
     positive = found.pipeline.predict_proba(rows)[:, 1]
     expected = np.where(positive >= found.threshold, "yes", "no")
     np.testing.assert_array_equal(found.pipeline.predict(rows), expected)
-    said = (np.asarray(found.pipeline.predict(rows.iloc[found.test.rows])) == "yes").sum()
+    assert found.measured is not None
+    said = (np.asarray(found.measured.predict(rows.iloc[found.test.rows])) == "yes").sum()
     assert found.test.confusion[:, 1].sum() == said
 
 
@@ -226,7 +229,7 @@ def test_the_budget_is_kept_on_rows_that_it_cannot_search_in_full(
     The seconds are those of this process alone: what else the machine does is no matter.
     """
     clock = SimpleNamespace(monotonic=time.process_time, thread_time=time.thread_time)
-    for module in (search, crossvalidation, _train):
+    for module in (search, crossvalidation, budgeting, _train):
         monkeypatch.setattr(module, "time", clock)
     moments: list[Progress] = []
     budget = 6.0

@@ -3,6 +3,7 @@
 from twinml.model._directory import (
     digest,
     load_contract,
+    load_measured,
     load_predictor,
     load_reference,
     metadata,
@@ -18,6 +19,7 @@ __all__ = [
     "Scorer",
     "digest",
     "load_contract",
+    "load_measured",
     "load_predictor",
     "load_reference",
     "metadata",

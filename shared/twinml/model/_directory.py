@@ -11,7 +11,8 @@
     ├── reference.parquet        up to 2,000 training rows with their labels, for drift and probe
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── code/twinml_scoring_v1.py
-    └── data/pipeline.pkl        the fitted scikit-learn pipeline
+    ├── data/pipeline.pkl        the fitted scikit-learn pipeline
+    └── measured.pkl             the same recipe without the test rows, if the pipeline saw them
 
 Nothing of a prediction depends on ``reference.parquet`` and ``ood.npz``: they are no part of the
 digest, and a model without them answers the same.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "digest",
     "load_contract",
+    "load_measured",
     "load_predictor",
     "load_reference",
     "metadata",
@@ -54,6 +56,7 @@ SCORING_MODULE = "twinml_scoring_v1"
 # Azure's generated scoring script imports it; without it a no-code deployment answers 502.
 MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
+MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
@@ -86,6 +89,7 @@ def save(
     metrics: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
     training_rows: pd.DataFrame | None = None,
+    measured: Any | None = None,
 ) -> str:
     """Write a model directory and return its digest.
 
@@ -98,6 +102,9 @@ def save(
     training_rows
         All rows that the pipeline learned from, features and target: a sample of them goes into
         the directory, and what is usual is learned from all of them. ``None`` leaves both out.
+    measured
+        The same recipe fitted without the test rows: what the figures are of, and what is
+        compared with another model on rows that ``pipeline`` has seen.
 
     Raises
     ------
@@ -109,6 +116,7 @@ def save(
             "the folder for the model is not empty", hint="Name one that does not exist yet."
         )
     stored = pickle.dumps(pipeline, protocol=5)
+    compared = b"" if measured is None else pickle.dumps(measured, protocol=5)
     for package in sorted({"twinml", "flaml"} & _packages(stored)):
         raise ModelError(
             f"the pipeline holds an object of {package}, so it would not load elsewhere",
@@ -126,7 +134,7 @@ def save(
         (folder / PIPELINE).write_bytes(stored)
         code = folder / f"{SCORING_MODULE}.py"
         shutil.copyfile(Path(str(_scoring.__file__)), code)
-        whole = _digest(stored, contract, pinned, code.read_bytes())
+        whole = _digest(stored, contract, pinned, code.read_bytes(), compared)
         model = Model(
             metadata={
                 "twinml": {
@@ -164,6 +172,8 @@ def save(
             (made / f"swagger{number}.json").write_text(
                 json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
             )
+        if compared:
+            (made / MEASURED).write_bytes(compared)
         if training_rows is not None:
             _describe(training_rows, contract, made)
         for compiled in made.rglob("__pycache__"):
@@ -241,10 +251,13 @@ def _packages(stored: bytes) -> set[str]:
     return looking.packages
 
 
-def _digest(stored: bytes, contract: Contract, pinned: list[str], code: bytes) -> str:
-    """Return the SHA-256 of all that a prediction depends on, and of nothing else."""
+def _digest(
+    stored: bytes, contract: Contract, pinned: list[str], code: bytes, measured: bytes
+) -> str:
+    """Return the SHA-256 of all that a prediction or a comparison depends on."""
     whole = hashlib.sha256()
-    for part in (stored, contract.to_json().encode(), "\n".join(pinned).encode(), code):
+    parts = [stored, contract.to_json().encode(), "\n".join(pinned).encode(), code]
+    for part in parts + ([measured] if measured else []):
         whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()
 
@@ -283,6 +296,7 @@ def digest(directory: Path) -> str:
         load_contract(directory),
         pinned,
         (directory / "code" / f"{SCORING_MODULE}.py").read_bytes(),
+        (directory / MEASURED).read_bytes() if (directory / MEASURED).is_file() else b"",
     )
     if found != stated:
         raise ModelError(
@@ -323,3 +337,12 @@ def load_predictor(directory: Path) -> Scorer:
             hint="Name a model directory that twinml saved.",
         )
     return Scorer(load_pipeline(pickled))
+
+
+def load_measured(directory: Path) -> Scorer:
+    """Return the scorer of what was measured on the test rows: it has not seen them.
+
+    That is ``load_predictor`` for a model that learned from the training rows alone.
+    """
+    pickled = directory / MEASURED
+    return Scorer(load_pipeline(pickled)) if pickled.is_file() else load_predictor(directory)
