@@ -138,16 +138,21 @@ def encoded(train: pd.DataFrame) -> tuple[pd.DataFrame, Callable[[pd.DataFrame],
 
 
 def lightgbm_default(train: pd.DataFrame, budget: float, seed: int) -> Predict:
-    """LightGBM as it comes, words as its own categories."""
+    """LightGBM as it comes, words as codes in the order of the alphabet."""
     from lightgbm import LGBMClassifier
 
     X, prepared = encoded(train)
-    model = LGBMClassifier(n_jobs=2, random_state=seed, verbose=-1).fit(X, train[TARGET])
-    return lambda rows: model.predict_proba(prepared(rows))
+    words = X.select_dtypes("category").columns
+
+    def codes(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(**{name: rows[name].cat.codes for name in words})
+
+    model = LGBMClassifier(n_jobs=1, random_state=seed, verbose=-1).fit(codes(X), train[TARGET])
+    return lambda rows: model.predict_proba(codes(prepared(rows)))
 
 
 def lightgbm_tuned(train: pd.DataFrame, budget: float, seed: int) -> Predict:
-    """LightGBM with published tuned defaults, early stopping on 15 % of the rows."""
+    """LightGBM with published tuned defaults, its own categories, early stopping on 15 %."""
     from lightgbm import LGBMClassifier, early_stopping
     from sklearn.model_selection import train_test_split
 
@@ -163,7 +168,7 @@ def lightgbm_tuned(train: pd.DataFrame, budget: float, seed: int) -> Predict:
         num_leaves=50,
         min_child_samples=40,
         min_child_weight=1e-7,
-        n_jobs=2,
+        n_jobs=1,
         random_state=seed,
         verbose=-1,
     ).fit(fit, y, eval_set=[(stop, y_stop)], callbacks=[early_stopping(75, verbose=False)])

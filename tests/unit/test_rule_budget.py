@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from twinml.training._budget import another_wave, rows_for, seconds_for_start, worth_starting
+from twinml.training._budget import (
+    another_wave,
+    hopeless,
+    rows_for,
+    seconds_for_start,
+    worth_starting,
+)
 from twinml.training._leaderboard import rank
 from twinml.training._rounds import best_rounds, patience, rate_for
 
@@ -53,19 +59,38 @@ def test_fewer_rounds_take_larger_steps(rate: float, rounds: float, taken: float
 
 
 @pytest.mark.parametrize(
-    ("spent", "wave", "budget", "goes_on"),
+    ("spent", "wave", "budget", "rarest", "goes_on"),
     [
-        (5.0, 4.0, 60.0, True),
-        (5.0, 4.0001, 60.0, False),
-        (8.0, 4.0, 60.0, False),
-        (4.9, 4.0, 60.0, True),
-        (1e9, 1e9, None, True),
+        (5.0, 4.0, 60.0, 5, True),
+        (5.0, 4.0001, 60.0, 5, False),
+        (8.0, 4.0, 60.0, 100, False),
+        (4.9, 4.0, 60.0, 100, True),
+        (8.0, 4.0, 60.0, 4, True),
+        (1e9, 1e9, None, 100, True),
     ],
 )
 def test_folds_of_the_floor_go_on_within_their_share(
-    spent: float, wave: float, budget: float | None, goes_on: bool
+    spent: float, wave: float, budget: float | None, rarest: int, goes_on: bool
 ) -> None:
-    assert another_wave(spent, wave, budget) is goes_on
+    assert another_wave(spent, wave, budget, rarest) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "given_up"),
+    [
+        ([1.0], [], False),
+        ([1.01], [1.0, 1.0], False),
+        ([1.0101], [1.0, 1.0], True),
+        ([0.9, 1.2], [1.0, 1.0, 5.0], True),
+        ([1.2, 0.8], [1.0, 1.0, 5.0], False),
+        # All folds are there: nothing is left to save.
+        ([9.0, 9.0], [1.0, 1.0], False),
+    ],
+)
+def test_what_is_behind_on_its_first_folds_is_given_up(
+    losses: list[float], best: list[float], given_up: bool
+) -> None:
+    assert hopeless(losses, best) is given_up
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Clock",
     "Progress",
     "another_wave",
+    "hopeless",
     "rows_for",
     "seconds_for_start",
     "worth_starting",
@@ -26,6 +28,8 @@ _SAMPLE_SHARE = 0.05
 _TUNED_SHARE = 0.5
 # Boosting that gets less than this share of what it wants is stopped too early to be of use.
 _LEAST_SHARE = 0.6
+_HOPELESS = 1.01
+_LEAST_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,25 @@ class Clock:
         return float("inf") if self.budget is None else self.budget - self.elapsed
 
 
-def another_wave(spent: float, wave: float, budget: float | None) -> bool:
+def another_wave(spent: float, wave: float, budget: float | None, rarest: int) -> bool:
     """Tell whether more folds of the floor are fitted.
 
     Parameters
     ----------
     spent, wave
         Seconds of all folds so far, and of those that ran together last.
+    rarest
+        Rows of the rarest class that were judged so far: a few say nothing.
     """
-    return budget is None or spent + wave <= _FOLDS_SHARE * budget
+    if budget is None or rarest < _LEAST_OF_A_CLASS:
+        return True
+    return spent + wave <= _FOLDS_SHARE * budget
+
+
+def hopeless(losses: Sequence[float], best: Sequence[float]) -> bool:
+    """Tell whether a configuration is so much worse on its first folds that it is given up."""
+    done = len(losses)
+    return done < len(best) and sum(losses) > _HOPELESS * sum(best[:done])
 
 
 def rows_for(rows: int, fold_seconds: float, budget: float) -> int:

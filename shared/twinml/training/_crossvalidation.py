@@ -49,12 +49,15 @@ class FoldFit:
         be chosen: ``estimator`` then predicts at any number of them.
     losses
         On the test rows after every round.
+    slowness
+        The seconds over those that this thread computed: what others on the machine take.
     """
 
     seconds: float
     predicted: Matrix | None = None
     estimator: Any = None
     losses: tuple[float, ...] = ()
+    slowness: float = 1.0
 
 
 class Judge(Protocol):
@@ -94,7 +97,7 @@ class FoldData:
         self, learner: Learner, config: Mapping[str, Any], fold: int, stop: Stop = never
     ) -> FoldFit:
         """Fit a configuration on the rows of a fold; rounds are at most those of ``config``."""
-        started = time.monotonic()
+        started, computed = time.monotonic(), time.thread_time()
         train, test = self.folds[fold]
         if learner.rounds is None:
             X, y, weights = self.X[train], self.y[train], self.weights[train]
@@ -109,7 +112,9 @@ class FoldData:
             patience(float(config["learning_rate"])),
             stop,
         )
-        return FoldFit(time.monotonic() - started, None, estimator, tuple(losses))
+        seconds = time.monotonic() - started
+        slowness = max(1.0, seconds / max(time.thread_time() - computed, 1e-6))
+        return FoldFit(seconds, None, estimator, tuple(losses), slowness)
 
     def predictions(self, learner: Learner, fitted: FoldFit, fold: int, rounds: int) -> Matrix:
         """Return the probabilities of a fold's test rows, (m, k), by the first ``rounds``."""

@@ -23,11 +23,15 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Candidates, best first, how each joins its members, and its out-of-fold probabilities."""
+    """Candidates, best first, how each joins its members, and its out-of-fold probabilities.
+
+    ``notes`` say what was left out, and why.
+    """
 
     candidates: tuple[Candidate, ...]
     joins: Mapping[str, Vote | Stack]
     out_of_fold: Mapping[str, Matrix]
+    notes: tuple[str, ...] = ()
 
     @property
     def winner(self) -> Candidate:
@@ -83,6 +87,7 @@ def leaderboard(
     folds: Sequence[tuple[Rows, Rows]],
     floor: Matrix | None,
     options: TrainingOptions,
+    left: Callable[[], float],
 ) -> Leaderboard:
     """Join the learners and sort what there is.
 
@@ -94,6 +99,8 @@ def leaderboard(
         Of these rows, to judge the ensembles' weights out of fold too.
     floor
         Out-of-fold probabilities that nothing may be worse than, (n, k).
+    left
+        Seconds until joining must have ended: what takes longer is left out, with a note.
     """
     joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
     out_of_fold = dict(members)
@@ -103,6 +110,7 @@ def leaderboard(
         probabilities = out_of_fold[name]
         return metrics.score(y, probabilities, threshold_for(options, y, probabilities))
 
+    notes: list[str] = []
     candidates = [
         Candidate(
             name=one.learner.name,
@@ -122,7 +130,15 @@ def leaderboard(
         )
         for name, join in fits:
             started = time.monotonic()
-            joins[name] = join(members, y, weights)
+            joined = join(members, y, weights)
+            again = (time.monotonic() - started) * len(folds)
+            if again > left():
+                notes.append(
+                    f"{name} is not on the leaderboard: judging it takes about {again:.0f} s, "
+                    f"and {max(left(), 0.0):.0f} s were left beside refitting."
+                )
+                continue
+            joins[name] = joined
             out_of_fold[name] = cross_fitted(join, members, y, weights, folds)
             candidates.append(
                 Candidate(
@@ -142,4 +158,4 @@ def leaderboard(
             metrics.HIGHER_IS_BETTER[options.metric],
         )
     )
-    return Leaderboard(tuple(candidates), joins, out_of_fold)
+    return Leaderboard(tuple(candidates), joins, out_of_fold, tuple(notes))

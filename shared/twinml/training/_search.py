@@ -32,6 +32,7 @@ from twinml.training._budget import (
     Clock,
     Progress,
     another_wave,
+    hopeless,
     rows_for,
     seconds_for_start,
     worth_starting,
@@ -52,12 +53,10 @@ Matrix = NDArray[np.float64]
 # What cannot be stopped is first fitted on an eighth of the rows, where that is at least these.
 _TASTE_ROWS = 250
 _TASTE_MOST = 20_000
-# A configuration whose first folds are this much worse than the best's is not finished.
-_HOPELESS = 1.01
 # How often a searcher is asked before another learner gets the turn.
 _PROPOSALS = 5
-# Fewer rows of a class among those judged say nothing.
-_LEAST_OF_A_CLASS = 5
+# So few rows are never sampled: a search on fewer says little of a model of all.
+_FEW_ROWS = 20_000
 
 
 class Search:
@@ -108,6 +107,8 @@ class Search:
                 )
         self.found = [Found(learner) for learner in learners]
         self.floor: Matrix | None = None
+        self.slowness = 1.0
+        self._floor_seconds = 0.0
         self.log: list[Trial] = []
         self.interrupted = False
 
@@ -115,6 +116,11 @@ class Search:
     def judged(self) -> Rows:
         """Positions of the rows with out-of-fold predictions, ascending."""
         return np.sort(np.concatenate([test for _, test in self.folds]))
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until refitting is to begin; infinite without a budget."""
+        return self._clock.left - self._reserve(self.found)
 
     def measure_floor(self, *, whatever: bool = False) -> int | None:
         """Cross-validate the floor: of the first learner that has one, else of the first.
@@ -135,7 +141,8 @@ class Search:
         config = dict(one.learner.floor or one.learner.start)
         started = time.monotonic()
         budget = self._clock.budget
-        ends = float("inf") if budget is None else started + FLOOR_SHARE * budget
+        few = len(self._data.y) <= _FEW_ROWS
+        ends = float("inf") if budget is None or few else started + FLOOR_SHARE * budget
         cut: list[bool] = []
 
         def stop() -> bool:
@@ -158,9 +165,9 @@ class Search:
                     now = time.monotonic()
                     if self.interrupted or cut:
                         break
-                    if self._enough(len(fits)) and not another_wave(
-                        now - started, now - began, budget
-                    ):
+                    judged = np.concatenate([test for _, test in self.folds[: len(fits)]])
+                    counts = np.bincount(self._data.y[judged], minlength=self._shape.n_classes)
+                    if not another_wave(now - started, now - began, budget, int(counts.min())):
                         break
             except Exception as error:
                 one.trials += 1
@@ -169,6 +176,7 @@ class Search:
                 return None
         for fitted in fits:
             one.learned_cost(config, fitted)
+        self.slowness = float(np.median([fitted.slowness for fitted in fits]))
         if cut and not whatever and budget is not None:
             rate = max(fitted.seconds / len(fitted.losses) for fitted in fits)
             assert one.learner.rounds is not None
@@ -179,6 +187,7 @@ class Search:
         one.trials += 1
         self._record(one, self._complete(one.learner, "", config, fits, started))
         self.floor = one.out_of_fold
+        self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
 
@@ -190,12 +199,6 @@ class Search:
             self.interrupted = True
             self._stop.set()
             wait(running)
-
-    def _enough(self, folds: int) -> bool:
-        """Tell whether the first ``folds`` judge every class on rows enough."""
-        judged = np.concatenate([test for _, test in self.folds[:folds]])
-        counts = np.bincount(self._data.y[judged], minlength=self._shape.n_classes)
-        return int(counts.min()) >= _LEAST_OF_A_CLASS
 
     def run(self) -> list[Found]:
         """Search, and return the learners that have a result, best first.
@@ -253,7 +256,7 @@ class Search:
 
     def _next(self, running: Sequence[Found]) -> tuple[Found, str, Mapping[str, Any], float] | None:
         """Choose the learner that goes next, a configuration from its searcher, and seconds."""
-        left = self._clock.left - self._reserve(self.found)
+        left = self.seconds_left
         idle = [one for one in self.found if one not in running and not one.closed]
         if self._trials is not None:
             idle = [one for one in idle if one.trials < self._quota[one.learner.name]]
@@ -296,9 +299,8 @@ class Search:
         if one.searcher is None:
             untried = sum(other.searcher is None and not other.closed for other in self.found)
             tuned = one.best is not None
-            floor = max(other.fold_seconds for other in self.found) * len(self.folds)
             share = seconds_for_start(left, self._jobs, untried, tuned)
-            return share if worth_starting(floor, left, stoppable=True) else 0.0
+            return share if worth_starting(self._floor_seconds, left, stoppable=True) else 0.0
         if one.best is None:
             return 0.0
         predicted = one.predicted(one.best) * len(self.folds)
@@ -369,14 +371,14 @@ class Search:
                     losses.append(self._loss(test, predicted))
                 else:
                     losses.append(min(fits[-1].losses))
-                if self._hopeless(one, losses):
+                if hopeless(losses, one.fold_losses):
                     return Outcome(trial_id, config, losses, started, note="stopped early")
                 if (
                     rounds is None
                     and self._trials is None
                     and any(other.best is not None for other in self.found)
                     and len(losses) < len(self.folds)
-                    and self._clock.left < self._reserve(self.found)
+                    and self.seconds_left < 0
                 ):
                     return Outcome(trial_id, config, losses, started, note="out of time")
             if self._stop.is_set():
@@ -438,13 +440,6 @@ class Search:
             f"skipped: by a fit on {len(rows):,} rows its {len(self.folds)} folds take about "
             f"{expected:.0f} s, and {max(left, 0.0):.0f} s were left beside refitting"
         )
-
-    @staticmethod
-    def _hopeless(one: Found, losses: Sequence[float]) -> bool:
-        done = len(losses)
-        if not one.fold_losses or done >= len(one.fold_losses):
-            return False
-        return sum(losses) > _HOPELESS * sum(one.fold_losses[:done])
 
     def _record(self, one: Found, outcome: Outcome) -> None:
         seconds = time.monotonic() - outcome.started

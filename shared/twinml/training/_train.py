@@ -147,7 +147,9 @@ class _Run:
             search.folds if every else folds_of(y, options.folds, options.seed),
             None if search.floor is None else search.floor[judged],
             options,
+            lambda: search.seconds_left,
         )
+        self._notes += board.notes
         for one in search.found:
             if one.best is None and one.note:
                 self._notes.append(f"{one.learner.name} is not on the leaderboard: {one.note}.")
@@ -351,9 +353,11 @@ class _Run:
                 for size in refits
             ]
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
-            return 1.1 * refit + 0.05 * options.budget + 2e-5 * len(table.y) + 0.5
+            rest = 0.05 * options.budget + 2e-5 * len(table.y) * len(table.classes) + 0.5
+            # What has not run yet takes longer where others use the machine too.
+            return 1.1 * refit + rest * search.slowness
 
-        return Search(
+        search = Search(
             X,
             y,
             self._weights(table.y, rows)[rows],
@@ -367,6 +371,7 @@ class _Run:
             reserve=reserve,
             progress=self._progress,
         )
+        return search
 
     def _recipe(self, ready: Sequence[Found], needed: set[str], n_classes: int) -> Recipe:
         return Recipe(
