@@ -15,7 +15,7 @@ from twinml.training._budget import (
     worth_starting,
 )
 from twinml.training._leaderboard import rank
-from twinml.training._rounds import best_rounds, patience, rate_for
+from twinml.training._rounds import best_rounds, patience, rate_for, rounds_for
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,14 @@ def test_one_number_of_rounds_is_best_for_all_folds(curves: list, rounds: int) -
 @pytest.mark.parametrize(("rate", "rounds"), [(0.1, 30), (0.04, 75), (0.02, 150), (6.1, 1)])
 def test_slow_boosting_is_waited_for_longer(rate: float, rounds: int) -> None:
     assert patience(rate) == rounds
+
+
+@pytest.mark.parametrize(
+    ("rounds", "share", "taken"),
+    [(100, 1.0, 100), (100, 1.25, 112), (100, 1.5625, 125), (100, 0.64, 80), (1, 0.1, 1)],
+)
+def test_more_rows_take_more_rounds(rounds: int, share: float, taken: int) -> None:
+    assert rounds_for(rounds, share) == taken
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ exactly what was measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_ROUNDS", "Rounds", "Sample", "Stop", "best_rounds", "patience", "rate_for"]
+__all__ = [
+    "MOST_ROUNDS",
+    "Rounds",
+    "Sample",
+    "Stop",
+    "best_rounds",
+    "patience",
+    "rate_for",
+    "rounds_for",
+]
 
 Matrix = NDArray[np.float64]
 # Whether to stop now; asked after every round.
@@ -69,6 +79,14 @@ def best_rounds(curves: Sequence[Sequence[float]]) -> int:
     reached = min(len(curve) for curve in curves)
     mean = np.mean([curve[:reached] for curve in curves], axis=0)
     return int(np.argmin(mean)) + 1
+
+
+def rounds_for(rounds: int, share: float) -> int:
+    """Return how many rounds to fit on ``share`` times the rows on which ``rounds`` were best.
+
+    More rows take more rounds before boosting fits what is chance: by the root of the share.
+    """
+    return max(1, round(rounds * math.sqrt(share)))
 
 
 def patience(rate: float) -> int:

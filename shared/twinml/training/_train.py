@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from twinml.training._importance import permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Recipe, Task, fit_all
+from twinml.training._rounds import rounds_for
 from twinml.training._search import Search
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
@@ -50,6 +51,8 @@ Matrix = NDArray[np.float64]
 
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 3
+# Of the budget: repeats and rows become fewer where they would take more.
+_IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
 
 
@@ -162,10 +165,12 @@ class _Run:
         everything = np.arange(len(table.y))
         served_rows = everything if options.refit == "all" else split.train
 
+        fold_rows = len(search.folds[0][0])
+
         def task(candidates: Sequence[Candidate], on: Rows) -> Task:
             needed = {member for one in candidates for member in board.joins[one.name].weights}
             return Task(
-                self._recipe(ready, needed, len(table.classes)),
+                self._recipe(ready, needed, len(table.classes), len(on) / fold_rows),
                 table.features.iloc[on],
                 table.y[on],
                 self._weights(table.y, on)[on],
@@ -353,9 +358,9 @@ class _Run:
                 for size in refits
             ]
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
-            rest = 0.05 * options.budget + 2e-5 * len(table.y) * len(table.classes) + 0.5
             # What has not run yet takes longer where others use the machine too.
-            return 1.1 * refit + rest * search.slowness
+            rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
+            return 1.15 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
         search = Search(
             X,
@@ -373,12 +378,22 @@ class _Run:
         )
         return search
 
-    def _recipe(self, ready: Sequence[Found], needed: set[str], n_classes: int) -> Recipe:
+    def _recipe(
+        self, ready: Sequence[Found], needed: set[str], n_classes: int, share: float
+    ) -> Recipe:
+        """Return what to fit on ``share`` times the rows that a fold had."""
+
+        def config(one: Found) -> Mapping[str, Any]:
+            best, rounds = one.best or {}, one.learner.rounds
+            if rounds is None:
+                return best
+            return {**best, rounds.name: rounds_for(best[rounds.name], share)}
+
         return Recipe(
             {
-                one.learner.name: (one.learner, one.best)
+                one.learner.name: (one.learner, config(one))
                 for one in ready
-                if one.learner.name in needed and one.best is not None
+                if one.learner.name in needed
             },
             n_classes,
             self._options.seed,
@@ -444,15 +459,24 @@ class _Run:
         strings = string_columns(frame)
         names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
-        # The importance is the part that a budget which is used up can do with less of.
-        repeats = _IMPORTANCE_REPEATS if self._clock.left > 0.03 * self._options.budget else 1
+        model = whole.named_steps["model"]
+        X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
+        repeats = _IMPORTANCE_REPEATS
+        if not self._options.reproducible:
+            started = time.monotonic()
+            model.predict_proba(X)
+            once = (time.monotonic() - started) * len(names) / self._options.jobs
+            fitting = _IMPORTANCE_SHARE * self._options.budget / max(once, 1e-9)
+            repeats = int(np.clip(fitting, 1, repeats))
+            kept = rng.permutation(len(X))[: max(_FEWEST_ROWS, int(len(X) * fitting))]
+            X, y = X[kept], y[kept]
         return permutation_importance(
-            whole.named_steps["model"],
-            np.asarray(fitted.encoder.transform(frame), dtype=np.float64),
-            table.y[rows],
+            model,
+            X,
+            y,
             names,
             metric=self._options.metric,
             threshold=threshold,
-            orders=[rng.permutation(len(rows)) for _ in range(repeats)],
+            orders=[rng.permutation(len(X)) for _ in range(repeats)],
             jobs=self._options.jobs,
         )
