@@ -1,4 +1,4 @@
-"""The emulator as one WSGI application: who answers, who may ask, what is logged."""
+"""The emulator as one WSGI application: routing, authentication and request log."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _log = logging.getLogger("azureml_emulator")
 
 
 class Emulator:
-    """Everything that Azure answers, from one state folder.
+    """All emulated services, on one state folder.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Emulator:
     def start(
         self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
     ) -> None:
-        """Begin to work: bring deployments back, run jobs, those first that were left unfinished.
+        """Restart deployments and run jobs, unfinished ones first.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Emulator:
         self._schedules.start()
 
     def close(self) -> None:
-        """End what runs, jobs to go on at the next start, and close the databases."""
+        """Stop servers, interrupt jobs, which the next start resumes, and close the databases."""
         self._schedules.close()
         self._jobs.close()
         self._deployments.close()

@@ -1,4 +1,4 @@
-"""Everything that jobs need, put together: stores, tracking, history, workers."""
+"""The service of jobs: stores, tracking, run history and workers."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ class JobService:
         management.before_write("components", self._take_from_job)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         return [*self.jobs.routes(), *self._history.routes(), *self.tracking.routes()]
 
     def start(
         self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
     ) -> None:
-        """Begin to run jobs; ``variables`` point a process at the emulator."""
+        """Start the workers; ``variables`` point a job's process at the emulator."""
         self.jobs.pages.base = variables["HTTPS_PROXY"]
         context = JobContext(
             self._management.account,
@@ -90,7 +90,7 @@ class JobService:
         self.jobs.workers.start()
 
     def close(self) -> None:
-        """Interrupt what runs, to go on at the next start, and close the stores."""
+        """Interrupt running jobs, which the next start resumes, and close the stores."""
         if self.jobs.workers is not None:
             self.jobs.workers.shutdown()
             self.jobs.workers.join()
@@ -112,7 +112,7 @@ class JobService:
         return WorkspaceModels(workspace, self._management, self.datastores)
 
     def _settle_address(self, draft: Draft) -> None:
-        """Turn the address of what a job made into one that outlives the job."""
+        """Replace the address of a job's output by one that outlives the job."""
         properties = draft.body.get("properties") or {}
         uri = properties.get("modelUri")
         if isinstance(uri, str):

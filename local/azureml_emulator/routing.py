@@ -1,4 +1,4 @@
-"""The route table: which host, method and path goes where; and what a handler is given.
+"""Routes: host, method and path of a request matched to its handler.
 
 ARM paths are case-insensitive, names in them keep their case. A path is a template::
 
@@ -26,7 +26,7 @@ __all__ = ["Call", "Handler", "Route", "Router", "json_response"]
 
 @dataclass(frozen=True)
 class Call:
-    """A request on its way to a handler."""
+    """A request as handlers get it."""
 
     request: Request
     host: str

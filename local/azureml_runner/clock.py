@@ -41,7 +41,7 @@ class Clock:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def changed(self) -> None:
@@ -51,7 +51,7 @@ class Clock:
             self._changed.notify()
 
     def stop(self, *, wait: bool = True) -> None:
-        """Look no more; with ``wait``, return when a look that goes on has ended."""
+        """Stop looking; with ``wait``, return once a look under way has ended."""
         with self._changed:
             self._stopped = True
             self._changed.notify()

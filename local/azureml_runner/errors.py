@@ -31,7 +31,7 @@ class RunnerError(Exception):
 
 
 class UsageError(RunnerError):
-    """It was asked for wrongly."""
+    """A request to the runner is wrong."""
 
 
 class NotFound(RunnerError):

@@ -1,4 +1,4 @@
-"""Files that are whole: written or replaced at once, and known by their content."""
+"""Atomic writes of files, and digests of their content."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class WorkerPool(ABC, Generic[J]):
         return self._folders / job_id
 
     def recover(self) -> None:
-        """Bring the store in order after the last end; to be called before any worker starts.
+        """Requeue the jobs whose process died; to be called before any worker starts.
 
         A job that is ``Running`` lost its process. If it was to be canceled, what is left of it
         is killed; else it is queued again, and goes on with the steps that were interrupted. How
@@ -94,7 +94,7 @@ class WorkerPool(ABC, Generic[J]):
             self._changed.notify_all()
 
     def cancel(self, job_id: str) -> bool:
-        """Have a job end that runs; returns whether it does."""
+        """Cancel a running job; returns whether it was running here."""
         with self._changed:
             control = self._active.get(job_id)
         if control is not None:

@@ -1,4 +1,4 @@
-"""The life of jobs, in SQLite: each change is one transaction, on disk before it is told of.
+"""Jobs in SQLite: each change is one transaction, on disk before it is reported.
 
 A job's status only moves along these arrows, each a conditional update, so that two workers
 or a worker and a cancel cannot both win::
@@ -137,7 +137,7 @@ class JobStore(ABC, Generic[J]):
         )
 
     def cancel(self, job_id: str) -> J | None:
-        """Cancel a queued job at once, and note the wish for a running one; ``None`` if none."""
+        """Cancel a queued job at once, request it of a running one; ``None`` if there is none."""
         with self._database.transaction():
             self._database.execute(
                 "UPDATE jobs SET cancel_requested = 1, "

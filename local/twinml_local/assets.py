@@ -171,7 +171,7 @@ def _same(dataset: Dataset) -> DataAsset | None:
 
 
 def _store(dataset: Dataset, folder: Path, unfinished: Path) -> DataAsset:
-    """Copy, describe, and rename to the first number that nobody else takes."""
+    """Copy the data, describe it, and take the first free version number."""
     file = _copy(dataset, unfinished)
     while True:
         # The number comes from a look at the folder before the comparison: whoever registers
@@ -236,7 +236,7 @@ def _describe(asset: DataAsset, unfinished: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder written to disk, where the system can do that."""
+    """Sync a folder's entries to disk, where the system can do that."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -361,7 +361,7 @@ def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
     blob = pytest.importorskip("azure.storage.blob")
     account = emulator.account
     expiry = datetime.now(UTC) + timedelta(hours=1)
-    account = blob.generate_account_sas(
+    whole = blob.generate_account_sas(
         account.storage_account, account.storage_key,
         resource_types=blob.ResourceTypes(container=True, object=True),
         permission=blob.AccountSasPermissions(read=True, list=True), expiry=expiry,
@@ -377,14 +377,14 @@ def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
             container=container, permission=permission,
         )  # fmt: skip
 
-    check(account)
-    check(account, permission="l")
+    check(whole)
+    check(whole, permission="l")
     check(container)
     for token, where, permission, message in (
-        (account, "c", "w", "not authorized"),
+        (whole, "c", "w", "not authorized"),
         (container, "c", "w", "not authorized"),
         (container, "other", "r", "did not match"),
-        (account.replace("sp=rl", "sp=rwl"), "c", "w", "did not match"),
+        (whole.replace("sp=rl", "sp=rwl"), "c", "w", "did not match"),
     ):
         with pytest.raises(StorageError, match=message):
             check(token, where, permission)

@@ -380,6 +380,9 @@ def test_what_ended_after_the_border_stays(seconds: float, gone: bool) -> None:
     jobs = [ended("a", seconds)]
     assert bool(list(out_of_reach(jobs, None, 0, BORDER))) is gone
     assert list(out_of_reach(jobs, None, 1, BORDER)) == []
+    assert [
+        job.id for job in out_of_reach([ended("b", 60.0), ended("a", -60.0)], None, 0, BORDER)
+    ] == ["a"]
     old, new = (BORDER - timedelta(days=1)).isoformat(), (BORDER + timedelta(days=1)).isoformat()
     # The end counts; where there is none, when the job was made.
     assert list(out_of_reach([ended("b", created=old, ended=new)], None, 0, BORDER)) == []

@@ -1,1 +1,1 @@
-"""The management plane: Azure Resource Manager for the kinds that are emulated, and their files."""
+"""The management plane: Azure Resource Manager for the emulated types of resources, and files."""

@@ -43,7 +43,7 @@ class Operations:
         self._account, self._store, self._answer, self._seconds = account, store, answer, seconds
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         return [
             Route("GET", ARM_HOST, f"{PATH}/mfeOperationsStatus/{{id}}", self._status),
             Route("GET", ARM_HOST, f"{PATH}/mfeOperationsResults/{{id}}", self._result),

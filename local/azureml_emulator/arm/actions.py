@@ -1,4 +1,4 @@
-"""What codes, computes and endpoints do besides being made, read, changed and deleted."""
+"""Actions of codes, computes and endpoints, such as upload addresses and keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Actions:
         management.before_write("onlineEndpoints", self._check_endpoint)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         compute = f"{WORKSPACE_PATH}/computes/{{name}}"
         endpoint = f"{WORKSPACE_PATH}/onlineEndpoints/{{name}}"
         table = [

@@ -1,4 +1,4 @@
-"""Where assets lie: every way to name data, models and code, resolved to blobs.
+"""Assets found in storage: every way to name data, models and code, resolved to blobs.
 
 ::
 
@@ -55,7 +55,7 @@ def artifact_prefix(run: str) -> str:
 
 
 def datastore_uri(workspace: str, datastore: str, path: str) -> str:
-    """Return the long address of a path in a datastore of a workspace, given by its ARM id."""
+    """Return the full ``azureml://`` address of a path in a workspace's datastore."""
     _, _, subscription, _, group, *_, name = workspace.split("/")
     return (
         f"azureml://subscriptions/{subscription}/resourcegroups/{group}/workspaces/{name}"
@@ -106,7 +106,7 @@ class Datastores:
     # Names
 
     def resolve(self, uri: str, workspace: str, *, kind: str = "data") -> DatastorePath:
-        """Return where an asset lies.
+        """Return the blobs of an asset.
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class Datastores:
         return self._of_address(uri)
 
     def plain_uri(self, uri: str, workspace: str) -> str:
-        """Return the address in a datastore of what a job made; other addresses as they are."""
+        """Return the datastore address of a job's output; other addresses as they are."""
         match = _JOB.fullmatch(uri.strip())
         if match is None:
             return uri
@@ -222,7 +222,7 @@ class Datastores:
         return DatastorePath(container, path.strip("/"))
 
     def _of_mirror(self, uri: str, folder: Path, below: str) -> DatastorePath:
-        """Take a file or folder of a mirror into the storage: then it is like any other."""
+        """Import a file or folder of a mirror into the storage, once."""
         source = (folder / below).resolve()
         if not source.is_relative_to(folder.resolve()) or not source.exists():
             raise ArmError(404, "UserError", f"'{uri}' is not in its mirror, '{folder}'.")
@@ -246,7 +246,7 @@ class Datastores:
         ]
 
     def fetch(self, place: DatastorePath, folder: Path) -> Path:
-        """Copy a blob into ``folder``, or a folder of blobs to it; returns what it became.
+        """Download a blob into ``folder``, or a folder of blobs as it; returns the path.
 
         Raises
         ------

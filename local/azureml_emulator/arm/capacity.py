@@ -1,4 +1,4 @@
-"""What a subscription may use, and who may do what: quotas, machine sizes, permissions."""
+"""Quotas, machine sizes and permissions of the subscription."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ OTHERS = 24
 
 
 class Capacity:
-    """Answers for the limits of the emulated subscription; nothing is used up."""
+    """Answers requests about the subscription's limits; nothing counts against them."""
 
     def __init__(self, management: Management) -> None:
         self._management = management
 
     def routes(self) -> list[Route]:
-        """Return the route table."""
+        """Return the routes."""
         return [
             Route("GET", ARM_HOST, f"{LOCATION}/usages", self._usages),
             Route("GET", ARM_HOST, f"{LOCATION}/vmSizes", self._sizes),

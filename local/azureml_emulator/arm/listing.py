@@ -1,4 +1,4 @@
-"""What list requests ask for: which resources, in which order, and how many at a time."""
+"""Lists of resources: filters, order and pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure's management plane for the declared kinds: create, read, update, delete, list, poll."""
+"""Azure's management plane for the emulated types: create, read, update, delete, list, poll."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WorkHook = Callable[[Resource, Operation], None]
 
 
 class Management:
-    """Serves the kinds of ``azureml_emulator.arm.resource_types`` from a resource store.
+    """Serves the types of ``azureml_emulator.arm.resource_types`` from a resource store.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class Management:
         self._deleted.setdefault(key, []).append(hook)
 
     def do_work(self, key: str, worker: WorkHook) -> None:
-        """Have ``worker`` make each resource of a kind, in a thread, and finish its operation."""
+        """Have ``worker`` create each resource of a type in a thread, and finish its operation."""
         self._workers[key] = worker
 
     def before_read(self, segment: str, find: FindHook) -> None:
-        """Have ``find`` make what the service itself provides before it is looked for.
+        """Have ``find`` create what the service itself provides before a read.
 
         It gets the workspace's id, the asset's name and the version, if one was asked for.
         """
@@ -101,7 +101,7 @@ class Management:
             find(workspace, call["name"], call.parameters.get("version"))
 
     def routes(self) -> list[Route]:
-        """Return the table: the workspace, every declared kind, and operations."""
+        """Return the routes of the workspace, of every resource type and of operations."""
         table = [
             self._route("GET", WORKSPACES_PATH, self._list_workspaces),
             self._route(
@@ -261,7 +261,7 @@ class Management:
     def _set_to_work(
         self, kind: ResourceType, call: Call, begun: tuple[Resource, Operation] | None
     ) -> None:
-        """Begin what was accepted, now that it is on disk."""
+        """Start the work of an accepted request, which is on disk."""
         written = self._written.get(kind.key)
         if written is not None and begun is not None:
             written(begun[0])

@@ -1,4 +1,4 @@
-"""The kinds of resources, declared: what a request has to hold, what the service adds.
+"""The types of resources: what a request has to hold, what the service adds.
 
 Adding a kind here adds its routes; only what a kind does beyond create, read, update, delete
 and list (``listSecrets``, keys, uploads) is written elsewhere.
@@ -54,7 +54,7 @@ def _as_sent(draft: Draft) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ResourceType:
-    """What there is to know about a kind of resource.
+    """What is particular to one type of resource.
 
     Parameters
     ----------

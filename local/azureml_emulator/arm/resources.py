@@ -1,4 +1,4 @@
-"""The resources of the emulated subscription, in SQLite: what ARM calls by its ids.
+"""The resources of the emulated subscription by their ARM ids, in SQLite.
 
 A resource is a JSON body under an id; its collection is the id without the last segment, so
 the versions of a data asset are in ``…/data/bank/versions``. Ids differ by more than case.
@@ -199,7 +199,7 @@ class ResourceStore:
         )
 
     def begin(self, resource_id: str, effect: Effect, seconds: float) -> Operation:
-        """Accept something that ends ``seconds`` from now; for work that is not known yet."""
+        """Accept an operation that ends ``seconds`` from now."""
         now = time.time()
         ends = math.inf if effect == "work" else now + seconds
         operation = Operation(str(uuid.uuid4()), resource_id, effect, now, ends, False)

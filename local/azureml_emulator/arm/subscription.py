@@ -1,4 +1,4 @@
-"""What is around workspaces: the subscription, its groups, templates that make workspaces.
+"""The subscription, its resource groups, and templates that create workspaces.
 
 The SDK makes a workspace by sending a template with everything that Azure needs beside it.
 Here the workspace alone is made of it; its storage is there anyway.
@@ -27,13 +27,13 @@ EMPTY = ("marketplaceSubscriptions", "outboundRules", "serverlessEndpoints")
 
 
 class Subscription:
-    """Serves the surroundings of workspaces."""
+    """Serves the subscription and its resource groups."""
 
     def __init__(self, management: Management, workspaces: Workspaces) -> None:
         self._management, self._workspaces = management, workspaces
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         registries = f"/providers/{PROVIDER}/registries"
         table = [
             ("GET", "/subscriptions", self._list),

@@ -1,4 +1,4 @@
-"""What a workspace has from the start: storage, datastores; and the secrets of datastores."""
+"""A new workspace's storage and datastores, and the secrets of datastores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_HOURS = 7 * 24
 
 
 class Workspaces:
-    """Furnishes workspaces, and answers for their storage.
+    """Creates workspaces with their datastores, and serves their storage's secrets.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Workspaces:
         management.before_write("connections", self._keep_credentials)
 
     def routes(self) -> list[Route]:
-        """Return the table of what goes beyond create, read, update and delete."""
+        """Return the routes beyond create, read, update and delete."""
         return [
             Route(
                 "POST",

@@ -71,7 +71,7 @@ class BatchEndpoints:
         management.before_write("batchEndpoints/deployments", self._check_deployment)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         host = f"{{endpoint}}.{self._account.location}.inference.ml.azure.com"
         listed = f"/mferp/managementfrontend{WORKSPACE_PATH}/batchEndpoints/{{name}}"
         return [

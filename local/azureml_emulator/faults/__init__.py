@@ -1,4 +1,4 @@
-"""The bad day, rehearsed: by rule, requests are refused, delayed or dropped.
+"""Injected faults: requests are refused, delayed or dropped by rule.
 
 ::
 

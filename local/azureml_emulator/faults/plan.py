@@ -1,4 +1,4 @@
-"""The rules in force, counted as they strike; and the local address where they are changed."""
+"""The fault rules in force, how often each applied, and the routes that change them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Counted:
     struck: int = 0
 
     def strikes(self) -> bool:
-        """Count a fitting request; return whether it is hit."""
+        """Count a matching request; return whether the rule applies to it."""
         self.seen += 1
         if self.seen <= self.rule.skip or self.struck == self.rule.times:
             return False
@@ -49,7 +49,7 @@ class _Counted:
 
 
 class FaultPlan:
-    """The rules of one emulator; the first that strikes a request decides.
+    """The rules of one emulator; the first that applies to a request decides.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class FaultPlan:
         self._lock = threading.Lock()
 
     def routes(self) -> list[Route]:
-        """Return the table: on the proxy's own address only."""
+        """Return the routes, which the proxy's own address alone has."""
         return [
             Route("GET", LOCAL_HOST, "/faults", self._show),
             Route("POST", LOCAL_HOST, "/faults", self._add),
@@ -70,7 +70,7 @@ class FaultPlan:
         ]
 
     def strike(self, method: str, host: str, path: str, environ: dict[str, Any]) -> None:
-        """Let happen to a request what the rules say.
+        """Apply the rules to a request.
 
         Raises
         ------

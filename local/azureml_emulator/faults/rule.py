@@ -1,4 +1,4 @@
-"""One rule: which requests it is about, what befalls them, and how often."""
+"""One fault rule: which requests it matches, its effect, and how often it applies."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Rule:
         return cls(text, method.upper(), pattern, effect, seconds, retry_after, skip, times)
 
     def fits(self, method: str, host: str, path: str) -> bool:
-        """Return whether the rule is about a request."""
+        """Return whether the rule matches a request."""
         if self.method not in ("*", method):
             return False
         whole = path if self.pattern.startswith("/") else f"{host}{path}"

@@ -1,4 +1,4 @@
-"""A certificate authority that lives as long as the process, and the leaves that it signs.
+"""A certificate authority of this process, and the server certificates that it signs.
 
 The authority's key never leaves memory: only its certificate is written, for clients to
 trust while they are pointed at the emulator.

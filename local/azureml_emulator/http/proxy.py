@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_CONNECT(self) -> None:
-        """Speak TLS as the host that was asked for, until the client is done."""
+        """Speak TLS as the requested host until the client closes the connection."""
         host = self.path.rpartition(":")[0].strip("[]").lower()
         self.close_connection = True
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
                 close()
 
     def _reset(self) -> None:
-        """End the connection as a machine does that went away: without a goodbye."""
+        """Reset the connection, as a crashed machine does."""
         self.close_connection = True
         at_once = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
@@ -243,11 +243,11 @@ class _Body(RawIOBase):
         self._rest = b""
 
     def readable(self) -> bool:
-        """Return ``True``: this is a file to read from."""
+        """Return ``True``: the body can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` as far as one piece goes; 0 is the end."""
+        """Read at most one chunk into ``buffer``; returns its size, 0 at the end."""
         while not self._rest:
             part = next(self._parts, None)
             if part is None:
@@ -258,7 +258,7 @@ class _Body(RawIOBase):
         return n
 
     def drain(self) -> None:
-        """Read what the application left, so that the next request begins where it should."""
+        """Read the rest of the body, so that the next request begins at its first byte."""
         for _ in self._parts:
             pass
 

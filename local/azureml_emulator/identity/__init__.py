@@ -1,1 +1,1 @@
-"""Who asks: the login endpoints, and the access tokens that they make."""
+"""Authentication: the login endpoints, and the access tokens that they issue."""

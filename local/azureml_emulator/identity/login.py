@@ -28,13 +28,13 @@ class LoginError(EmulatorError):
 
 
 class Login:
-    """Gives tokens to the one client of a account."""
+    """Issues tokens to the account's one client."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         table = [Route("GET", ARM_HOST, "/metadata/endpoints", self._cloud)]
         for host in LOGIN_HOSTS:
             table += [

@@ -1,4 +1,4 @@
-"""Access tokens: made by the login endpoint, looked at by all others.
+"""Access tokens: issued by the login endpoint, checked by all others.
 
 Their signature is not checked, so that code with a static credential of its own can be
 rehearsed too. Audience and expiry are: those are what goes wrong in earnest.

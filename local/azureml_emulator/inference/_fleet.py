@@ -1,4 +1,4 @@
-"""All deployments that run: built, swapped without a gap, brought back, ended."""
+"""All running deployments: built, replaced without refused requests, restarted, ended."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DeploymentFailed(Exception):
 
 @dataclass
 class _Running:
-    """A deployment that serves, and all that is needed to start it again."""
+    """A running deployment, with what a restart needs."""
 
     order: Order
     venv: Venv
@@ -69,7 +69,7 @@ class Fleet:
         self._closed = False
 
     def deploy(self, deployment_id: str, fetch: Fetch) -> None:
-        """Make a deployment run as ordered; returns when it is healthy.
+        """Start a deployment as requested; returns once it is healthy.
 
         What ran before serves until then, and goes on if the new one fails. Two orders for
         one deployment are carried out one after the other.

@@ -1,4 +1,4 @@
-"""The scoring front end: who may ask, which deployment answers, what becomes of its answer.
+"""The scoring front end: authentication, choice of the deployment, its answer.
 
 ::
 
@@ -54,7 +54,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back."""
+    """The answer to a scoring request."""
 
     status: int
     headers: Mapping[str, str]
@@ -63,7 +63,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the front end has to know of a deployment; times in seconds."""
+    """A deployment's settings for scoring requests; times in seconds."""
 
     id: str
     name: str
@@ -73,7 +73,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What it has to know of an endpoint; shares are per cent.
+    """An endpoint's settings for scoring requests; shares are per cent.
 
     ``admits`` returns why a value of ``Authorization`` is not good enough, or ``None``.
     """
@@ -86,7 +86,7 @@ class Endpoint:
 
 
 class FrontRefusal(Exception):
-    """The front end answers by itself, in plain text."""
+    """The front end refuses a request itself, in plain text."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

@@ -27,7 +27,7 @@ _DURATION = re.compile(
 
 @dataclass(frozen=True)
 class Order:
-    """A deployment as it is to be.
+    """A deployment as requested.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Image:
-    """An order made concrete; ``variables`` are those that the image itself sets."""
+    """Packages, files and variables of an order; ``variables`` are those of the image itself."""
 
     requirements: Requirements
     script: Path

@@ -79,7 +79,7 @@ class OnlineDeployments:
         management.after_delete("onlineEndpoints", self._ended)
 
     def routes(self) -> list[Route]:
-        """Return the table of what goes beyond create, read, update and delete."""
+        """Return the routes beyond create, read, update and delete."""
         deployment = f"{WORKSPACE_PATH}/onlineEndpoints/{{parent}}/deployments/{{name}}"
         host = f"{{endpoint}}.{self._account.location}.inference.ml.azure.com"
         scoring = [Route(method, host, "/score", self._score) for method in ("GET", "POST")]
@@ -160,7 +160,7 @@ class OnlineDeployments:
     # Work
 
     def _work(self, resource: Resource, operation: Operation) -> None:
-        """Make one deployment run, and end its operation with what became of it."""
+        """Start one deployment, and finish its operation with the result."""
         error = None
         try:
             self._rehearse_failure(resource)
@@ -197,7 +197,7 @@ class OnlineDeployments:
         self._stop_if_gone(resource)
 
     def _fetch(self, resource: Resource, folder: Path, log: Callable[[str], None]) -> Order:
-        """Do what Azure's storage initializer does: put model and code into place."""
+        """Download model and code, as Azure's storage initializer does."""
         # As it is now: it may have been changed since this was asked for.
         resource = self._management.store.get(resource.id) or resource
         properties, workspace = resource.properties, _workspace_of(resource.id)

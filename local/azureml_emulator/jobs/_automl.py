@@ -1,4 +1,4 @@
-"""Runs AutoML tasks, and leaves what the service leaves: children, metrics, tags, artifacts.
+"""Runs AutoML tasks and records child runs, metrics, tags and artifacts as the service does.
 
 ::
 
@@ -236,7 +236,7 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Tas
 
 
 def _finish(records: Records, run: Run, found: Found) -> None:
-    """Give the parent what clients look for: the best child's name and metrics."""
+    """Record the best child's name and metrics in the parent run, where clients read them."""
     content = found.child()
     records.tracking.log(
         run.workspace,

@@ -52,7 +52,7 @@ class RunPages:
         self.base = ""
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         return [Route("GET", LOCAL_HOST, "/runs/{run}", self._show)]
 
     def address(self, run: str) -> str:

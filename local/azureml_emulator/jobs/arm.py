@@ -48,7 +48,7 @@ class Jobs:
         self.pages = RunPages(management.account, records)
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         item = f"{WORKSPACE_PATH}/jobs/{{name}}"
         table = [
             ("GET", f"{WORKSPACE_PATH}/jobs", self._list),

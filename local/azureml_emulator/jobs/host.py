@@ -1,4 +1,4 @@
-"""The surroundings of a running job: assets, environments, and the record of every change."""
+"""The host of a running job: its assets, its environments, and the record of every change."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class JobHost(Host):
     # What the engine tells
 
     def on_event(self, event: StepEvent) -> None:
-        """Write a change down."""
+        """Record a change."""
         run = self.run_of(event.name)
         if event.status == "Running":
             self._started(run, event)

@@ -1,4 +1,4 @@
-"""What is kept of a run while it works and when it ends: status, logs, artifacts, outputs.
+"""Records of a run: status, logs, artifacts and outputs.
 
 The status is in three places that clients look at: run history, the job's resource and the
 MLflow run. Run history is the one that counts; MLflow follows.
@@ -48,7 +48,7 @@ def error_body(code: str, message: str) -> dict[str, Any]:
 
 
 class Records:
-    """Writes down what happens to runs.
+    """Records what happens to runs.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Runs jobs with the engine, and says in their runs how it goes."""
+"""Runs jobs with the engine, and records their progress in their runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Workers(WorkerPool[Job]):
         super().__init__(self._runs.jobs, directory, workers=count)
 
     def start(self) -> None:
-        """Begin, with the jobs that were left unfinished."""
+        """Start the workers, unfinished jobs first."""
         self._runs.jobs.adopt()
         self.recover()
         super().start()

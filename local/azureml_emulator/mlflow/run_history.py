@@ -47,7 +47,7 @@ class History:
         self._records, self._jobs, self._runs = records, jobs, records.runs
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         base = f"/history/v1.0{WORKSPACE_PATH}"
         table: list[tuple[str, str, Handler]] = [("POST", f"{base}/rundata", self._run_data)]
         runs = ("runs", "experiments/{experiment}/runs", "experimentids/{experiment}/runs")

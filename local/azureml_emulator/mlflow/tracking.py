@@ -88,7 +88,7 @@ class Tracking:
         self._lock = threading.RLock()
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         path = f"/mlflow/{{version}}{WORKSPACE_PATH}/{{names:rest}}"
         return [Route(method, self._account.api_host, path, self._serve) for method in METHODS]
 

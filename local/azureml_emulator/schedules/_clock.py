@@ -65,7 +65,7 @@ class ScheduleClock(Clock):
         return following
 
     def _strike(self, schedule: Resource, moment: datetime) -> bool:
-        """Fire a schedule unless it has become another one; return whether it was its turn."""
+        """Fire a schedule unless it was changed since the look; return whether it was due."""
         started = time.monotonic()
         try:
             # One step: who has disabled a schedule sees no job begin afterwards.
@@ -91,7 +91,7 @@ def enabled(schedule: Resource) -> bool:
 
 
 def still_stands(looked_at: Resource, found: Resource) -> bool:
-    """Return whether the moment that a look at a schedule came to still is one of its moments.
+    """Return whether a schedule still has the moment at which it was found to be due.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class SubmitJob(Protocol):
     def __call__(
         self, workspace: str, properties: Mapping[str, Any], *, name: str | None = None
     ) -> Resource:
-        """Accept it; ``ArmError`` if it cannot be."""
+        """Submit the job; raises ``ArmError`` if it is refused."""
         ...
 
 
@@ -45,7 +45,7 @@ class InvokeBatch(Protocol):
         deployment: str | None = None,
         name: str | None = None,
     ) -> Resource:
-        """Invoke it; ``ArmError`` if it cannot be."""
+        """Invoke the endpoint; raises ``ArmError`` if it refuses."""
         ...
 
 
@@ -69,16 +69,16 @@ class Schedules:
         management.after_delete("schedules", lambda _: self._clock.changed())
 
     def routes(self) -> list[Route]:
-        """Return the table of what goes beyond create, read, update and delete."""
+        """Return the routes beyond create, read, update and delete."""
         path = f"{WORKSPACE_PATH}/schedules/{{name}}/trigger"
         return [Route("POST", ARM_HOST, path, self._trigger)]
 
     def start(self) -> None:
-        """Begin to fire."""
+        """Start firing."""
         self._clock.start()
 
     def close(self) -> None:
-        """Fire no more."""
+        """Stop firing."""
         self._clock.stop()
 
     def _check(self, draft: Draft) -> None:

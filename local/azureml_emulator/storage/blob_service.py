@@ -36,7 +36,7 @@ class Storage:
         self._account, self._blobs = account, blobs
 
     def routes(self) -> list[Route]:
-        """Return the table."""
+        """Return the routes."""
         host, container, blob = self._account.blob_host, "/{container}", "/{container}/{names:blob}"
         return [
             Route("HEAD", host, blob, self._head),

@@ -1,4 +1,4 @@
-"""What the executor asks of whoever drives it, and what it tells.
+"""The host of a run: what the executor asks of it, and what it reports to it.
 
 Override what is of interest: the defaults run commands with this interpreter, in the
 environment of this process, on files of this machine.
@@ -99,7 +99,7 @@ class StepEvent:
 
 
 class Host:
-    """The surroundings of a run; every method may be called from several threads.
+    """What a run needs from its owner; every method may be called from several threads.
 
     Attributes
     ----------
@@ -179,4 +179,4 @@ class Host:
         raise RunnerError(f"a step of type '{step.node.kind}' cannot be run here")  # type: ignore[union-attr]
 
     def on_event(self, event: StepEvent) -> None:
-        """Hear what changed; called for one event at a time."""
+        """Take a change of a step; called for one event at a time."""

@@ -1,4 +1,4 @@
-"""What follows the attempts that a step has behind it: a rule of values, without files.
+"""Whether a step starts another attempt, completes or fails: a rule of its past attempts.
 
 A step may bring down the service that runs it, and must not be begun for ever. But a service
 also dies for reasons of its own, many times in a row, and then no step is to blame::
@@ -44,7 +44,7 @@ class AttemptEnd(enum.Enum):
 
 @dataclass(frozen=True)
 class Take:
-    """The attempt of this place (from 0) completed the step."""
+    """The attempt at this index (from 0) completed the step."""
 
     place: int
 
@@ -72,7 +72,7 @@ def ended_by(exit_code: int) -> str | None:
     ('SIGKILL', 'SIGKILL', None, None)
     """
     number = -exit_code if exit_code < 0 else exit_code - 128
-    if not 0 < number < signal.SIGSYS + 1:
+    if number > signal.SIGSYS:  # signals for real time, which no shell reports
         return None
     try:
         return signal.Signals(number).name

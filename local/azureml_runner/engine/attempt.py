@@ -171,7 +171,7 @@ class StepFolder:
         return Ended(exit_code, process.peak_bytes)
 
     def tail(self, attempt: int) -> str:
-        """Return the last words of an attempt."""
+        """Return the end of an attempt's log."""
         path = self.files(attempt).log
         try:
             with path.open("rb") as file:

@@ -176,7 +176,7 @@ def _as_numbers(part: Any) -> bool:
 def _codes(
     encode: Any, contract: Contract, strings: list[str], numbers: list[str], known: list[Any]
 ) -> dict[str, Codes]:
-    """Let the encoder itself say the code of every category, of a null and of any other text."""
+    """Ask the encoder for the code of every category, of a null and of any other text."""
     if not strings:
         return {}
     texts = [[value for value in values if isinstance(value, str)] for values in known]

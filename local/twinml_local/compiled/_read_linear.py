@@ -72,7 +72,7 @@ class _OneHot:
         self.targets: list[int] = []
 
     def read(self, part: Any, columns: list[int], start: int) -> int:
-        """Take the encoder's word for where each known value, a null and any other goes."""
+        """Ask the encoder which columns each known value, a null and any other text becomes."""
         categories = [np.asarray(known, dtype=np.float64) for known in part.categories_]
         known = [values[~np.isnan(values)] for values in categories]
         unknown = [1.0 + (values.max() if len(values) else 0.0) for values in known]

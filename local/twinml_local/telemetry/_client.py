@@ -1,4 +1,4 @@
-"""What the server calls. Recording appends to a queue and returns; a thread does the rest.
+"""The telemetry client of the server: recording appends to a queue, a thread writes.
 
 A call costs about a microsecond and never waits: when the queue is full the record is
 counted as dropped. Every ``flush_seconds`` the thread empties the queue, writes

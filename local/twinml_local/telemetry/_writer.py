@@ -39,7 +39,7 @@ BREATH = 0.001  # seconds; long enough for a waiting request to take over
 
 
 class Writer:
-    """Writes what a telemetry hands over; one thread at a time. It never raises, it logs once.
+    """Writes what a telemetry client queues, one thread at a time; logs an error once, raises none.
 
     Parameters
     ----------

@@ -129,7 +129,7 @@ model = mlflow.pyfunc.load_model(str(folder))
 
 
 def init() -> None:
-    """Say that the model is there; it was loaded with the script, as Azure's does."""
+    """Log that the model is loaded: it was with the script, as on Azure."""
     if os.environ.get("ENABLE_MDC"):
         for name in ("model_inputs", "model_outputs"):
             Collector(name=name)

@@ -1,4 +1,4 @@
-"""A worker process: an event loop that reads, scores and answers, and mind its supervisor."""
+"""A worker process: an event loop that reads, scores and answers requests."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _connections() -> int:
 
 
 def _settle() -> None:
-    """Keep what Python does besides out of the requests' way, now that all is loaded."""
+    """Keep the garbage collector and switches of threads from delaying requests."""
     # The collector need not look again and again at libraries and models.
     gc.collect()
     gc.freeze()

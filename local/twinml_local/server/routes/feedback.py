@@ -1,4 +1,4 @@
-"""``POST /feedback``: what turned out to be true of scored rows, told over REST.
+"""``POST /feedback``: the true labels of scored rows.
 
 A record, or a list of records, all kept or none::
 

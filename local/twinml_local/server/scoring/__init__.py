@@ -1,1 +1,1 @@
-"""The way of a scoring request: the front that all requests meet, and mirrored copies."""
+"""Scoring requests: the front that answers them, the service that scores, mirrored copies."""

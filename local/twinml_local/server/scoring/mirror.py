@@ -1,4 +1,4 @@
-"""Mirror traffic: copies of requests, scored by another deployment for nobody.
+"""Mirrored traffic: copies of requests, scored by another deployment, their answers dropped.
 
 A copy waits in a short queue and is scored by one thread once the request itself has been
 answered. Nothing that happens to it can reach the reply: what fails goes to the mirrored

@@ -1,4 +1,4 @@
-"""What happens to a scoring request between the wire and the wire.
+"""A scoring request from its parsed head to its reply: key, deployment, score, log, telemetry.
 
 The front (``twinml_local.server.scoring.front``) reads a request and writes a reply; what lies
 between is here, and what requests to the pages have in common with it::
@@ -154,7 +154,7 @@ class Exchange:
 
 
 class ScoringService:
-    """What the requests of an app have in common.
+    """Scores the requests of one server.
 
     Parameters
     ----------
