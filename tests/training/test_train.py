@@ -66,6 +66,24 @@ def test_the_test_figures_are_those_of_the_pipeline_on_rows_it_did_not_learn_fro
     assert result.test.baseline["roc_auc"] == 0.5
 
 
+def test_the_model_has_seen_all_rows_unless_told_otherwise(
+    binary: Dataset, result: TrainingResult
+) -> None:
+    assert result.trained_on is not None
+    assert result.trained_on.tolist() == list(range(600))
+    assert result.measured_apart
+    kept = train(binary, TrainingOptions(trials=8, learners=FAST, refit="train"))
+    assert kept.trained_on is not None
+    assert sorted([*kept.trained_on, *kept.test.rows]) == list(range(600))
+    assert kept.measured is None
+    assert not kept.measured_apart
+    # The figures are the same: those of the recipe.
+    np.testing.assert_array_equal(kept.test.probabilities, result.test.probabilities)
+    rows = binary.features.iloc[kept.test.rows]
+    np.testing.assert_array_equal(kept.pipeline.predict_proba(rows), kept.test.probabilities)
+    assert not np.array_equal(result.pipeline.predict_proba(rows), kept.test.probabilities)
+
+
 def test_the_pipeline_answers_in_the_targets_own_labels(
     binary: Dataset, result: TrainingResult
 ) -> None:
