@@ -11,7 +11,7 @@ DATA    ?=
 TARGET  ?=
 BUDGET  ?= 60s
 ARGS    ?=
-AT_ONCE ?= 2
+AT_ONCE ?= 3
 WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") --budget $(BUDGET) $(ARGS)
 
 # Installing again is needed when a lock changes, not when the code does.
@@ -65,7 +65,7 @@ status: $(BASE) ## Show what is deployed and running
 stop: ## End what was left running
 	@if [ -x $(TWINML) ]; then $(TWINML) stop; fi
 
-test: $(DEV) ## Run all tests, two files at a time (AT_ONCE=2)
+test: $(DEV) ## Run all tests, three files at a time (AT_ONCE=3)
 	@$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 mutants: $(DEV) ## Change the decision rules and see whether their tests notice (ARGS=drift)

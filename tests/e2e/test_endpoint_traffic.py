@@ -126,7 +126,7 @@ class Load:
 
     def __init__(self, info: EndpointInfo, key: str, *, connections: int = 3) -> None:
         self.uri, self.key = info.scoring_uri, key
-        self.seen: list[tuple[str, str]] = []
+        self.seen: list[tuple[float, str, str]] = []
         self.failures: list[str] = []
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._send) for _ in range(connections)]
@@ -136,6 +136,7 @@ class Load:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         with requests.Session() as session:
             while not self._end.is_set():
+                sent = time.monotonic()
                 try:
                     reply = session.post(self.uri, body, headers=headers, timeout=30)
                 except requests.RequestException as error:
@@ -145,7 +146,7 @@ class Load:
                     self.failures.append(f"{reply.status_code} {reply.text}")
                 else:
                     deployment = reply.headers["azureml-model-deployment"]
-                    self.seen.append((deployment, reply.json()[0]))
+                    self.seen.append((sent, deployment, reply.json()[0]))
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -157,6 +158,10 @@ class Load:
         self._end.set()
         for thread in self._threads:
             thread.join()
+
+    def answers(self, sent_after: float = 0.0, end: int | None = None) -> set[tuple[str, str]]:
+        """Return deployments and answers of the first ``end`` requests, of those sent later."""
+        return {(name, answer) for sent, name, answer in self.seen[:end] if sent > sent_after}
 
     def wait_for(self, more: int) -> None:
         """Wait until so many more requests have been answered."""
@@ -174,24 +179,27 @@ def test_updates_and_a_rollback_under_load_lose_no_request(
     info = deploy("old")
     pids = [server_pid(), *workers()]
     with Load(info, endpoints.keys(NAME).primary) as load:
+        at_first = len(load.seen)
         deploy("new")
-        after_update = len(load.seen)
+        updated = time.monotonic()
         load.wait_for(20)
+        before_rollback = len(load.seen)
         deploy("old")
-        after_rollback = len(load.seen)
+        rolled_back = time.monotonic()
         load.wait_for(20)
+        before_switch = len(load.seen)
         deploy("third", "green")
         endpoints.set_traffic(NAME, {"green": 100})
-        after_switch = len(load.seen)
+        switched = time.monotonic()
         load.wait_for(20)
         endpoints.delete(NAME, "blue")
         load.wait_for(20)
     assert not load.failures
-    assert {answer for _, answer in load.seen[:20]} == {"old"}
-    # A request that was under way while the deploy returned may have been answered before.
-    assert {answer for _, answer in load.seen[after_update + 3 : after_update + 20]} == {"new"}
-    assert {answer for _, answer in load.seen[after_rollback + 3 : after_rollback + 20]} == {"old"}
-    assert set(load.seen[after_switch + 3 :]) == {("green", "third")}
+    # A request that is under way while something changes may be answered before or after.
+    assert load.answers(end=at_first) == {("blue", "old")}
+    assert load.answers(updated, before_rollback) == {("blue", "new")}
+    assert load.answers(rolled_back, before_switch) == {("blue", "old")}
+    assert load.answers(switched) == {("green", "third")}
     assert [server_pid(), *workers()] == pids
     assert endpoints.info(NAME).deployments == {"green": "third:1"}
 
@@ -201,10 +209,10 @@ def test_several_workers_change_over_together(deploy: Callable[..., EndpointInfo
     assert len(workers()) == 2
     with Load(info, endpoints.keys(NAME).primary, connections=4) as load:
         deploy("new")
-        done = len(load.seen)
+        updated = time.monotonic()
         load.wait_for(40)
     assert not load.failures
-    assert {answer for _, answer in load.seen[done + 4 :]} == {"new"}
+    assert load.answers(updated) == {("blue", "new")}
 
 
 def test_a_broken_update_changes_nothing(
@@ -444,7 +452,7 @@ def test_a_deploy_killed_at_any_moment_leaves_an_endpoint_that_works(
             deploying.wait()
             load.wait_for(20)
         assert not load.failures
-        assert {answer for _, answer in load.seen} <= {"old", "new"}
+        assert {answer for _, _, answer in load.seen} <= {"old", "new"}
     assert deploy("new").deployments == {"blue": "new:1"}
     assert answers(3) == {"new": 3}
 

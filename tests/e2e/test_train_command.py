@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from twinml.data import bundled
@@ -65,8 +66,10 @@ def test_trials_and_seed_give_the_same_model_digest_in_another_process(
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_registers_it(tmp_path: Path) -> None:
+    file = tmp_path / "bank.csv"
+    pd.read_csv(bundled()).sample(8000, random_state=0).to_csv(file, index=False)
     process = subprocess.Popen(
-        [*TWINML, "train", "--data", str(bundled()), "--target", "y", "--budget", "300s", "--json"],
+        [*TWINML, "train", "--data", str(file), "--target", "y", "--budget", "300s", "--json"],
         env={**os.environ, "TWINML_HOME": str(tmp_path), "COLUMNS": "200"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,14 +120,14 @@ def test_two_first_runs_at_once_make_one_store(table_csv: Path, tmp_path: Path) 
     arguments = ["--data", str(table_csv), "--target", "y", "--trials", "1", "--json"]
     runs = [
         subprocess.Popen(
-            [*TWINML, "train", *arguments, "--learners", learner],
+            [*TWINML, "train", *arguments, "--learners", "LogisticRegression", "--seed", seed],
             env={**os.environ, "TWINML_HOME": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for learner in ("LightGBM", "XGBoost", "HistGradientBoosting")
+        for seed in ("1", "2")
     ]
     ended = [(*run.communicate(timeout=300), run.returncode) for run in runs]
-    assert [code for _, _, code in ended] == [0, 0, 0], [err for _, err, _ in ended]
-    assert sorted(json.loads(out)["version"] for out, _, _ in ended) == ["1", "2", "3"]
+    assert [code for _, _, code in ended] == [0, 0], [err for _, err, _ in ended]
+    assert sorted(json.loads(out)["version"] for out, _, _ in ended) == ["1", "2"]

@@ -22,37 +22,51 @@ SEARCH = ("--trials", "2", "--learners", "LogisticRegression")
 
 
 class Shell:
-    """Runs ``twinml`` in processes of their own, in one state folder."""
+    """Runs command lines of twinml, each in a process of its own, in one state folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.said = folder, ""
         self.home = folder / "home"
+        self._warm = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm_commands.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def __call__(self, *words: str, code: int = 0) -> Any:
-        return self._run([sys.executable, "-m", "twinml", *words, "--json"], code)
+        found, out = self.run(*words)
+        assert found == code, f"{out[-1500:]}\n{self.said[-2500:]}"
+        return json.loads(out)
 
-    def session(self, script: Path, asked: Any) -> Any:
-        """Run a script that invokes verbs, one after the other, in one process."""
-        return self._run([sys.executable, str(script), json.dumps(asked)], 0)
-
-    def _run(self, command: list[str], code: int) -> Any:
+    def run(self, *words: str) -> tuple[int, str]:
+        """Return the exit code of a command line and what it printed."""
+        assert self._warm.stdin is not None
+        assert self._warm.stdout is not None
         mine = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AZURE", "HTTP", "MLFLOW_TRACKING"))
         }
-        done = subprocess.run(
-            command,
-            env={**mine, "TWINML_HOME": str(self.home)},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
-        )
-        self.said = done.stderr
-        assert done.returncode == code, f"{done.stdout[-1500:]}\n{done.stderr[-2500:]}"
-        return json.loads(done.stdout)
+        out, error = self.folder / "out.txt", self.folder / "error.txt"
+        asked = {
+            "words": [*words, "--json"],
+            "folder": str(self.folder),
+            "variables": {**mine, "TWINML_HOME": str(self.home)},
+            "out": str(out),
+            "error": str(error),
+        }
+        self._warm.stdin.write(f"{json.dumps(asked)}\n")
+        self._warm.stdin.flush()
+        code = int(self._warm.stdout.readline())
+        self.said = error.read_text(encoding="utf-8")
+        return code, out.read_text(encoding="utf-8")
+
+    def close(self) -> None:
+        """End the process that runs them."""
+        with self._warm:
+            assert self._warm.stdin is not None
+            self._warm.stdin.close()
 
     def data(self) -> tuple[str, ...]:
         return "--data", str(self.folder / f"{NAME}.csv"), "--target", "y"
@@ -170,6 +184,7 @@ def twinml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     table.to_csv(shell.folder / f"{NAME}.csv", index=False)
     yield shell
     shell("stop")
+    shell.close()
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +347,7 @@ def test_a_job_on_the_cluster_gives_the_same_model_bit_for_bit(twinml: Shell, re
 
 @pytest.fixture(scope="module")
 def consumed(twinml: Shell, rehearsed) -> dict[str, Any]:
-    """A second deployment, and what each verb said to the rehearsal, all run in one process."""
+    """A second deployment, and what each verb said to the rehearsal."""
     file, on = str(twinml.folder / f"{NAME}.csv"), ["--on", "rehearsal"]
     model = f"{NAME}/{rehearsed['run']['model']['version']}"
     twinml("deploy", *on, "--model", model, "--endpoint", NAME, "--name", "green")
@@ -363,8 +378,11 @@ def consumed(twinml: Shell, rehearsed) -> dict[str, Any]:
         "metrics": ["metrics", *on],
         "logs": ["logs", *on, "--lines", "20"],
     }
-    script = Path(__file__).with_name("consume_session.py")
-    return twinml.session(script, asked)
+    said = {}
+    for name, command in asked.items():
+        code, out = twinml.run(*command)
+        said[name] = {"code": code, "stdout": out, "stderr": twinml.said}
+    return said
 
 
 def test_every_verb_for_a_deployed_endpoint_works_in_the_rehearsal(twinml: Shell, consumed):
