@@ -44,7 +44,20 @@ def test_slow_boosting_is_waited_for_longer(rate: float, rounds: int) -> None:
 
 @pytest.mark.parametrize(
     ("rounds", "share", "taken"),
-    [(100, 1.0, 100), (100, 1.25, 112), (100, 1.5625, 125), (100, 0.64, 80), (1, 0.1, 1)],
+    [
+        (100, 1.0, 100),
+        (100, 1.25, 112),
+        (100, 1.5625, 125),
+        (100, 25.0, 125),
+        (300, 25.0, 375),
+        # Few rounds on a sample: up to the hundred of the defaults, no further.
+        (40, 25.0, 100),
+        (40, 4.0, 80),
+        (40, 1.21, 44),
+        (90, 25.0, 112),
+        (100, 0.64, 80),
+        (1, 0.1, 1),
+    ],
 )
 def test_more_rows_take_more_rounds(rounds: int, share: float, taken: int) -> None:
     assert rounds_for(rounds, share) == taken

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MOST_GROWTH",
     "MOST_ROUNDS",
     "Rounds",
     "Sample",
@@ -37,6 +38,9 @@ _REACH = 24.0
 # Rounds times rate without a gain after which no more are added.
 _PATIENCE = 3.0
 _HIGHEST_RATE = 0.1
+# A refit on more rows takes this much more rounds at most.
+MOST_GROWTH = 1.25
+_USUAL_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,12 @@ def best_rounds(curves: Sequence[Sequence[float]]) -> int:
 def rounds_for(rounds: int, share: float) -> int:
     """Return how many rounds to fit on ``share`` times the rows on which ``rounds`` were best.
 
-    More rows take more rounds before boosting fits what is chance: by the root of the share.
+    More rows take more rounds before boosting fits what is chance: by the root of the share. That
+    is taken by a quarter at most, since every round costs time, but where a small sample was
+    searched up to what the library's defaults would take.
     """
-    return max(1, round(rounds * math.sqrt(share)))
+    grown = rounds * math.sqrt(share)
+    return max(1, round(max(min(grown, rounds * MOST_GROWTH), min(grown, _USUAL_ROUNDS))))
 
 
 def patience(rate: float) -> int:

@@ -44,6 +44,7 @@ from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
+from twinml.training.splits import stratified_sample
 
 __all__ = ["Search"]
 
@@ -423,7 +424,7 @@ class Search:
         if size < _TASTE_ROWS:
             return ""
         rng = np.random.default_rng(self._shape.seed)
-        rows = train[_sample(rng, data.y[train], size)]
+        rows = stratified_sample(rng, data.y, train, size)
         started = time.monotonic()
         X, y, weights = data.X[rows], data.y[rows], data.weights[rows]
         fit(one.learner, config, X, y, weights, self._shape).predict_proba(X)
@@ -491,14 +492,6 @@ class Search:
                 total_trials=self._trials,
             )
         )
-
-
-def _sample(rng: np.random.Generator, y: Rows, size: int) -> Rows:
-    """Return positions of about ``size`` random rows with every class among them."""
-    if size >= len(y):
-        return np.arange(len(y))
-    first_of_each = np.unique(y, return_index=True)[1]
-    return np.unique(np.r_[rng.choice(len(y), size, replace=False), first_of_each])
 
 
 def _one_thread() -> None:

@@ -24,7 +24,7 @@ from twinml.training._importance import permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Recipe, Task, fit_all
-from twinml.training._rounds import rounds_for
+from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
@@ -54,6 +54,7 @@ _IMPORTANCE_REPEATS = 3
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
+_RESAMPLED_ROWS = 8_000_000
 
 
 def train(
@@ -352,7 +353,7 @@ class _Run:
         def reserve(found: Sequence[Found]) -> float:
             # What a fold took, for as many rows as the refits have; all of them share the cores.
             each = [
-                one.fold_seconds * size / fold_rows
+                one.fold_seconds * size / fold_rows * (MOST_GROWTH if one.learner.rounds else 1.0)
                 for one in found
                 if one.best is not None
                 for size in refits
@@ -360,7 +361,7 @@ class _Run:
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
-            return 1.15 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
+            return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
         search = Search(
             X,
@@ -429,7 +430,12 @@ class _Run:
         shares = np.bincount(y_train, minlength=n_classes) / len(y_train)
         baseline = np.tile(shares, (len(y_test), 1))
         intervals: dict[str, Interval] = metrics.bootstrap(
-            y_test, probabilities, threshold, seed=self._options.seed
+            y_test,
+            probabilities,
+            threshold,
+            # Of many rows the intervals are narrow, and resamples take long.
+            resamples=int(np.clip(_RESAMPLED_ROWS // len(y_test), 100, 400)),
+            seed=self._options.seed,
         )
         return Evaluation(
             split=kind,
