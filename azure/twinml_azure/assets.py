@@ -116,20 +116,28 @@ def _mltable(file: str) -> str:
 def register_model(
     connection: Connection, directory: Path, *, name: str, run_id: str | None
 ) -> ModelVersion:
-    """Upload an MLflow model directory; an unchanged model keeps its version."""
+    """Upload an MLflow model directory; an unchanged model keeps its version.
+
+    What is uploaded requires what Azure's scoring script imports as well.
+    """
     from azure.ai.ml.entities import Model
 
     from twinml import model
+    from twinml.model.azure_requirements import copy_for_azure
 
     digest, models = model.digest(directory), connection.client.models
-    with connection.errors(f"to register model '{name}'"):
+    with (
+        connection.errors(f"to register model '{name}'"),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         found = tagged(models, name, **{DIGEST: digest})
         if found is None:
             tags = {TAG: "model", DIGEST: digest}
             if run_id is not None:
                 tags["run_id"] = run_id
+            path = copy_for_azure(directory, Path(scratch) / "model")
             found = models.create_or_update(
-                Model(name=name, type="mlflow_model", path=str(directory), tags=tags)
+                Model(name=name, type="mlflow_model", path=str(path), tags=tags)
             )
     return described(found, digest)
 

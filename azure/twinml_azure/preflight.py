@@ -266,6 +266,8 @@ def _environment(model: Path) -> Iterator[Check]:
     """Resolve the model's requirements, as the image's build would, without installing them."""
     import yaml
 
+    from twinml.model.azure_requirements import MONITORING
+
     conda = yaml.safe_load((model / "conda.yaml").read_text(encoding="utf-8"))
     python = next(
         (
@@ -280,14 +282,7 @@ def _environment(model: Path) -> Iterator[Check]:
         for line in (model / "requirements.txt").read_text(encoding="utf-8").splitlines()
         if line.strip()
     ]
-    if not any("azureml-ai-monitoring" in line for line in pins):
-        yield Check(
-            "error",
-            "model environment",
-            "azureml-ai-monitoring is not among the requirements",
-            "Without it Azure's scoring script cannot start; save the model again.",
-        )
-    reason = _unresolved([*pins, INFERENCE_SERVER], python)
+    reason = _unresolved([*pins, MONITORING, INFERENCE_SERVER], python)
     if reason is None:
         yield Check(
             "ok", "model environment", f"{len(pins)} requirements resolve for Python {python}"

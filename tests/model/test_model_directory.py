@@ -12,12 +12,15 @@ import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
 import pytest
+import yaml
+from mlflow.utils import requirements_utils
 
 from tests.conftest import make_table
 from twinml import model
 from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
+from twinml.model.azure_requirements import MONITORING, copy_for_azure
 from twinml.training import TrainingOptions, TrainingResult, train
 
 
@@ -90,14 +93,14 @@ def test_the_contract_and_the_signature_agree(directory: Path, result: TrainingR
     assert signature.inputs.input_names() == list(contract.column_names)
 
 
-def test_requirements_are_pinned_and_name_what_the_pickle_needs_and_azure(
+def test_requirements_are_pinned_and_name_what_the_pickle_needs(
     directory: Path, result: TrainingResult
 ) -> None:
     lines = (directory / "requirements.txt").read_text(encoding="utf-8").split()
     assert all("==" in line for line in lines)
     names = {line.split("==")[0] for line in lines}
-    assert {"mlflow", "scikit-learn", "azureml-ai-monitoring"} <= names
-    assert not {"flaml", "twinml"} & names
+    assert {"mlflow", "scikit-learn"} <= names
+    assert not {"flaml", "twinml", "azureml-ai-monitoring"} & names
     members = set(result.best.weights) or {result.best.name}
     assert ("xgboost" in names) == ("XGBoost" in members)
     assert ("lightgbm" in names) == ("LightGBM" in members)
@@ -126,6 +129,42 @@ def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:
             path.write_bytes(path.read_bytes() + b"\nx==1\n")
         with pytest.raises(ModelError, match="changed after it was saved"):
             model.digest(copy)
+
+
+def test_on_azure_a_model_requires_more_and_has_the_same_digest(
+    directory: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    there = copy_for_azure(directory, tmp_path / "there")
+    again = copy_for_azure(there, tmp_path / "again")
+    for copy in (there, again):
+        assert model.digest(copy) == model.digest(directory)
+        lines = (copy / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        was = (directory / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        assert lines == [*was, MONITORING]
+        environment, plain = (
+            yaml.safe_load((folder / "conda.yaml").read_text(encoding="utf-8"))
+            for folder in (copy, directory)
+        )
+        plain["dependencies"][-1]["pip"].append(MONITORING)
+        assert environment == plain
+    assert {path: path.read_bytes() for path in before} == before
+    # Another version of it, or one more package, is a change like any other.
+    for line in ("azureml-ai-monitoring==0.9.0", f"x-{MONITORING}"):
+        (there / "requirements.txt").write_text("\n".join([*was, line]), encoding="utf-8")
+        with pytest.raises(ModelError, match="changed after it was saved"):
+            model.digest(there)
+
+
+def test_mlflow_finds_all_packages_of_a_model_installed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        requirements_utils._logger, "warning", lambda text, *args: said.append(text % args)
+    )
+    mlflow.pyfunc.load_model(str(directory))
+    assert said == []
 
 
 def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
@@ -216,8 +255,8 @@ def test_what_describes_the_training_rows_changes_neither_digest_nor_predictions
     )
     assert given == model.digest(directory) == model.digest(folder)
     reference = model.load_reference(folder)
-    assert list(reference.columns) == [*result.contract.column_names, "y"]
-    assert len(reference) == len(result.trained_on)
+    assert list(reference.columns) == list(result.contract.column_names)
+    assert 0.98 * len(result.trained_on) < len(reference) <= len(result.trained_on)
     scorer = ood.load(folder)
     columns = {name: dataset.features[name].tolist() for name in result.contract.column_names}
     scores = scorer.score(columns, dataset.n_rows)

@@ -15,6 +15,7 @@ from twinml import model
 from twinml.cli import main
 from twinml.data import Dataset, load
 from twinml.errors import ModelError, NotFound
+from twinml.model.azure_requirements import MONITORING
 from twinml.platform import ModelReference, TrainedModel
 from twinml.registry import training_run
 from twinml.registry.tracking import Tracking
@@ -221,6 +222,22 @@ def test_a_model_whose_files_are_gone_or_changed_is_trained_again(dataset: Datas
     again = training_run.run(dataset, QUICK, tracking)
     assert not again.reused
     assert model.digest(again.directory) == first.digest
+
+
+def test_what_is_uploaded_to_azures_store_requires_what_its_script_imports(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    done = training_run.run(dataset, QUICK, Tracking())
+    required = {}
+    for scheme in ("sqlite", "azureml"):
+        tracking = Tracking()
+        tracking.uri = tracking.uri.replace("sqlite", scheme)
+        run_id = tracking.upload("uploads", done.directory, digest=done.digest)
+        source = Tracking().client.get_run(run_id).info.artifact_uri
+        fetched = Tracking().download(f"{source}/model", tmp_path / scheme)
+        assert model.digest(fetched) == done.digest
+        required[scheme] = (fetched / "requirements.txt").read_text(encoding="utf-8").split()
+    assert required["azureml"] == [*required["sqlite"], MONITORING]
 
 
 def test_names_go_beyond_one_page() -> None:

@@ -4,9 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from tests.server.test_server_routes import read_when
 from twinml.contract import example, example_csv
 from twinml_local.server import Deployment
 
@@ -321,6 +324,52 @@ def test_a_deeply_nested_query_argument_is_text(client: Client) -> None:
 def test_no_bad_request_is_a_500(client: Client, body: object) -> None:
     shape = refused(score(client, body), 400)
     assert shape["error_code"] == "INVALID_PAYLOAD"
+
+
+class Constant:
+    """A model that gives one number, whatever the row."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def predict(self, frame: pd.DataFrame) -> object:
+        return np.full(len(frame), self._value)
+
+    def predict_proba(self, frame: pd.DataFrame) -> object:
+        return np.full((len(frame), 2), self._value)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_model_that_gives_no_finite_number_is_an_error(
+    serve: Serve, value: float, method: str, log_directory: Path
+) -> None:
+    client, params = serve(predictor=Constant(value)), {"params": {"method": method}}
+    split = {"columns": COLUMNS, "data": [[*OLD.values()]]}
+    for path, body in (
+        ("/score", {"data": [OLD], "method": method}),
+        ("/score", {"Inputs": {"data": [OLD]}, "GlobalParameters": {"method": method}}),
+        ("/score", {"input_data": split, **params}),
+        ("/invocations", {"dataframe_split": split, **params}),
+        ("/invocations", {"instances": [OLD], **params}),
+    ):
+        reply = score(client, body, path)
+        assert (reply.status_code, reply.get_json()["message"]) == (500, "scoring failed")
+    read_when(log_directory / "blue.log", "_refuse_infinite")
+    finite = score(serve(predictor=Constant(0.5)), {"instances": [OLD], **params}, "/invocations")
+    assert finite.get_json() == {"predictions": [0.5 if method == "predict" else [0.5, 0.5]]}
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_csv_may_be_parted_as_a_training_file(client: Client, delimiter: str) -> None:
+    lines = [COLUMNS, *([str(row[name]) for name in COLUMNS] for row in (OLD, YOUNG))]
+    body = "\n".join(delimiter.join(line) for line in lines)
+    for path in ("/score", "/invocations"):
+        reply = client.post(path, data=body, content_type="text/csv", headers=KEY)
+        assert reply.get_json() == {"predictions": ["yes", "no"]}
+    less = body.replace("balance", "income")
+    reply = client.post("/score", data=less, content_type="text/csv", headers=KEY)
+    refused(reply, 400, "column 'balance' is missing")
 
 
 def test_a_long_value_is_not_sent_back_whole(client: Client) -> None:

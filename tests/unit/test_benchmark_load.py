@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.unit.toy_endpoint import ROWS, Stall, label, toy
 from twinml import benchmark
 from twinml.benchmark import figures, judge, parse_slo, saved
-from twinml.benchmark._result import BenchmarkResult, histogram_of
+from twinml.benchmark._result import PERCENTILES, BenchmarkResult, corrected_percentiles
 from twinml.benchmark.sweep import parse_steps, sweep
 from twinml.cli import main
 from twinml.endpoint import Endpoint, request_body
@@ -99,13 +101,25 @@ def test_a_busy_client_says_so() -> None:
     assert made([1.0], client_busy=0.3, late_ms=0.4).doubts == ()
 
 
-def test_the_histogram_holds_the_latencies_in_three_digits() -> None:
-    histogram = histogram_of([1.0] * 90 + [100.0] * 10)
-    assert histogram.get_total_count() == 100
-    assert histogram.get_value_at_percentile(50) == 1000
-    assert histogram.get_value_at_percentile(99) == pytest.approx(100_000, rel=1e-3)
-    # One latency of 100 ms stands for the ten that were not sent 10 ms apart.
-    assert histogram_of([100.0], expected=10.0).get_total_count() == 10
+@pytest.mark.parametrize(
+    ("latencies", "expected", "stands_for"),
+    [
+        ([1.0] * 90 + [100.0] * 10, 10.0, [1.0] * 90 + [*range(10, 101, 10)] * 10),
+        ([100.0], 10.0, range(10, 101, 10)),
+        # Twice the time between two requests is one more request; a little less is none.
+        ([20.0], 10.0, [20.0, 10.0]),
+        ([19.999], 10.0, [19.999]),
+        ([10.0, 9.0], 10.0, [10.0, 9.0]),
+        ([0.0, 0.002], 0.0, [0.0, 0.001, 0.002]),
+    ],
+)
+def test_a_latency_stands_for_the_requests_that_were_not_sent(
+    latencies: list[float], expected: float, stands_for: Iterable[float]
+) -> None:
+    found = corrected_percentiles(latencies, expected)
+    filled = np.array(list(stands_for), dtype=float)
+    for p in PERCENTILES:
+        assert found[f"p{p:g}"] == np.percentile(filled, p, method="inverted_cdf"), p
 
 
 def test_the_timeline_has_every_reply_once() -> None:

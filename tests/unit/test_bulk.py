@@ -104,7 +104,10 @@ def test_what_cannot_be_read_is_refused_at_once(tmp_path: Path, file: Path) -> N
     for content, message in (
         (b"", "is empty"),
         (b'{"data": []}', "neither CSV nor Parquet"),
-        (b"a,a\n1,2\n", "names a column twice"),
+        (b"a,a\n1,2\n", r"names a column twice: 'a'\."),
+        (b"b;a;b;a\n1;2;3;4\n", r"names a column twice: 'a', 'b'\."),
+        (b"a,,Unnamed: 1\n1,2,3\n", r"names a column twice: 'Unnamed: 1'\."),
+        (b"x" * 99 + b",a," + b"x" * 99 + b"\n1,2,3\n", rf"twice: '{'x' * 80}'\."),
         (b"PAR1 no", "not a whole Parquet file"),
     ):
         path = tmp_path / "odd"

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from twinml.contract import Column, Contract, example, example_csv, parse
+from twinml.data import read_records
 from twinml.errors import PayloadError
 
 CONTRACT = Contract(
@@ -409,6 +410,38 @@ def test_csv_is_read_by_its_header(route):
     assert request.columns["loan"] == [True, False]
     assert request.columns["balance"][0] == 1.5
     assert math.isnan(request.columns["balance"][1])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("named", ["", "sep={}\r\n"])
+def test_csv_is_parted_as_a_training_file_may_be(delimiter, named, tmp_path):
+    rows = [["loan", "age", "job", "balance"], ["true", "41", '"a,;\t|"', "1.5"]]
+    text = named.format(delimiter) + "\n".join(delimiter.join(row) for row in rows) + "\n"
+    request = read(text.encode(), content_type="text/csv")
+    assert request.columns == {"age": [41], "balance": [1.5], "job": ["a,;\t|"], "loan": [True]}
+    (tmp_path / "rows.csv").write_text(text)
+    (same,) = read_records(tmp_path / "rows.csv")
+    assert same == {name: values[0] for name, values in request.columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # The header decides, by the columns that it names; a comma where both name as many.
+        ("age;job;loan\n41;x;true\n", "column 'balance' is missing"),
+        ("age;job,balance;loan\n41;x,1;true\n", "columns 'balance', 'job' are missing"),
+        ("age,x;y\n1,2\n", "columns 'balance', 'job', 'loan' are missing"),
+        (
+            "sep=;\nage,balance,job,loan\n1,1,x,true\n",
+            "'age', 'balance', 'job', 'loan' are missing",
+        ),
+        ("age;balance;job;loan\n41;1,5;x;true\n", "column 'balance': found '1,5'"),
+        ("age;balance;job;loan\n41;1;x\n", "row 0 has 3 values, there are 4 columns"),
+        ('age;balance;job;loan\n41;1;"x;true\n', "not CSV: unexpected end of data"),
+    ],
+)
+def test_what_parts_the_cells_is_not_guessed_from_rows(text, message):
+    assert message in refusal(text.encode(), content_type="text/csv").message
 
 
 def test_csv_text_is_taken_as_written():

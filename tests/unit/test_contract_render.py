@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -103,3 +104,25 @@ def test_floats_read_back_exactly(values, dialect):
 def test_a_model_that_does_not_fit_its_contract_is_told(method, labels, probabilities, message):
     with pytest.raises(ModelError, match=message):
         render(BANK, request("csv", 2, method), labels, probabilities)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dialect", ["data", "inputs", "input_data", "csv"])
+def test_what_is_no_finite_number_is_never_a_reply(dialect, value):
+    """JSON has no such number, and a null would be a wrong answer."""
+    shares = np.array([[0.5, 0.5], [0.5, value]])
+    for gave in (shares, shares.tolist(), shares.astype(np.float32)):
+        with pytest.raises(ModelError, match="for row 1, expected a finite number"):
+            render(BANK, request(dialect, method="predict_proba"), [], gave)
+    labels = [1.0, value]
+    for gave in (np.array(labels), labels, np.array(labels, dtype=object)):
+        with pytest.raises(ModelError, match="for row 1, expected a finite number"):
+            render(BANK, request(dialect), gave, None)
+
+
+@pytest.mark.parametrize(
+    "labels", [["nan", "inf"], [1, 2], [True, False], np.array([1e308, 1e308]), [-1e308, 0.0]]
+)
+def test_what_is_finite_or_no_number_is_a_reply(labels):
+    reply = json.loads(render(BANK, request("input_data"), labels, None))
+    assert reply == (labels.tolist() if isinstance(labels, np.ndarray) else labels)

@@ -26,6 +26,7 @@ __all__ = ["Source"]
 
 BLOCK = 1 << 24  # bytes of CSV parsed at a time
 HEAD = 1 << 16  # bytes looked at to find the delimiter
+LONGEST_NAME = 80  # characters of a name that an error repeats
 TRUE = pa.array(["true", "True", "TRUE", "1"])
 FALSE = pa.array(["false", "False", "FALSE", "0"])
 MARKERS = pa.array(sorted(text_values.NULL_MARKERS))
@@ -122,7 +123,8 @@ class Source:
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise DataError(
-                f"'{self.path.name}' names a column twice: {', '.join(map(repr, twice[:5]))}"
+                f"'{self.path.name}' names a column twice: "
+                + ", ".join(repr(name[:LONGEST_NAME]) for name in twice[:5])
                 + (", …" if len(twice) > 5 else ""),
                 hint="Give every column a name of its own in the header.",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,11 +15,9 @@ import numpy as np
 from twinml.benchmark._load import Failure
 from twinml.errors import UsageError
 
-__all__ = ["PERCENTILES", "BenchmarkResult", "Moment", "histogram_of"]
+__all__ = ["PERCENTILES", "BenchmarkResult", "Moment", "corrected_percentiles"]
 
 PERCENTILES = (50, 75, 90, 95, 99, 99.9)
-LONGEST = 3_600_000_000  # microseconds that the histogram reaches to: an hour
-SIGNIFICANT = 3  # digits of a value in the histogram
 # Beyond this share of one core, Python's one interpreter lock is what is being measured.
 SATURATED = 0.85
 LATE = 5.0  # ms that requests may leave late before the figures are doubted
@@ -36,24 +35,36 @@ class Moment:
     p99: float | None
 
 
-def histogram_of(latencies: Sequence[float], *, expected: float | None = None) -> Any:
-    """Return an ``HdrHistogram`` in microseconds of latencies in ms.
+def corrected_percentiles(latencies: Sequence[float], expected: float) -> dict[str, float]:
+    """Return percentiles in ms as if a closed loop had kept sending while it waited.
 
-    With ``expected``, the ms between two requests of a worker, each longer latency also counts
-    for the requests that were not sent because of it (correction of coordinated omission).
+    Each latency L also stands for the requests that were not sent because of it, of L - E, L - 2E
+    and so on down to E, as in Gil Tene's correction of coordinated omission.
+
+    Parameters
+    ----------
+    latencies
+        Milliseconds, at least one.
+    expected
+        E, the milliseconds between two requests of a worker.
+
+    Examples
+    --------
+    >>> corrected_percentiles([100.0], 10.0)["p50"], corrected_percentiles([1.0], 10.0)["p50"]
+    (50.0, 1.0)
     """
-    from hdrh.histogram import HdrHistogram
+    micros = np.rint(np.asarray(latencies) * 1000).astype(np.int64)
+    step = max(1, round(expected * 1000))
+    counts = np.maximum(micros // step, 1)
 
-    histogram = HdrHistogram(1, LONGEST, SIGNIFICANT)
-    micros = np.clip(np.rint(np.asarray(latencies) * 1000), 1, LONGEST).astype(np.int64)
-    values, counts = np.unique(micros, return_counts=True)
-    step = None if expected is None else max(1, round(expected * 1000))
-    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        if step is None:
-            histogram.record_value(value, count)
-        else:
-            histogram.record_corrected_value(value, step, count)
-    return histogram
+    def at_most(value: int) -> int:
+        return int((counts - np.clip(-((value - micros) // step), 0, counts)).sum())
+
+    values, total = range(int(micros.max()) + 1), int(counts.sum())
+    return {
+        f"p{p:g}": bisect_left(values, math.ceil(p / 100 * total), key=at_most) / 1000
+        for p in PERCENTILES
+    }
 
 
 @dataclass(frozen=True)
@@ -181,14 +192,13 @@ class BenchmarkResult:
         """Percentiles in ms as if a closed loop had kept sending while it waited.
 
         A closed loop sends nothing while the server stalls, so its own percentiles leave out
-        the requests that would have met the stall. HdrHistogram puts them back, at the median
+        the requests that would have met the stall. This puts them back, at the median
         time between two requests of a worker. ``None`` in an open loop, which has no such gap,
         and without a good reply.
         """
         if self.rate is not None or not self.latencies:
             return None
-        filled = histogram_of(self.latencies, expected=self.percentile(50))
-        return {f"p{p:g}": filled.get_value_at_percentile(p) / 1000 for p in PERCENTILES}
+        return corrected_percentiles(self.latencies, self.percentile(50))
 
     def timeline(self, slices: int = 60) -> list[Moment]:
         """Return the run in at most ``slices`` equal pieces of at least a tenth of a second."""

@@ -1,8 +1,4 @@
-"""Runs kept in a file, to compare later ones with.
-
-The file is JSON. The latencies are in it as an HdrHistogram (V2, compressed, base 64), which
-every HdrHistogram tool can read and add up.
-"""
+"""Runs kept in a JSON file, to compare later ones with."""
 
 from __future__ import annotations
 
@@ -13,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twinml.benchmark._result import PERCENTILES, BenchmarkResult, histogram_of
+from twinml.benchmark._result import PERCENTILES, BenchmarkResult
 from twinml.errors import UsageError
 
 __all__ = ["Difference", "compare", "load", "save"]
 
 FORMAT = "twinml-benchmark-1"
 SETTINGS = ("concurrency", "rate", "rows")
+NEEDED = {"name", "latency_ms", "requests_per_second", "error_share", *SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,7 @@ def save(path: Path, runs: Sequence[tuple[str, BenchmarkResult]]) -> None:
     UsageError
         The file cannot be written.
     """
-    shapes = []
-    for name, result in runs:
-        histogram = histogram_of(result.latencies).encode().decode("ascii")
-        shapes.append(result.to_dict() | {"name": name, "histogram_us": histogram})
+    shapes = [result.to_dict() | {"name": name} for name, result in runs]
     whole = {"format": FORMAT, "saved": datetime.now(UTC).isoformat(), "runs": shapes}
     scratch = path.with_name(f".{path.name}.part")
     try:
@@ -71,32 +65,27 @@ def save(path: Path, runs: Sequence[tuple[str, BenchmarkResult]]) -> None:
 
 
 def load(path: Path) -> list[dict[str, Any]]:
-    """Return the runs of a saved file, percentiles taken from their histograms.
+    """Return the runs of a saved file.
 
     Raises
     ------
     UsageError
         There is no such file, or it holds no saved runs.
     """
-    from hdrh.histogram import HdrHistogram
-
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         if whole["format"] != FORMAT:
             raise ValueError(f"format {whole['format']!r}")
         runs: list[dict[str, Any]] = whole["runs"]
         for run in runs:
-            histogram = HdrHistogram.decode(run["histogram_us"])
-            run["latency_ms"] |= {
-                f"p{p:g}": histogram.get_value_at_percentile(p) / 1000
-                for p in PERCENTILES
-                if histogram.get_total_count()
-            }
+            lacking = NEEDED - run.keys()
+            if lacking:
+                raise ValueError(f"a run lacks {', '.join(sorted(lacking))}")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", hint="Make one with --save FILE."
         ) from error
-    except Exception as error:  # a damaged histogram raises whatever it meets
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{path} holds no saved benchmark ({error})", hint="Make one with --save FILE."
         ) from error

@@ -6,6 +6,7 @@ the order of the contract's classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import orjson
 
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract, Label
+from twinml.contract._words import shown
 from twinml.errors import ModelError
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def render(
     Raises
     ------
     ModelError
-        The model gave another number of rows or classes than it should.
+        The model gave another number of rows or classes than it should, or what is no finite
+        number: JSON has none, and null would be a wrong answer.
     """
     if request.method == "predict_proba":
         values = [] if probabilities is None else _plain(probabilities)
@@ -65,8 +68,29 @@ def render(
             f"the model gave {len(values)} predictions for {request.n_rows} rows",
             hint="Save the model again.",
         )
+    if not _is_finite(probabilities if request.method == "predict_proba" else labels):
+        _refuse_infinite(values)
     beside = {} if ood_scores is None else {"ood_scores": list(ood_scores)}
     return orjson.dumps(request.dialect.reply(values, beside))
+
+
+def _is_finite(given: Any) -> bool:
+    """Tell quickly whether all are finite numbers; false where that is not known."""
+    if getattr(given, "dtype", None) is None or given.dtype.kind not in "bif":
+        return False
+    import numpy as np  # loaded where there is an array
+
+    return bool(np.isfinite(given).all())
+
+
+def _refuse_infinite(values: Sequence[Any]) -> None:
+    for row, value in enumerate(values):
+        for number in value if isinstance(value, list) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ModelError(
+                    f"the model gave {shown(number)} for row {row}, expected a finite number",
+                    hint="Look at the row; if it is an ordinary one, train the model again.",
+                )
 
 
 def _plain(values: Any) -> list[Any]:

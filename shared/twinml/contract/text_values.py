@@ -9,7 +9,8 @@
   ``?`` are null;
 * where text is wanted, it is itself, character by character.
 
-Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0.
+Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0. Cells
+are parted by one of ``DELIMITERS``; a line ``sep=;`` above the header names it, as in Excel.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from decimal import Decimal, InvalidOperation
 
 __all__ = [
     "BOOLEANS",
+    "DELIMITERS",
     "INTEGER",
+    "NAMED_DELIMITER",
     "NULL_MARKERS",
     "header_names",
     "integer",
@@ -29,6 +32,8 @@ __all__ = [
     "number",
 ]
 
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+NAMED_DELIMITER = re.compile(r"sep=(.)\r?\n")
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)

@@ -11,7 +11,6 @@ import difflib
 import gzip
 import hashlib
 import io
-import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -25,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from twinml.contract.text_values import header_names
+from twinml.contract.text_values import DELIMITERS, NAMED_DELIMITER, header_names
 from twinml.data._finding import Finding
 from twinml.data._types import typed
 from twinml.errors import DataError
@@ -42,7 +41,6 @@ __all__ = [
     "read_rows",
 ]
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SNIFFED_ROWS = 50
 # pyarrow takes a block size as a 32-bit integer.
 LARGEST_BLOCK = 2**31 - 2
@@ -296,8 +294,7 @@ def _opened(name: str, text: str) -> Csv:
             f"'{name}' is not CSV: it looks like {_looks_like(body.lstrip()[0])}",
             hint="JSON, XML and HTML are not read; convert it to CSV or Parquet.",
         )
-    # Excel writes and reads a first line that names the delimiter.
-    named = re.match(r"sep=(.)\r?\n", body)
+    named = NAMED_DELIMITER.match(body)
     delimiter = named.group(1) if named else None
     if named:
         body = body[named.end() :]

@@ -8,7 +8,8 @@
     ├── swagger2.json, swagger3.json   as Azure's scoring server serves them
     ├── input_example.json, serving_input_example.json
     ├── requirements.txt, conda.yaml, python_env.yaml   pinned
-    ├── reference.parquet        up to 2,000 training rows with their labels, for drift and probe
+    ├── reference.parquet        values of up to 2,000 training rows, shuffled among like rows,
+    │                            for drift and probe (``twinml.model._reference``)
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── code/twinml_scoring_v1.py
     ├── data/pipeline.pkl        the fitted scikit-learn pipeline
@@ -35,6 +36,7 @@ from twinml.contract import Contract, example_rows, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
 from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
+from twinml.model.azure_requirements import MONITORING
 from twinml.training import learners
 
 if TYPE_CHECKING:
@@ -53,8 +55,6 @@ __all__ = [
 ]
 
 SCORING_MODULE = "twinml_scoring_v1"
-# Azure's generated scoring script imports it; without it a no-code deployment answers 502.
-MONITORING = "azureml-ai-monitoring==1.0.0"
 REFERENCE = "reference.parquet"
 MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
@@ -78,7 +78,7 @@ def requirements(pipeline: Any) -> list[str]:
                 f"the pipeline needs {name}, which is not installed here",
                 hint=f"Install {name} in the version that the model was trained with.",
             ) from error
-    return [*pinned, MONITORING]
+    return pinned
 
 
 def save(
@@ -100,8 +100,8 @@ def save(
     metrics, extra
         Go into the metadata of ``MLmodel``: figures of the test rows, threshold and the like.
     training_rows
-        All rows that the pipeline learned from, features and target: a sample of them goes into
-        the directory, and what is usual is learned from all of them. ``None`` leaves both out.
+        All rows that the pipeline learned from: values of a sample of them go into the
+        directory, and what is usual is learned from all of them. ``None`` leaves both out.
     measured
         The same recipe fitted without the test rows: what the figures are of, and what is
         compared with another model on rows that ``pipeline`` has seen.
@@ -200,17 +200,20 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     import numpy as np
 
     from twinml.model import ood
+    from twinml.model._reference import shuffled, sound
 
     rows = model_frame(rows)
     kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:REFERENCE_ROWS])
-    columns = [*contract.column_names, contract.target]
-    sample = rows.iloc[kept][[name for name in columns if name in rows]]
-    sample.reset_index(drop=True).to_parquet(made / REFERENCE)
+    sample = rows.iloc[kept][list(contract.column_names)]
+    sound(sample, shuffled(sample)).to_parquet(made / REFERENCE)
+    (made / REFERENCE).chmod(0o600)
     (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
 
 
 def load_reference(directory: Path) -> pd.DataFrame:
-    """Return the sample of training rows in a model directory: features, and the target if kept.
+    """Return what a model directory keeps of its training rows: features, no row as it was.
+
+    A model that was saved by version 0.2 or earlier has rows as they were, with the target.
 
     Raises
     ------
@@ -254,9 +257,13 @@ def _packages(stored: bytes) -> set[str]:
 def _digest(
     stored: bytes, contract: Contract, pinned: list[str], code: bytes, measured: bytes
 ) -> str:
-    """Return the SHA-256 of all that a prediction or a comparison depends on."""
+    """Return the SHA-256 of all that a prediction or a comparison depends on.
+
+    What Azure's script imports counts as always required: a model has one digest here and there.
+    """
     whole = hashlib.sha256()
-    parts = [stored, contract.to_json().encode(), "\n".join(pinned).encode(), code]
+    required = "\n".join([*(line for line in pinned if line != MONITORING), MONITORING])
+    parts = [stored, contract.to_json().encode(), required.encode(), code]
     for part in parts + ([measured] if measured else []):
         whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()

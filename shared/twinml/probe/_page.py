@@ -152,7 +152,8 @@ def _monotonic(declared: Sequence[ResponseCurve], n_base: int) -> Section:
 
 def _nearest(neighbours: Sequence[tuple[Shift, Neighbour]]) -> Section:
     table = rows(
-        "Gower's distance, 0 (equal) to 1, of a row that a probe sent to the nearest training row",
+        "Gower's distance, 0 (equal) to 1, of a row that a probe sent to the nearest row kept with "
+        "the model, whose values are those of training rows that are alike",
         ("feature", "probe", "sent", "distance", "differs in"),
         [
             (

@@ -432,7 +432,12 @@ class Tracking:
                 f"there is no MLflow model in {model_directory}",
                 hint="Name a folder with an MLmodel file.",
             )
-        self.client.log_artifacts(run_id, str(model_directory), "model")
+        with tempfile.TemporaryDirectory() as scratch:
+            if self.uri.startswith("azureml:"):
+                from twinml.model.azure_requirements import copy_for_azure
+
+                model_directory = copy_for_azure(model_directory, Path(scratch) / "model")
+            self.client.log_artifacts(run_id, str(model_directory), "model")
 
     def _result(self, run_id: str) -> TrainingResult | None:
         if not self.local:

@@ -40,8 +40,9 @@ __all__ = [
     "train_into",
 ]
 
-# Raised when a model directory gains a file, so that what was trained before is not reused.
-MODEL_FORMAT = 3
+# Raised when other files are written beside the model, so that what was trained before is not
+# reused.
+MODEL_FORMAT = 4
 # What computes, beside the learners.
 _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
@@ -132,6 +133,10 @@ def run(
         digest = _save(result, dataset, saved)
         directory = model_folder(digest)
         put(saved, directory)
+        # An earlier version may have left the same model there, with other files beside it.
+        for path in saved.rglob("*"):
+            if path.is_file():
+                path.replace(directory / path.relative_to(saved))
     # An interrupted search is a good model but not what the options asked for, so it is
     # logged without the fingerprint: the next run searches in full.
     logged = tracking.log(
