@@ -196,5 +196,5 @@ def fetch_model(connection: Connection, reference: ModelReference) -> Path:
                     )
                 put(made.parent, folder)
     if digest:
-        model.digest(folder)
+        model.check_digest(folder, digest)
     return folder

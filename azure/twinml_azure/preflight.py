@@ -348,7 +348,7 @@ def _without_emulator(environ: Mapping[str, str]) -> dict[str, str]:
 def _payload(model: Path) -> Iterator[Check]:
     """Send the model's samples the way Azure's server reads them, without a server."""
     from twinml.comparison.parsing import changed_cells, read_as_pandas
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import digest, load_contract, load_predictor
 
     contract = load_contract(model)
     rows = list(contract.samples)
@@ -359,7 +359,7 @@ def _payload(model: Path) -> Iterator[Check]:
     try:
         json.dumps(rows, allow_nan=False)
         frame = read_as_pandas(contract, rows)
-        answers = load_predictor(model).predict(frame)
+        answers = load_predictor(model, digest(model)).predict(frame)
     except (ValueError, TypeError, OverflowError) as error:
         yield Check(
             "error",

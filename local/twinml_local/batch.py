@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twinml import model
 from twinml_local.compiled import NotCovered, load
-from twinml_local.server.deployments.compiling import compiled_form, form_key
+from twinml_local.server.deployments.compiling import compiled_form
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -59,9 +59,12 @@ class TableScorer:
         self._contract: Contract = model.load_contract(directory)
         self._pipeline: Any = None
         self._alone = threading.Lock()
-        outcome = compiled_form(directory)
+        self._digest = model.digest(directory)
+        outcome = compiled_form(directory, self._digest)
         self._compiled = (
-            None if outcome.refusal else load(Path(outcome.directory), digest=form_key(directory))
+            None
+            if outcome.refusal
+            else load(Path(outcome.directory), digest=self._digest, form=outcome.form)
         )
         # A pipeline's learners make no promise about being called by several threads at once.
         self.threads = 1 if self._compiled is None else os.cpu_count() or 1
@@ -84,7 +87,7 @@ class TableScorer:
         frame = _frame(table, {c.name: c.type for c in self._contract.columns})
         with self._alone:
             if self._pipeline is None:
-                self._pipeline = model.load_predictor(self._directory)
+                self._pipeline = model.load_predictor(self._directory, self._digest)
             labels = self._pipeline.predict(frame)
             return labels.tolist(), np.asarray(self._pipeline.predict_proba(frame), np.float64)
 

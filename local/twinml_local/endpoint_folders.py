@@ -13,6 +13,7 @@ from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
 from twinml.settings import home
 from twinml_local.errors import twinml_errors
+from twinml_local.server.deployments import recompiling
 from twinml_local.server.deployments.watch import WorkerReport, reports
 from twinml_local.server.process import control
 from twinml_local.server.state import STATE_FILE, EndpointState, read_state
@@ -132,7 +133,7 @@ def described(folder: Path, state: EndpointState) -> EndpointInfo:
         deployments={
             name: f"{item.model}:{item.version}" for name, item in state.deployments.items()
         },
-        notes=_notes(found),
+        notes=_notes(found, folder),
     )
 
 
@@ -143,7 +144,7 @@ def damaged(name: str, error: PlatformError) -> EndpointInfo:
     )
 
 
-def _notes(found: tuple[WorkerReport, ...]) -> dict[str, str]:
+def _notes(found: tuple[WorkerReport, ...], folder: Path) -> dict[str, str]:
     """Return how deployments score or why they do not; of several workers the worst counts."""
     ranked: dict[str, tuple[int, str]] = {}
     for report in found:
@@ -151,8 +152,11 @@ def _notes(found: tuple[WorkerReport, ...]) -> dict[str, str]:
             if item.failure:
                 note = (2, f"did not load: {item.failure}")
             elif item.scoring == "pipeline":
+                how = "in batches" if item.batches else "one request at a time"
                 why = item.remark or "there is no compiled form"
-                note = (1, f"scores with its pipeline: {why}")
+                anew = recompiling.progress(folder, item.digest)
+                why = f"{why}; {anew}" if anew else why
+                note = (1, f"scores with its pipeline, {how}: {why}")
             else:
                 note = (0, "scores compiled")
             ranked[name] = max(ranked.get(name, note), note)

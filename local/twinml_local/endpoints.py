@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from azureml_runner import logs as log_files
 from azureml_runner.files import write_atomic
+from azureml_runner.locks import Held
 from azureml_runner.processes import running
-from twinml.errors import PlatformError, UsageError
+from twinml.errors import ModelError, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml.settings import private_folder
 from twinml_local.endpoint_folders import (
@@ -38,6 +39,7 @@ from twinml_local.endpoint_folders import (
     uri,
 )
 from twinml_local.keys import generate_keys, read_keys
+from twinml_local.server.deployments.recompiling import with_outcome
 from twinml_local.server.deployments.shares import check_shares
 from twinml_local.server.deployments.watch import KEYS_FILE
 from twinml_local.server.process import control
@@ -119,16 +121,22 @@ def deploy(
     folder = folder_of(name)
     directory = directory.resolve()
     # Before the lock: it takes seconds, once a model.
-    form = compiled_form(directory)
-    item = DeploymentState(
-        model, version, digest, str(directory), form.directory, form.refusal, form.batches
-    )
+    try:
+        form = compiled_form(directory, digest)
+    except ModelError as error:
+        raise PlatformError(
+            f"deployment '{deployment}' of endpoint '{name}' did not start: {error.message}",
+            hint=error.hint,
+        ) from error
+    except Held as error:
+        raise PlatformError(
+            f"another process is still compiling {model}:{version}", hint="Deploy it again then."
+        ) from error
+    item = with_outcome(DeploymentState(model, version, digest, str(directory)), form)
     with lock():
         before = read_state(folder) if (folder / STATE_FILE).exists() else None
         known = _new(name) if before is None else before
         was_running = running(folder / control.PID_FILE) is not None
-        if not was_running or not control.runs_installed_code(folder):
-            known = _compiled_anew(known)  # its server is about to be started
         settings = with_environment(settings or known.settings, os.environ)
         after = _with_deployment(replace(known, settings=settings, staged={}), deployment, item)
         if after == before and control.serves(folder, after):
@@ -255,7 +263,8 @@ def configure(name: str, **changes: Any) -> EndpointInfo:
 def start(name: str) -> EndpointInfo:
     """Start the server of an endpoint that is not running; wait until ready.
 
-    Models that an earlier version of twinml has compiled are compiled again.
+    What an earlier version of twinml has compiled is compiled again while the pipeline serves.
+    One that runs follows what the environment says about its settings, the number of workers too.
 
     Raises
     ------
@@ -264,14 +273,16 @@ def start(name: str) -> EndpointInfo:
     PlatformError
         The server did not start.
     """
-    # Before the lock, as for a deployment.
-    _compiled_anew(state_of(name))
     with lock():
-        state, folder = _compiled_anew(state_of(name)), folder_of(name)
-        if not control.serves(folder, state):
-            state = replace(state, staged={}, settings=with_environment(state.settings, os.environ))
+        state, folder = state_of(name), folder_of(name)
+        settings = with_environment(state.settings, os.environ)
+        after = replace(state, staged={}, settings=settings)
+        same_process = settings.of_process == state.settings.of_process
+        if not same_process or not control.serves(folder, state):
             control.end(folder)
-            control.start(folder, state, taken=taken_ports(but=name))
+            control.start(folder, after, taken=taken_ports(but=name))
+        elif after != state:
+            control.change(folder, after)
         return described(folder, read_state(folder))
 
 
@@ -424,20 +435,6 @@ def stop(name: str | None = None) -> tuple[str, ...]:
     with lock():
         chosen = names() if name is None else (name,)
         return tuple(each for each in chosen if control.end(folder_of(each)))
-
-
-def _compiled_anew(state: EndpointState) -> EndpointState:
-    """Return the state with compiled forms of this version; takes seconds where there are none."""
-    from twinml_local.server.deployments.compiling import compiled_form
-
-    deployments = dict(state.deployments)
-    for name, item in deployments.items():
-        if item.compiled:
-            form = compiled_form(Path(item.directory))
-            deployments[name] = replace(
-                item, compiled=form.directory, refusal=form.refusal, batches=form.batches
-            )
-    return replace(state, deployments=deployments)
 
 
 def _new(name: str) -> EndpointState:

@@ -87,13 +87,10 @@ class LocalPlatform:
 
     def deploy(self, model: ModelVersion, *, endpoint: str, deployment: str) -> EndpointInfo:
         """Fetch the model's files once per digest and serve them; returns once it answers."""
-        from twinml.model import digest
+        from twinml.registry.model_files import fetch_model
         from twinml.registry.training_run import model_folder
 
-        directory = self._tracking.download(model.uri, model_folder(model.digest))
-        # A pickle is code: only the files that were registered are ever loaded.
-
-        digest(directory)
+        directory = fetch_model(self._tracking, model, model_folder(model.digest))
         return endpoints.deploy(
             endpoint,
             deployment,
@@ -106,6 +103,34 @@ class LocalPlatform:
     def start(self, endpoint: str) -> EndpointInfo:
         """Bring a stopped endpoint back; returns once it answers."""
         return endpoints.start(endpoint)
+
+    def start_pipelines(self) -> bool:
+        """Start the pipeline service if anything is published; tells whether it runs."""
+        return jobs.start()
+
+    def has_service_manager(self) -> bool:
+        """Tell whether systemd's user manager answers."""
+        from twinml_local import service_units
+
+        return service_units.managed()
+
+    def service_units(self) -> Mapping[str, str]:
+        """Return the systemd units of this home, by file name."""
+        from twinml_local import service_units
+
+        return service_units.units()
+
+    def install_services(self) -> tuple[str, ...]:
+        """Write the units and have systemd start them; returns their names."""
+        from twinml_local import service_units
+
+        return service_units.install()
+
+    def uninstall_services(self) -> tuple[str, ...]:
+        """End and remove the units of this home; returns their names."""
+        from twinml_local import service_units
+
+        return service_units.uninstall()
 
     def set_traffic(
         self,
@@ -145,6 +170,7 @@ class LocalPlatform:
         """Fetch what a deployment serves; by default of the one with most traffic."""
         from twinml.comparison import installed
         from twinml.platform import Deployed, ModelReference, busiest
+        from twinml.registry.model_files import fetch_model
         from twinml.registry.training_run import model_folder
 
         info = self.endpoint_info(endpoint)
@@ -154,7 +180,7 @@ class LocalPlatform:
         return Deployed(
             deployment=chosen,
             model=model,
-            directory=self._tracking.download(version.uri, model_folder(version.digest)),
+            directory=fetch_model(self._tracking, version, model_folder(version.digest)),
             packages=installed(),
             packages_source="this installation of Python",
             packages_whole=True,

@@ -46,7 +46,7 @@ def main() -> None:
                 ("kernel alone", rate(lambda: compiled.score(X, chunk.num_rows), chunk.num_rows))
             )
             found.append(("encoding and kernel", rate(lambda: scorer.score(chunk), chunk.num_rows)))
-        pipeline = model.load_predictor(directory)
+        pipeline = model.load_predictor(directory, model.digest(directory))
         frame = _frame(chunk, types)
 
         def both() -> None:

@@ -75,20 +75,25 @@ def split_under(key: str) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
 @contextlib.contextmanager
 def twinml_server(model: Path, *, compiled: bool = True) -> Iterator[Served]:
     from azureml_runner.processes import running
+    from twinml.model import digest
     from twinml_local import endpoints
     from twinml_local.server.deployments import compiling
-    from twinml_local.server.deployments.compiling import Outcome, compiled_form
+    from twinml_local.server.deployments.compiling import Outcome, compiled_form, compiler
 
     with tempfile.TemporaryDirectory() as home:
         os.environ["TWINML_HOME"] = home
         try:
-            form = compiled_form(model) if compiled else Outcome(refusal="to be measured")
+            form = (
+                compiled_form(model, digest(model))
+                if compiled
+                else Outcome(refusal="to be measured", made_with=compiler())
+            )
             if form.refusal and compiled:
                 raise SystemExit(f"the model is not compiled: {form.refusal}")
             # Deploying compiles a model; here the other way is wanted as well.
             with mock.patch.object(compiling, "compiled_form", return_value=form):
                 endpoints.deploy(
-                    "bench", "blue", directory=model, model="m", version="1", digest="0" * 64
+                    "bench", "blue", directory=model, model="m", version="1", digest=digest(model)
                 )
             endpoints.stop()
             began = time.monotonic()

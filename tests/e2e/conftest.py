@@ -115,7 +115,7 @@ def running_home(model_directory: Path, tmp_path_factory: pytest.TempPathFactory
                 directory=model_directory,
                 model="bank-test",
                 version="1",
-                digest="0" * 64,
+                digest=model.digest(model_directory),
             )
         yield home
         endpoints.stop()

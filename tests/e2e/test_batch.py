@@ -56,7 +56,7 @@ def test_every_row_is_what_the_pipeline_says(
     assert (said["rows"], said["form"], said["resumed"]) == (1000, "compiled", 0)
     scored = pq.read_table(out)
     types = {c.name: c.type for c in model.load_contract(ensemble_directory).columns}
-    pipeline = model.load_predictor(ensemble_directory)
+    pipeline = model.load_predictor(ensemble_directory, model.digest(ensemble_directory))
     frame = _frame(scored, types)
     shares = np.column_stack([scored[f"probability_{name}"].to_numpy() for name in ("no", "yes")])
     assert np.array_equal(shares, pipeline.predict_proba(frame))

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from azureml_runner.processes import running
 from tests.conftest import make_table
+from twinml import model
 from twinml.cli import main
 from twinml.traffic.collected import read
 from twinml.traffic.feedback import GroundTruth
@@ -53,7 +54,12 @@ def ask(row: dict[str, object], request_id: str) -> requests.Response:
 
 def test_traffic_is_kept_labelled_and_compared(home: Path, described_model: Path, tmp_path: Path):
     endpoints.deploy(
-        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=described_model,
+        model=NAME,
+        version="1",
+        digest=model.digest(described_model),
     )
     table = make_table(60, seed=10).dropna()
     rows = table.drop(columns="y").to_dict("records")
@@ -86,7 +92,12 @@ def test_traffic_is_kept_labelled_and_compared(home: Path, described_model: Path
 def test_another_rate_loses_no_request_and_holds_once_told(home: Path, described_model: Path):
     """Four clients never pause while the rate goes up and down: same process, all answered."""
     endpoints.deploy(
-        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=described_model,
+        model=NAME,
+        version="1",
+        digest=model.digest(described_model),
     )
     process = running(endpoint_folders.folder_of(NAME) / PID_FILE)
     info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
@@ -135,7 +146,12 @@ def test_labels_are_told_over_rest_and_kept_where_the_verb_keeps_them(
     home: Path, described_model: Path, tmp_path: Path
 ):
     endpoints.deploy(
-        NAME, "blue", directory=described_model, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=described_model,
+        model=NAME,
+        version="1",
+        digest=model.digest(described_model),
     )
     info, key = endpoints.info(NAME), endpoints.keys(NAME).primary
     address = info.scoring_uri.replace("/score", "/feedback")

@@ -19,9 +19,10 @@ from azureml_runner.processes import running
 from twinml import model
 from twinml.cli import main
 from twinml.contract import example, example_csv
+from twinml.errors import ModelError
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
-from twinml_local.server.deployments.compiling import compiled_form, form_key
+from twinml_local.server.deployments.compiling import compiled_form
 from twinml_local.server.state import read_state, write_state
 
 pytestmark = pytest.mark.e2e
@@ -116,7 +117,7 @@ def rows(n: int, seed: int) -> list[dict[str, Any]]:
 def test_one_is_compiled_and_one_is_not(info: EndpointInfo) -> None:
     assert info.notes == {
         "quick": "scores compiled",
-        "plain": "scores with its pipeline: the test wants it so",
+        "plain": "scores with its pipeline, one request at a time: the test wants it so",
     }
 
 
@@ -194,7 +195,10 @@ def mapped_libraries() -> set[str]:
 def test_a_model_that_is_not_compiled_says_why(own_home: Path, model_directory: Path) -> None:
     try:
         info = deploy(model_directory, "blue")
-        assert "scores with its pipeline: the pipeline ends in a DecisionTree" in info.notes["blue"]
+        assert (
+            "scores with its pipeline, in batches: the pipeline ends in a Decision"
+            in info.notes["blue"]
+        )
         assert info.notes["blue"] in CliRunner().invoke(main, ["status"]).stdout
         assert any("DecisionTree" in line for line in endpoints.logs(NAME))
         assert any("scores with its pipeline, in batches" in line for line in endpoints.logs(NAME))
@@ -213,72 +217,26 @@ def test_a_model_that_is_not_compiled_says_why(own_home: Path, model_directory: 
         endpoints.stop()
 
 
-def test_a_damaged_compiled_form_leaves_the_pipeline(
-    own_home: Path, compiled_forms: Path, ensemble_directory: Path
-) -> None:
-    own_home.mkdir()
-    shutil.copytree(compiled_forms, own_home / "compiled")
-    try:
-        form = Path(compiled_form(ensemble_directory).directory)
-        (form / "compiled.npz").write_bytes(b"nothing")
-        info = deploy(ensemble_directory, "blue")
-        assert info.notes["blue"] == "scores with its pipeline: the compiled model is damaged"
-        with endpoints.client(NAME) as client:
-            assert client.score([OLD]) == ["yes"]
-    finally:
-        endpoints.stop()
-
-
-def test_a_form_of_an_earlier_version_is_made_anew_at_the_start(
-    own_home: Path, compiled_forms: Path, ensemble_directory: Path
-) -> None:
-    own_home.mkdir()
-    shutil.copytree(compiled_forms, own_home / "compiled")
-    try:
-        deploy(ensemble_directory, "blue")
-        endpoints.stop()
-        form = Path(compiled_form(ensemble_directory).directory)
-        for name, now, then in (
-            ("outcome.json", '"version": "', '"version": "old-'),
-            ("compiled.json", '"format_version": ', '"format_version": 9'),
-        ):
-            text = (form / name).read_text()
-            assert now in text
-            (form / name).write_text(text.replace(now, then))
-        assert endpoints.start(NAME).notes["blue"] == "scores compiled"
-    finally:
-        endpoints.stop()
-
-
 def test_a_form_is_made_once_and_never_another_models(
     own_home: Path, compiled_forms: Path, ensemble_directory: Path, tmp_path: Path
 ) -> None:
     own_home.mkdir()
     shutil.copytree(compiled_forms, own_home / "compiled")
-    first = compiled_form(ensemble_directory)
+    digest = model.digest(ensemble_directory)
+    first = compiled_form(ensemble_directory, digest)
     made = Path(first.directory).stat().st_mtime_ns
-    assert compiled_form(ensemble_directory) == first
+    assert compiled_form(ensemble_directory, digest) == first
     assert Path(first.directory).stat().st_mtime_ns == made
-    # Another pipeline in a folder that looks alike.
+    # What was made with an older compiler is made anew.
+    outcome = Path(first.directory) / "outcome.json"
+    outcome.write_text(outcome.read_text().replace('"made_with": "', '"made_with": "old-'))
+    anew = compiled_form(ensemble_directory, digest)
+    assert anew != first  # so that workers see that it is another one
+    assert replace(anew, made=first.made) == first
+    assert "old-" not in outcome.read_text()
+    # Another pipeline in a folder that looks alike is not even loaded.
     other = tmp_path / "other"
     shutil.copytree(ensemble_directory, other)
-    with (other / "data" / "pipeline.pkl").open("ab") as stream:
-        stream.write(b"\0")
-    assert form_key(other) != form_key(ensemble_directory)
-    assert compiled_form(other).directory != first.directory
-    # A form of an older compiler is made anew.
-    outcome = Path(first.directory) / "outcome.json"
-    outcome.write_text(outcome.read_text().replace('"version": "', '"version": "old-'))
-    assert compiled_form(ensemble_directory) == first
-    assert "old-" not in outcome.read_text()
-
-
-def test_no_model_of_ours_and_one_that_cannot_be_unpickled(own_home: Path, tmp_path: Path) -> None:
-    assert "no model that twinml saved" in compiled_form(tmp_path).refusal
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "pipeline.pkl").write_bytes(b"not a pickle")
-    (tmp_path / "contract.json").write_text("{}")
-    outcome = compiled_form(tmp_path)
-    assert outcome.refusal
-    assert outcome.directory == ""
-    assert not [path for path in (own_home / "compiled").iterdir() if "compiling" in path.name]
+    (other / "data" / "pipeline.pkl").write_bytes(b"not a pickle")
+    with pytest.raises(ModelError, match=f"changed after it was saved: .* expected {digest[:12]}"):
+        compiled_form(other, digest)

@@ -39,7 +39,12 @@ def endpoint(tmp_path: Path) -> Iterator[EndpointInfo]:
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
         model.save(always_no, infer_contract(rows, labels, name="docs-test"), directory)
     yield endpoints.deploy(
-        "docs-test", "blue", directory=directory, model="docs-test", version="1", digest="1"
+        "docs-test",
+        "blue",
+        directory=directory,
+        model="docs-test",
+        version="1",
+        digest=model.digest(directory),
     )
     endpoints.stop()
 

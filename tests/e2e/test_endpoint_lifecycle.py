@@ -17,6 +17,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from azureml_runner.processes import process_identity, running
+from twinml import model
 from twinml.cli import main
 from twinml.errors import NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo
@@ -35,7 +36,7 @@ def deploy(
     directory: Path,
     deployment: str = "blue",
     *,
-    digest: str = DIGEST,
+    digest: str | None = None,
     settings: ServerSettings | None = None,
 ) -> EndpointInfo:
     return endpoints.deploy(
@@ -44,7 +45,7 @@ def deploy(
         directory=directory,
         model=NAME,
         version="1",
-        digest=digest,
+        digest=digest or model.digest(directory),
         settings=settings,
     )
 
@@ -188,7 +189,7 @@ def test_another_process_with_the_same_pid_is_left_alone(home: Path, model_direc
 
 def test_two_deployments(home: Path, model_directory: Path) -> None:
     deploy(model_directory)
-    info = deploy(model_directory, "green", digest="1" * 64)
+    info = deploy(model_directory, "green")
     assert info.traffic == {"blue": 100, "green": 0}
     for wanted in ("blue", "green"):
         with endpoints.client(NAME, deployment=wanted) as client:
@@ -215,7 +216,12 @@ def test_a_damaged_endpoint_is_named_and_hides_no_other(
     bad.write_text(damage)
     assert (
         endpoints.deploy(
-            NAME, "blue", directory=model_directory, model=NAME, version="1", digest=DIGEST
+            NAME,
+            "blue",
+            directory=model_directory,
+            model=NAME,
+            version="1",
+            digest=model.digest(model_directory),
         ).state
         == "running"
     )
@@ -233,9 +239,10 @@ def test_a_damaged_endpoint_is_named_and_hides_no_other(
 
 def test_two_deploys_race(home: Path, model_directory: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from twinml_local import endpoints;"
+        "import sys; from pathlib import Path; from twinml import model;"
+        "from twinml_local import endpoints;"
         f"print(endpoints.deploy('{NAME}', sys.argv[1], directory=Path(sys.argv[2]),"
-        f"model='{NAME}', version='1', digest=sys.argv[1]).state)"
+        f"model='{NAME}', version='1', digest=model.digest(Path(sys.argv[2]))).state)"
     )
     racers = [
         subprocess.Popen(
@@ -266,7 +273,7 @@ def test_a_model_that_does_not_load_leaves_the_endpoint_as_it_was(
     broken = tmp_path / "broken"
     broken.mkdir()
     with pytest.raises(PlatformError, match=r"did not start: .*no contract\.json"):
-        deploy(broken)
+        deploy(broken, digest="1" * 64)
     assert endpoints.list_endpoints() == ()
 
     first = deploy(model_directory)

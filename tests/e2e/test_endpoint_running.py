@@ -15,6 +15,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from azureml_runner.processes import running
+from twinml import model
 from twinml.cli import main
 from twinml.contract.dialects import written
 from twinml.endpoint import Endpoint
@@ -27,12 +28,16 @@ pytestmark = pytest.mark.e2e
 OLD = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}
 YOUNG = {"age": 30, "balance": -2.0, "job": "services", "owner": False}
 NAME = "bank-test"
-DIGEST = "0" * 64
 
 
-def deploy(directory: Path, deployment: str = "blue", digest: str = DIGEST) -> EndpointInfo:
+def deploy(directory: Path, deployment: str = "blue", digest: str | None = None) -> EndpointInfo:
     return endpoints.deploy(
-        NAME, deployment, directory=directory, model=NAME, version="1", digest=digest
+        NAME,
+        deployment,
+        directory=directory,
+        model=NAME,
+        version="1",
+        digest=digest or model.digest(directory),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from twinml import model
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 
@@ -24,7 +25,12 @@ def deployed(
     own_home.mkdir()
     (own_home / "compiled").symlink_to(compiled_forms)
     yield endpoints.deploy(
-        "bank-test", "blue", directory=ensemble_directory, model="m", version="1", digest="0" * 64
+        "bank-test",
+        "blue",
+        directory=ensemble_directory,
+        model="m",
+        version="1",
+        digest=model.digest(ensemble_directory),
     )
     endpoints.stop()
 

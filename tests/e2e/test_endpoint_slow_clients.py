@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from twinml import model
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 
@@ -22,7 +23,12 @@ BODY = json.dumps({"data": [OLD]}).encode()
 @pytest.fixture
 def deployed(own_home: Path, model_directory: Path) -> Iterator[EndpointInfo]:
     yield endpoints.deploy(
-        NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=model_directory,
+        model=NAME,
+        version="1",
+        digest=model.digest(model_directory),
     )
     endpoints.stop()
 
@@ -96,7 +102,12 @@ def test_cors_by_the_environment(
 ) -> None:
     monkeypatch.setenv("AML_CORS_ORIGINS", "https://shop.example, www.bing.com")
     info = endpoints.deploy(
-        NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=model_directory,
+        model=NAME,
+        version="1",
+        digest=model.digest(model_directory),
     )
     try:
         headers = {"Origin": "https://shop.example"}

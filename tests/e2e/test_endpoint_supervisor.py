@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from azureml_runner.processes import process_identity, running
+from twinml import model
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
 from twinml_local.server.deployments.watch import reports
@@ -87,7 +88,12 @@ def asked(port: int, raw: bytes) -> str:
 @pytest.fixture
 def deployed(own_home: Path, model_directory: Path) -> Iterator[EndpointInfo]:
     yield endpoints.deploy(
-        NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=model_directory,
+        model=NAME,
+        version="1",
+        digest=model.digest(model_directory),
     )
     endpoints.stop()
 
@@ -174,7 +180,12 @@ def test_deploying_with_another_number_of_workers_restarts_nothing(
     pid = supervisor()
     monkeypatch.setenv("WORKER_COUNT", "2")
     endpoints.deploy(
-        NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=model_directory,
+        model=NAME,
+        version="1",
+        digest=model.digest(model_directory),
     )
     assert supervisor() == pid
     assert len(reports(folder())) == 2
@@ -204,7 +215,7 @@ def test_a_model_that_does_not_load_is_tried_again(
     assert requests.get(ready, timeout=PATIENCE).status_code == 200
 
     copy.rename(away)
-    other = replace(item, digest="1" * 64)  # to be loaded anew
+    other = replace(item, version="2")  # to be loaded anew
     write_state(folder(), replace(state, deployments={"blue": other}))
     said_ready = "it says that it is ready"
     until(lambda: requests.get(ready, timeout=PATIENCE).status_code == 503, said_ready)
@@ -253,7 +264,12 @@ def test_what_it_writes_is_its_owners(
     try:
         monkeypatch.setenv("TWINML_SERVER_COLLECT_RATE", "1.0")
         endpoints.deploy(
-            NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+            NAME,
+            "blue",
+            directory=model_directory,
+            model=NAME,
+            version="1",
+            digest=model.digest(model_directory),
         )
         with endpoints.client(NAME) as client:
             assert client.score([OLD]) == ["yes"]

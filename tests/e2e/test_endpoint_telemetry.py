@@ -18,6 +18,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from twinml import model
 from twinml.errors import EndpointError
 from twinml.platform import EndpointInfo
 from twinml_local import endpoints
@@ -48,7 +49,7 @@ def deploy(directory: Path, deployment: str = "blue", **settings: float) -> Endp
         directory=directory,
         model=NAME,
         version="1",
-        digest="0" * 64,
+        digest=model.digest(directory),
         settings=ServerSettings(**settings),  # type: ignore[arg-type]
     )
 

@@ -465,7 +465,9 @@ def test_a_model_that_vanished_fails_alone(
     copy = tmp_path / "copy"
     shutil.copytree(answering("new"), copy)
     deploy("old")
-    endpoints.deploy(NAME, "green", directory=copy, model="new", version="1", digest="0" * 64)
+    endpoints.deploy(
+        NAME, "green", directory=copy, model="new", version="1", digest=model.digest(copy)
+    )
     endpoints.set_traffic(NAME, {"blue": 50, "green": 50})
     shutil.rmtree(copy)
     endpoints.stop()
@@ -576,9 +578,10 @@ def test_servers_of_different_folders_never_share_a_port(
 ) -> None:
     directory = answering("old")
     program = (
-        "import sys; from pathlib import Path; from twinml_local import endpoints;"
+        "import sys; from pathlib import Path; from twinml import model;"
+        "from twinml_local import endpoints;"
         "info = endpoints.deploy('bank', 'blue', directory=Path(sys.argv[1]), model='m',"
-        "version='1', digest='0' * 64); print(info.scoring_uri)"
+        "version='1', digest=model.digest(Path(sys.argv[1]))); print(info.scoring_uri)"
     )
     homes = [tmp_path / f"home{number}" for number in range(3)]
     racers = [

@@ -70,7 +70,9 @@ def test_the_automl_node_searches_and_its_model_becomes_champion(
     learned = pd.read_csv(table_csv)
     assert len(rows) == round(0.2 * len(learned))
     contract = model.load_contract(directory)
-    scored = model.load_predictor(directory).predict_proba(rows[list(contract.column_names)])
+    scored = model.load_predictor(directory, model.digest(directory)).predict_proba(
+        rows[list(contract.column_names)]
+    )
     right = np.asarray(contract.classes)[scored.argmax(axis=1)] == rows["y"]
     assert right.mean() == pytest.approx(held["candidate"]["accuracy"])
     assert held["candidate"]["roc_auc"] > 0.6

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from twinml import model
 from twinml_local import endpoints
 
 pytestmark = pytest.mark.e2e
@@ -23,7 +24,12 @@ ROW = {"age": 70, "balance": 1.5, "job": "admin.", "owner": True}
 @pytest.fixture
 def endpoint(own_home: Path, model_directory: Path) -> Iterator[None]:
     endpoints.deploy(
-        NAME, "blue", directory=model_directory, model=NAME, version="1", digest="0" * 64
+        NAME,
+        "blue",
+        directory=model_directory,
+        model=NAME,
+        version="1",
+        digest=model.digest(model_directory),
     )
     yield
     endpoints.stop()

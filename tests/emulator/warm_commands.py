@@ -6,20 +6,16 @@ answered by the exit code on a line of stdout.
 """
 
 import atexit
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any
 
-import azure.ai.ml
-import mlflow.sklearn
-import sklearn.pipeline
-
-import twinml_azure.platform
 from twinml.cli import main
 
-IMPORTED = (azure.ai.ml, mlflow.sklearn, sklearn.pipeline, twinml_azure.platform)
+NEEDED = ("azure.ai.ml", "mlflow.sklearn", "sklearn.pipeline", "twinml_azure.platform")
 
 
 def become(asked: dict[str, Any]) -> None:
@@ -47,17 +43,25 @@ def run(words: list[str]) -> int:
     return 0
 
 
-for line in sys.stdin:
-    pid = os.fork()
-    if pid == 0:
-        request = json.loads(line)
-        become(request)
-        sys.argv = ["twinml", *request["words"]]
-        code = run(request["words"])
-        atexit._run_exitfuncs()
+def serve() -> None:
+    """Run what stdin asks for, until it ends."""
+    for name in NEEDED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            request = json.loads(line)
+            become(request)
+            sys.argv = ["twinml", *request["words"]]
+            code = run(request["words"])
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

@@ -15,7 +15,7 @@ from tests.conftest import make_table
 from twinml.cli import main
 from twinml.errors import ModelError
 from twinml.explanation.members import TOLERANCE, explain, raw_scores
-from twinml.model import load_predictor
+from twinml.model import digest, load_predictor
 from twinml.training._ensemble import Stack, Vote, fit_stack
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import installed
@@ -157,7 +157,9 @@ def test_a_saved_model_is_explained_in_file_and_picture(described_model: Path, t
     np.testing.assert_allclose(
         written["contribution_(base)"] + contributions.sum(axis=1), written["score_log_odds"]
     )
-    expected = load_predictor(described_model).predict_proba(table.drop(columns="y"))[:, 1]
+    expected = load_predictor(described_model, digest(described_model)).predict_proba(
+        table.drop(columns="y")
+    )[:, 1]
     np.testing.assert_allclose(written["probability_yes"], expected)
     assert picture.read_bytes().startswith(b"\x89PNG")
 

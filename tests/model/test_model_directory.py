@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -21,7 +24,11 @@ from twinml.data import Dataset, load
 from twinml.errors import ModelError
 from twinml.model import ood
 from twinml.model.azure_requirements import MONITORING, copy_for_azure
+from twinml.registry.model_files import fetch_model
+from twinml.registry.tracking import Tracking
+from twinml.registry.training_run import model_folder
 from twinml.training import TrainingOptions, TrainingResult, train
+from twinml_local.server.deployments.deployment import PipelineLater
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,7 @@ def test_mlflow_gives_labels_and_on_request_probabilities(
 def test_our_own_loader_gives_the_same(
     directory: Path, dataset: Dataset, result: TrainingResult
 ) -> None:
-    scorer = model.load_predictor(directory)
+    scorer = model.load_predictor(directory, model.digest(directory))
     rows = dataset.features.head(40)
     np.testing.assert_array_equal(scorer.predict(rows), result.pipeline.predict(rows))
     np.testing.assert_array_equal(scorer.predict_proba(rows), result.pipeline.predict_proba(rows))
@@ -131,6 +138,73 @@ def test_the_digest_notices_any_change(directory: Path, tmp_path: Path) -> None:
             model.digest(copy)
 
 
+class Planted:
+    """What an attacker puts in the place of a pipeline: loading it leaves a folder."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_pickle_is_run_only_if_it_is_the_one_that_is_meant(
+    directory: Path, tmp_path: Path
+) -> None:
+    digest, mark = model.digest(directory), tmp_path / "was-run"
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        model.load_predictor(directory, "0" * 64)
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    (copy / "data" / "pipeline.pkl").write_bytes(pickle.dumps(Planted(mark)))
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        model.load_predictor(copy, digest)
+    later = PipelineLater(copy, digest)
+    with pytest.raises(ModelError, match=f"expected {digest[:12]}"):
+        _ = later.loaded
+    assert not mark.exists()
+
+
+def test_pickles_are_not_loaded_where_the_environment_forbids_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(ModelError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION forbids"):
+        model.load_predictor(directory, model.digest(directory))
+
+
+def test_files_that_were_changed_since_they_were_fetched_are_fetched_anew(
+    directory: Path, tmp_path: Path
+) -> None:
+    tracking, digest = Tracking(), model.digest(directory)
+    run_id = tracking.upload("bank", directory, digest=digest)
+    version = tracking.register("bank", run_id=run_id, digest=digest)
+    place = model_folder(digest)
+    fetch_model(tracking, version, place)
+    untouched = (place / "MLmodel").stat().st_ino
+    fetch_model(tracking, version, place)
+    assert (place / "MLmodel").stat().st_ino == untouched
+    for damage in ("data/pipeline.pkl", "code/twinml_scoring_v1.py", "contract.json"):
+        (place / damage).write_bytes(b"{}")
+        fetch_model(tracking, version, place)
+        assert model.digest(place) == digest, damage
+    for lost in ("MLmodel", "requirements.txt", "data/pipeline.pkl"):
+        (place / lost).unlink()
+        fetch_model(tracking, version, place)
+        assert (place / "MLmodel").is_file()
+        assert model.digest(place) == digest, lost
+    # What is in the store is not what was registered: no file of it stays here.
+    with pytest.raises(ModelError, match="expected 000000000000"):
+        fetch_model(tracking, replace(version, digest="0" * 64), place)
+    assert not place.exists()
+
+
+def test_a_model_without_a_digest_has_no_folder(own_home: Path) -> None:
+    assert model_folder("d") == own_home / "models" / "d"
+    with pytest.raises(ModelError, match="not registered by twinml"):
+        model_folder("")
+
+
 def test_on_azure_a_model_requires_more_and_has_the_same_digest(
     directory: Path, tmp_path: Path
 ) -> None:
@@ -177,7 +251,7 @@ def test_nothing_is_overwritten_and_a_failed_save_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("read", [model.load_contract, model.load_predictor, model.metadata])
+@pytest.mark.parametrize("read", [model.load_contract, model.digest, model.metadata])
 def test_a_folder_without_a_model_is_named(read, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no"):
         read(tmp_path)
@@ -233,12 +307,12 @@ def test_what_was_measured_is_kept_beside_and_belongs_to_the_digest(
     given = model.save(result.pipeline, result.contract, folder, measured=result.measured)
     assert given == model.digest(folder) != model.digest(directory)
     rows = dataset.features.iloc[result.test.rows]
-    measured = model.load_measured(folder).predict_proba(rows)
+    measured = model.load_measured(folder, given).predict_proba(rows)
     np.testing.assert_array_equal(measured, result.test.probabilities)
-    served = model.load_predictor(folder).predict_proba(rows)
+    served = model.load_predictor(folder, given).predict_proba(rows)
     assert not np.array_equal(served, measured)
     # Without it the model is compared as it is.
-    alone = model.load_measured(directory).predict_proba(rows)
+    alone = model.load_measured(directory, model.digest(directory)).predict_proba(rows)
     np.testing.assert_array_equal(alone, served)
     (folder / "measured.pkl").write_bytes(b"another")
     with pytest.raises(ModelError, match="changed after it was saved"):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
+from twinml import model
 from twinml.model import ood
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
 from twinml_local.server.deployments.deployment import load
@@ -25,7 +26,7 @@ ODD = USUAL | {"age": 999}
 
 @pytest.fixture(scope="module")
 def deployment(described_model: Path) -> Deployment:
-    return load("blue", described_model, model="customers:1", digest="d" * 64)
+    return load("blue", described_model, model="customers:1", digest=model.digest(described_model))
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_a_model_without_a_scorer_answers_all_the_same(client, described_model, 
 
     bare = shutil.copytree(described_model, tmp_path / "bare")
     (bare / ood.FILE).unlink()
-    given = load("blue", bare, model="customers:1", digest="d" * 64)
+    given = load("blue", bare, model="customers:1", digest=model.digest(bare))
     reply = client(given).post("/score", json={"Inputs": {"data": [ODD]}}, headers=ASK)
     assert reply.status_code == 200
     assert list(reply.json) == ["Results"]

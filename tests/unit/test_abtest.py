@@ -358,7 +358,9 @@ def test_the_command_compares_two_model_directories(two_models: tuple[Path, Path
     # The same figures as from the pipelines themselves.
     frame = pd.read_csv(rows)
     truth = (frame["y"] == "yes").to_numpy().astype(int)
-    given = [model.load_predictor(path).predict_proba(frame) for path in (poor, rich)]
+    given = [
+        model.load_predictor(path, model.digest(path)).predict_proba(frame) for path in (poor, rich)
+    ]
     expected = compare(truth, *given, names=(str(poor), str(rich)))
     assert shape["differences"][0]["difference"] == expected["roc_auc"].difference
     text = CliRunner().invoke(main, arguments, catch_exceptions=False).stdout

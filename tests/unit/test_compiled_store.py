@@ -17,7 +17,7 @@ from twinml.errors import ModelError
 from twinml.training._ensemble import Vote, fit_stack
 from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
-from twinml_local.compiled import CompiledModel, compile_model, load
+from twinml_local.compiled import CompiledModel, compile_model, form_digest, load
 
 DIGEST = "d" * 64
 
@@ -152,7 +152,7 @@ def test_other_versions_of_the_libraries_are_an_error(saved: Path) -> None:
     description = json.loads(path.read_text())
     description["versions"]["scikit-learn"] = "0.1"
     path.write_text(json.dumps(description))
-    with pytest.raises(ModelError, match="other versions"):
+    with pytest.raises(ModelError, match=r"verified with scikit-learn 0\.1, now "):
         load(saved)
 
 
@@ -180,8 +180,28 @@ def test_one_bit_of_an_array_is_an_error(saved: Path) -> None:
         load(saved)
 
 
-def test_a_kernel_of_another_processor_is_made_anew(saved: Path) -> None:
+def test_a_kernel_of_another_processor_is_an_error(saved: Path) -> None:
     path = saved / "compiled.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "kernel": "another"}))
     (saved / "kernel.o").write_bytes(b"code of another processor")
-    assert repr(load(saved, digest=DIGEST)).startswith("CompiledModel(5 members")
+    with pytest.raises(ModelError, match="for another processor"):
+        load(saved, digest=DIGEST)
+
+
+def test_a_form_of_another_digest_is_an_error(saved: Path) -> None:
+    form = form_digest(saved)
+    assert repr(load(saved, digest=DIGEST, form=form)).startswith("CompiledModel(5 members")
+    with pytest.raises(ModelError, match=f"digest is {form[:12]}, expected 0000"):
+        load(saved, digest=DIGEST, form="0" * 64)
+    with pytest.raises(ModelError, match="made by an earlier version"):
+        load(saved, digest=DIGEST, form="")
+
+
+@pytest.mark.parametrize("name", ["compiled.json", "compiled.npz", "kernel.o"])
+def test_each_file_counts_in_the_digest_of_a_form(saved: Path, name: str) -> None:
+    before = form_digest(saved)
+    path = saved / name
+    path.write_bytes(path.read_bytes() + b" ")
+    assert form_digest(saved) not in ("", before)
+    path.unlink()
+    assert form_digest(saved) == ""

@@ -25,7 +25,8 @@ import twinml
 ROOT = Path(__file__).parents[2]
 PLAN = {  # package: rooms, arrows
     "twinml": (23, 120),
-    "twinml_local": (11, 19),
+    # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
+    "twinml_local": (12, 24),
     "azureml_emulator": (17, 74),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),

@@ -66,17 +66,17 @@ def test_the_project_depends_on_each_learner_s_packages(learner: learners.Learne
 def test_a_further_learner_is_known_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     from twinml.registry import training_run
     from twinml_azure.training import conda_file
-    from twinml_local.compiled._model import _versions
+    from twinml_local.compiled._origin import versions
 
     # A package that is installed, and that no learner needs.
     further = replace(learners.LEARNERS[0], name="Further", packages=("orjson",))
     optional = replace(further, name="Optional", packages=("waitress",), extra="optional")
-    before = training_run.computing_versions(), _versions(), conda_file()
+    before = training_run.computing_versions(), versions(), conda_file()
     monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS, further, optional))
     assert {"orjson", "waitress"} <= set(learners.packages())
     assert "waitress" not in learners.packages(optional=False)
     assert training_run.computing_versions().keys() - before[0] == {"orjson", "waitress"}
-    assert _versions().keys() - before[1] == {"orjson", "waitress"}
+    assert versions().keys() - before[1] == {"orjson", "waitress"}
     assert [one.name for one in learners.select(("further",))] == ["Further"]
     (pins,) = (part["pip"] for part in conda_file()["dependencies"] if isinstance(part, dict))
     assert any(pin.startswith("orjson==") for pin in pins)

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from werkzeug.serving import make_server
 
+from twinml import model
 from twinml.cli import main
 from twinml.contract import Contract, infer_contract
 from twinml.errors import UsageError
@@ -142,7 +143,9 @@ def test_probes_carry_the_out_of_distribution_score():
 
 @pytest.fixture(scope="module")
 def address(described_model: Path) -> Iterator[str]:
-    deployment = load("blue", described_model, model="customers:1", digest="d" * 64)
+    deployment = load(
+        "blue", described_model, model="customers:1", digest=model.digest(described_model)
+    )
     serving = Serving("shop", {"blue": deployment}, {"blue": 100}, ["key"])
     server = make_server("127.0.0.1", 0, create_app(lambda: serving), threaded=True)
     thread = threading.Thread(target=server.serve_forever)

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml_local.compiled._errors import NotCovered, Refusal
 from twinml_local.compiled._model import CompiledModel, load
+from twinml_local.compiled._origin import form_digest, made_with
 
 if TYPE_CHECKING:
     from twinml_local.compiled._compile import compile_model
@@ -55,7 +56,9 @@ __all__ = [
     "Refusal",
     "Verification",
     "compile_model",
+    "form_digest",
     "load",
+    "made_with",
     "random_columns",
     "verify",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,25 @@ from numpy.typing import NDArray
 
 from azureml_runner.files import write_atomic
 from twinml.errors import ModelError
-from twinml.training import learners
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import NotCovered
 from twinml_local.compiled._layout import HISTOGRAM, LINEAR
 from twinml_local.compiled._linear import Linear, softmax
 from twinml_local.compiled._nodes import Forest
+from twinml_local.compiled._origin import (
+    ARRAYS,
+    CODE,
+    DESCRIPTION,
+    changed_versions,
+    digest_of_form,
+    read_form,
+    versions,
+)
 
 __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 
 FORMAT_VERSION = 2
-ARRAYS, DESCRIPTION, CODE = "compiled.npz", "compiled.json", "kernel.o"
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
@@ -333,7 +340,7 @@ class CompiledModel:
             "format_version": FORMAT_VERSION,
             "digest": self.digest,
             "kernel": _kernel.key(),
-            "versions": _versions(),
+            "versions": versions(),
             "classes": list(self.classes),
             "threshold": self.threshold,
             "join": joined,
@@ -390,41 +397,42 @@ class _Room:
         self.addresses = (*self._work.addresses, self.address)
 
 
-def _versions() -> dict[str, str | None]:
-    """Return the versions of the libraries that the compiled form is equal to."""
-    found: dict[str, str | None] = {}
-    for name in ("numpy", "scipy", *learners.packages()):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
-
-
 def _shown(number: float) -> float | str:
     # JSON has no infinity.
     return number if math.isfinite(number) else repr(number)
 
 
-def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
-    """Return the model that ``CompiledModel.save`` wrote.
-
-    Takes milliseconds. Only where the processor or the kernel is not the one that it was
-    saved with is the kernel translated anew, which takes seconds.
+def load(directory: Path, *, digest: str | None = None, form: str | None = None) -> CompiledModel:
+    """Return the model that ``CompiledModel.save`` wrote; takes milliseconds.
 
     Parameters
     ----------
     digest
         Of the model that is to be served; the compiled form must have been made from it.
+    form
+        Digest of the compiled form itself (``form_digest``), as it was when it was verified; empty
+        where that was not noted. What is loaded is what was checked: nothing is read twice.
 
     Raises
     ------
     ModelError
-        There is none, it is damaged, of another format or model, or was verified with other
-        versions of numpy, scipy, scikit-learn, LightGBM, XGBoost or CatBoost.
+        There is none, it is damaged or was changed, is of another format or model, was verified
+        with other versions of numpy, scipy, scikit-learn, LightGBM, XGBoost or CatBoost, or its
+        kernel is for another processor.
     """
+    if form == "":
+        raise ModelError(
+            "the compiled form was made by an earlier version", hint="Deploy the model again."
+        )
     try:
-        description = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        files = read_form(directory)
+        if form is not None and (found := digest_of_form(files)) != form:
+            raise ModelError(
+                "the compiled form was changed after it was verified: its digest is "
+                f"{found[:12]}, expected {form[:12]}",
+                hint="Deploy the model again.",
+            )
+        description = json.loads(files[DESCRIPTION])
         if description["format_version"] != FORMAT_VERSION:
             raise ModelError(
                 f"the compiled model has format {description['format_version']!r}, "
@@ -437,19 +445,18 @@ def load(directory: Path, *, digest: str | None = None) -> CompiledModel:
                 f"expected {digest[:12]}",
                 hint="Deploy the model again.",
             )
-        if description["versions"] != _versions():
+        if changed := changed_versions(description["versions"], versions()):
             raise ModelError(
-                "the compiled model was verified with other versions of its libraries",
+                f"the compiled form was verified with {changed}", hint="Deploy the model again."
+            )
+        if description["kernel"] != _kernel.key():
+            raise ModelError(
+                "the compiled form is for another processor or an earlier kernel",
                 hint="Deploy the model again.",
             )
-        if description["kernel"] == _kernel.key():
-            kernel = _kernel.loaded((directory / CODE).read_bytes())
-        else:
-            kernel = _kernel.built(directory)
-        # Opened here, for numpy leaves a damaged file open.
-        with (directory / ARRAYS).open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
-            arrays = {name: stored[name] for name in stored.files}
+        kernel = _kernel.loaded(files[CODE])
+        stored = np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False)
+        arrays = {name: stored[name] for name in stored.files}
         return _restored(description, arrays, kernel)
     except FileNotFoundError as error:
         raise ModelError(

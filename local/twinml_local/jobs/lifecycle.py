@@ -54,6 +54,8 @@ __all__ = [
     "run",
     "schedule",
     "schedules",
+    "service_pid",
+    "start",
     "stop",
     "unschedule",
 ]
@@ -309,6 +311,33 @@ def client(name: str, *, directory: Path | None = None) -> RestPipelineClient:
 def keys(*, directory: Path | None = None) -> Keys:
     """Return the two keys of the service; they are made if there are none."""
     return generate_keys(_files(directory).keys)
+
+
+@twinml_errors()
+def service_pid(*, directory: Path | None = None) -> int | None:
+    """Return the pid of the running service, ``None`` if it is not running."""
+    return running(_files(directory).pid)
+
+
+@twinml_errors()
+def start(*, directory: Path | None = None) -> bool:
+    """Start the service if anything is published and it is not running.
+
+    Returns
+    -------
+    bool
+        Whether it runs now.
+
+    Raises
+    ------
+    PlatformError
+        The service does not start; the message names its log.
+    """
+    files = _files(directory)
+    if not published(directory=directory):
+        return False
+    _ensure_running(files)
+    return True
 
 
 @twinml_errors()

@@ -18,8 +18,10 @@ from pathlib import Path
 # Set before anything loads them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from azureml_runner.processes import record_process, running
 from twinml.errors import TwinmlError
 from twinml_local.server.process import listen
+from twinml_local.server.process.control import PID_FILE
 from twinml_local.server.state import read_state
 
 
@@ -30,6 +32,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--port", type=int)
+    where.add_argument(
+        "--service", action="store_true", help="on the endpoint's own port; keeps the pid file"
+    )
     where.add_argument("--fd", type=int, help="a socket that listens, inherited")
     parser.add_argument("--workers", type=int, help="processes that score")
     parser.add_argument("--server", choices=listen.SERVERS, default=listen.default())
@@ -40,8 +45,16 @@ def main() -> None:
     try:
         state = read_state(directory)
         settings = replace(state.settings, workers=options.workers or state.settings.workers)
-        if options.fd is not None:
+        if options.service:
+            if running(directory / PID_FILE) is not None:
+                sys.stderr.write(f"endpoint '{state.name}' runs already\n")
+                return
+            listening = listen.listener(state.host, state.port)
+            record_process(directory / PID_FILE, os.getpid())
+        elif options.fd is not None:
             listening = socket.socket(fileno=options.fd)
+            # What this process starts must not keep the port when it is gone.
+            listening.set_inheritable(False)
         else:
             listening = listen.listener(options.host, options.port)
         listen.serve(options.server, directory, listening=listening, settings=settings)

@@ -20,7 +20,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from azureml_runner.files import write_atomic
 from twinml.errors import NotFound, PlatformError
@@ -35,8 +35,11 @@ __all__ = [
     "write_state",
 ]
 
+T = TypeVar("T")
+
 FORMAT_VERSION = 1
 STATE_FILE = "endpoint.json"
+LAST_PORT = 65535
 BACKLOG = 2048  # connections that wait to be accepted
 
 
@@ -117,6 +120,13 @@ class DeploymentState:
         Why it has none.
     batches
         Whether its pipeline may be asked in batches.
+    form
+        Digest of the compiled form's own files.
+    made_with
+        What ``compiled``, ``refusal`` and ``batches`` depend on besides the model: with another
+        one the model is compiled anew (``twinml_local.server.deployments.compiling.compiler``).
+    made
+        When it was compiled.
     """
 
     model: str
@@ -126,6 +136,9 @@ class DeploymentState:
     compiled: str = ""
     refusal: str = ""
     batches: bool = False
+    form: str = ""
+    made_with: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,26 +184,27 @@ def read_state(directory: Path) -> EndpointState:
         raise NotFound(f"there is no endpoint '{directory.name}'") from None
     except (ValueError, RecursionError) as error:
         raise PlatformError(f"{path} is not JSON", hint=_anew(directory)) from error
+    except OSError as error:
+        raise PlatformError(
+            f"{path} cannot be read: {error.strerror}", hint=_anew(directory)
+        ) from error
     version = shape.get("format_version") if isinstance(shape, dict) else None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise PlatformError(
             f"{path} has format {version!r}, this version reads up to {FORMAT_VERSION}",
             hint=f"Update twinml. {_anew(directory)}",
         )
-    known = {item.name for item in fields(ServerSettings)}
     try:
         return EndpointState(
-            name=shape["name"],
-            host=shape["host"],
-            port=int(shape["port"]),
-            created=shape["created"],
+            name=_of(str, shape, "name"),
+            host=_of(str, shape, "host"),
+            port=_port(shape),
+            created=_of(str, shape, "created"),
             deployments=_deployments(shape["deployments"]),
             traffic={name: int(share) for name, share in shape["traffic"].items()},
             mirror={name: int(share) for name, share in shape.get("mirror", {}).items()},
             staged=_deployments(shape.get("staged", {})),
-            settings=ServerSettings(
-                **{key: value for key, value in shape["settings"].items() if key in known}
-            ),
+            settings=_settings(shape["settings"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PlatformError(
@@ -206,16 +220,49 @@ def _anew(directory: Path) -> str:
 def _deployments(shape: Mapping[str, Any]) -> dict[str, DeploymentState]:
     return {
         name: DeploymentState(
-            model=item["model"],
-            version=item["version"],
-            digest=item["digest"],
-            directory=item["directory"],
-            compiled=item.get("compiled", ""),
-            refusal=item.get("refusal", ""),
-            batches=item.get("batches", False),
+            model=_of(str, item, "model"),
+            version=_of(str, item, "version"),
+            digest=_of(str, item, "digest"),
+            directory=_of(str, item, "directory"),
+            # Those that were added after the first version.
+            compiled=_of(str, item, "compiled", ""),
+            refusal=_of(str, item, "refusal", ""),
+            batches=_of(bool, item, "batches", False),
+            form=_of(str, item, "form", ""),
+            made_with=_of(str, item, "made_with", ""),
+            made=_of(str, item, "made", ""),
         )
         for name, item in shape.items()
     }
+
+
+def _of(kind: type[T], shape: Mapping[str, Any], key: str, default: T | None = None) -> T:
+    value = shape[key] if default is None else shape.get(key, default)
+    if not isinstance(value, kind):
+        raise TypeError(f"{key}: {str(value)[:40]}")
+    return value
+
+
+def _settings(shape: Mapping[str, Any]) -> ServerSettings:
+    known = {}
+    for item in fields(ServerSettings):
+        if item.name in shape:
+            kinds: tuple[type, ...] = {float: (int, float), tuple: (list,)}.get(
+                type(item.default), (type(item.default),)
+            )
+            if item.name == "max_rows":
+                kinds = (int, type(None))
+            if type(shape[item.name]) not in kinds:
+                raise TypeError(f"{item.name}: {str(shape[item.name])[:40]}")
+            known[item.name] = shape[item.name]
+    return ServerSettings(**known)
+
+
+def _port(shape: Mapping[str, Any]) -> int:
+    port = _of(int, shape, "port")
+    if not 0 <= port <= LAST_PORT:
+        raise ValueError(f"port: {port}")
+    return port
 
 
 def write_state(directory: Path, state: EndpointState) -> None:

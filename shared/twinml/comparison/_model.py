@@ -9,7 +9,7 @@ from typing import Any
 from twinml.comparison._answers import Reference, ask, recalculate
 from twinml.comparison._judgement import Comparison, Side, judge
 from twinml.endpoint import Endpoint
-from twinml.model import load_contract, load_predictor
+from twinml.model import digest, load_contract, load_predictor
 
 __all__ = ["against_model", "own_answers"]
 
@@ -17,7 +17,8 @@ __all__ = ["against_model", "own_answers"]
 def own_answers(directory: Path, rows: Sequence[Mapping[str, Any]]) -> Reference:
     """Return what the model in ``directory`` answers to ``rows``, calculated in this process."""
     contract, size = load_contract(directory), len(rows)
-    return recalculate(load_predictor(directory), contract, rows, size=size, alone_from=size)
+    predictor = load_predictor(directory, digest(directory))
+    return recalculate(predictor, contract, rows, size=size, alone_from=size)
 
 
 def against_model(

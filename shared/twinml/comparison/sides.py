@@ -65,7 +65,7 @@ def compare_sides(
     counting
         Gives, for the time of something counted, what is told how many are done and which share.
     """
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import digest, load_contract, load_predictor
 
     contract = load_contract(directory)
     ordinary = rows_for(contract, data, n_rows)
@@ -77,7 +77,8 @@ def compare_sides(
         with counting(f"rows scored by {side.name}") as tell:
             told = partial(_told, tell, len(rows))
             answers.append(ask(side.client, rows, len(contract.classes), **chunks, progress=told))
-    reference = recalculate(load_predictor(directory), contract, rows, **chunks)
+    predictor = load_predictor(directory, digest(directory))
+    reference = recalculate(predictor, contract, rows, **chunks)
     taken = latencies([side.client for side in sides], ordinary, timed)
     return judge(
         (_described(sides[0], taken[0]), _described(sides[1], taken[1])),

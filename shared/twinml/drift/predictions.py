@@ -40,11 +40,12 @@ def with_predictions(
     """
     import numpy as np
 
-    from twinml.model import load_predictor
+    from twinml.model import digest, load_predictor
 
     outputs = [output for request in traffic.requests for output in request.outputs]
     names = [str(label) for label in contract.classes]
-    scorer, features = load_predictor(directory), before[list(contract.column_names)]
+    scorer = load_predictor(directory, digest(directory))
+    features = before[list(contract.column_names)]
     if outputs and all(names[-1] in output for output in outputs):
         shares = np.array([[output[name] for name in names] for output in outputs])
         was = np.asarray(scorer.predict_proba(features))

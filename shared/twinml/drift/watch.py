@@ -44,6 +44,7 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     from twinml import drift
     from twinml.model import load_contract, load_reference
     from twinml.platform import ModelReference, load
+    from twinml.registry.model_files import fetch_model
     from twinml.registry.tracking import Tracking
     from twinml.traffic.collected import CollectsTraffic, read
 
@@ -57,7 +58,7 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     model = ModelReference.parse(info.deployments[champion])
     tracking = Tracking()
     with tempfile.TemporaryDirectory() as scratch:
-        place = tracking.download(tracking.resolve(model).uri, Path(scratch) / "model")
+        place = fetch_model(tracking, tracking.resolve(model), Path(scratch) / "model")
         names = list(load_contract(place).column_names)
         before = load_reference(place)[names]
     rows = read(platform.collected(endpoint), since=since).frame()

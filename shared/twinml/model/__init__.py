@@ -1,6 +1,7 @@
 """The model: an MLflow model directory that loads without twinml and FLAML."""
 
 from twinml.model._directory import (
+    check_digest,
     digest,
     load_contract,
     load_measured,
@@ -17,6 +18,7 @@ from twinml.model._scoring import Scorer
 __all__ = [
     "LoadedModel",
     "Scorer",
+    "check_digest",
     "digest",
     "load_contract",
     "load_measured",

@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 import shutil
 import tempfile
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from twinml.contract import Contract, example_rows, model_frame, openapi
 from twinml.errors import ModelError
 from twinml.model import _scoring
-from twinml.model._scoring import PIPELINE, Scorer, load_pipeline
+from twinml.model._scoring import PIPELINE, Scorer
 from twinml.model.azure_requirements import MONITORING
 from twinml.training import learners
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "check_digest",
     "digest",
     "load_contract",
     "load_measured",
@@ -60,6 +62,7 @@ MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def requirements(pipeline: Any) -> list[str]:
@@ -297,21 +300,47 @@ def digest(directory: Path) -> str:
             f"the model in {directory} has no digest: it was not saved by twinml",
             hint="Save it with twinml.model.save.",
         )
-    pinned = (directory / "requirements.txt").read_text(encoding="utf-8").split()
-    found = _digest(
-        (directory / "data" / PIPELINE).read_bytes(),
-        load_contract(directory),
-        pinned,
-        (directory / "code" / f"{SCORING_MODULE}.py").read_bytes(),
-        (directory / MEASURED).read_bytes() if (directory / MEASURED).is_file() else b"",
-    )
-    if found != stated:
+    check_digest(directory, str(stated))
+    return str(stated)
+
+
+def check_digest(directory: Path, expected: str) -> bytes:
+    """Return the pickled pipeline of a model directory, if its files are those of ``expected``.
+
+    What is returned is what was checked: a file that is changed afterwards is not read again.
+
+    Raises
+    ------
+    ModelError
+        The files are other ones, or lack something that a prediction depends on.
+    """
+    return _checked(directory, expected)[0]
+
+
+def _checked(directory: Path, expected: str) -> tuple[bytes, bytes]:
+    """Return the pickles of the pipeline and of what was measured, empty without it, checked."""
+    contract = load_contract(directory)
+    measured = directory / MEASURED
+    try:
+        compared = measured.read_bytes() if measured.is_file() else b""
+        stored, pinned, code = (
+            (directory / name).read_bytes()
+            for name in (f"data/{PIPELINE}", "requirements.txt", f"code/{SCORING_MODULE}.py")
+        )
+    except OSError as error:
+        raise ModelError(
+            f"the model in {directory} is not whole: it lacks {Path(str(error.filename)).name}",
+            hint="Download or train it again.",
+        ) from error
+    required = pinned.decode(errors="replace").split()
+    found = _digest(stored, contract, required, code, compared)
+    if found != expected:
         raise ModelError(
             f"the model in {directory} was changed after it was saved: "
-            f"its digest is {found[:12]}, expected {stated[:12]}",
+            f"its digest is {found[:12]}, expected {expected[:12]}",
             hint="Download or train it again.",
         )
-    return found
+    return stored, compared
 
 
 def load_contract(directory: Path) -> Contract:
@@ -331,25 +360,68 @@ def load_contract(directory: Path) -> Contract:
     return Contract.from_json(path.read_text(encoding="utf-8"))
 
 
-def load_predictor(directory: Path) -> Scorer:
+def load_predictor(directory: Path, digest: str) -> Scorer:
     """Return the model's scorer: ``predict(frame)`` and ``predict_proba(frame)``.
 
     Does what ``mlflow.pyfunc.load_model`` does, without importing MLflow and without its
-    schema check: the contract's parser has checked the frame already.
+    schema check: the contract's parser has checked the frame already. A pickle is code: none is
+    run but that of the model that is meant.
+
+    Parameters
+    ----------
+    directory
+        A model directory that twinml saved.
+    digest
+        Of the model that is meant: as it was registered, or as ``digest`` found it.
+
+    Raises
+    ------
+    ModelError
+        The files are not those of ``digest``, or the environment forbids pickles
+        (``MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false``).
     """
-    pickled = directory / "data" / PIPELINE
-    if not pickled.is_file():
-        raise ModelError(
-            f"there is no pipeline in {directory}",
-            hint="Name a model directory that twinml saved.",
-        )
-    return Scorer(load_pipeline(pickled))
+    return _scorer(check_digest(directory, digest), directory)
 
 
-def load_measured(directory: Path) -> Scorer:
+def load_measured(directory: Path, digest: str) -> Scorer:
     """Return the scorer of what was measured on the test rows: it has not seen them.
 
-    That is ``load_predictor`` for a model that learned from the training rows alone.
+    That is ``load_predictor`` for a model that learned from the training rows alone. Parameters
+    and errors are the same.
     """
-    pickled = directory / MEASURED
-    return Scorer(load_pipeline(pickled)) if pickled.is_file() else load_predictor(directory)
+    stored, measured = _checked(directory, digest)
+    return _scorer(measured or stored, directory)
+
+
+def _scorer(stored: bytes, directory: Path) -> Scorer:
+    if not pickles_allowed(os.environ.get(PICKLE_SWITCH)):
+        raise ModelError(
+            f"the pipeline in {directory} is a pickle, and {PICKLE_SWITCH} forbids to load one",
+            hint=f"Unset {PICKLE_SWITCH} if you trust the model; what a compiled form covers is "
+            "served without.",
+        )
+    return Scorer(pickle.loads(stored))  # noqa: S301 - its digest is that of the model meant
+
+
+def pickles_allowed(value: str | None) -> bool:
+    """Tell what MLflow's switch says, as MLflow reads it: true where it is unset.
+
+    Raises
+    ------
+    ModelError
+        It is neither true nor false.
+
+    Examples
+    --------
+    >>> pickles_allowed(None), pickles_allowed("False"), pickles_allowed("1")
+    (True, False, True)
+    """
+    said = {"true": True, "1": True, "false": False, "0": False}
+    if value is None:
+        return True
+    if value.lower() not in said:
+        raise ModelError(
+            f"{PICKLE_SWITCH} is '{value[:40]}', expected true or false",
+            hint=f"Unset {PICKLE_SWITCH}.",
+        )
+    return said[value.lower()]

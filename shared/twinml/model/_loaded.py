@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twinml.contract import Contract, parse
 from twinml.contract.dialects import RECORDS
 from twinml.endpoint import request_body
-from twinml.model._directory import load_contract, load_predictor
+from twinml.model._directory import digest, load_contract, load_predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +34,9 @@ class LoadedModel:
         Raises
         ------
         ModelError
-            It is no model directory, or it cannot be loaded.
+            It is no model directory, was changed after it was saved, or cannot be loaded.
         """
-        return cls(load_contract(directory), load_predictor(directory))
+        return cls(load_contract(directory), load_predictor(directory, digest(directory)))
 
     def frame(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """Return ``rows`` as the predictor takes them, read as a request with them is read.

@@ -8,11 +8,12 @@ with ``isinstance`` and say so where a side has nothing of the kind::
     Removes     what twinml made there, and its removal
     Trains      ways to train on the platform's own machines
     Rehearses   a stand-in for the platform, on this machine
+    InstallsServices  a service manager that starts what is deployed
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
@@ -29,6 +30,7 @@ __all__ = [
     "Change",
     "Check",
     "Checks",
+    "InstallsServices",
     "Plans",
     "Rehearses",
     "Removes",
@@ -148,6 +150,31 @@ class Rehearses(Protocol):
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """End the stand-in; what it holds is kept."""
+        ...
+
+
+@runtime_checkable
+class InstallsServices(Protocol):
+    """Runs servers of its own, which a service manager can start."""
+
+    def start_pipelines(self) -> bool:
+        """Start the pipeline service if anything is published; tells whether it runs."""
+        ...
+
+    def has_service_manager(self) -> bool:
+        """Tell whether there is a service manager that answers."""
+        ...
+
+    def service_units(self) -> Mapping[str, str]:
+        """Return the units, by file name."""
+        ...
+
+    def install_services(self) -> tuple[str, ...]:
+        """Write the units and have them started; returns their names."""
+        ...
+
+    def uninstall_services(self) -> tuple[str, ...]:
+        """End and remove them; returns their names."""
         ...
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import ModelError, NotFound, TwinmlError, UsageError
 from twinml.platform import ModelReference
+from twinml.registry.model_files import fetch_model
 from twinml.registry.training_run import model_folder
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ def compare(
         return Judgement(True, reason, metric, figures, rows=n_rows)
     held = str(champion.reference)
     try:
-        directory = tracking.download(champion.uri, model_folder(champion.digest))
-        # A pickle is code: only the files that were registered are ever loaded.
-        _check_digest(directory, champion.digest)
+        directory = fetch_model(tracking, champion, model_folder(champion.digest))
         old_labels, old_probabilities, old = _measure(directory, rows)
     except TwinmlError as error:
         reason = f"not comparable: the champion {held} cannot score these rows: {error.message}"
@@ -148,7 +147,7 @@ def _measure(directory: Path, rows: pd.DataFrame) -> Any:
     if unknown:
         raise ModelError(f"it does not know the class '{unknown[0]}'")
     labels: Any = truth.map(classes).to_numpy(dtype=np.int64)
-    predictor = model.load_measured(directory)
+    predictor = model.load_measured(directory, model.digest(directory))
     features = model_frame(rows[list(contract.column_names)], contract)
     probabilities = np.asarray(predictor.predict_proba(features), dtype=np.float64)
     threshold = model.metadata(directory).get("threshold")
@@ -172,11 +171,3 @@ def _data_of(tracking: Tracking, run_id: str | None) -> str | None:
         return None
     found: str | None = tracking.client.get_run(run_id).data.tags.get("twinml.data")
     return found
-
-
-def _check_digest(directory: Path, wanted: str) -> None:
-    from twinml.model import digest
-
-    found = digest(directory)
-    if found != wanted:
-        raise ModelError(f"the files in {directory} are not those that were registered")

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twinml.errors import ModelError, NotFound, UsageError
 
-__all__ = ["directory_of"]
+if TYPE_CHECKING:
+    from twinml.platform import ModelVersion
+    from twinml.registry.tracking import Tracking
+
+__all__ = ["directory_of", "fetch_model"]
+
+
+def fetch_model(tracking: Tracking, version: ModelVersion, destination: Path) -> Path:
+    """Return ``destination`` with the files of a registered version in it, and no others.
+
+    Files that were changed since they were fetched, or are no longer whole, are replaced by
+    those of the store.
+
+    Raises
+    ------
+    ModelError
+        The store does not have them, or other ones than were registered.
+    """
+    from twinml.model import check_digest, digest
+
+    if (destination / "MLmodel").is_file():
+        with suppress(ModelError, ValueError):
+            check_digest(destination, version.digest or digest(destination))
+            return destination
+    shutil.rmtree(destination, ignore_errors=True)
+    directory = tracking.download(version.uri, destination)
+    try:
+        check_digest(directory, version.digest or digest(directory))
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
 
 
 @contextmanager
@@ -41,4 +74,4 @@ def directory_of(text: str) -> Iterator[Path]:
             ) from None
         raise
     with tempfile.TemporaryDirectory() as scratch:
-        yield tracking.download(version.uri, Path(scratch) / "model")
+        yield fetch_model(tracking, version, Path(scratch) / "model")

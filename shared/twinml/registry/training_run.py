@@ -48,7 +48,18 @@ _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
 
 def model_folder(digest: str) -> Path:
-    """Return where the model directory with this digest is kept on this machine."""
+    """Return where the model directory with this digest is kept on this machine.
+
+    Raises
+    ------
+    ModelError
+        There is no digest: the folder would be that of all models.
+    """
+    if not digest:
+        raise ModelError(
+            "the model has no digest: it was not registered by twinml",
+            hint="Train it with twinml train, or in a pipeline that registers it.",
+        )
     return settings.home() / "models" / digest
 
 
@@ -116,7 +127,7 @@ def run(
             digest = tracking.digest_of(found.run_id)
             try:
                 directory = tracking.download(found.model_uri, model_folder(digest))
-                model.digest(directory)
+                model.check_digest(directory, digest)
             except ModelError:
                 # Removed or changed since: the run is done again.
                 shutil.rmtree(model_folder(digest), ignore_errors=True)

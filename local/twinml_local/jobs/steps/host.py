@@ -188,11 +188,15 @@ def resolve(asset: Asset) -> Path:
 
 
 def _model(name: str, version: str | None) -> Path:
+    from twinml.registry.model_files import fetch_model
     from twinml.registry.tracking import Tracking
     from twinml.registry.training_run import model_folder
 
     found = _version(name, version)
-    return Tracking().download(found.uri, model_folder(found.digest))
+    if not found.digest:  # not twinml's own, which is the step's business
+        folder = model_folder(f"{found.name}-{found.version}")
+        return Tracking().download(found.uri, folder)
+    return fetch_model(Tracking(), found, model_folder(found.digest))
 
 
 def _version(name: str, version: str | None) -> ModelVersion:

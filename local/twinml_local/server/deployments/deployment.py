@@ -18,7 +18,6 @@ from twinml.errors import ModelError, NotFound, PlatformUnavailable, TwinmlError
 from twinml_local.compiled import CompiledModel, NotCovered
 from twinml_local.compiled import load as load_compiled
 from twinml_local.server.deployments._microbatching import Batches, Predictor, predict_alone
-from twinml_local.server.deployments.compiling import form_key
 from twinml_local.server.deployments.ood import OODLater
 from twinml_local.server.state import ServerSettings
 
@@ -31,6 +30,7 @@ __all__ = [
     "PipelineLater",
     "Predictor",
     "Serving",
+    "check",
     "choose",
     "load",
     "mirrored",
@@ -46,12 +46,13 @@ class PipelineLater:
 
     Parameters
     ----------
-    directory
-        The model directory.
+    directory, digest
+        The model directory, and what its files must be.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, digest: str) -> None:
         self._directory = directory
+        self._digest = digest
         self._lock = threading.Lock()
         self._pipeline: Predictor | None = None
 
@@ -63,7 +64,7 @@ class PipelineLater:
                 if self._pipeline is None:
                     from twinml.model import load_predictor
 
-                    self._pipeline = load_predictor(self._directory)
+                    self._pipeline = load_predictor(self._directory, self._digest)
         return self._pipeline
 
     def predict(self, frame: pd.DataFrame) -> NDArray[Any]:
@@ -198,6 +199,7 @@ def load(
     model: str,
     digest: str,
     compiled: str = "",
+    form: str = "",
     batched: bool = False,
     threads: int = 1,
 ) -> Deployment:
@@ -210,9 +212,10 @@ def load(
     directory
         The model directory.
     model, digest
-        As in ``Deployment``.
-    compiled
-        Where its compiled form is; without one the pipeline is loaded at once.
+        As in ``Deployment``; files that are not those of the digest are not loaded.
+    compiled, form
+        Where its compiled form is, and the digest of that; without one the pipeline is loaded
+        at once.
     batched
         Whether the pipeline gives the same bits in batches.
     threads
@@ -221,23 +224,44 @@ def load(
     Raises
     ------
     ModelError
-        The directory holds no model that this version can load, or the compiled form is not
-        that model's.
+        The files are not those of ``digest``, this version cannot load them, or the compiled
+        form is not the one that was verified for that model.
     """
     # Here and not above: an app with an injected predictor can do without.
     from twinml.model import load_contract
 
     contract = load_contract(directory)
-    pipeline = PipelineLater(directory)
-    form = batches = None
+    pipeline = PipelineLater(directory, digest)
+    walked = batches = None
     if compiled:
-        form = load_compiled(Path(compiled), digest=form_key(directory))
-        form.threads = min(threads, os.cpu_count() or 1)
-        _warm(form, contract)
+        walked = load_compiled(Path(compiled), digest=digest, form=form)
+        walked.threads = min(threads, os.cpu_count() or 1)
+        _warm(walked, contract)
     else:
         _ = pipeline.loaded
         batches = Batches(pipeline) if batched else None
-    return Deployment(name, contract, pipeline, model, digest, form, batches, OODLater(directory))
+    return Deployment(name, contract, pipeline, model, digest, walked, batches, OODLater(directory))
+
+
+def check(endpoint: str, name: str, directory: Path, *, model: str, digest: str) -> None:
+    """Refuse a model whose files are not those that were deployed, whatever form serves it.
+
+    Raises
+    ------
+    ModelError
+        It was changed; the message names the model and both digests.
+    """
+    from twinml.model import check_digest
+
+    try:
+        check_digest(directory, digest)
+    except (TwinmlError, ValueError) as error:
+        reason = error.message if isinstance(error, TwinmlError) else type(error).__name__
+        raise ModelError(
+            f"{model}: {reason}",
+            hint=f"Fetch it anew: twinml deploy --model {model.replace(':', '/')} "
+            f"--endpoint {endpoint} --name {name}.",
+        ) from error
 
 
 def _warm(form: CompiledModel, contract: Contract) -> None:

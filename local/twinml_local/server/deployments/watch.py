@@ -37,6 +37,7 @@ from twinml.errors import ModelError, PlatformError, TwinmlError
 from twinml_local.keys import read_key_values
 from twinml_local.server._request_log import RequestLog
 from twinml_local.server.deployments.code_version import installed_code
+from twinml_local.server.deployments.recompiling import begin, outdated
 from twinml_local.server.state import STATE_FILE, DeploymentState, EndpointState, read_state
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ WORKERS = "workers"
 LOOK_SECONDS = 0.1
 FIRST_RETRY = 1.0  # seconds until a model that did not load is tried again; then twice as long
 LONGEST_RETRY = 60.0
+LOOK_AT_FORMS = 60.0  # seconds from one look for outdated compiled forms to the next
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Loaded:
         Why it is the pipeline; empty when it is not.
     failure
         Why it is not loaded; empty when it is.
+    batches
+        Whether the pipeline is asked in batches.
     """
 
     digest: str
@@ -71,6 +75,7 @@ class Loaded:
     scoring: str = ""
     remark: str = ""
     failure: str = ""
+    batches: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,11 +134,20 @@ def _report(shape: dict[str, Any]) -> WorkerReport:
     return WorkerReport(**shape, deployments=deployments, staged=staged)
 
 
-def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment, str]:
-    """Load a model in its compiled form if that can be; if not, say why."""
-    from twinml_local.server.deployments.deployment import load
+def load_one(
+    endpoint: str, name: str, item: DeploymentState, threads: int
+) -> tuple[Deployment, str]:
+    """Load a model in its compiled form if that can be; if not, say why.
+
+    Raises
+    ------
+    ModelError
+        The files are not those that were deployed, or neither form can be loaded.
+    """
+    from twinml_local.server.deployments.deployment import check, load
 
     directory, remark, title = Path(item.directory), item.refusal, f"{item.model}:{item.version}"
+    check(endpoint, name, directory, model=title, digest=item.digest)
     if item.compiled:
         try:
             compiled = load(
@@ -142,13 +156,18 @@ def load_one(name: str, item: DeploymentState, threads: int) -> tuple[Deployment
                 model=title,
                 digest=item.digest,
                 compiled=item.compiled,
+                form=item.form,
                 threads=threads,
             )
         except ModelError as error:
             remark = error.message
         else:
             return compiled, ""
-    return load(name, directory, model=title, digest=item.digest, batched=item.batches), remark
+    try:
+        return load(name, directory, model=title, digest=item.digest, batched=item.batches), remark
+    except ModelError as error:
+        why = f" ({remark})" if remark else ""
+        raise ModelError(f"{title}: {error.message}{why}", hint=error.hint) from error
 
 
 class Watcher:
@@ -224,8 +243,12 @@ class Watcher:
         return self.serving
 
     def _watch(self) -> None:
+        look_at_forms = 0.0
         while not self._stop.wait(LOOK_SECONDS):
             stamps = self._stamps()
+            if time.monotonic() >= look_at_forms:
+                look_at_forms = time.monotonic() + LOOK_AT_FORMS
+                self._compile_anew()
             if stamps == self._seen and time.monotonic() < self._retry_at:
                 continue
             self._seen = stamps  # files that cannot be used are tried again once they change
@@ -236,6 +259,30 @@ class Watcher:
                 self._log.note(f"the endpoint's files cannot be used: {error.message}")
             except Exception as error:
                 self._log.failure(None, "-", error)
+
+    def _compile_anew(self) -> None:
+        """Have models compiled in the background whose forms hold no longer.
+
+        Not by a process that runs other packages than are installed by now: what it has loaded
+        still holds for those that it runs.
+        """
+        from twinml_local.server.deployments.compiling import compiler, own_compiler
+
+        try:
+            now, told = compiler(), self._report.deployments
+            if now != own_compiler():
+                return
+            items = [
+                item
+                for name, item in read_state(self._directory).deployments.items()
+                if name in told
+                and (told[name].digest, told[name].failure) == (item.digest, "")
+                and outdated(item, now, scoring=told[name].scoring)
+            ]
+            if items and begin(self._directory, items):
+                self._log.note(f"compiling {len(items)} of the models anew")
+        except Exception as error:  # whatever it is, what is served goes on
+            self._log.failure(None, "-", error)
 
     def _stamps(self) -> tuple[str, str]:
         return stamp(self._directory / STATE_FILE), stamp(self._directory / KEYS_FILE)
@@ -291,7 +338,11 @@ class Watcher:
                 self._models[item] = known, remark
                 deployments[name] = replace(known, name=name)
                 told[name] = Loaded(
-                    item.digest, title, "pipeline" if known.compiled is None else "compiled", remark
+                    item.digest,
+                    title,
+                    "pipeline" if known.compiled is None else "compiled",
+                    remark,
+                    batches=known.gathers,
                 )
             if told[name].failure:
                 self._log.note(f"{name} ({title}) cannot be loaded: {told[name].failure}")
@@ -303,7 +354,9 @@ class Watcher:
         """Return a model that was given, or load it, once it has scored; note how it does."""
         from twinml_local.server.deployments.deployment import prove
 
-        loaded, remark = self._given.get(item) or load_one(name, item, threads)
+        loaded, remark = self._given.get(item) or load_one(
+            self._directory.name, name, item, threads
+        )
         prove(loaded)
         if loaded.compiled is not None:
             self._log.note(f"{name} ({title}) scores compiled")

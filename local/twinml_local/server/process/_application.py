@@ -11,6 +11,7 @@ from twinml.errors import PlatformError, TwinmlError
 from twinml.settings import quiet_libraries
 from twinml_local.server._app import app_of
 from twinml_local.server._request_log import RequestLog
+from twinml_local.server.deployments.compiling import own_compiler
 from twinml_local.server.deployments.deployment import Deployment
 from twinml_local.server.deployments.watch import Watcher, load_one
 from twinml_local.server.scoring.front import Front
@@ -66,12 +67,15 @@ def preload(directory: Path, known: Preloaded | None = None) -> Preloaded:
         The endpoint's state cannot be read.
     """
     quiet_libraries()
+    own_compiler()  # noted before anybody changes the packages that are loaded now
     state = read_state(directory)
     before = {} if known is None else known.models
     found, failures = Preloaded(), []
     for name, item in state.deployments.items():
         try:
-            found.models[item] = before.get(item) or load_one(name, item, state.settings.threads)
+            found.models[item] = before.get(item) or load_one(
+                directory.name, name, item, state.settings.threads
+            )
         except Exception as error:  # whatever unpickling a model may raise
             reason = str(error) if isinstance(error, TwinmlError) else type(error).__name__
             if not isinstance(error, TwinmlError):

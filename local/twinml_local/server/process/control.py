@@ -21,6 +21,7 @@ from azureml_runner.logs import last_lines
 from azureml_runner.processes import running, terminate
 from azureml_runner.service import Service, Silent
 from twinml.errors import PlatformError
+from twinml_local.server.deployments import recompiling
 from twinml_local.server.deployments.code_version import installed_code
 from twinml_local.server.deployments.watch import KEYS_FILE, WorkerReport, reports, stamp
 from twinml_local.server.process.listen import listener
@@ -73,6 +74,7 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
         The server ended, or did not answer in time; the message holds what it said.
     """
     listening = _listening(state, set(taken))
+    recompiling.end(folder)  # who starts it may have mended what failed
     state = replace(state, port=int(listening.getsockname()[1]))
     write_state(folder, state)
     console = folder / "logs" / CONSOLE
@@ -106,6 +108,13 @@ def start(folder: Path, state: EndpointState, *, taken: Iterable[int]) -> tuple[
 
 def end(folder: Path) -> bool:
     """End the endpoint's server, if it runs; requests in flight are answered first."""
+    try:
+        return _end_server(folder)
+    finally:
+        recompiling.end(folder)  # last, for a worker may begin it
+
+
+def _end_server(folder: Path) -> bool:
     if running(folder / PID_FILE) is None:
         return False
     # The server itself gives up on its requests after drain_seconds.
