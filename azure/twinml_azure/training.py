@@ -195,6 +195,8 @@ def _command_line(dataset: Dataset, options: TrainingOptions) -> str:
         f"--class-weight {options.class_weight or 'none'} --threshold {options.threshold}",
         f"--trials {options.trials}" if options.trials else f"--budget {options.budget:g}s",
     ]
+    if options.refit != "all":
+        words.append(f"--refit {options.refit}")
     if options.learners:
         words.append(f"--learners {','.join(options.learners)}")
     return " ".join(words)

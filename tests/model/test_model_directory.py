@@ -300,6 +300,25 @@ def test_the_model_answers_alike_in_an_environment_of_its_own_requirements(
     )
 
 
+def test_what_was_measured_is_kept_beside_and_belongs_to_the_digest(
+    result: TrainingResult, dataset: Dataset, directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "both"
+    given = model.save(result.pipeline, result.contract, folder, measured=result.measured)
+    assert given == model.digest(folder) != model.digest(directory)
+    rows = dataset.features.iloc[result.test.rows]
+    measured = model.load_measured(folder, given).predict_proba(rows)
+    np.testing.assert_array_equal(measured, result.test.probabilities)
+    served = model.load_predictor(folder, given).predict_proba(rows)
+    assert not np.array_equal(served, measured)
+    # Without it the model is compared as it is.
+    alone = model.load_measured(directory, model.digest(directory)).predict_proba(rows)
+    np.testing.assert_array_equal(alone, served)
+    (folder / "measured.pkl").write_bytes(b"another")
+    with pytest.raises(ModelError, match="changed after it was saved"):
+        model.digest(folder)
+
+
 def test_what_describes_the_training_rows_changes_neither_digest_nor_predictions(
     result: TrainingResult, dataset: Dataset, directory: Path, tmp_path: Path
 ) -> None:

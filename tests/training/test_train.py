@@ -16,6 +16,7 @@ from tests.conftest import make_table
 from twinml.data import Dataset, bundled, load
 from twinml.errors import DataError, TrainingError
 from twinml.training import Progress, TrainingOptions, TrainingResult, _train, train
+from twinml.training import _budget as budgeting
 from twinml.training import _crossvalidation as crossvalidation
 from twinml.training import _search as search
 
@@ -52,7 +53,8 @@ def test_the_test_figures_are_those_of_the_pipeline_on_rows_it_did_not_learn_fro
     binary: Dataset, result: TrainingResult
 ) -> None:
     rows = binary.features.iloc[result.test.rows]
-    probabilities = result.pipeline.predict_proba(rows)
+    assert result.measured is not None
+    probabilities = result.measured.predict_proba(rows)
     np.testing.assert_array_equal(probabilities, result.test.probabilities)
     truth = (binary.labels.iloc[result.test.rows] == "yes").to_numpy()
     assert result.test.metrics["roc_auc"].value == roc_auc_score(truth, probabilities[:, 1])
@@ -62,6 +64,24 @@ def test_the_test_figures_are_those_of_the_pipeline_on_rows_it_did_not_learn_fro
     # The table can be predicted, and the model does.
     assert result.test.metrics["roc_auc"].low > 0.75
     assert result.test.baseline["roc_auc"] == 0.5
+
+
+def test_the_model_has_seen_all_rows_unless_told_otherwise(
+    binary: Dataset, result: TrainingResult
+) -> None:
+    assert result.trained_on is not None
+    assert result.trained_on.tolist() == list(range(600))
+    assert result.measured_apart
+    kept = train(binary, TrainingOptions(trials=8, learners=FAST, refit="train"))
+    assert kept.trained_on is not None
+    assert sorted([*kept.trained_on, *kept.test.rows]) == list(range(600))
+    assert kept.measured is None
+    assert not kept.measured_apart
+    # The figures are the same: those of the recipe.
+    np.testing.assert_array_equal(kept.test.probabilities, result.test.probabilities)
+    rows = binary.features.iloc[kept.test.rows]
+    np.testing.assert_array_equal(kept.pipeline.predict_proba(rows), kept.test.probabilities)
+    assert not np.array_equal(result.pipeline.predict_proba(rows), kept.test.probabilities)
 
 
 def test_the_pipeline_answers_in_the_targets_own_labels(
@@ -174,7 +194,8 @@ def test_a_tuned_threshold_travels_with_the_pipeline(binary: Dataset, tmp_path: 
     positive = found.pipeline.predict_proba(rows)[:, 1]
     expected = np.where(positive >= found.threshold, "yes", "no")
     np.testing.assert_array_equal(found.pipeline.predict(rows), expected)
-    said = (np.asarray(found.pipeline.predict(rows.iloc[found.test.rows])) == "yes").sum()
+    assert found.measured is not None
+    said = (np.asarray(found.measured.predict(rows.iloc[found.test.rows])) == "yes").sum()
     assert found.test.confusion[:, 1].sum() == said
 
 
@@ -226,7 +247,7 @@ def test_the_budget_is_kept_on_rows_that_it_cannot_search_in_full(
     The seconds are those of this process alone: what else the machine does is no matter.
     """
     clock = SimpleNamespace(monotonic=time.process_time, thread_time=time.thread_time)
-    for module in (search, crossvalidation, _train):
+    for module in (search, crossvalidation, budgeting, _train):
         monkeypatch.setattr(module, "time", clock)
     moments: list[Progress] = []
     budget = 6.0

@@ -128,6 +128,13 @@ def training_options(function: F) -> F:
             "--learners", metavar="A,B,…", default="", help="Search these only [default: all]."
         ),
         click.option(
+            "--refit",
+            type=click.Choice(["all", "train"]),
+            default="all",
+            show_default=True,
+            help="Rows that the model learns from at last; the figures leave the test rows out.",
+        ),
+        click.option(
             "--threshold",
             default="0.5",
             show_default=True,

@@ -139,11 +139,13 @@ def leaderboard(result: Any) -> str:
 def _remarks(result: Any, reused: bool) -> list[str]:
     test = result.test.metrics
     lines = [
+        *result.notes,
+        f"The model learned from {result.learned_from}.",
         f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
         f"ROC AUC {test['roc_auc'].value:.4f} "
         f"[{test['roc_auc'].low:.4f}, {test['roc_auc'].high:.4f}], "
         f"log loss {test['log_loss'].value:.4f}, accuracy {test['accuracy'].value:.4f} "
-        f"(baseline {result.test.baseline['accuracy']:.4f})"
+        f"(baseline {result.test.baseline['accuracy']:.4f})",
     ]
     if result.forward is not None and result.forward is not result.test:
         ahead = result.forward.metrics

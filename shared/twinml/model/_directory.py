@@ -12,7 +12,8 @@
     │                            for drift and probe (``twinml.model._reference``)
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── code/twinml_scoring_v1.py
-    └── data/pipeline.pkl        the fitted scikit-learn pipeline
+    ├── data/pipeline.pkl        the fitted scikit-learn pipeline
+    └── measured.pkl             the same recipe without the test rows, if the pipeline saw them
 
 Nothing of a prediction depends on ``reference.parquet`` and ``ood.npz``: they are no part of the
 digest, and a model without them answers the same.
@@ -46,6 +47,7 @@ __all__ = [
     "check_digest",
     "digest",
     "load_contract",
+    "load_measured",
     "load_predictor",
     "load_reference",
     "metadata",
@@ -56,6 +58,7 @@ __all__ = [
 
 SCORING_MODULE = "twinml_scoring_v1"
 REFERENCE = "reference.parquet"
+MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
@@ -89,6 +92,7 @@ def save(
     metrics: Mapping[str, float] | None = None,
     extra: Mapping[str, Any] | None = None,
     training_rows: pd.DataFrame | None = None,
+    measured: Any | None = None,
 ) -> str:
     """Write a model directory and return its digest.
 
@@ -101,6 +105,9 @@ def save(
     training_rows
         All rows that the pipeline learned from: values of a sample of them go into the
         directory, and what is usual is learned from all of them. ``None`` leaves both out.
+    measured
+        The same recipe fitted without the test rows: what the figures are of, and what is
+        compared with another model on rows that ``pipeline`` has seen.
 
     Raises
     ------
@@ -112,6 +119,7 @@ def save(
             "the folder for the model is not empty", hint="Name one that does not exist yet."
         )
     stored = pickle.dumps(pipeline, protocol=5)
+    compared = b"" if measured is None else pickle.dumps(measured, protocol=5)
     for package in sorted({"twinml", "flaml"} & _packages(stored)):
         raise ModelError(
             f"the pipeline holds an object of {package}, so it would not load elsewhere",
@@ -129,7 +137,7 @@ def save(
         (folder / PIPELINE).write_bytes(stored)
         code = folder / f"{SCORING_MODULE}.py"
         shutil.copyfile(Path(str(_scoring.__file__)), code)
-        whole = _digest(stored, contract, pinned, code.read_bytes())
+        whole = _digest(stored, contract, pinned, code.read_bytes(), compared)
         model = Model(
             metadata={
                 "twinml": {
@@ -167,6 +175,8 @@ def save(
             (made / f"swagger{number}.json").write_text(
                 json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8"
             )
+        if compared:
+            (made / MEASURED).write_bytes(compared)
         if training_rows is not None:
             _describe(training_rows, contract, made)
         for compiled in made.rglob("__pycache__"):
@@ -247,14 +257,17 @@ def _packages(stored: bytes) -> set[str]:
     return looking.packages
 
 
-def _digest(stored: bytes, contract: Contract, pinned: list[str], code: bytes) -> str:
-    """Return the SHA-256 of all that a prediction depends on, and of nothing else.
+def _digest(
+    stored: bytes, contract: Contract, pinned: list[str], code: bytes, measured: bytes
+) -> str:
+    """Return the SHA-256 of all that a prediction or a comparison depends on.
 
     What Azure's script imports counts as always required: a model has one digest here and there.
     """
     whole = hashlib.sha256()
     required = "\n".join([*(line for line in pinned if line != MONITORING), MONITORING])
-    for part in (stored, contract.to_json().encode(), required.encode(), code):
+    parts = [stored, contract.to_json().encode(), required.encode(), code]
+    for part in parts + ([measured] if measured else []):
         whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()
 
@@ -301,8 +314,15 @@ def check_digest(directory: Path, expected: str) -> bytes:
     ModelError
         The files are other ones, or lack something that a prediction depends on.
     """
+    return _checked(directory, expected)[0]
+
+
+def _checked(directory: Path, expected: str) -> tuple[bytes, bytes]:
+    """Return the pickles of the pipeline and of what was measured, empty without it, checked."""
     contract = load_contract(directory)
+    measured = directory / MEASURED
     try:
+        compared = measured.read_bytes() if measured.is_file() else b""
         stored, pinned, code = (
             (directory / name).read_bytes()
             for name in (f"data/{PIPELINE}", "requirements.txt", f"code/{SCORING_MODULE}.py")
@@ -312,14 +332,15 @@ def check_digest(directory: Path, expected: str) -> bytes:
             f"the model in {directory} is not whole: it lacks {Path(str(error.filename)).name}",
             hint="Download or train it again.",
         ) from error
-    found = _digest(stored, contract, pinned.decode(errors="replace").split(), code)
+    required = pinned.decode(errors="replace").split()
+    found = _digest(stored, contract, required, code, compared)
     if found != expected:
         raise ModelError(
             f"the model in {directory} was changed after it was saved: "
             f"its digest is {found[:12]}, expected {expected[:12]}",
             hint="Download or train it again.",
         )
-    return stored
+    return stored, compared
 
 
 def load_contract(directory: Path) -> Contract:
@@ -359,7 +380,20 @@ def load_predictor(directory: Path, digest: str) -> Scorer:
         The files are not those of ``digest``, or the environment forbids pickles
         (``MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false``).
     """
-    stored = check_digest(directory, digest)
+    return _scorer(check_digest(directory, digest), directory)
+
+
+def load_measured(directory: Path, digest: str) -> Scorer:
+    """Return the scorer of what was measured on the test rows: it has not seen them.
+
+    That is ``load_predictor`` for a model that learned from the training rows alone. Parameters
+    and errors are the same.
+    """
+    stored, measured = _checked(directory, digest)
+    return _scorer(measured or stored, directory)
+
+
+def _scorer(stored: bytes, directory: Path) -> Scorer:
     if not pickles_allowed(os.environ.get(PICKLE_SWITCH)):
         raise ModelError(
             f"the pipeline in {directory} is a pickle, and {PICKLE_SWITCH} forbids to load one",

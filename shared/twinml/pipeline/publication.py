@@ -50,6 +50,7 @@ def inputs(dataset: Dataset, version: str, options: TrainingOptions) -> dict[str
         "class_weight": options.class_weight or "none",
         "threshold": str(options.threshold),
         "learners": ",".join(options.learners) or "all",
+        "refit": options.refit,
     }
 
 

@@ -51,7 +51,8 @@ def inputs(result: TrainingResult, dataset: Dataset, judged: str) -> list[Datase
     from mlflow.entities import DatasetInput, InputTag
 
     schema: Any = result.contract.signature().inputs
-    rows = {"training": dataset.n_rows - result.test.n_test, "evaluation": result.test.n_test}
+    learned = result.test.n_train if result.trained_on is None else len(result.trained_on)
+    rows = {"training": learned, "evaluation": result.test.n_test}
     digests = {"training": dataset.digest, "evaluation": judged}
     return [
         DatasetInput(
@@ -70,7 +71,13 @@ def inputs(result: TrainingResult, dataset: Dataset, judged: str) -> list[Datase
 
 
 def description(
-    title: str, metrics: Mapping[str, float], metric: str | None, *, experiment: str, run: str
+    title: str,
+    metrics: Mapping[str, float],
+    metric: str | None,
+    *,
+    experiment: str,
+    run: str,
+    learned_from: str | None = None,
 ) -> str:
     """Return the description of a model version, in Markdown: both estimates, and the report.
 
@@ -87,5 +94,7 @@ def description(
         if f"{prefix}_{metric}" in metrics
     ]
     estimates = f" {metric} {', '.join(shown)}." if shown else ""
+    if learned_from:
+        estimates += f" Learned from {learned_from}."
     link = f"[Report](#/experiments/{experiment}/runs/{run}/artifacts/report/report.html)"
     return f"{title}.{estimates}\n{link}"

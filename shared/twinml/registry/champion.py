@@ -66,13 +66,15 @@ def compare(
 ) -> Judgement:
     """Judge a model directory against the champion of ``name`` on labelled rows.
 
+    A model that has seen all rows is judged by its recipe, fitted without the test rows.
+
     The first model of a name is better than none. One that cannot be compared, because the
     champion cannot score the rows, is not shown to be better.
 
     Parameters
     ----------
     rows
-        Features and the target; rows that the candidate did not learn from.
+        Features and the target; rows that what was measured of the candidate did not learn from.
     metric
         Decides; the candidate must be better by more than ``min_gain``, 0 or more.
     same_data
@@ -145,7 +147,7 @@ def _measure(directory: Path, rows: pd.DataFrame) -> Any:
     if unknown:
         raise ModelError(f"it does not know the class '{unknown[0]}'")
     labels: Any = truth.map(classes).to_numpy(dtype=np.int64)
-    predictor = model.load_predictor(directory, model.digest(directory))
+    predictor = model.load_measured(directory, model.digest(directory))
     features = model_frame(rows[list(contract.column_names)], contract)
     probabilities = np.asarray(predictor.predict_proba(features), dtype=np.float64)
     threshold = model.metadata(directory).get("threshold")

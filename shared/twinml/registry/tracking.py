@@ -14,7 +14,7 @@ import json
 import pickle
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ _MADE = {"twinml": "model"}
 _STATE = "twinml.state"
 # Of a version that has no alias yet.
 _REGISTERING = "registering"
+_LEARNED_FROM = "twinml.learned_from"
 _JUDGED = "twinml.judged"
 
 
@@ -99,6 +100,7 @@ class Tracking:
                 DIGEST: digest,
                 _JUDGED: judged,
                 "twinml.data": dataset.digest,
+                _LEARNED_FROM: result.learned_from,
             },
         )
         run_id = run.info.run_id
@@ -144,7 +146,7 @@ class Tracking:
                 self.client.set_terminated(started.pop(), "FINISHED")
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch)
-                light = replace(result, pipeline=None, runner_up=None)
+                light = result.without_models()
                 (folder / "result.pkl").write_bytes(pickle.dumps(light, protocol=5))
                 (folder / "trials.json").write_text(
                     json.dumps(
@@ -261,6 +263,7 @@ class Tracking:
                 metric,
                 experiment=run.info.experiment_id,
                 run=run_id,
+                learned_from=run.data.tags.get(_LEARNED_FROM),
             ),
         )
 

@@ -43,7 +43,7 @@ __all__ = [
 
 # Raised when other files are written beside the model, so that what was trained before is not
 # reused.
-MODEL_FORMAT = 3
+MODEL_FORMAT = 4
 # What computes, beside the learners.
 _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
@@ -181,8 +181,10 @@ def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
             "threshold": result.threshold,
             "split": result.test.split,
             "data": dataset.digest,
+            "learned_from": result.learned_from,
         },
         training_rows=_rows_learned(result, dataset),
+        measured=result.measured,
     )
 
 
@@ -208,7 +210,7 @@ def train_into(
 
     result = train(dataset, options, progress)
     digest = _save(result, dataset, directory / "model")
-    light = replace(result, pipeline=None, runner_up=None)
+    light = result.without_models()
     (directory / "result.pkl").write_bytes(pickle.dumps(light, protocol=5))
     figures = {
         "digest": digest,

@@ -219,6 +219,8 @@ def _estimates(result: TrainingResult) -> Table:
         + (f", by {_by(found.split)}" if found.split != "random" else "")
         for name, found in shown
     )
+    if result.measured_apart:
+        tested += "; the model itself then learned from all rows"
     return Table(f"How the recipe did on rows that it never saw ({tested})",
                  tuple(heads), tuple(rows), emphasis=0)  # fmt: skip
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinml.training._search import Progress
+    from twinml.training._budget import Progress
     from twinml.training._train import train
     from twinml.training.options import TrainingOptions, parse_seconds
     from twinml.training.result import (
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Progress": "_search",
+    "Progress": "_budget",
     "TrainingOptions": "options",
     "parse_seconds": "options",
     "train": "_train",

@@ -12,24 +12,67 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
+from twinml.training._rounds import Sample, Stop, patience
 from twinml.training.learners import Learner, Shape
 
 if TYPE_CHECKING:
     from twinml.training.options import TrainingOptions
 
-__all__ = ["FoldData", "Judging", "fit", "here", "judging", "reason"]
+__all__ = ["FoldData", "FoldFit", "Judging", "fit", "here", "judging", "never", "reason"]
 
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
-# From a learner and a configuration to each fold's predictions and the seconds they took.
-Judge: TypeAlias = Callable[[Learner, Mapping[str, Any]], Iterator[tuple[Matrix, float]]]
+
+
+def never() -> bool:
+    """Let boosting run on."""
+    return False
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """A configuration fitted on one fold.
+
+    Attributes
+    ----------
+    seconds
+        Of fitting, and of predicting where ``predicted`` is there.
+    predicted
+        Probabilities of the fold's test rows, (m, k); ``None`` where the rounds are still to
+        be chosen: ``estimator`` then predicts at any number of them.
+    losses
+        On the test rows after every round.
+    slowness
+        The seconds over those that this thread computed: what others on the machine take.
+    """
+
+    seconds: float
+    predicted: Matrix | None = None
+    estimator: Any = None
+    losses: tuple[float, ...] = ()
+    slowness: float = 1.0
+
+
+class Judge(Protocol):
+    """Fits a configuration on folds, all by default, and yields them in order.
+
+    ``stop`` is asked after every round of boosting, where fits run in this process.
+    """
+
+    def __call__(
+        self,
+        learner: Learner,
+        config: Mapping[str, Any],
+        folds: Sequence[int] | None = None,
+        stop: Stop = never,
+    ) -> Iterator[FoldFit]: ...
 
 
 @dataclass(frozen=True)
@@ -50,17 +93,41 @@ class FoldData:
     folds: Sequence[tuple[Rows, Rows]]
     shape: Shape
 
-    def predictions(
-        self, learner: Learner, config: Mapping[str, Any], fold: int
-    ) -> tuple[Matrix, float]:
-        """Return the probabilities of a fold's test rows, (m, k), and the seconds they took."""
-        started = time.monotonic()
+    def fitted(
+        self, learner: Learner, config: Mapping[str, Any], fold: int, stop: Stop = never
+    ) -> FoldFit:
+        """Fit a configuration on the rows of a fold; rounds are at most those of ``config``."""
+        started, computed = time.monotonic(), time.thread_time()
         train, test = self.folds[fold]
-        estimator = fit(
-            learner, config, self.X[train], self.y[train], self.weights[train], self.shape
+        if learner.rounds is None:
+            X, y, weights = self.X[train], self.y[train], self.weights[train]
+            estimator = fit(learner, config, X, y, weights, self.shape)
+            predicted = predict_proba(estimator, self.X[test], self.shape.n_classes)
+            return FoldFit(time.monotonic() - started, predicted)
+        estimator = learner.build(config, self.X[train], self.shape)
+        losses = learner.rounds.fit(
+            estimator,
+            self._sample(train),
+            self._sample(test),
+            patience(float(config["learning_rate"])),
+            stop,
         )
-        predicted = predict_proba(estimator, self.X[test], self.shape.n_classes)
-        return predicted, time.monotonic() - started
+        seconds = time.monotonic() - started
+        slowness = max(1.0, seconds / max(time.thread_time() - computed, 1e-6))
+        return FoldFit(seconds, None, estimator, tuple(losses), slowness)
+
+    def predictions(self, learner: Learner, fitted: FoldFit, fold: int, rounds: int) -> Matrix:
+        """Return the probabilities of a fold's test rows, (m, k), by the first ``rounds``."""
+        if fitted.predicted is not None or learner.rounds is None:
+            assert fitted.predicted is not None
+            return fitted.predicted
+        X = self.X[self.folds[fold][1]]
+        given = learner.rounds.predict(fitted.estimator, X, rounds)
+        return _all_classes(given, fitted.estimator, self.shape.n_classes)
+
+    def _sample(self, rows: Rows) -> Sample:
+        even = bool(np.all(self.weights == self.weights[0]))
+        return Sample(self.X[rows], self.y[rows], None if even else self.weights[rows])
 
 
 Judging: TypeAlias = Callable[[FoldData], Judge]
@@ -87,11 +154,15 @@ def fit(
 
 def predict_proba(estimator: Any, X: Matrix, n_classes: int) -> Matrix:
     """Return probabilities of shape (n, n_classes), float64, rows summing to 1."""
-    given = np.asarray(estimator.predict_proba(X), dtype=np.float64)
+    return _all_classes(estimator.predict_proba(X), estimator, n_classes)
+
+
+def _all_classes(probabilities: Any, estimator: Any, n_classes: int) -> Matrix:
+    given = np.asarray(probabilities, dtype=np.float64)
     if given.shape[1] == n_classes:
         return given
     # A fold that lacks a class gives no column for it.
-    full = np.zeros((len(X), n_classes))
+    full = np.zeros((len(given), n_classes))
     full[:, np.asarray(estimator.classes_, dtype=np.int64)] = given
     return full
 
@@ -99,9 +170,14 @@ def predict_proba(estimator: Any, X: Matrix, n_classes: int) -> Matrix:
 def here(data: FoldData) -> Judge:
     """Fit each fold in the calling thread when it is asked for."""
 
-    def judge(learner: Learner, config: Mapping[str, Any]) -> Iterator[tuple[Matrix, float]]:
-        for fold in range(len(data.folds)):
-            yield data.predictions(learner, config, fold)
+    def judge(
+        learner: Learner,
+        config: Mapping[str, Any],
+        folds: Sequence[int] | None = None,
+        stop: Stop = never,
+    ) -> Iterator[FoldFit]:
+        for fold in range(len(data.folds)) if folds is None else folds:
+            yield data.fitted(learner, config, fold, stop)
 
     return judge
 
@@ -127,16 +203,17 @@ def judging(options: TrainingOptions) -> Iterator[Judging]:
             shared = context.broadcast(data)
 
             def judge(
-                learner: Learner, config: Mapping[str, Any]
-            ) -> Iterator[tuple[Matrix, float]]:
-                folds = range(len(data.folds))
+                learner: Learner,
+                config: Mapping[str, Any],
+                folds: Sequence[int] | None = None,
+                stop: Stop = never,
+            ) -> Iterator[FoldFit]:
+                asked = range(len(data.folds)) if folds is None else folds
                 task = _Task(shared, learner, dict(config))
-                for predicted, seconds, failure in (
-                    context.parallelize(folds, len(folds)).map(task).collect()
-                ):
+                for fitted, failure in context.parallelize(asked, len(asked)).map(task).collect():
                     if failure:
                         raise RemoteFailure(failure)
-                    yield predicted, seconds
+                    yield fitted
 
             return judge
 
@@ -155,16 +232,16 @@ class _Task:
     learner: Learner
     config: Mapping[str, Any]
 
-    def __call__(self, fold: int) -> tuple[Matrix | None, float, str]:
+    def __call__(self, fold: int) -> tuple[FoldFit | None, str]:
         import warnings
 
         # As in the driver: one core a fit, and scores instead of warnings.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return (*self.data.value.predictions(self.learner, self.config, fold), "")
+                return self.data.value.fitted(self.learner, self.config, fold), ""
             except Exception as error:  # a result of the search, as in the driver
-                return None, 0.0, reason(error)
+                return None, reason(error)
 
 
 def reason(error: Exception) -> str:

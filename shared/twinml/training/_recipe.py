@@ -6,7 +6,7 @@ where neither this package nor FLAML is installed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from twinml.training._ensemble import Stack, Vote
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training.learners import Learner, Shape
 
-__all__ = ["Fitted", "Recipe"]
+__all__ = ["Fitted", "Recipe", "Task", "fit_all"]
 
 Rows = NDArray[np.int64]
 
@@ -93,25 +93,57 @@ class Recipe:
         y
             Labels 0 … k-1, shape (n,); every class must be there.
         """
-        encode = encoder(frame)
-        X = np.asarray(encode.fit_transform(frame), dtype=np.float64)
-        shape = Shape(len(string_columns(frame)), self.n_classes, self.seed)
+        return fit_all([Task(self, frame, y, weights)], jobs)[0]
 
-        def fit_one(name: str) -> Any:
-            learner, config = self.members[name]
-            return fit(learner, config, X, y, weights, shape)
 
-        with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
-            # Dearest first, so that no long fit starts when the others are done.
-            order = sorted(
-                self.members, key=lambda name: not name.endswith(("Forest", "Trees", "Boost"))
+@dataclass(frozen=True)
+class Task:
+    """A recipe and rows to fit it on: see ``Recipe.fit``."""
+
+    recipe: Recipe
+    frame: pd.DataFrame
+    y: Rows
+    weights: NDArray[np.float64]
+
+
+def fit_all(tasks: Sequence[Task], jobs: int) -> list[Fitted]:
+    """Fit several recipes, the members of all of them at the same time, each on one core."""
+    encoders = [encoder(task.frame) for task in tasks]
+    encoded = [
+        np.asarray(encode.fit_transform(task.frame), dtype=np.float64)
+        for encode, task in zip(encoders, tasks, strict=True)
+    ]
+    shapes = [
+        Shape(len(string_columns(task.frame)), task.recipe.n_classes, task.recipe.seed)
+        for task in tasks
+    ]
+
+    def fit_one(which: tuple[int, str]) -> Any:
+        number, name = which
+        task = tasks[number]
+        learner, config = task.recipe.members[name]
+        return fit(learner, config, encoded[number], task.y, task.weights, shapes[number])
+
+    # Dearest first, so that no long fit starts when the others are done.
+    order = sorted(
+        ((number, name) for number, task in enumerate(tasks) for name in task.recipe.members),
+        key=lambda which: (
+            not which[1].endswith(("Forest", "Trees", "Boost")),
+            -len(tasks[which[0]].y),
+        ),
+    )
+    with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
+        fitted = dict(zip(order, pool.map(fit_one, order), strict=True))
+    result = []
+    for number, task in enumerate(tasks):
+        first_of_each = np.unique(task.y, return_index=True)[1]
+        result.append(
+            Fitted(
+                encoders[number],
+                {name: fitted[number, name] for name in task.recipe.members},
+                shapes[number],
+                task.frame.iloc[first_of_each],
+                task.y[first_of_each],
             )
-            fitted = dict(zip(order, pool.map(fit_one, order), strict=True))
-        first_of_each = np.unique(y, return_index=True)[1]
-        return Fitted(
-            encode,
-            {name: fitted[name] for name in self.members},
-            shape,
-            frame.iloc[first_of_each],
-            y[first_of_each],
         )
+    return result

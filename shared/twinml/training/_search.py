@@ -1,14 +1,16 @@
 """The search: FLAML proposes configurations, cross-validation judges them, under one budget.
 
+Before all others a library's defaults are cross-validated on all rows: the floor, which no
+result may be worse than. What it took, and what every later fit took, is what is known of costs.
+
 Each learner has a searcher of its own (FLAML's CFO, a local search that starts from a
 good configuration). Configurations of different learners run at the same time, one core
 each; one learner has at most one running, so that its sequence of proposals depends on
 nothing but its own results. That is what makes a run with a number of trials reproducible
 whatever the timing.
 
-The clock is kept by never starting what would not finish: the cost of a configuration is
-predicted from what the learner took so far (at first from a fit on a small sample), and the
-time that refitting will need is set aside from the start.
+Under a budget, boosting is given seconds and stopped at the round it has reached by then; what
+cannot be stopped is first fitted on a few rows. The time that refitting will need is set aside.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,87 +27,37 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
-from twinml.training._crossvalidation import FoldData, Judging, fit, here, reason
+from twinml.training._budget import (
+    FLOOR_SHARE,
+    Clock,
+    Progress,
+    another_wave,
+    hopeless,
+    rows_for,
+    seconds_for_start,
+    worth_starting,
+)
+from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, here, reason
 from twinml.training._flaml_without_spark import CFO, tune
+from twinml.training._found import Found, Outcome, plain
+from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
 from twinml.training.learners import Learner, Shape
 from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
+from twinml.training.splits import stratified_sample
 
-__all__ = ["Clock", "Found", "Progress", "Search"]
+__all__ = ["Search"]
 
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-_PROBE_ROWS = (1_000, 4_000)
-# No more learners are probed when this share of the budget is gone.
-_PROBE_SHARE = 0.2
-# A configuration whose first folds are this much worse than the best's is not finished.
-_HOPELESS = 1.01
-# Predictions of a cost are rough: a configuration is begun when this times it fits.
-_CAUTION = 1.3
+# What cannot be stopped is first fitted on an eighth of the rows, where that is at least these.
+_TASTE_ROWS = 250
+_TASTE_MOST = 20_000
 # How often a searcher is asked before another learner gets the turn.
 _PROPOSALS = 5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A moment of a training run, for those who watch."""
-
-    phase: str
-    trials: int
-    best_name: str | None
-    best_loss: float | None
-    elapsed: float
-    left: float | None
-    total_trials: int | None = None
-
-
-class Clock:
-    """Seconds since the start, and until the end of the budget (never, without one)."""
-
-    def __init__(self, budget: float | None) -> None:
-        self.budget = budget
-        self._started = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._started
-
-    @property
-    def left(self) -> float:
-        """Seconds until the budget ends; infinite without one."""
-        return float("inf") if self.budget is None else self.budget - self.elapsed
-
-
-@dataclass
-class Found:
-    """The state of one learner in the search."""
-
-    learner: Learner
-    searcher: Any
-    best: Mapping[str, Any] | None = None
-    loss: float = float("inf")
-    out_of_fold: Matrix | None = None
-    fold_losses: list[float] = field(default_factory=list)
-    fold_seconds: float = 0.0
-    spent: float = 0.0
-    trials: int = 0
-    proposals: int = 0
-    second_per_work: float | None = None
-    note: str = ""
-    closed: bool = False
-
-    def predicted(self, config: Mapping[str, Any]) -> float:
-        """Return the seconds that one fold of ``config`` should take."""
-        return (self.second_per_work or 0.0) * self.learner.work(config)
-
-    def learned_cost(self, config: Mapping[str, Any], fold_seconds: float) -> None:
-        """Note what a fold of ``config`` took."""
-        cost = fold_seconds / self.learner.work(config)
-        known = self.second_per_work
-        # The dearer of the last and a fading memory: cheap surprises are harmless.
-        self.second_per_work = cost if known is None else max(cost, 0.5 * (cost + known))
+# So few rows are never sampled: a search on fewer says little of a model of all.
+_FEW_ROWS = 20_000
 
 
 class Search:
@@ -116,7 +68,8 @@ class Search:
     X, y, weights
         Encoded training rows (n, p), labels 0 … k-1 (n,), row weights (n,).
     folds
-        Pairs of positions (train, test) that together test every row once.
+        Pairs of positions (train, test) that together test every row once. The floor may take
+        too long to fit all of them: ``folds`` then holds the first ones, for all learners.
     trials
         Number of configurations to try; ``None`` to search until ``reserve`` says stop.
     judging
@@ -141,11 +94,11 @@ class Search:
         reserve: Callable[[Sequence[Found]], float],
         progress: Callable[[Progress], None],
     ) -> None:
-        self._X, self._y, self._weights = X, y, weights
+        self._data = FoldData(X, y, weights, folds, shape)
         self.folds, self._shape, self._clock = folds, shape, clock
         self._jobs, self._trials, self._reserve = jobs, trials, reserve
         self._progress = progress
-        self._judge = judging(FoldData(X, y, weights, folds, shape))
+        self._judge = judging(self._data)
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
         if trials is not None:
@@ -153,21 +106,100 @@ class Search:
                 self._quota[learner.name] = trials // len(learners) + (
                     index < trials % len(learners)
                 )
-        self.found = [
-            Found(
-                learner,
-                CFO(
-                    metric="loss",
-                    mode="min",
-                    space=learner.space(tune),
-                    points_to_evaluate=[dict(learner.start)],
-                    seed=shape.seed + 20,
-                ),
-            )
-            for learner in learners
-        ]
+        self.found = [Found(learner) for learner in learners]
+        self.floor: Matrix | None = None
+        self.slowness = 1.0
+        self._floor_seconds = 0.0
         self.log: list[Trial] = []
         self.interrupted = False
+
+    @property
+    def judged(self) -> Rows:
+        """Positions of the rows with out-of-fold predictions, ascending."""
+        return np.sort(np.concatenate([test for _, test in self.folds]))
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until refitting is to begin; infinite without a budget."""
+        return self._clock.left - self._reserve(self.found)
+
+    def measure_floor(self, *, whatever: bool = False) -> int | None:
+        """Cross-validate the floor: of the first learner that has one, else of the first.
+
+        The folds run at the same time, as many as there are jobs, and then further ones while
+        the budget allows.
+
+        Parameters
+        ----------
+        whatever
+            Take what boosting has reached when its share of the budget is gone.
+
+        Returns
+        -------
+        How many rows the budget allows to search on, or ``None`` if the floor was measured.
+        """
+        one = next((one for one in self.found if one.learner.floor), self.found[0])
+        config = dict(one.learner.floor or one.learner.start)
+        started = time.monotonic()
+        budget = self._clock.budget
+        few = len(self._data.y) <= _FEW_ROWS
+        ends = float("inf") if budget is None or few else started + FLOOR_SHARE * budget
+        cut: list[bool] = []
+
+        def stop() -> bool:
+            if time.monotonic() > ends:
+                cut.append(True)
+            return self._stop.is_set() or bool(cut)
+
+        fits: list[FoldFit] = []
+        with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
+            try:
+                while len(fits) < len(self.folds):
+                    began = time.monotonic()
+                    wave = range(len(fits), min(len(fits) + self._jobs, len(self.folds)))
+                    running = [
+                        pool.submit(lambda n: next(self._judge(one.learner, config, [n], stop)), n)
+                        for n in wave
+                    ]
+                    self._wait(running)
+                    fits += [future.result() for future in running]
+                    now = time.monotonic()
+                    if self.interrupted or cut:
+                        break
+                    judged = np.concatenate([test for _, test in self.folds[: len(fits)]])
+                    counts = np.bincount(self._data.y[judged], minlength=self._shape.n_classes)
+                    if not another_wave(now - started, now - began, budget, int(counts.min())):
+                        break
+            except Exception as error:
+                one.trials += 1
+                failed = Outcome("", config, [], started, note=reason(error), failed=True)
+                self._record(one, failed)
+                return None
+        for fitted in fits:
+            one.learned_cost(config, fitted)
+        self.slowness = float(np.median([fitted.slowness for fitted in fits]))
+        if cut and not whatever and budget is not None:
+            rate = max(fitted.seconds / len(fitted.losses) for fitted in fits)
+            assert one.learner.rounds is not None
+            return rows_for(
+                len(self._data.y), rate * float(config[one.learner.rounds.name]), budget
+            )
+        self.folds = self.folds[: len(fits)]
+        one.trials += 1
+        self._record(one, self._complete(one.learner, "", config, fits, started))
+        self.floor = one.out_of_fold
+        self._floor_seconds = one.fold_seconds * len(fits)
+        self._show()
+        return None
+
+    def _wait(self, running: Sequence[Future[FoldFit]]) -> None:
+        try:
+            while wait(running, timeout=0.25).not_done:
+                self._show()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._stop.set()
+            wait(running)
 
     def run(self) -> list[Found]:
         """Search, and return the learners that have a result, best first.
@@ -179,11 +211,15 @@ class Search:
         TrainingError
             No configuration of any learner could be evaluated.
         """
-        with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
-            try:
-                self._loop(pool)
-            finally:
-                self._stop.set()
+        if not self.interrupted:
+            with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
+                try:
+                    self._loop(pool)
+                finally:
+                    self._stop.set()
+        for one in self.found:
+            if one.best is None and not one.note:
+                one.note = "skipped: no time was left for it"
         ready = sorted(
             (one for one in self.found if one.best is not None), key=lambda one: one.loss
         )
@@ -196,72 +232,16 @@ class Search:
             )
         return ready
 
-    def probe(self) -> None:
-        """Learn what each learner costs per fold from fits on two small samples.
-
-        Two sizes, because much of the cost of boosting on few rows does not grow with them.
-        """
-        with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
-            slowness = [ratio for ratio in pool.map(self._probe, self.found) if ratio is not None]
-        # What others on this machine take, from all probes together: one of them may have
-        # been unlucky, and must not make its learner look too dear.
-        factor = max(1.0, float(np.median(slowness))) if slowness else 1.0
-        for one in self.found:
-            if one.second_per_work is not None:
-                one.second_per_work *= factor
-
-    def _probe(self, one: Found) -> float | None:
-        """Note the cost of ``one`` in its thread's own time; return wall time over that."""
-        known = any(other.second_per_work is not None for other in self.found)
-        if known and self._clock.elapsed > _PROBE_SHARE * (self._clock.budget or np.inf):
-            one.note, one.closed = "skipped: the budget is too short to try it", True
-            return None
-        rng = np.random.default_rng(self._shape.seed)
-        fold_rows = len(self.folds[0][0])
-        config = one.learner.start
-        seconds = []
-        wall = time.monotonic()
-        sizes = [min(size, fold_rows) for size in _PROBE_ROWS]
-        for size in sizes:
-            sample = _sample(rng, self._y, size)
-            started = time.thread_time()
-            try:
-                estimator = self._fit(one.learner, config, sample)
-                estimator.predict_proba(self._X[sample])
-            except Exception as error:
-                one.note, one.closed = reason(error), True
-                return None
-            seconds.append(time.thread_time() - started)
-        slope = max(0.0, seconds[1] - seconds[0]) / max(1, sizes[1] - sizes[0])
-        one.learned_cost(config, seconds[1] + slope * (fold_rows - sizes[1]))
-        return (time.monotonic() - wall) / max(sum(seconds), 1e-6)
-
-    def learn_costs(self, other: Search) -> None:
-        """Take over what ``other`` learned on more rows, scaled to the rows of this search."""
-        share = len(self._y) / len(other._y)
-        for mine, theirs in zip(self.found, other.found, strict=True):
-            mine.note, mine.closed = theirs.note, theirs.closed
-            if theirs.second_per_work is not None:
-                mine.second_per_work = theirs.second_per_work * share
-
-    def cheapest(self) -> float:
-        """Return the predicted seconds of a fold of the cheapest learner (after ``probe``)."""
-        open_ones = [one for one in self.found if not one.closed]
-        return min((one.predicted(one.learner.start) for one in open_ones), default=0.0)
-
-    def _fit(self, learner: Learner, config: Mapping[str, Any], rows: Rows) -> Any:
-        return fit(learner, config, self._X[rows], self._y[rows], self._weights[rows], self._shape)
-
     def _loop(self, pool: ThreadPoolExecutor) -> None:
-        running: dict[Future[_Outcome], Found] = {}
+        running: dict[Future[Outcome], Found] = {}
         try:
             while True:
                 while len(running) < self._jobs:
                     proposal = self._next(list(running.values()))
                     if proposal is None:
                         break
-                    one, trial_id, config = proposal
-                    running[pool.submit(self._evaluate, one, trial_id, config)] = one
+                    one, trial_id, config, seconds = proposal
+                    running[pool.submit(self._evaluate, one, trial_id, config, seconds)] = one
                 if not running:
                     return
                 done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED)
@@ -275,113 +255,216 @@ class Search:
             for future, one in running.items():
                 self._record(one, future.result())
 
-    def _next(self, running: Sequence[Found]) -> tuple[Found, str, Mapping[str, Any]] | None:
-        """Choose the learner that goes next, and ask its searcher for a configuration."""
-        left = self._clock.left - self._reserve(self.found)
+    def _next(self, running: Sequence[Found]) -> tuple[Found, str, Mapping[str, Any], float] | None:
+        """Choose the learner that goes next, a configuration from its searcher, and seconds."""
+        left = self.seconds_left
         idle = [one for one in self.found if one not in running and not one.closed]
         if self._trials is not None:
             idle = [one for one in idle if one.trials < self._quota[one.learner.name]]
             idle.sort(key=lambda one: one.trials)
         else:
             idle.sort(key=self._turn)
-        # Whatever the budget, there must be a model: the cheapest learner is tried anyway.
+        # Whatever the budget, there must be a model.
         nothing_yet = not running and all(one.best is None for one in self.found)
         for one in idle:
-            if self._trials is None and not nothing_yet and not self._affordable(one, left):
-                continue
+            seconds = float("inf")
+            if self._trials is None and not nothing_yet:
+                seconds = self._seconds(one, left)
+                if seconds <= 0:
+                    continue
+            if one.searcher is None:
+                one.searcher = self._searcher(one, seconds)
             for _ in range(_PROPOSALS):
                 trial_id = f"{one.learner.name}-{one.proposals}"
                 one.proposals += 1
                 suggested = one.searcher.suggest(trial_id)
                 if suggested is None:
                     continue
-                config = _plain(suggested)
-                cost = one.predicted(config) * len(self.folds) * _CAUTION
-                if self._trials is None and one.best is not None and cost > left:
+                config = plain(suggested)
+                cost = one.predicted(config) * len(self.folds)
+                if (
+                    self._trials is None
+                    and one.best is not None
+                    and one.learner.rounds is None
+                    and cost > left
+                ):
                     # Too dear for what is left; the searcher learns to look elsewhere.
                     one.searcher.on_trial_complete(trial_id, error=True)
                     continue
                 one.trials += 1
-                return one, trial_id, config
+                return one, trial_id, config, seconds
         return None
 
-    def _affordable(self, one: Found, left: float) -> bool:
-        """Tell whether another configuration of ``one`` fits into ``left`` seconds."""
-        folds = len(self.folds)
-        if one.best is not None:
-            return one.predicted(one.best) * folds <= left
-        # A new learner costs its refits as well.
-        needed = one.predicted(one.learner.start) * (folds + 2) * _CAUTION
-        if needed > left:
-            one.note = f"skipped: needs about {needed:.0f} s, {max(left, 0.0):.0f} s were left"
-            one.closed = True
-            return False
-        return True
+    def _seconds(self, one: Found, left: float) -> float:
+        """Return how long another configuration of ``one`` may run; 0 if it is not worth it."""
+        if one.searcher is None:
+            untried = sum(other.searcher is None and not other.closed for other in self.found)
+            tuned = one.best is not None
+            share = seconds_for_start(left, self._jobs, untried, tuned)
+            return share if worth_starting(self._floor_seconds, left, stoppable=True) else 0.0
+        if one.best is None:
+            return 0.0
+        predicted = one.predicted(one.best) * len(self.folds)
+        stoppable = one.learner.rounds is not None
+        return left if worth_starting(predicted, left, stoppable) else 0.0
+
+    def _searcher(self, one: Found, seconds: float) -> Any:
+        """Return FLAML's searcher, which begins at the learner's start."""
+        start = dict(one.learner.start)
+        rounds = one.learner.rounds
+        if rounds is not None:
+            del start[rounds.name]
+            if one.second_per_work is not None and seconds < float("inf"):
+                a_round = one.second_per_work * one.learner.work({**start, rounds.name: 1})
+                fitting = seconds / (len(self.folds) * a_round)
+                start["learning_rate"] = rate_for(start["learning_rate"], fitting)
+        return CFO(
+            metric="loss",
+            mode="min",
+            space=one.learner.space(tune),
+            points_to_evaluate=[start],
+            seed=self._shape.seed + 20,
+        )
 
     def _turn(self, one: Found) -> float:
-        """Return the order of a learner: the untried cheapest first, then by time spent.
+        """Return the order of a learner: the untried in their own order, then by time spent.
 
         A learner near the best gets more time than one far behind, which may still add
         what the others lack.
         """
-        if one.best is None:
-            return -1e9 + one.predicted(one.learner.start)
+        if one.searcher is None:
+            return -1e9 + self.found.index(one)
         best = min(other.loss for other in self.found)
         behind = (one.loss - best) / max(best, 1e-9)
         return one.spent * (1.0 + 50.0 * behind)
 
-    def _evaluate(self, one: Found, trial_id: str, config: Mapping[str, Any]) -> _Outcome:
+    def _evaluate(
+        self, one: Found, trial_id: str, config: Mapping[str, Any], seconds: float
+    ) -> Outcome:
         """Cross-validate a configuration; runs in a thread of its own."""
         started = time.monotonic()
-        n_classes = self._shape.n_classes
-        predicted = np.zeros((len(self._y), n_classes))
         losses: list[float] = []
+        fits: list[FoldFit] = []
+        ends = float("inf")
+        note = ""
+        rounds = one.learner.rounds
+        given = config if rounds is None else {**config, rounds.name: MOST_ROUNDS}
         try:
-            judged = self._judge(one.learner, config)
-            for _, test in self.folds:
-                if self._stop.is_set():
-                    return _Outcome(trial_id, config, losses, started, note="interrupted")
-                predicted[test], fold_seconds = next(judged)
-                losses.append(log_loss(self._y[test], predicted[test], self._weights[test]))
-                one.learned_cost(config, fold_seconds)
-                if self._hopeless(one, losses):
-                    return _Outcome(trial_id, config, losses, started, note="stopped early")
+            if rounds is None and seconds < float("inf") and one.second_per_work is None:
+                note = self._taste(one, config)
+            judged = self._judge(
+                one.learner,
+                given,
+                range(len(self.folds)),
+                lambda: self._stop.is_set() or time.monotonic() > ends,
+            )
+            for fold, (_, test) in enumerate(self.folds):
+                if note or self._stop.is_set():
+                    return Outcome(
+                        trial_id, config, losses, started, note=note or "interrupted", failed=True
+                    )
+                now = time.monotonic()
+                ends = now + (started + seconds - now) / (len(self.folds) - fold)
+                fits.append(next(judged))
+                one.learned_cost(given, fits[-1])
+                if rounds is None:
+                    predicted = self._data.predictions(one.learner, fits[-1], fold, 0)
+                    losses.append(self._loss(test, predicted))
+                else:
+                    losses.append(min(fits[-1].losses))
+                if hopeless(losses, one.fold_losses):
+                    return Outcome(trial_id, config, losses, started, note="stopped early")
                 if (
-                    self._trials is None
+                    rounds is None
+                    and self._trials is None
                     and any(other.best is not None for other in self.found)
                     and len(losses) < len(self.folds)
-                    and self._clock.left < self._reserve(self.found)
+                    and self.seconds_left < 0
                 ):
-                    return _Outcome(trial_id, config, losses, started, note="out of time")
+                    return Outcome(trial_id, config, losses, started, note="out of time")
+            if self._stop.is_set():
+                return Outcome(trial_id, config, [], started, note="interrupted", failed=True)
+            return self._complete(one.learner, trial_id, config, fits, started)
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
-            return _Outcome(trial_id, config, losses, started, note=reason(error), failed=True)
-        return _Outcome(trial_id, config, losses, started, predicted=predicted)
+            return Outcome(trial_id, config, losses, started, note=reason(error), failed=True)
 
-    @staticmethod
-    def _hopeless(one: Found, losses: Sequence[float]) -> bool:
-        done = len(losses)
-        if not one.fold_losses or done >= len(one.fold_losses):
-            return False
-        return sum(losses) > _HOPELESS * sum(one.fold_losses[:done])
+    def _complete(
+        self,
+        learner: Learner,
+        trial_id: str,
+        config: Mapping[str, Any],
+        fits: Sequence[FoldFit],
+        started: float,
+    ) -> Outcome:
+        """Choose the rounds, and predict every judged row by the model that did not see it."""
+        predicted = np.zeros((len(self._data.y), self._shape.n_classes))
+        chosen, seconds = 0, [fitted.seconds for fitted in fits]
+        if learner.rounds is not None:
+            chosen = best_rounds([fitted.losses for fitted in fits])
+            config = {**config, learner.rounds.name: chosen}
+            # A refit stops at the chosen round.
+            seconds = [one.seconds * min(1.0, chosen / len(one.losses)) for one in fits]
+        losses = []
+        for fold, fitted in enumerate(fits):
+            test = self.folds[fold][1]
+            predicted[test] = self._data.predictions(learner, fitted, fold, chosen)
+            losses.append(self._loss(test, predicted[test]))
+        return Outcome(
+            trial_id, config, losses, started, predicted, fold_seconds=float(np.mean(seconds))
+        )
 
-    def _record(self, one: Found, outcome: _Outcome) -> None:
+    def _loss(self, test: Rows, predicted: Matrix) -> float:
+        return log_loss(self._data.y[test], predicted, self._data.weights[test])
+
+    def _taste(self, one: Found, config: Mapping[str, Any]) -> str:
+        """Learn what a learner that cannot be stopped costs; return why not to go on, if so."""
+        data, train = self._data, self.folds[0][0]
+        size = min(len(train) // 8, _TASTE_MOST)
+        if size < _TASTE_ROWS:
+            return ""
+        rng = np.random.default_rng(self._shape.seed)
+        rows = stratified_sample(rng, data.y, train, size)
+        started = time.monotonic()
+        X, y, weights = data.X[rows], data.y[rows], data.weights[rows]
+        fit(one.learner, config, X, y, weights, self._shape).predict_proba(X)
+        seconds = (time.monotonic() - started) * len(train) / len(rows)
+        one.learned_cost(config, FoldFit(seconds))
+        expected = seconds * len(self.folds)
+        # Refits of it are to fit as well.
+        tried = replace(one, best=config, fold_seconds=seconds)
+        others = [tried if other is one else other for other in self.found]
+        left = self._clock.left - self._reserve(others)
+        if expected <= left:
+            return ""
+        return (
+            f"skipped: by a fit on {len(rows):,} rows its {len(self.folds)} folds take about "
+            f"{expected:.0f} s, and {max(left, 0.0):.0f} s were left beside refitting"
+        )
+
+    def _record(self, one: Found, outcome: Outcome) -> None:
         seconds = time.monotonic() - outcome.started
         one.spent += seconds
         loss = float(np.mean(outcome.losses)) if outcome.losses else None
         complete = outcome.predicted is not None
-        if loss is None or outcome.failed:
-            one.searcher.on_trial_complete(outcome.trial_id, error=True)
-        else:
-            one.searcher.on_trial_complete(
-                outcome.trial_id, {"loss": loss, "config": dict(outcome.config)}
-            )
+        if one.searcher is not None:
+            if loss is None or outcome.failed:
+                one.searcher.on_trial_complete(outcome.trial_id, error=True)
+            else:
+                # The rounds were measured, not proposed.
+                rounds = one.learner.rounds
+                proposed = {
+                    name: value
+                    for name, value in outcome.config.items()
+                    if rounds is None or name != rounds.name
+                }
+                one.searcher.on_trial_complete(outcome.trial_id, {"loss": loss, "config": proposed})
         if outcome.failed and one.best is None:
             one.note, one.closed = outcome.note, True
         if complete and loss is not None and loss < one.loss:
             one.best, one.loss = dict(outcome.config), loss
             one.out_of_fold, one.fold_losses = outcome.predicted, list(outcome.losses)
-            one.fold_seconds = seconds / len(outcome.losses)
+            one.fold_seconds = outcome.fold_seconds
         self.log.append(
             Trial(
                 number=len(self.log) + 1,
@@ -409,33 +492,6 @@ class Search:
                 total_trials=self._trials,
             )
         )
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    trial_id: str
-    config: Mapping[str, Any]
-    losses: list[float]
-    started: float
-    predicted: Matrix | None = None
-    note: str = ""
-    failed: bool = False
-
-
-def _sample(rng: np.random.Generator, y: Rows, size: int) -> Rows:
-    """Return positions of about ``size`` random rows with every class among them."""
-    if size >= len(y):
-        return np.arange(len(y))
-    first_of_each = np.unique(y, return_index=True)[1]
-    return np.unique(np.r_[rng.choice(len(y), size, replace=False), first_of_each])
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration in Python's own types, as learners and JSON want them."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in config.items()
-    }
 
 
 def _one_thread() -> None:

@@ -17,12 +17,15 @@ from twinml.contract import Contract, infer_contract, model_frame
 from twinml.data import Dataset
 from twinml.errors import DataError
 from twinml.training import metrics
+from twinml.training._budget import Clock, Progress
 from twinml.training._crossvalidation import Judging, judging
-from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
+from twinml.training._found import Found
 from twinml.training._importance import permutation_importance
+from twinml.training._leaderboard import leaderboard, threshold_for
 from twinml.training._preprocessing import encoder, string_columns
-from twinml.training._recipe import Fitted, Recipe
-from twinml.training._search import Clock, Found, Progress, Search
+from twinml.training._recipe import Fitted, Recipe, Task, fit_all
+from twinml.training._rounds import MOST_GROWTH, rounds_for
+from twinml.training._search import Search
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
@@ -48,9 +51,10 @@ Matrix = NDArray[np.float64]
 
 _IMPORTANCE_ROWS = 2_000
 _IMPORTANCE_REPEATS = 3
-# When even the cheapest learner would take more than this share of the budget, fewer rows
-# are used: several learners on a sample beat a single one on everything.
-_CHEAPEST_SHARE = 0.15
+# Of the budget: repeats and rows become fewer where they would take more.
+_IMPORTANCE_SHARE = 0.04
+_FEWEST_ROWS = 200
+_RESAMPLED_ROWS = 8_000_000
 
 
 def train(
@@ -126,66 +130,97 @@ class _Run:
         # Before the search: what the contract refuses must not cost the budget first.
         self._contract(table, split.train)
         forward_split, forward_note = self._forward_split(table)
-        rows = split.train
-        weights = self._weights(table.y, split.train)
-        search, rows = self._search(table, rows, weights, forward_split is not None)
+        search, rows = self._search(table, forward_split)
         ready = search.run()
         self._trials, self._best = len(search.log), (ready[0].learner.name, ready[0].loss)
         self._phase("search", "ensemble")
 
-        y = table.y[rows]
-        leaderboard, joins, out_of_fold = self._leaderboard(
-            ready, search.found, y, weights[rows], search.folds
+        judged = search.judged
+        y = table.y[rows][judged]
+        members = {
+            one.learner.name: one.out_of_fold[judged]
+            for one in ready
+            if one.out_of_fold is not None
+        }
+        # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
+        every = len(judged) == len(rows)
+        board = leaderboard(
+            ready,
+            members,
+            y,
+            self._weights(table.y, rows)[rows][judged],
+            search.folds if every else folds_of(y, options.folds, options.seed),
+            None if search.floor is None else search.floor[judged],
+            options,
+            lambda: search.seconds_left,
         )
-        winner = leaderboard[0]
-        threshold = self._threshold(y, out_of_fold[winner.name], len(table.classes))
+        self._notes += board.notes
+        for one in search.found:
+            if one.best is None and one.note:
+                self._notes.append(f"{one.learner.name} is not on the leaderboard: {one.note}.")
+        winner, runner_up = board.winner, board.runner_up
+        threshold = threshold_for(options, y, board.out_of_fold[winner.name])
         self._phase("ensemble", "refit")
 
-        runner_up = next(
-            (
-                one
-                for one in leaderboard[1:]
-                # A vote that gave everything to one member is that member over again.
-                if joins[one.name] != joins[winner.name]
-                and (winner.kind == "single" or one.kind == "single")
-            ),
-            None,
-        )
         chosen = [winner] + ([runner_up] if runner_up is not None else [])
-        wanted = leaderboard if every_candidate else chosen
-        recipe = self._recipe(ready, joins, wanted, len(table.classes))
-        fitted = recipe.fit(table.features.iloc[rows], y, weights[rows], options.jobs)
-        pipeline = fitted.pipeline(joins[winner.name], table.classes, threshold)
+        wanted = board.candidates if every_candidate else chosen
+        everything = np.arange(len(table.y))
+        served_rows = everything if options.refit == "all" else split.train
+
+        fold_rows = len(search.folds[0][0])
+
+        def task(candidates: Sequence[Candidate], on: Rows) -> Task:
+            needed = {member for one in candidates for member in board.joins[one.name].weights}
+            return Task(
+                self._recipe(ready, needed, len(table.classes), len(on) / fold_rows),
+                table.features.iloc[on],
+                table.y[on],
+                self._weights(table.y, on)[on],
+            )
+
+        def pipeline_of(fitted: Fitted, one: Candidate, at: float | None) -> Any:
+            return fitted.pipeline(board.joins[one.name], table.classes, at)
+
+        tasks = [task(chosen, split.train)]
+        if options.refit == "all":
+            tasks.append(task(wanted if every_candidate else [winner], everything))
+        elif every_candidate:
+            tasks[0] = task(wanted, split.train)
+        if forward_split is not None and self._learnable(table, forward_split):
+            tasks.append(task([winner], forward_split.train))
+        else:
+            forward_split = None
+        fits = fit_all(tasks, options.jobs)
+        measured, served = fits[0], fits[1 if options.refit == "all" else 0]
+        learned = pipeline_of(measured, winner, threshold)
         self._phase("refit", "evaluate")
 
-        test = self._evaluate(table, split, rows, pipeline, threshold)
+        test = self._evaluate(table, split, learned, threshold)
         forward: Evaluation | None = None
         if split.kind != "random":
             forward = test
         elif forward_split is not None:
-            forward = self._evaluate_forward(
-                table, forward_split, recipe, joins[winner.name], weights, threshold, len(rows)
-            )
-        other = (
-            fitted.pipeline(joins[runner_up.name], table.classes, threshold)
-            if runner_up is not None
-            else None
-        )
-        importance = self._importance(table, split.test, fitted, pipeline, threshold)
+            ahead = pipeline_of(fits[-1], winner, threshold)
+            forward = self._evaluate(table, forward_split, ahead, threshold)
+        other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
+        importance = self._importance(table, split.test, measured, learned, threshold)
         self._phase("evaluate", "done")
 
         return TrainingResult(
-            contract=self._contract(table, rows),
-            pipeline=pipeline,
+            contract=self._contract(table, served_rows),
+            pipeline=learned if served is measured else pipeline_of(served, winner, threshold),
+            measured=None if served is measured else learned,
+            measured_apart=served is not measured,
             runner_up=other,
             runner_up_name=runner_up.name if runner_up is not None else None,
-            leaderboard=leaderboard,
+            leaderboard=board.candidates,
             trials=tuple(search.log),
             metric=options.metric,
             threshold=threshold,
             test=test,
             forward=forward,
             forward_note=" ".join([forward_note, *self._notes]),
+            notes=tuple(self._notes),
             importance=importance,
             timings=dict(self._timings),
             options=options.to_dict(),
@@ -198,17 +233,14 @@ class _Run:
             candidates=(
                 tuple(
                     FittedCandidate(
-                        one,
-                        fitted.pipeline(joins[one.name], table.classes, threshold),
-                        y,
-                        out_of_fold[one.name],
+                        one, pipeline_of(served, one, threshold), y, board.out_of_fold[one.name]
                     )
-                    for one in leaderboard
+                    for one in board.candidates
                 )
                 if every_candidate
                 else ()
             ),
-            trained_on=rows,
+            trained_on=served_rows,
         )
 
     def _contract(self, table: _Table, rows: Rows) -> Contract:
@@ -286,54 +318,61 @@ class _Run:
         counts = np.bincount(y[train])
         return np.asarray(len(train) / (len(counts) * counts[y]), dtype=np.float64)
 
-    def _search(
-        self, table: _Table, rows: Rows, weights: NDArray[np.float64], forward: bool
-    ) -> tuple[Search, Rows]:
-        """Set the search up; on fewer rows when the budget could not carry all of them."""
-        options = self._options
-        search = self._search_on(table, rows, weights, forward)
-        if options.reproducible:
-            return search, rows
-        search.probe()
-        allowed = _CHEAPEST_SHARE * options.budget
-        needed = search.cheapest() * (options.folds + 2)
-        if needed <= allowed:
+    def _search(self, table: _Table, forward: Split | None) -> tuple[Search, Rows]:
+        """Measure the floor; on fewer rows where the budget could not carry it on all."""
+        options, rows = self._options, table.split.train
+        search = self._search_on(table, rows, forward)
+        fewer = search.measure_floor()
+        if fewer is None:
+            if len(search.judged) < len(rows):
+                self._notes.append(
+                    f"Candidates were judged on {len(search.judged):,} of {len(rows):,} training "
+                    f"rows, {len(search.folds)} of {options.folds} folds: the budget allows no "
+                    "more."
+                )
             return search, rows
         rng = np.random.default_rng(options.seed)
-        kept = stratified_sample(rng, table.y, rows, max(200, int(len(rows) * allowed / needed)))
+        kept = stratified_sample(rng, table.y, rows, max(_FEWEST_ROWS, fewer))
         self._notes.append(
-            f"The model learned from a sample of {len(kept):,} of {len(rows):,} training rows: "
-            f"the budget of {options.budget:g} s allows no more."
+            f"The search saw a sample of {len(kept):,} of {len(rows):,} training rows: on all of "
+            f"them one fold of the first candidate takes too much of the {options.budget:g} s. "
+            "The model learned from all rows."
         )
-        fewer = self._search_on(table, kept, weights, forward)
-        fewer.learn_costs(search)
-        return fewer, kept
+        sampled = self._search_on(table, kept, forward)
+        sampled.measure_floor(whatever=True)
+        return sampled, kept
 
-    def _search_on(
-        self, table: _Table, rows: Rows, weights: NDArray[np.float64], forward: bool
-    ) -> Search:
+    def _search_on(self, table: _Table, rows: Rows, forward: Split | None) -> Search:
         options = self._options
         frame, y = table.features.iloc[rows], table.y[rows]
         X = np.asarray(encoder(frame).fit_transform(frame), dtype=np.float64)
         copies = None if table.copies is None else table.copies[rows]
         folds = folds_of(y, options.folds, options.seed, copies)
         shape = Shape(len(string_columns(frame)), len(table.classes), options.seed)
+        fold_rows = len(folds[0][0])
+        refits = [
+            len(table.split.train),
+            *([len(table.y)] if options.refit == "all" else []),
+            *([len(forward.train)] if forward is not None else []),
+        ]
 
         def reserve(found: Sequence[Found]) -> float:
-            # One refit costs a fold that has all rows; all of them share the cores.
-            refits = [
-                one.fold_seconds * len(folds) / max(1, len(folds) - 1)
+            # What a fold took, for as many rows as the refits have; all of them share the cores.
+            each = [
+                one.fold_seconds * size / fold_rows * (MOST_GROWTH if one.learner.rounds else 1.0)
                 for one in found
                 if one.best is not None
+                for size in refits
             ]
-            refit = max(sum(refits) / options.jobs, max(refits, default=0.0))
-            rest = 0.05 * options.budget + 2e-5 * len(table.y) + 0.5
-            return 1.25 * refit * (2 if forward else 1) + rest
+            refit = max(sum(each) / options.jobs, max(each, default=0.0))
+            # What has not run yet takes longer where others use the machine too.
+            rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
+            return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
-        return Search(
+        search = Search(
             X,
             y,
-            weights[rows],
+            self._weights(table.y, rows)[rows],
             folds,
             self._learners,
             shape,
@@ -344,132 +383,44 @@ class _Run:
             reserve=reserve,
             progress=self._progress,
         )
-
-    def _leaderboard(
-        self,
-        ready: Sequence[Found],
-        found: Sequence[Found],
-        y: Rows,
-        weights: NDArray[np.float64],
-        folds: Sequence[tuple[Rows, Rows]],
-    ) -> tuple[tuple[Candidate, ...], dict[str, Vote | Stack], dict[str, Matrix]]:
-        members = {
-            one.learner.name: one.out_of_fold for one in ready if one.out_of_fold is not None
-        }
-        joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
-        out_of_fold = dict(members)
-        n_classes = next(iter(members.values())).shape[1]
-
-        def figures(name: str) -> dict[str, float]:
-            # At the threshold that the candidate would be used with.
-            threshold = self._threshold(y, out_of_fold[name], n_classes)
-            return metrics.score(y, out_of_fold[name], threshold)
-
-        candidates = [
-            Candidate(
-                name=one.learner.name,
-                kind="single",
-                metrics=figures(one.learner.name),
-                config=one.best or {},
-                trials=one.trials,
-                seconds=one.spent,
-                note=one.note,
-            )
-            for one in ready
-        ]
-        if len(members) > 1:
-            fits: tuple[tuple[str, Callable[..., Vote | Stack]], ...] = (
-                ("VotingEnsemble", fit_vote),
-                ("StackEnsemble", fit_stack),
-            )
-            for name, join in fits:
-                started = time.monotonic()
-                joins[name] = join(members, y, weights)
-                out_of_fold[name] = cross_fitted(join, members, y, weights, folds)
-                candidates.append(
-                    Candidate(
-                        name=name,
-                        kind="ensemble",
-                        metrics=figures(name),
-                        weights=joins[name].weights,
-                        seconds=time.monotonic() - started,
-                    )
-                )
-        sign = -1.0 if metrics.HIGHER_IS_BETTER[self._options.metric] else 1.0
-
-        def rank(one: Candidate) -> tuple[float, float]:
-            # Beyond the digits that are shown the metric is noise; log loss decides there.
-            value = round(sign * one.metrics[self._options.metric], 4)
-            return (np.inf if np.isnan(value) else value, one.metrics["log_loss"])
-
-        candidates.sort(key=rank)
-        for one in found:
-            if one.best is None and one.note:
-                self._notes.append(f"{one.learner.name} is not on the leaderboard: {one.note}.")
-        return tuple(candidates), joins, out_of_fold
-
-    def _threshold(self, y: Rows, out_of_fold: Matrix, n_classes: int) -> float | None:
-        if n_classes != 2:
-            return None
-        wanted = self._options.threshold
-        if isinstance(wanted, str):
-            return metrics.tune_threshold(y, out_of_fold[:, 1], wanted)
-        return wanted
+        return search
 
     def _recipe(
-        self,
-        ready: Sequence[Found],
-        joins: Mapping[str, Vote | Stack],
-        chosen: Sequence[Candidate],
-        n_classes: int,
+        self, ready: Sequence[Found], needed: set[str], n_classes: int, share: float
     ) -> Recipe:
-        needed = {member for one in chosen for member in joins[one.name].weights}
+        """Return what to fit on ``share`` times the rows that a fold had."""
+
+        def config(one: Found) -> Mapping[str, Any]:
+            best, rounds = one.best or {}, one.learner.rounds
+            if rounds is None:
+                return best
+            return {**best, rounds.name: rounds_for(best[rounds.name], share)}
+
         return Recipe(
             {
-                one.learner.name: (one.learner, one.best)
+                one.learner.name: (one.learner, config(one))
                 for one in ready
-                if one.learner.name in needed and one.best is not None
+                if one.learner.name in needed
             },
             n_classes,
             self._options.seed,
         )
 
+    def _learnable(self, table: _Table, split: Split) -> bool:
+        missing = len(table.classes) - len(np.unique(table.y[split.train]))
+        if missing:
+            self._notes.append(f"The rows before the last lack {missing} of the classes.")
+        return not missing
+
     def _evaluate(
-        self, table: _Table, split: Split, rows: Rows, pipeline: Any, threshold: float | None
+        self, table: _Table, split: Split, pipeline: Any, threshold: float | None
     ) -> Evaluation:
         test = split.test
         probabilities = np.asarray(
             pipeline.predict_proba(table.features.iloc[test]), dtype=np.float64
         )
         return self._evaluation(
-            split.kind, table.y[rows], table.y[test], test, probabilities, threshold
-        )
-
-    def _evaluate_forward(
-        self,
-        table: _Table,
-        split: Split,
-        recipe: Recipe,
-        join: Vote | Stack,
-        weights: NDArray[np.float64],
-        threshold: float | None,
-        most_rows: int,
-    ) -> Evaluation | None:
-        rows = split.train
-        if len(rows) > most_rows:
-            # The budget did not carry all rows in the search either. The latest are used:
-            # that is what one would do to predict the next month.
-            rows = rows[-most_rows:]
-        missing = len(table.classes) - len(np.unique(table.y[rows]))
-        if missing:
-            self._notes.append(f"The rows before the last lack {missing} of the classes.")
-            return None
-        members = {name: recipe.members[name] for name in join.weights}
-        fitted = replace(recipe, members=members).fit(
-            table.features.iloc[rows], table.y[rows], weights[rows], self._options.jobs
-        )
-        return self._evaluate(
-            table, split, rows, fitted.pipeline(join, table.classes, threshold), threshold
+            split.kind, table.y[split.train], table.y[test], test, probabilities, threshold
         )
 
     def _evaluation(
@@ -485,7 +436,12 @@ class _Run:
         shares = np.bincount(y_train, minlength=n_classes) / len(y_train)
         baseline = np.tile(shares, (len(y_test), 1))
         intervals: dict[str, Interval] = metrics.bootstrap(
-            y_test, probabilities, threshold, seed=self._options.seed
+            y_test,
+            probabilities,
+            threshold,
+            # Of many rows the intervals are narrow, and resamples take long.
+            resamples=int(np.clip(_RESAMPLED_ROWS // len(y_test), 100, 400)),
+            seed=self._options.seed,
         )
         return Evaluation(
             split=kind,
@@ -515,15 +471,24 @@ class _Run:
         strings = string_columns(frame)
         names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
-        # The importance is the part that a budget which is used up can do with less of.
-        repeats = _IMPORTANCE_REPEATS if self._clock.left > 0.03 * self._options.budget else 1
+        model = whole.named_steps["model"]
+        X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
+        repeats = _IMPORTANCE_REPEATS
+        if not self._options.reproducible:
+            started = time.monotonic()
+            model.predict_proba(X)
+            once = (time.monotonic() - started) * len(names) / self._options.jobs
+            fitting = _IMPORTANCE_SHARE * self._options.budget / max(once, 1e-9)
+            repeats = int(np.clip(fitting, 1, repeats))
+            kept = rng.permutation(len(X))[: max(_FEWEST_ROWS, int(len(X) * fitting))]
+            X, y = X[kept], y[kept]
         return permutation_importance(
-            whole.named_steps["model"],
-            np.asarray(fitted.encoder.transform(frame), dtype=np.float64),
-            table.y[rows],
+            model,
+            X,
+            y,
             names,
             metric=self._options.metric,
             threshold=threshold,
-            orders=[rng.permutation(len(rows)) for _ in range(repeats)],
+            orders=[rng.permutation(len(X)) for _ in range(repeats)],
             jobs=self._options.jobs,
         )

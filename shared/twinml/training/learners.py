@@ -5,7 +5,8 @@ optional, and a reader in ``twinml_local.compiled`` if it is to have a compiled 
 know which learners there are asks here; importing this module imports none of their libraries.
 
 Every learner starts from a configuration that is good on most tables, so that the first
-round alone gives a useful ensemble, and searches from there with FLAML. All run on one
+round alone gives a useful ensemble, and searches from there with FLAML. One has a floor too: its
+library's defaults, measured before anything else. All run on one
 thread: the search runs several configurations at the same time instead, which uses the
 cores better on tables of this size and makes the result independent of their number.
 """
@@ -22,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinml.errors import UsageError
+from twinml.training import _rounds
+from twinml.training._rounds import MOST_ROUNDS, Rounds
 
 __all__ = [
     "LEARNERS",
@@ -84,6 +87,10 @@ class Learner:
         The configuration that is tried first.
     work
         Cost of a configuration on any unit that is linear in time; ratios are what is used.
+    rounds
+        How its boosting rounds are counted; their number is then measured, not searched.
+    floor
+        Its library's own defaults, where they are what no result may be worse than.
     packages
         What its models need to load and predict, by the names that pip knows.
     extra
@@ -102,6 +109,8 @@ class Learner:
     space: Callable[[Any], dict[str, Any]]
     start: Config
     work: Callable[[Config], float]
+    rounds: Rounds | None = None
+    floor: Config | None = None
     packages: tuple[str, ...] = ("scikit-learn",)
     extra: str | None = None
     automl: str | None = None
@@ -110,12 +119,15 @@ class Learner:
 
 
 def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
-    """Return a ``build`` of a class, imported when it is first built, with these parameters."""
+    """Return a ``build`` of a class, imported when it is first built.
+
+    ``fixed`` are its parameters where the configuration has no others.
+    """
 
     def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
         module, _, name = estimator.rpartition(".")
         return getattr(importlib.import_module(module), name)(
-            **config, **fixed, **{seed: shape.seed}
+            **{**fixed, **config, seed: shape.seed}
         )
 
     return build
@@ -153,7 +165,7 @@ def _catboost_contributions(member: Any, X: NDArray[np.float64]) -> Any:
 
 def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
     # Histograms cost the same at every leaf's parent, the rest grows with the leaves.
-    return lambda config: float(config[rounds]) * (8.0 + leaves(config))
+    return lambda config: float(config.get(rounds, MOST_ROUNDS)) * (8.0 + leaves(config))
 
 
 def _forest_work(config: Config) -> float:
@@ -171,30 +183,42 @@ LEARNERS: tuple[Learner, ...] = (
         "LightGBM",
         _of(
             "lightgbm.LGBMClassifier",
-            subsample=0.8,
+            subsample=0.75,
             subsample_freq=1,
+            min_child_weight=1e-7,
             n_jobs=1,
             deterministic=True,
             force_row_wise=True,
             verbose=-1,
         ),
         lambda tune: {
-            "n_estimators": tune.lograndint(60, 800),
-            "learning_rate": tune.loguniform(0.01, 0.2),
-            "num_leaves": tune.lograndint(4, 96),
+            "learning_rate": tune.loguniform(0.015, 0.2),
+            "num_leaves": tune.lograndint(4, 128),
             "min_child_samples": tune.lograndint(5, 300),
             "colsample_bytree": tune.uniform(0.3, 1.0),
             "reg_lambda": tune.loguniform(1e-3, 100.0),
         },
         {
-            "n_estimators": 200,
-            "learning_rate": 0.05,
-            "num_leaves": 15,
+            "n_estimators": 250,
+            "learning_rate": 0.04,
+            "num_leaves": 50,
             "min_child_samples": 40,
-            "colsample_bytree": 0.6,
-            "reg_lambda": 5.0,
+            "colsample_bytree": 1.0,
+            "reg_lambda": 1e-3,
         },
         _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+        rounds=_rounds.LIGHTGBM,
+        floor={
+            "n_estimators": 100,
+            "learning_rate": 0.1,
+            "num_leaves": 31,
+            "min_child_samples": 20,
+            "min_child_weight": 1e-3,
+            "colsample_bytree": 1.0,
+            "reg_lambda": 0.0,
+            "subsample": 1.0,
+            "subsample_freq": 0,
+        },
         packages=("lightgbm", "scikit-learn"),
         automl="LightGBM",
         explainer=Explainer(
@@ -227,36 +251,36 @@ LEARNERS: tuple[Learner, ...] = (
             "max_features": tune.uniform(0.3, 1.0),
         },
         {
-            "max_iter": 150,
-            "learning_rate": 0.05,
-            "max_leaf_nodes": 15,
+            "max_iter": 120,
+            "learning_rate": 0.06,
+            "max_leaf_nodes": 31,
             "min_samples_leaf": 40,
-            "l2_regularization": 5.0,
-            "max_features": 0.5,
+            "l2_regularization": 1e-3,
+            "max_features": 1.0,
         },
         _boosting_work("max_iter", lambda config: float(config["max_leaf_nodes"])),
         automl="GradientBoosting",
     ),
     Learner(
         "XGBoost",
-        _of("xgboost.XGBClassifier", subsample=0.8, tree_method="hist", n_jobs=1, verbosity=0),
+        _of("xgboost.XGBClassifier", subsample=0.65, tree_method="hist", n_jobs=1, verbosity=0),
         lambda tune: {
-            "n_estimators": tune.lograndint(60, 800),
-            "learning_rate": tune.loguniform(0.01, 0.2),
+            "learning_rate": tune.loguniform(0.015, 0.2),
             "max_depth": tune.randint(2, 9),
-            "min_child_weight": tune.loguniform(1.0, 100.0),
+            "min_child_weight": tune.loguniform(1e-2, 100.0),
             "colsample_bytree": tune.uniform(0.3, 1.0),
             "reg_lambda": tune.loguniform(1e-2, 100.0),
         },
         {
-            "n_estimators": 250,
-            "learning_rate": 0.05,
-            "max_depth": 4,
-            "min_child_weight": 8.0,
-            "colsample_bytree": 0.6,
-            "reg_lambda": 3.0,
+            "n_estimators": 150,
+            "learning_rate": 0.08,
+            "max_depth": 6,
+            "min_child_weight": 1e-2,
+            "colsample_bytree": 0.9,
+            "reg_lambda": 1e-2,
         },
         _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
+        rounds=_rounds.XGBOOST,
         packages=("xgboost", "scikit-learn"),
         automl="XGBoostClassifier",
         explainer=Explainer(
@@ -294,13 +318,15 @@ LEARNERS: tuple[Learner, ...] = (
             verbose=False,
         ),
         lambda tune: {
-            "iterations": tune.lograndint(60, 600),
-            "learning_rate": tune.loguniform(0.01, 0.2),
+            "learning_rate": tune.loguniform(0.015, 0.2),
             "depth": tune.randint(3, 8),
             "l2_leaf_reg": tune.loguniform(0.5, 50.0),
         },
-        {"iterations": 250, "learning_rate": 0.06, "depth": 6, "l2_leaf_reg": 3.0},
-        lambda config: float(config["iterations"]) * (16.0 + 2.0 ** config["depth"]),
+        {"iterations": 250, "learning_rate": 0.08, "depth": 6, "l2_leaf_reg": 3.0},
+        lambda config: (
+            float(config.get("iterations", MOST_ROUNDS)) * (16.0 + 2.0 ** config["depth"])
+        ),
+        rounds=_rounds.CATBOOST,
         packages=("catboost",),
         extra="catboost",
         explainer=Explainer(

@@ -11,10 +11,12 @@ from typing import Any
 from twinml.errors import UsageError
 from twinml.training.metrics import METRICS
 
-__all__ = ["TUNED", "TrainingOptions", "parse_seconds"]
+__all__ = ["REFITS", "TUNED", "TrainingOptions", "parse_seconds"]
 
 # What a threshold can be tuned for.
 TUNED = ("accuracy", "balanced_accuracy", "f1")
+# Rows that the model learns from at last.
+REFITS = ("all", "train")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|m|min|h)?", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -70,6 +72,9 @@ class TrainingOptions:
         ``accuracy``, ``balanced_accuracy`` or ``f1`` to tune it out-of-fold.
     learners
         Names to search; empty for all that are installed.
+    refit
+        Rows that the model learns from at last: ``all``, or ``train`` to leave out those held
+        out. The figures are of the same recipe without them, either way.
     jobs
         Configurations tried at the same time, each on one core; on Spark the tasks at a time.
     engine
@@ -87,6 +92,7 @@ class TrainingOptions:
     class_weight: str | None = None
     threshold: float | str = 0.5
     learners: tuple[str, ...] = ()
+    refit: str = "all"
     jobs: int = field(default_factory=_cores)
     engine: str = "local"
 
@@ -125,6 +131,8 @@ class TrainingOptions:
             raise UsageError(f"seed is {self.seed}", hint="Use 0 to 2147483647.")
         if self.engine not in ("local", "spark"):
             raise UsageError(f"found engine {self.engine!r}", hint="Use local or spark.")
+        if self.refit not in REFITS:
+            raise UsageError(f"found refit {self.refit!r}", hint="Use all or train.")
         if self.jobs < 1:
             raise UsageError(f"jobs is {self.jobs}", hint="Use at least 1.")
 
@@ -140,6 +148,7 @@ class TrainingOptions:
         class_weight: str,
         threshold: str,
         learners: str,
+        refit: str = "all",
         jobs: int | None = None,
         engine: str = "local",
         workers: int | None = None,
@@ -154,6 +163,8 @@ class TrainingOptions:
             ``none`` or ``balanced``.
         learners
             Names with commas between; empty for all.
+        refit
+            ``all`` or ``train``.
         workers
             Says on Spark what ``jobs`` says here.
 
@@ -179,6 +190,7 @@ class TrainingOptions:
             class_weight=None if class_weight == "none" else class_weight,
             threshold=limit,
             learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
+            refit=refit,
             jobs=_cores() if at_a_time is None else at_a_time,
             engine=engine,
         )

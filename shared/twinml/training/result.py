@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class Evaluation:
     split
         How the rows were held out: ``random``, ``ordered`` or ``column:NAME``.
     n_train, n_test
-        Rows.
+        Rows that the measured model learned from, and that it was measured on.
     metrics
         By name: ``accuracy``, ``balanced_accuracy``, ``roc_auc``, ``average_precision``,
         ``log_loss``, ``f1``, ``brier``; with intervals.
@@ -103,12 +103,12 @@ class FittedCandidate:
     Attributes
     ----------
     pipeline
-        Fitted on the training rows.
+        Fitted on the rows that ``TrainingResult.pipeline`` learned from.
     labels
-        True classes of the training rows as indices, shape (n_train,).
+        True classes of the rows judged out of fold as indices, shape (n_judged,).
     out_of_fold
-        Probabilities of the training rows by models that never saw them, shape
-        (n_train, n_classes).
+        Probabilities of these training rows by models that never saw them, shape
+        (n_judged, n_classes).
     """
 
     candidate: Candidate
@@ -126,7 +126,13 @@ class TrainingResult:
     contract
         The promise of the model: columns, classes, ranges, sample rows.
     pipeline
-        The fitted scikit-learn pipeline of the winner; takes the raw feature frame.
+        The fitted scikit-learn pipeline of the winner; takes the raw feature frame. It learned
+        from all rows, unless ``TrainingOptions.refit`` said otherwise.
+    measured
+        The same recipe fitted on the training rows: what ``test`` measured, and what is
+        compared with another model on the test rows. ``None`` where that is ``pipeline``.
+    measured_apart
+        Whether ``pipeline`` learned from more rows than what ``test`` measured.
     runner_up
         The fitted pipeline of the best single learner when an ensemble won, else of the
         next candidate; ``None`` when there is only one. For the A/B step.
@@ -147,6 +153,8 @@ class TrainingResult:
         the metric), most important first.
     timings
         Seconds by phase.
+    notes
+        What the search sampled or left out, and why.
     trained_on
         Positions in the data set of the rows that the pipeline learned from, ascending.
     candidates
@@ -171,8 +179,22 @@ class TrainingResult:
     interrupted: bool = False
     trained_on: NDArray[np.int64] | None = None
     candidates: tuple[FittedCandidate, ...] = ()
+    measured: Any | None = None
+    measured_apart: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> Candidate:
         """The winner."""
         return self.leaderboard[0]
+
+    @property
+    def learned_from(self) -> str:
+        """Which rows ``pipeline`` learned from, in words; the figures are of the recipe."""
+        if self.measured_apart:
+            return "all rows; figures of its recipe, fitted without the test rows"
+        return "the training rows"
+
+    def without_models(self) -> TrainingResult:
+        """Return the result without the fitted pipelines, as it is kept."""
+        return replace(self, pipeline=None, runner_up=None, measured=None, candidates=())

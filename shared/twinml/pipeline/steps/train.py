@@ -30,6 +30,7 @@ __all__ = ["command"]
 @click.option("--class-weight", default=NONE, help="none or balanced.")
 @click.option("--threshold", default="0.5", help="Decision threshold, or what to tune it for.")
 @click.option("--learners", default="all", help="Search these only, with commas.")
+@click.option("--refit", default="all", help="Rows to learn from at last: all or train.")
 @click.option("--model", type=folder_out, required=True, help="Output: an MLflow model.")
 @click.option("--holdout", type=click.Path(path_type=Path), required=True, help="Output: rows.")
 @click.option("--training", type=click.Path(path_type=Path), required=True, help="Output: facts.")
@@ -44,6 +45,7 @@ def command(
     class_weight: str,
     threshold: str,
     learners: str,
+    refit: str,
     model: Path,
     holdout: Path,
     training: Path,
@@ -73,6 +75,7 @@ def command(
         class_weight=class_weight,
         threshold=threshold,
         learners="" if learners == "all" else learners,
+        refit=refit,
     )
     done = training_run.run(dataset, options, Tracking(), progress=lambda moment: None)
     result = done.searched()

@@ -189,6 +189,7 @@ class Trainer:
             "class_weight": options.class_weight or "none",
             "threshold": str(options.threshold),
             "learners": ",".join(options.learners) or "all",
+            "refit": options.refit,
         }
 
 

@@ -1,0 +1,116 @@
+"""How the budget is shared out: pure rules on seconds that were measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "FLOOR_SHARE",
+    "Clock",
+    "Progress",
+    "another_wave",
+    "hopeless",
+    "rows_for",
+    "seconds_for_start",
+    "worth_starting",
+]
+
+# A fold of the floor that takes a larger share of the budget leaves no time to refit: then rows
+# are sampled.
+FLOOR_SHARE = 0.4
+# Further folds of the floor are fitted while all of them take no more of the budget.
+_FOLDS_SHARE = 0.15
+# A fold of the floor on a sample is to take this share.
+_SAMPLE_SHARE = 0.05
+# Of the time left, for the tuned configuration of the learner that the floor is of.
+_TUNED_SHARE = 0.5
+# Boosting that gets less than this share of what it wants is stopped too early to be of use.
+_LEAST_SHARE = 0.6
+_HOPELESS = 1.01
+_LEAST_OF_A_CLASS = 5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a training run, for those who watch."""
+
+    phase: str
+    trials: int
+    best_name: str | None
+    best_loss: float | None
+    elapsed: float
+    left: float | None
+    total_trials: int | None = None
+
+
+class Clock:
+    """Seconds since the start, and until the end of the budget (never, without one)."""
+
+    def __init__(self, budget: float | None) -> None:
+        self.budget = budget
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float:
+        """Seconds until the budget ends; infinite without one."""
+        return float("inf") if self.budget is None else self.budget - self.elapsed
+
+
+def another_wave(spent: float, wave: float, budget: float | None, rarest: int) -> bool:
+    """Tell whether more folds of the floor are fitted.
+
+    Parameters
+    ----------
+    spent, wave
+        Seconds of all folds so far, and of those that ran together last.
+    rarest
+        Rows of the rarest class that were judged so far: a few say nothing.
+    """
+    if budget is None or rarest < _LEAST_OF_A_CLASS:
+        return True
+    return spent + wave <= _FOLDS_SHARE * budget
+
+
+def hopeless(losses: Sequence[float], best: Sequence[float]) -> bool:
+    """Tell whether a configuration is so much worse on its first folds that it is given up."""
+    done = len(losses)
+    return done < len(best) and sum(losses) > _HOPELESS * sum(best[:done])
+
+
+def rows_for(rows: int, fold_seconds: float, budget: float) -> int:
+    """Return how many rows to search on where a fold of the floor on ``rows`` takes too long."""
+    return min(rows, int(rows * _SAMPLE_SHARE * budget / fold_seconds))
+
+
+def seconds_for_start(left: float, jobs: int, untried: int, tuned: bool) -> float:
+    """Return what the first configuration of a learner may take, of the ``left`` seconds.
+
+    Parameters
+    ----------
+    untried
+        Learners without a configuration, this one included.
+    tuned
+        Whether the floor is of this learner: what it gains is most likely to be kept.
+    """
+    evenly = left * jobs / (untried + 1)
+    return min(left, max(evenly, _TUNED_SHARE * left) if tuned else evenly)
+
+
+def worth_starting(predicted: float, left: float, stoppable: bool) -> bool:
+    """Tell whether another configuration of a learner is begun.
+
+    Parameters
+    ----------
+    predicted
+        Seconds that its best took, all folds.
+    stoppable
+        Whether it is of use if it is stopped a little early, as boosting is.
+    """
+    return predicted * (_LEAST_SHARE if stoppable else 1.0) <= left

@@ -1,0 +1,161 @@
+"""Candidates by their out-of-fold figures: every learner's best, and two ways to join them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinml.training import metrics
+from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
+from twinml.training._found import Found
+from twinml.training.options import TrainingOptions
+from twinml.training.result import Candidate
+
+__all__ = ["Leaderboard", "leaderboard", "rank", "threshold_for"]
+
+Rows = NDArray[np.int64]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Candidates, best first, how each joins its members, and its out-of-fold probabilities.
+
+    ``notes`` say what was left out, and why.
+    """
+
+    candidates: tuple[Candidate, ...]
+    joins: Mapping[str, Vote | Stack]
+    out_of_fold: Mapping[str, Matrix]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def winner(self) -> Candidate:
+        """The first."""
+        return self.candidates[0]
+
+    @property
+    def runner_up(self) -> Candidate | None:
+        """The best single learner if an ensemble won, else the next candidate, if there is one."""
+        winner = self.winner
+        return next(
+            (
+                one
+                for one in self.candidates[1:]
+                # A vote that gave everything to one member is that member over again.
+                if self.joins[one.name] != self.joins[winner.name]
+                and (winner.kind == "single" or one.kind == "single")
+            ),
+            None,
+        )
+
+
+def rank(
+    value: float, log_loss: float, floor: float, higher_is_better: bool
+) -> tuple[bool, float, float]:
+    """Return what a candidate is sorted by, the best first.
+
+    Beyond the four digits that are shown a figure is noise. No candidate whose log loss is above
+    the floor's comes before one whose is not; then the metric decides, then log loss.
+    """
+    best_first = -value if higher_is_better else value
+    return (
+        round(log_loss, 4) > round(floor, 4),
+        float("inf") if np.isnan(value) else round(best_first, 4),
+        log_loss,
+    )
+
+
+def threshold_for(options: TrainingOptions, y: Rows, out_of_fold: Matrix) -> float | None:
+    """Return the decision threshold on class 1, tuned if asked for; ``None`` for more classes."""
+    if out_of_fold.shape[1] != 2:
+        return None
+    if isinstance(options.threshold, str):
+        return metrics.tune_threshold(y, out_of_fold[:, 1], options.threshold)
+    return options.threshold
+
+
+def leaderboard(
+    ready: Sequence[Found],
+    members: Mapping[str, Matrix],
+    y: Rows,
+    weights: NDArray[np.float64],
+    folds: Sequence[tuple[Rows, Rows]],
+    floor: Matrix | None,
+    options: TrainingOptions,
+    left: Callable[[], float],
+) -> Leaderboard:
+    """Join the learners and sort what there is.
+
+    Parameters
+    ----------
+    members
+        Out-of-fold probabilities of ``ready`` by name, (n, k), of the rows with labels ``y``.
+    folds
+        Of these rows, to judge the ensembles' weights out of fold too.
+    floor
+        Out-of-fold probabilities that nothing may be worse than, (n, k).
+    left
+        Seconds until joining must have ended: what takes longer is left out, with a note.
+    """
+    joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
+    out_of_fold = dict(members)
+
+    def figures(name: str) -> dict[str, float]:
+        # At the threshold that the candidate would be used with.
+        probabilities = out_of_fold[name]
+        return metrics.score(y, probabilities, threshold_for(options, y, probabilities))
+
+    notes: list[str] = []
+    candidates = [
+        Candidate(
+            name=one.learner.name,
+            kind="single",
+            metrics=figures(one.learner.name),
+            config=one.best or {},
+            trials=one.trials,
+            seconds=one.spent,
+            note=one.note,
+        )
+        for one in ready
+    ]
+    if len(members) > 1:
+        fits: tuple[tuple[str, Callable[..., Vote | Stack]], ...] = (
+            ("VotingEnsemble", fit_vote),
+            ("StackEnsemble", fit_stack),
+        )
+        for name, join in fits:
+            started = time.monotonic()
+            joined = join(members, y, weights)
+            again = (time.monotonic() - started) * len(folds)
+            if again > left():
+                notes.append(
+                    f"{name} is not on the leaderboard: judging it takes about {again:.0f} s, "
+                    f"and {max(left(), 0.0):.0f} s were left beside refitting."
+                )
+                continue
+            joins[name] = joined
+            out_of_fold[name] = cross_fitted(join, members, y, weights, folds)
+            candidates.append(
+                Candidate(
+                    name=name,
+                    kind="ensemble",
+                    metrics=figures(name),
+                    weights=joins[name].weights,
+                    seconds=time.monotonic() - started,
+                )
+            )
+    limit = float("inf") if floor is None else metrics.log_loss(y, floor, weights)
+    candidates.sort(
+        key=lambda one: rank(
+            one.metrics[options.metric],
+            metrics.log_loss(y, out_of_fold[one.name], weights),
+            limit,
+            metrics.HIGHER_IS_BETTER[options.metric],
+        )
+    )
+    return Leaderboard(tuple(candidates), joins, out_of_fold, tuple(notes))

@@ -1,0 +1,192 @@
+"""Boosting that counts its rounds: stopped by rows held out or by a clock, cut to any round.
+
+The search fits a fold once, with the loss on the fold's test rows after every round, and chooses
+afterwards how many rounds to keep: one number for all folds. A model of these rounds fitted
+anew is the same as the longer one cut there, so that a configuration with the chosen number is
+exactly what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "MOST_GROWTH",
+    "MOST_ROUNDS",
+    "Rounds",
+    "Sample",
+    "Stop",
+    "best_rounds",
+    "patience",
+    "rate_for",
+    "rounds_for",
+]
+
+Matrix = NDArray[np.float64]
+# Whether to stop now; asked after every round.
+Stop: TypeAlias = Callable[[], bool]
+
+MOST_ROUNDS = 1_000
+# Rounds times rate that boosting usually takes to its best.
+_REACH = 24.0
+# Rounds times rate without a gain after which no more are added.
+_PATIENCE = 3.0
+_HIGHEST_RATE = 0.1
+# A refit on more rows takes this much more rounds at most.
+MOST_GROWTH = 1.25
+_USUAL_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to fit or to measure: encoded (n, p), labels 0 … k-1 (n,), weights (n,) or ``None``."""
+
+    X: Matrix
+    y: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How one library counts rounds.
+
+    Attributes
+    ----------
+    name
+        The parameter that holds their number.
+    fit
+        From an unfitted estimator, rows to fit, rows to measure, the rounds without a gain to
+        end after and ``Stop`` to the loss on the measured rows after every round.
+    predict
+        From the fitted estimator, rows and a number of rounds to probabilities.
+    """
+
+    name: str
+    fit: Callable[[Any, Sample, Sample, int, Stop], list[float]]
+    predict: Callable[[Any, Matrix, int], Any]
+
+
+def best_rounds(curves: Sequence[Sequence[float]]) -> int:
+    """Return the number of rounds with the lowest mean loss, the first of equals.
+
+    Parameters
+    ----------
+    curves
+        Of each fold the loss after every round, one at least; only what all folds reached counts.
+    """
+    reached = min(len(curve) for curve in curves)
+    mean = np.mean([curve[:reached] for curve in curves], axis=0)
+    return int(np.argmin(mean)) + 1
+
+
+def rounds_for(rounds: int, share: float) -> int:
+    """Return how many rounds to fit on ``share`` times the rows on which ``rounds`` were best.
+
+    More rows take more rounds before boosting fits what is chance: by the root of the share. That
+    is taken by a quarter at most, since every round costs time, but where a small sample was
+    searched up to what the library's defaults would take.
+    """
+    grown = rounds * math.sqrt(share)
+    return max(1, round(max(min(grown, rounds * MOST_GROWTH), min(grown, _USUAL_ROUNDS))))
+
+
+def patience(rate: float) -> int:
+    """Return after how many rounds without a gain boosting at this rate ends."""
+    return max(1, round(_PATIENCE / rate))
+
+
+def rate_for(rate: float, rounds: float) -> float:
+    """Return the rate to take where only so many rounds fit: higher than ``rate``, to a limit.
+
+    ``rate`` itself where it needs no more rounds, or is higher than the limit.
+    """
+    needed = _REACH / max(rounds, 1.0)
+    return max(rate, min(needed, _HIGHEST_RATE))
+
+
+def _lightgbm(
+    estimator: Any, train: Sample, test: Sample, without_gain: int, stop: Stop
+) -> list[float]:
+    from lightgbm import early_stopping, record_evaluation
+    from lightgbm.callback import EarlyStopException
+
+    found: dict[str, dict[str, list[float]]] = {}
+
+    def ask(moment: Any) -> None:
+        if stop():
+            raise EarlyStopException(moment.iteration, moment.evaluation_result_list)
+
+    ask.order = 40  # type: ignore[attr-defined]  # after the loss is on record
+    estimator.fit(
+        train.X,
+        train.y,
+        sample_weight=train.weights,
+        eval_set=[(test.X, test.y)],
+        eval_sample_weight=None if test.weights is None else [test.weights],
+        callbacks=[
+            record_evaluation(found),
+            early_stopping(without_gain, verbose=False),
+            ask,
+        ],
+    )
+    (losses,) = next(iter(found.values())).values()
+    return losses
+
+
+def _xgboost(
+    estimator: Any, train: Sample, test: Sample, without_gain: int, stop: Stop
+) -> list[float]:
+    from xgboost.callback import TrainingCallback
+
+    class Ask(TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            return stop()
+
+    estimator.set_params(callbacks=[Ask()], early_stopping_rounds=without_gain)
+    estimator.fit(
+        train.X,
+        train.y,
+        sample_weight=train.weights,
+        eval_set=[(test.X, test.y)],
+        sample_weight_eval_set=None if test.weights is None else [test.weights],
+        verbose=False,
+    )
+    (losses,) = next(iter(estimator.evals_result().values())).values()
+    # A class of this function is no part of what a worker sends back.
+    estimator.set_params(callbacks=None)
+    return list(losses)
+
+
+def _catboost(
+    estimator: Any, train: Sample, test: Sample, without_gain: int, stop: Stop
+) -> list[float]:
+    from catboost import Pool
+
+    class Ask:
+        def after_iteration(self, moment: Any) -> bool:
+            return not stop()
+
+    estimator.fit(
+        Pool(train.X, train.y, weight=train.weights),
+        eval_set=Pool(test.X, test.y, weight=test.weights),
+        early_stopping_rounds=without_gain,
+        use_best_model=False,
+        callbacks=[Ask()],
+    )
+    losses = estimator.get_evals_result()["validation"]
+    return list(losses[next(iter(losses))])
+
+
+LIGHTGBM = Rounds(
+    "n_estimators", _lightgbm, lambda model, X, n: model.predict_proba(X, num_iteration=n)
+)
+XGBOOST = Rounds(
+    "n_estimators", _xgboost, lambda model, X, n: model.predict_proba(X, iteration_range=(0, n))
+)
+CATBOOST = Rounds("iterations", _catboost, lambda model, X, n: model.predict_proba(X, ntree_end=n))

@@ -1,0 +1,183 @@
+"""How the search shares out its budget, and what may win: rules with their boundaries."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from twinml.training._budget import (
+    another_wave,
+    hopeless,
+    rows_for,
+    seconds_for_start,
+    worth_starting,
+)
+from twinml.training._leaderboard import rank
+from twinml.training._rounds import best_rounds, patience, rate_for, rounds_for
+
+
+@pytest.mark.parametrize(
+    ("curves", "rounds"),
+    [
+        ([[0.5]], 1),
+        ([[0.5, 0.4, 0.3]], 3),
+        ([[0.5, 0.3, 0.4]], 2),
+        ([[0.5, 0.3, 0.3]], 2),
+        # The mean decides, not one fold.
+        ([[0.5, 0.1, 0.4], [0.5, 0.6, 0.2]], 3),
+        ([[0.5, 0.2, 0.4], [0.5, 0.4, 0.3]], 2),
+        # Only what all folds reached counts.
+        ([[0.5, 0.4, 0.1], [0.5, 0.4]], 2),
+        ([[0.5], [0.5, 0.1]], 1),
+    ],
+)
+def test_one_number_of_rounds_is_best_for_all_folds(curves: list, rounds: int) -> None:
+    assert best_rounds(curves) == rounds
+
+
+@pytest.mark.parametrize(("rate", "rounds"), [(0.1, 30), (0.04, 75), (0.02, 150), (6.1, 1)])
+def test_slow_boosting_is_waited_for_longer(rate: float, rounds: int) -> None:
+    assert patience(rate) == rounds
+
+
+@pytest.mark.parametrize(
+    ("rounds", "share", "taken"),
+    [
+        (100, 1.0, 100),
+        (100, 1.25, 112),
+        (100, 1.5625, 125),
+        (100, 25.0, 125),
+        (300, 25.0, 375),
+        # Few rounds on a sample: up to the hundred of the defaults, no further.
+        (40, 25.0, 100),
+        (40, 4.0, 80),
+        (40, 1.21, 44),
+        (90, 25.0, 112),
+        (100, 0.64, 80),
+        (1, 0.1, 1),
+    ],
+)
+def test_more_rows_take_more_rounds(rounds: int, share: float, taken: int) -> None:
+    assert rounds_for(rounds, share) == taken
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounds", "taken"),
+    [
+        (0.04, 10_000, 0.04),
+        (0.04, 600, 0.04),
+        (0.04, 400, 0.06),
+        (0.04, 240, 0.1),
+        (0.04, 100, 0.1),
+        (0.04, 0, 0.1),
+        (0.15, 100, 0.15),
+    ],
+)
+def test_fewer_rounds_take_larger_steps(rate: float, rounds: float, taken: float) -> None:
+    assert rate_for(rate, rounds) == pytest.approx(taken)
+
+
+@pytest.mark.parametrize(
+    ("spent", "wave", "budget", "rarest", "goes_on"),
+    [
+        (5.0, 4.0, 60.0, 5, True),
+        (5.0, 4.0001, 60.0, 5, False),
+        (8.0, 4.0, 60.0, 100, False),
+        (4.9, 4.0, 60.0, 100, True),
+        (8.0, 4.0, 60.0, 4, True),
+        (1e9, 1e9, None, 100, True),
+    ],
+)
+def test_folds_of_the_floor_go_on_within_their_share(
+    spent: float, wave: float, budget: float | None, rarest: int, goes_on: bool
+) -> None:
+    assert another_wave(spent, wave, budget, rarest) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "given_up"),
+    [
+        ([1.0], [], False),
+        ([1.01], [1.0, 1.0], False),
+        ([1.0101], [1.0, 1.0], True),
+        ([0.9, 1.2], [1.0, 1.0, 5.0], True),
+        ([1.2, 0.8], [1.0, 1.0, 5.0], False),
+        # All folds are there: nothing is left to save.
+        ([9.0, 9.0], [1.0, 1.0], False),
+    ],
+)
+def test_what_is_behind_on_its_first_folds_is_given_up(
+    losses: list[float], best: list[float], given_up: bool
+) -> None:
+    assert hopeless(losses, best) is given_up
+
+
+@pytest.mark.parametrize(
+    ("rows", "fold_seconds", "budget", "kept"),
+    [(1_000_000, 60.0, 60.0, 50_000), (1_000_000, 30.0, 60.0, 100_000), (100, 1.0, 60.0, 100)],
+)
+def test_rows_are_sampled_by_what_a_fold_took(
+    rows: int, fold_seconds: float, budget: float, kept: int
+) -> None:
+    assert rows_for(rows, fold_seconds, budget) == kept
+
+
+@pytest.mark.parametrize(
+    ("left", "jobs", "untried", "tuned", "seconds"),
+    [
+        (40.0, 2, 7, False, 10.0),
+        (40.0, 2, 7, True, 20.0),
+        (40.0, 1, 7, False, 5.0),
+        (40.0, 2, 2, True, 40.0 * 2 / 3),
+        (40.0, 8, 1, False, 40.0),
+        (40.0, 8, 1, True, 40.0),
+        (-1.0, 2, 7, True, -1.0),
+    ],
+)
+def test_a_first_configuration_gets_its_share(
+    left: float, jobs: int, untried: int, tuned: bool, seconds: float
+) -> None:
+    assert seconds_for_start(left, jobs, untried, tuned) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "left", "stoppable", "begun"),
+    [
+        (10.0, 10.0, False, True),
+        (10.0, math.nextafter(10.0, 0), False, False),
+        (10.0, 6.0, True, True),
+        (10.0, math.nextafter(6.0, 0), True, False),
+        (0.0, -1.0, True, False),
+    ],
+)
+def test_what_can_be_stopped_is_begun_with_less_time(
+    predicted: float, left: float, stoppable: bool, begun: bool
+) -> None:
+    assert worth_starting(predicted, left, stoppable) is begun
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "higher"),
+    [
+        # value, log loss, floor
+        ((0.90, 0.20, 0.25), (0.80, 0.10, 0.25), True),
+        ((0.80, 0.20, 0.25), (0.90, 0.10, 0.25), False),
+        # Above the floor nothing wins, however good the metric is.
+        ((0.80, 0.25, 0.25), (0.90, 0.2502, 0.25), True),
+        ((0.90, 0.25004, 0.25), (0.80, 0.20, 0.25), True),
+        # Equal to four digits: log loss.
+        ((0.90001, 0.20, 0.25), (0.90004, 0.21, 0.25), True),
+        ((0.80, 0.20, 0.25), (math.nan, 0.10, 0.25), True),
+        ((0.90, 0.20, math.inf), (0.80, 9.0, math.inf), True),
+    ],
+)
+def test_the_metric_decides_among_those_that_the_floor_lets_pass(
+    first: tuple[float, float, float], second: tuple[float, float, float], higher: bool
+) -> None:
+    assert rank(*first, higher) < rank(*second, higher)
+
+
+def test_a_figure_that_is_none_is_last() -> None:
+    assert np.isinf(rank(math.nan, 0.1, 0.2, higher_is_better=True)[1])
