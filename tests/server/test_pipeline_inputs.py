@@ -151,6 +151,8 @@ def test_a_possible_value_is_accepted_in_every_form(service, name, value):
 
 NO_DATA = [
     f"{SECRET}\n1\n",
+    f"{SECRET},{SECRET}\n1,2\n",
+    f"user {SECRET}\nhost 127.0.0.1\n",
     f'{{"key": "{SECRET}"}}',
     f"<key>{SECRET}</key>",
     f"PAR1{SECRET}",

@@ -22,7 +22,7 @@ from twinml.data._source import local_file, near
 from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
 from twinml.errors import DataError
 
-__all__ = ["Dataset", "check_names", "load"]
+__all__ = ["Dataset", "UnknownColumn", "check_names", "load"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (
@@ -258,6 +258,10 @@ def _refuse_decisions(file: str, findings: Sequence[Finding]) -> None:
         )
 
 
+class UnknownColumn(DataError):
+    """A file does not have a column that was named; the hint quotes its header."""
+
+
 def check_names(file: str, columns: list[str], target: str, drop: Sequence[str] = ()) -> None:
     """Check that the target and the columns to drop exist, and are not the same.
 
@@ -267,14 +271,14 @@ def check_names(file: str, columns: list[str], target: str, drop: Sequence[str] 
         They do not; the hint names columns like them.
     """
     if target not in columns:
-        raise DataError(f"'{file}' has no column '{target}'", hint=_choices(target, columns))
+        raise UnknownColumn(f"'{file}' has no column '{target}'", hint=_choices(target, columns))
     if target in drop:
         raise DataError(
             f"the target '{target}' cannot be dropped", hint="Name another target or keep it."
         )
     for column in drop:
         if column not in columns:
-            raise DataError(
+            raise UnknownColumn(
                 f"'{file}' has no column '{column}' to drop", hint=_choices(column, columns)
             )
 
@@ -283,7 +287,7 @@ def check_kept(file: str, columns: list[str], keep: Sequence[str]) -> None:
     """Check that the columns to keep exist."""
     for column in keep:
         if column not in columns:
-            raise DataError(
+            raise UnknownColumn(
                 f"'{file}' has no column '{column}' to keep", hint=_choices(column, columns)
             )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from twinml.errors import UsageError
+from twinml.errors import DataError, UsageError
 from twinml.pipeline.steps._command import NONE, folder_out, say, step, write_json
 
 __all__ = ["command"]
@@ -24,16 +24,23 @@ __all__ = ["command"]
 def command(data: Path, target: str, drop: str, reading: str, name: str, prepared: Path) -> None:
     """Check a file; the first problem that no training could survive ends it."""
     from twinml.data import load
+    from twinml.data.dataset import UnknownColumn
     from twinml.data.reading import options_of
 
     dropped = [column.strip() for column in drop.split(",") if column.strip()]
-    dataset = load(
-        _file(data),
-        target,
-        name=None if name == NONE else name,
-        drop=[] if drop == NONE else dropped,
-        **options_of(reading),
-    )
+    try:
+        dataset = load(
+            _file(data),
+            target,
+            name=None if name == NONE else name,
+            drop=[] if drop == NONE else dropped,
+            **options_of(reading),
+        )
+    except UnknownColumn as error:
+        # What can be read as a table may be none: its first line stays out of the log.
+        raise DataError(
+            error.message, hint="`twinml data --data FILE --target COLUMN` names those that it has."
+        ) from None
     for finding in dataset.findings:
         say(f"{finding.level}: {finding.message}")
     prepared.mkdir(parents=True, exist_ok=True)
