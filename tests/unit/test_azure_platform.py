@@ -86,8 +86,9 @@ def test_an_environment_that_does_not_resolve_is_named():
 
 
 def saved(folder: Path, columns: list[dict[str, Any]], samples: list[dict[str, Any]]) -> Path:
-    import cloudpickle
     from sklearn.dummy import DummyClassifier
+
+    from twinml import model
 
     contract = Contract.from_dict(
         {
@@ -100,10 +101,7 @@ def saved(folder: Path, columns: list[dict[str, Any]], samples: list[dict[str, A
             ],
         }
     )  # fmt: skip
-    (folder / "data").mkdir(parents=True)
-    (folder / "contract.json").write_text(contract.to_json())
-    model = DummyClassifier().fit([[0], [1]], ["no", "yes"])
-    (folder / "data" / "pipeline.pkl").write_bytes(cloudpickle.dumps(model))
+    model.save(DummyClassifier().fit([[0], [1]], ["no", "yes"]), contract, folder)
     return folder
 
 

@@ -19,13 +19,16 @@ from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
 from twinml_local.compiled._layout import AS_IS, FLUSHED, SINGLE
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "LightGBM": {"n_estimators": 20, "num_leaves": 8, "min_child_samples": 5},
+    "LightGBM": {
+        "n_estimators": 20, "num_leaves": 8, "min_child_samples": 5,
+        "min_child_weight": 1e-3, "subsample": 0.8,
+    },
     "XGBoost": {"n_estimators": 12, "max_depth": 3},
     "RandomForest": {"n_estimators": 5, "min_samples_leaf": 5, "max_features": 0.6},
     "HistGradientBoosting": {"max_iter": 8, "max_leaf_nodes": 8, "min_samples_leaf": 5},
     "LogisticRegression": {"C": 0.3},
     "CatBoost": {"iterations": 10, "depth": 3, "learning_rate": 0.2},
-}
+}  # fmt: skip
 
 
 @cache

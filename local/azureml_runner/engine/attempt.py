@@ -156,6 +156,10 @@ class StepFolder:
                     time.sleep(POLL_SECONDS)
         finally:
             exit_code = process.close()
+        written = files.exit_code()
+        if written is not None:
+            # It ended by itself, even if the shell was killed right after it wrote this.
+            exit_code = written
         if not (stopped or timed_out) and ended_by(exit_code) == "SIGTERM":
             stopped = _stopped_as_well(control)
         if stopped:
@@ -166,7 +170,7 @@ class StepFolder:
         if timed_out:
             write_atomic(files.exit, f"{TIMED_OUT}\n")
             return None
-        if files.exit_code() is None:  # The signal ended the shell, too.
+        if written is None:  # The signal ended the shell, too.
             write_atomic(files.exit, f"{128 - exit_code if exit_code < 0 else exit_code}\n")
         return Ended(exit_code, process.peak_bytes)
 
