@@ -339,6 +339,14 @@ def test_a_runner_that_is_killed_loses_no_step_and_repeats_none_that_ended(tmp_p
     assert trace.read_text().split() == ["first", "second"]
 
 
+def test_a_step_that_wrote_its_exit_code_completed_even_if_its_shell_is_killed(tmp_path):
+    # As a kill between the exit code's file and the shell's own end leaves it.
+    node = CommandNode('echo 0 >"$PWD/../exit"; kill -9 $PPID; sleep 30', max_retries=3)
+    outcome = run_plan(make_plan(Graph({"only": node})), folder=tmp_path)
+    assert outcome.status == "Completed", outcome.error
+    assert step_folder(tmp_path, "only").attempts() == [1]
+
+
 def test_an_asset_that_is_not_there_fails_its_step_by_name(tmp_path):
     node = command(
         "true", inputs={"x": Input("uri_file")}, values={"x": Asset("azureml:bank:1", "uri_file")}
