@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from twinml.training._budget import (
     seconds_for_start,
     worth_starting,
 )
-from twinml.training._leaderboard import rank
+from twinml.training._leaderboard import affordable, rank
 from twinml.training._rounds import best_rounds, patience, rate_for, rounds_for
 
 
@@ -181,3 +182,30 @@ def test_the_metric_decides_among_those_that_the_floor_lets_pass(
 
 def test_a_figure_that_is_none_is_last() -> None:
     assert np.isinf(rank(math.nan, 0.1, 0.2, higher_is_better=True)[1])
+
+
+TOOK = {"LightGBM": 3.0, "XGBoost": 2.0, "RandomForest": 9.0, "CatBoost": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"),
+    [
+        (23.1, ["LightGBM", "XGBoost", "RandomForest", "CatBoost"]),
+        (23.0, ["LightGBM", "XGBoost", "CatBoost"]),  # of two that are as dear, the better goes on
+        (14.1, ["LightGBM", "XGBoost", "CatBoost"]),
+        (14.0, ["LightGBM", "XGBoost"]),
+        (5.1, ["LightGBM", "XGBoost"]),
+        (5.0, ["LightGBM"]),
+        (0.0, ["LightGBM"]),
+    ],
+)
+def test_ensembles_are_of_what_can_be_refitted(seconds: float, kept: list[str]) -> None:
+    def left(names: Sequence[str]) -> float:
+        return seconds - sum(TOOK[name] for name in names)
+
+    assert affordable(list(TOOK), TOOK, left) == kept
+
+
+def test_the_best_learner_is_refitted_however_dear_it_is() -> None:
+    took = {"RandomForest": 9.0, "LightGBM": 1.0}
+    assert affordable(list(took), took, lambda names: -1.0) == ["RandomForest"]

@@ -79,6 +79,25 @@ def threshold_for(options: TrainingOptions, y: Rows, out_of_fold: Matrix) -> flo
     return options.threshold
 
 
+def affordable(
+    names: Sequence[str], seconds: Mapping[str, float], left: Callable[[Sequence[str]], float]
+) -> list[str]:
+    """Return the learners, best first, that can all be refitted: without the dearest, if need be.
+
+    The best one is refitted in any case.
+
+    Examples
+    --------
+    >>> took = {"LightGBM": 3.0, "XGBoost": 2.0, "RandomForest": 9.0}
+    >>> affordable(list(took), took, lambda names: 8.0 - sum(took[name] for name in names))
+    ['LightGBM', 'XGBoost']
+    """
+    kept = list(names)
+    while len(kept) > 1 and left(kept) <= 0:
+        kept.remove(max(kept[1:], key=lambda name: seconds[name]))
+    return kept
+
+
 def leaderboard(
     ready: Sequence[Found],
     members: Mapping[str, Matrix],
@@ -87,7 +106,7 @@ def leaderboard(
     folds: Sequence[tuple[Rows, Rows]],
     floor: Matrix | None,
     options: TrainingOptions,
-    left: Callable[[], float],
+    left: Callable[[Sequence[str]], float],
 ) -> Leaderboard:
     """Join the learners and sort what there is.
 
@@ -100,7 +119,8 @@ def leaderboard(
     floor
         Out-of-fold probabilities that nothing may be worse than, (n, k).
     left
-        Seconds until joining must have ended: what takes longer is left out, with a note.
+        From names of learners to the seconds until joining must have ended, so that these can be
+        refitted: ensembles have no others, and what takes longer is left out, with a note.
     """
     joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
     out_of_fold = dict(members)
@@ -123,6 +143,12 @@ def leaderboard(
         )
         for one in ready
     ]
+    seconds = {one.learner.name: one.fold_seconds for one in ready}
+    joined_names = affordable(list(members), seconds, left)
+    if len(joined_names) < len(members):
+        others = ", ".join(name for name in members if name not in joined_names)
+        notes.append(f"The ensembles are made without {others}: refitting takes too long.")
+    members = {name: members[name] for name in joined_names}
     if len(members) > 1:
         fits: tuple[tuple[str, Callable[..., Vote | Stack]], ...] = (
             ("VotingEnsemble", fit_vote),
@@ -132,10 +158,11 @@ def leaderboard(
             started = time.monotonic()
             joined = join(members, y, weights)
             again = (time.monotonic() - started) * len(folds)
-            if again > left():
+            spare = left(list(members))
+            if again > spare:
                 notes.append(
                     f"{name} is not on the leaderboard: judging it takes about {again:.0f} s, "
-                    f"and {max(left(), 0.0):.0f} s were left beside refitting."
+                    f"and {max(spare, 0.0):.0f} s were left beside refitting."
                 )
                 continue
             joins[name] = joined

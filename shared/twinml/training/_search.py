@@ -121,7 +121,13 @@ class Search:
     @property
     def seconds_left(self) -> float:
         """Seconds until refitting is to begin; infinite without a budget."""
-        return self._clock.left - self._reserve(self.found)
+        return self.seconds_beside([one.learner.name for one in self.found])
+
+    def seconds_beside(self, names: Sequence[str]) -> float:
+        """Return the seconds until refitting these learners is to begin, as ``seconds_left``."""
+        return self._clock.left - self._reserve(
+            [one for one in self.found if one.learner.name in names]
+        )
 
     def measure_floor(self, *, whatever: bool = False) -> int | None:
         """Cross-validate the floor: of the first learner that has one, else of the first.

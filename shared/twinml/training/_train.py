@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,8 @@ _IMPORTANCE_REPEATS = 3
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
+# To join members once, for each row, class and member.
+_JOINING_SECONDS = 6e-7
 _RESAMPLED_ROWS = 8_000_000
 
 
@@ -152,7 +155,11 @@ class _Run:
             search.folds if every else folds_of(y, options.folds, options.seed),
             None if search.floor is None else search.floor[judged],
             options,
-            lambda: search.seconds_left,
+            # What was set aside for joining is there to be used.
+            lambda names: (
+                search.seconds_beside(names)
+                + self._joining_seconds(search, len(rows), len(table.classes))
+            ),
         )
         self._notes += board.notes
         for one in search.found:
@@ -359,7 +366,9 @@ class _Run:
         def reserve(found: Sequence[Found]) -> float:
             # What a fold took, for as many rows as the refits have; all of them share the cores.
             each = [
-                one.fold_seconds * size / fold_rows * (MOST_GROWTH if one.learner.rounds else 1.0)
+                one.fold_seconds
+                * (size / fold_rows)
+                * (min(math.sqrt(size / fold_rows), MOST_GROWTH) if one.learner.rounds else 1.0)
                 for one in found
                 if one.best is not None
                 for size in refits
@@ -367,7 +376,8 @@ class _Run:
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
-            return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
+            joining = self._joining_seconds(search, len(rows), len(table.classes))
+            return 1.1 * refit + rest + joining + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
         search = Search(
             X,
@@ -384,6 +394,12 @@ class _Run:
             progress=self._progress,
         )
         return search
+
+    def _joining_seconds(self, search: Search, n_rows: int, n_classes: int) -> float:
+        """Return about how long joining the learners that have a result takes, and judging it."""
+        members = sum(one.best is not None for one in search.found)
+        fits = self._options.folds + 1
+        return search.slowness * _JOINING_SECONDS * n_rows * n_classes * members * fits
 
     def _recipe(
         self, ready: Sequence[Found], needed: set[str], n_classes: int, share: float
