@@ -71,11 +71,12 @@ class Search:
         Pairs of positions (train, test) that together test every row once. The floor may take
         too long to fit all of them: ``folds`` then holds the first ones, for all learners.
     trials
-        Number of configurations to try; ``None`` to search until ``reserve`` says stop.
+        Number of configurations to try; ``None`` to search as long as there are seconds left.
     judging
         Makes what fits a configuration fold by fold: in this process, or elsewhere.
-    reserve
-        From the state of the search to the seconds that must be left after it.
+    joining, refitting
+        From what is found of learners to the seconds that joining them takes, and then refitting
+        and measuring what won.
     """
 
     def __init__(
@@ -91,12 +92,14 @@ class Search:
         judging: Judging = here,
         jobs: int,
         trials: int | None,
-        reserve: Callable[[Sequence[Found]], float],
+        joining: Callable[[Sequence[Found]], float],
+        refitting: Callable[[Sequence[Found]], float],
         progress: Callable[[Progress], None],
     ) -> None:
         self._data = FoldData(X, y, weights, folds, shape)
         self.folds, self._shape, self._clock = folds, shape, clock
-        self._jobs, self._trials, self._reserve = jobs, trials, reserve
+        self._jobs, self._trials = jobs, trials
+        self._joining, self._refitting = joining, refitting
         self._progress = progress
         self._judge = judging(self._data)
         self._stop = threading.Event()
@@ -120,14 +123,17 @@ class Search:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until refitting is to begin; infinite without a budget."""
-        return self.seconds_beside([one.learner.name for one in self.found])
+        """Seconds until joining and refitting are to begin; infinite without a budget."""
+        return self._beside(self.found)
 
-    def seconds_beside(self, names: Sequence[str]) -> float:
-        """Return the seconds until refitting these learners is to begin, as ``seconds_left``."""
-        return self._clock.left - self._reserve(
+    def seconds_to_join(self, names: Sequence[str]) -> float:
+        """Return the seconds until refitting these learners is to begin."""
+        return self._clock.left - self._refitting(
             [one for one in self.found if one.learner.name in names]
         )
+
+    def _beside(self, found: Sequence[Found]) -> float:
+        return self._clock.left - self._joining(found) - self._refitting(found)
 
     def measure_floor(self, *, whatever: bool = False) -> int | None:
         """Cross-validate the floor: of the first learner that has one, else of the first.
@@ -439,8 +445,7 @@ class Search:
         expected = seconds * len(self.folds)
         # Refits of it are to fit as well.
         tried = replace(one, best=config, fold_seconds=seconds)
-        others = [tried if other is one else other for other in self.found]
-        left = self._clock.left - self._reserve(others)
+        left = self._beside([tried if other is one else other for other in self.found])
         if expected <= left:
             return ""
         return (

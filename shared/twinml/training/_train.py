@@ -155,11 +155,7 @@ class _Run:
             search.folds if every else folds_of(y, options.folds, options.seed),
             None if search.floor is None else search.floor[judged],
             options,
-            # What was set aside for joining is there to be used.
-            lambda names: (
-                search.seconds_beside(names)
-                + self._joining_seconds(search, len(rows), len(table.classes))
-            ),
+            search.seconds_to_join,
         )
         self._notes += board.notes
         for one in search.found:
@@ -363,7 +359,12 @@ class _Run:
             *([len(forward.train)] if forward is not None else []),
         ]
 
-        def reserve(found: Sequence[Found]) -> float:
+        def joining(found: Sequence[Found]) -> float:
+            members = sum(one.best is not None for one in found)
+            once = _JOINING_SECONDS * len(rows) * len(table.classes) * members
+            return search.slowness * once * (options.folds + 1)
+
+        def refitting(found: Sequence[Found]) -> float:
             # What a fold took, for as many rows as the refits have; all of them share the cores.
             each = [
                 one.fold_seconds
@@ -376,8 +377,7 @@ class _Run:
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
-            joining = self._joining_seconds(search, len(rows), len(table.classes))
-            return 1.1 * refit + rest + joining + (_IMPORTANCE_SHARE + 0.03) * options.budget
+            return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
         search = Search(
             X,
@@ -390,16 +390,11 @@ class _Run:
             judging=self._judging,
             jobs=options.jobs,
             trials=options.trials,
-            reserve=reserve,
+            joining=joining,
+            refitting=refitting,
             progress=self._progress,
         )
         return search
-
-    def _joining_seconds(self, search: Search, n_rows: int, n_classes: int) -> float:
-        """Return about how long joining the learners that have a result takes, and judging it."""
-        members = sum(one.best is not None for one in search.found)
-        fits = self._options.folds + 1
-        return search.slowness * _JOINING_SECONDS * n_rows * n_classes * members * fits
 
     def _recipe(
         self, ready: Sequence[Found], needed: set[str], n_classes: int, share: float
