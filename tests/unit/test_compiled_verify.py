@@ -181,7 +181,7 @@ def test_a_change_is_refused(change: Change) -> None:
         own = replace(linear, coefficients=linear.coefficients.copy())
         compiled.members.linear[at] = own  # type: ignore[index]
     change(compiled)
-    with pytest.raises(Refusal, match=r"has other probabilities|has another label"):
+    with pytest.raises(Refusal, match=r"has another prediction|has another label"):
         check(compiled, "vote")
 
 
@@ -248,7 +248,7 @@ def refuses(compiled: CompiledModel, name: str) -> bool:
     try:
         check(compiled, name)
     except Refusal as refusal:
-        return "has other probabilities" in str(refusal)
+        return "has another prediction" in str(refusal)
     return False
 
 
@@ -257,10 +257,10 @@ def test_the_blend_of_a_stack_is_compared() -> None:
     compiled = compile_model(pipeline, contract)
     join: Any = compiled.join
     compiled.join = replace(join, low=join.low * (1 + 1e-9))
-    with pytest.raises(Refusal, match="has other probabilities"):
+    with pytest.raises(Refusal, match="has another prediction"):
         check(compiled, "stack")
     compiled.join = replace(join, coefficients=join.coefficients * (1 + 1e-15))
-    with pytest.raises(Refusal, match="has other probabilities"):
+    with pytest.raises(Refusal, match="has another prediction"):
         check(compiled, "stack")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
 from twinml.data._left_out import dates
+from twinml.data._task import TaskKind
 from twinml.data._words import count, shown
 
 __all__ = ["findings"]
@@ -20,15 +21,21 @@ MANY_CATEGORIES = 1000
 HIGH_NULL_SHARE = 0.5
 MAJORITY_SHARE = 0.8
 SUSPICIOUS_AUC = 0.98
+SUSPICIOUS_SHARE = 0.98
 LEAK_ROWS = 20_000
 LEAK_CLASSES = 20
 LEAK_BINS = 50
 
 
-def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list[Finding]:
+def findings(
+    frame: pd.DataFrame,
+    target: str,
+    leaks: Mapping[str, str],
+    task: TaskKind = "classification",
+) -> list[Finding]:
     """Return what is worth knowing about the columns, the classes and the rows."""
     features = [str(column) for column in frame.columns if column != target]
-    found = list(_classes(frame[target]))
+    found = list(_classes(frame[target])) if task == "classification" else []
     for column in features:
         values = frame[column]
         if column in leaks:
@@ -36,7 +43,8 @@ def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list
             found.append(Finding("warning", "leak", column, message))
         found += _column(column, values)
         found += _text(column, values) if values.dtype == object else _number(column, values)
-    found += _suspects(frame, target, [column for column in features if column not in leaks])
+    others = [column for column in features if column not in leaks]
+    found += (_suspects if task == "classification" else _explaining)(frame, target, others)
     twice = repeats(frame)
     if twice:
         message = f"{count(twice, 'row repeats', 'rows repeat')} an earlier row in every column"
@@ -138,6 +146,32 @@ def _suspects(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Iter
             message = (
                 f"'{column}' alone tells the classes apart (AUC {area:.3f}): check that it is "
                 "known when the model is asked"
+            )
+            yield Finding("warning", "leak-suspect", column, message)
+
+
+def _explaining(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Iterator[Finding]:
+    """Yield features of which each alone explains nearly all of a target of numbers.
+
+    Means by value are learnt on one half of the rows and judged on the other; ranks are what is
+    explained, so that a few large values do not decide.
+    """
+    rng = np.random.default_rng(0)
+    sample = frame.iloc[rng.permutation(len(frame))[:LEAK_ROWS]]
+    ranks = sample[target].rank(pct=True).to_numpy()
+    learn = np.arange(len(sample)) % 2 == 0
+    total = float(np.var(ranks[~learn]))
+    for column in features:
+        codes = _bins(sample[column])
+        size = int(codes.max()) + 1
+        rows = np.bincount(codes[learn], minlength=size)
+        sums = np.bincount(codes[learn], weights=ranks[learn], minlength=size)
+        means = (sums + ranks[learn].mean()) / (rows + 1)
+        explained = 1.0 - float(np.mean((ranks[~learn] - means[codes[~learn]]) ** 2)) / total
+        if explained > SUSPICIOUS_SHARE:
+            message = (
+                f"'{column}' alone explains {explained:.1%} of the ranks of '{target}': check "
+                "that it is known when the model is asked"
             )
             yield Finding("warning", "leak-suspect", column, message)
 

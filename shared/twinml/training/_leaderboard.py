@@ -14,6 +14,7 @@ from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_
 from twinml.training._found import Found
 from twinml.training.options import TrainingOptions
 from twinml.training.result import Candidate
+from twinml.training.tasks import Task
 
 __all__ = ["Leaderboard", "leaderboard", "rank", "threshold_for"]
 
@@ -23,7 +24,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Candidates, best first, how each joins its members, and its out-of-fold probabilities.
+    """Candidates, best first, how each joins its members, and its out-of-fold predictions.
 
     ``notes`` say what was left out, and why.
     """
@@ -55,18 +56,18 @@ class Leaderboard:
 
 
 def rank(
-    value: float, log_loss: float, floor: float, higher_is_better: bool
+    value: float, loss: float, floor: float, higher_is_better: bool
 ) -> tuple[bool, float, float]:
     """Return what a candidate is sorted by, the best first.
 
-    Beyond the four digits that are shown a figure is noise. No candidate whose log loss is above
-    the floor's comes before one whose is not; then the metric decides, then log loss.
+    Beyond the four digits that are shown a figure is noise. No candidate whose loss is above
+    the floor's comes before one whose is not; then the metric decides, then the loss.
     """
     best_first = -value if higher_is_better else value
     return (
-        round(log_loss, 4) > round(floor, 4),
+        round(loss, 4) > round(floor, 4),
         float("inf") if np.isnan(value) else round(best_first, 4),
-        log_loss,
+        loss,
     )
 
 
@@ -99,6 +100,7 @@ def affordable(
 
 
 def leaderboard(
+    task: Task,
     ready: Sequence[Found],
     members: Mapping[str, Matrix],
     y: Rows,
@@ -113,11 +115,11 @@ def leaderboard(
     Parameters
     ----------
     members
-        Out-of-fold probabilities of ``ready`` by name, (n, k), of the rows with labels ``y``.
+        Out-of-fold predictions of ``ready`` by name, (n, k), of the rows with the truth ``y``.
     folds
         Of these rows, to judge the ensembles' weights out of fold too.
     floor
-        Out-of-fold probabilities that nothing may be worse than, (n, k).
+        Out-of-fold predictions that nothing may be worse than, (n, k).
     left
         From names of learners to the seconds until joining must have ended, so that these can be
         refitted: ensembles have no others, and what takes longer is left out, with a note.
@@ -127,8 +129,8 @@ def leaderboard(
 
     def figures(name: str) -> dict[str, float]:
         # At the threshold that the candidate would be used with.
-        probabilities = out_of_fold[name]
-        return metrics.score(y, probabilities, threshold_for(options, y, probabilities))
+        predicted = out_of_fold[name]
+        return task.score(y, predicted, threshold_for(options, y, predicted))
 
     notes: list[str] = []
     candidates = [
@@ -156,7 +158,7 @@ def leaderboard(
         )
         for name, join in fits:
             started = time.monotonic()
-            joined = join(members, y, weights)
+            joined = join(task, members, y, weights)
             again = (time.monotonic() - started) * len(folds)
             spare = left(list(members))
             if again > spare:
@@ -166,7 +168,7 @@ def leaderboard(
                 )
                 continue
             joins[name] = joined
-            out_of_fold[name] = cross_fitted(join, members, y, weights, folds)
+            out_of_fold[name] = cross_fitted(task, join, members, y, weights, folds)
             candidates.append(
                 Candidate(
                     name=name,
@@ -176,13 +178,14 @@ def leaderboard(
                     seconds=time.monotonic() - started,
                 )
             )
-    limit = float("inf") if floor is None else metrics.log_loss(y, floor, weights)
+    metric = task.metric(options.metric)
+    limit = float("inf") if floor is None else task.loss(y, floor, weights)
     candidates.sort(
         key=lambda one: rank(
-            one.metrics[options.metric],
-            metrics.log_loss(y, out_of_fold[one.name], weights),
+            task.comparable(metric, one.metrics[metric]),
+            task.loss(y, out_of_fold[one.name], weights),
             limit,
-            metrics.HIGHER_IS_BETTER[options.metric],
+            metrics.HIGHER_IS_BETTER[metric],
         )
     )
     return Leaderboard(tuple(candidates), joins, out_of_fold, tuple(notes))

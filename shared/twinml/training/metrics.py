@@ -18,6 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from twinml.training import _regression_metrics
 from twinml.training.result import Interval
 
 __all__ = [
@@ -48,7 +49,10 @@ METRICS: tuple[str, ...] = (
 )
 # Those that are 1 exactly when every row is right, or ranked rightly.
 SHARES = ("roc_auc", "accuracy", "balanced_accuracy", "average_precision", "f1")
-HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    **{name: name not in ("log_loss", "brier") for name in METRICS},
+    **{name: name in _regression_metrics.UP for name in _regression_metrics.METRICS},
+}
 
 
 def is_better(metric: str, new: float, old: float, min_gain: float = 0.0) -> bool:

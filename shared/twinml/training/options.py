@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from twinml.errors import UsageError
-from twinml.training.metrics import METRICS
+from twinml.training.metrics import HIGHER_IS_BETTER
 
 __all__ = ["REFITS", "TUNED", "TrainingOptions", "parse_seconds"]
 
@@ -55,8 +55,9 @@ class TrainingOptions:
     seed
         Seeds the splits, the learners and the search.
     metric
-        Chooses the winner of the leaderboard, to four decimals; log loss breaks ties. The
-        search itself always follows log loss: it rewards every part of the probabilities, and
+        Chooses the winner of the leaderboard, to four decimals; the loss breaks ties. ``None``
+        for the task's first: ``roc_auc`` or ``r2_score``. The search itself always follows the
+        loss, log loss or the squared error: log loss rewards every part of the probabilities, and
         does better on the other metrics than a search on those (see docs/decisions).
     split
         ``random`` (stratified), ``ordered`` (the rows stand in time order; the last ones are
@@ -85,7 +86,7 @@ class TrainingOptions:
     budget: float = 60.0
     trials: int | None = None
     seed: int = 0
-    metric: str = "roc_auc"
+    metric: str | None = None
     split: str = "random"
     test_size: float = 0.2
     folds: int = 5
@@ -101,9 +102,10 @@ class TrainingOptions:
             raise UsageError(f"budget is {self.budget}", hint="Give more than 0 seconds.")
         if self.trials is not None and self.trials < 1:
             raise UsageError(f"trials is {self.trials}", hint="Try at least 1 configuration.")
-        if self.metric not in METRICS:
+        if self.metric is not None and self.metric not in HIGHER_IS_BETTER:
             raise UsageError(
-                f"there is no metric {self.metric!r}", hint=f"Choose one of {', '.join(METRICS)}."
+                f"there is no metric {self.metric!r}",
+                hint=f"Choose one of {', '.join(HIGHER_IS_BETTER)}.",
             )
         if self.split not in ("random", "ordered") and not re.fullmatch(
             r"column:.+", self.split, re.DOTALL
@@ -143,7 +145,7 @@ class TrainingOptions:
         budget: str,
         trials: int | None,
         seed: int,
-        metric: str,
+        metric: str | None,
         split: str,
         class_weight: str,
         threshold: str,
