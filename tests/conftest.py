@@ -97,6 +97,7 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from twinml.training._ensemble import Vote
     from twinml.training._recipe import Recipe
     from twinml.training.learners import LEARNERS
+    from twinml.training.tasks import Classification
 
     table = make_table(1500, seed=3)
     features, labels = table.drop(columns="y"), table["y"]
@@ -107,9 +108,10 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     members = {one.name: (one, configs[one.name]) for one in LEARNERS if one.name in configs}
     truth = (labels == "yes").to_numpy().astype(np.int64)
-    fitted = Recipe(members, 2, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+    task = Classification(classes=("no", "yes"))
+    fitted = Recipe(members, task, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
     vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
-    pipeline = fitted.pipeline(vote, np.array(["no", "yes"]), 0.4)
+    pipeline = fitted.pipeline(vote, 0.4)
     contract = infer_contract(features, labels, name="customers")
     directory = tmp_path_factory.mktemp("described") / "model"
     with warnings.catch_warnings():

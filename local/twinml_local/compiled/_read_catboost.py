@@ -26,7 +26,7 @@ _CATBOOST_REACH = 700.0
 
 
 def read_catboost(member: Any, n_classes: int) -> Boosted:
-    """Read a ``CatBoostClassifier`` or ``CatBoostRegressor`` from its JSON form, whose borders name 32-bit floats."""
+    """Read a classifier or regressor of CatBoost from its JSON form, with 32-bit borders."""
     expected = {1: "RMSE", 2: "Logloss"}.get(n_classes, "MultiClass")
     loss = member.get_all_params()["loss_function"]
     if loss != expected:

@@ -20,7 +20,7 @@ F8 = NDArray[np.float64]
 
 
 def read_linear(features: Any, last: Any, n_classes: int, n_features: int) -> Linear:
-    """Read a ``ColumnTransformer`` of one-hot columns and splines, and a logistic or ridge regression.
+    """Read a ``ColumnTransformer`` of one-hot columns and splines, and the linear model after it.
 
     Raises
     ------

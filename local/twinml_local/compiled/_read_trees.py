@@ -128,7 +128,7 @@ def read_histogram(member: Any, n_classes: int) -> Boosted:
 
 
 def read_lightgbm(member: Any, n_classes: int) -> Boosted:
-    """Read an ``LGBMClassifier`` or ``LGBMRegressor`` from its text form, which holds every number in full."""
+    """Read a model of LightGBM from its text form, which holds every number in full."""
     text = member.booster_.model_to_string(num_iteration=-1)
     header, *blocks = text.split("\nTree=")
     about = dict(line.split("=", 1) for line in header.splitlines() if "=" in line)
@@ -196,7 +196,7 @@ def _numbers(text: str) -> F8:
 
 
 def read_xgboost(member: Any, n_classes: int) -> Boosted:
-    """Read an ``XGBClassifier`` or ``XGBRegressor`` from its JSON form, whose numbers name 32-bit floats."""
+    """Read a model of XGBoost from its JSON form, whose numbers name 32-bit floats."""
     booster = member.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     boosted = learner["gradient_booster"]

@@ -9,7 +9,7 @@ from twinml.contract._words import kind, shown
 from twinml.contract.intervals import DEFAULT_LEVEL, PredictionIntervals
 from twinml.errors import PayloadError
 
-__all__ = ["METHOD_KEYS", "METHODS", "Method", "level_of", "method_of"]
+__all__ = ["METHODS", "METHOD_KEYS", "Method", "level_of", "method_of"]
 
 Method: TypeAlias = Literal["predict", "predict_proba", "predict_interval"]
 # What each method gives, in words.

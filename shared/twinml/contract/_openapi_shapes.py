@@ -58,9 +58,9 @@ def beside(contract: Contract, version: Version) -> dict[str, Schema]:
 
 
 def _level(intervals: PredictionIntervals, version: Version) -> Schema:
-    bounds: Schema = {"exclusiveMinimum": 0} if version == "3.1" else {
-        "minimum": 0, "exclusiveMinimum": True
-    }
+    bounds: Schema = (
+        {"exclusiveMinimum": 0} if version == "3.1" else {"minimum": 0, "exclusiveMinimum": True}
+    )
     return nullable(
         {
             "type": "number",

@@ -70,7 +70,9 @@ def parse(
     {'age': [41]}
     """
     if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
-        return _request(contract, text, text.read(contract, _text(body)), ("predict", DEFAULT_LEVEL), max_rows)
+        return _request(
+            contract, text, text.read(contract, _text(body)), ("predict", DEFAULT_LEVEL), max_rows
+        )
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(

@@ -1,9 +1,9 @@
 """Prediction intervals of a regression model, by conformal residuals.
 
-Split conformal prediction (Vovk et al. 2005; Lei et al. 2018) on out-of-fold predictions: a score is
-the absolute residual over the spread that is typical where the prediction lies. Of m scores the
-ceil((m + 1) * level)-th smallest, times the spread, is what an interval goes to each side. Only the
-prediction is needed, so that whatever gives it can give the interval as well.
+Split conformal prediction (Vovk et al. 2005; Lei et al. 2018) on out-of-fold predictions: a score
+is the absolute residual over the spread that is typical where the prediction lies. Of m scores the
+ceil((m + 1) * level)-th smallest, times the spread, is what an interval goes to each side. Only
+the prediction is needed, so that whatever gives it can give the interval as well.
 
 A copy of this file travels inside every model directory of a regression: it may import nothing but
 numpy.
@@ -95,6 +95,4 @@ class PredictionIntervals:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> PredictionIntervals:
         """Read what :meth:`to_dict` wrote; raises ``KeyError``, ``TypeError``, ``ValueError``."""
-        return cls(
-            *(tuple(map(float, document[name])) for name in ("knots", "spreads", "scores"))
-        )
+        return cls(*(tuple(map(float, document[name])) for name in ("knots", "spreads", "scores")))

@@ -118,7 +118,7 @@ def check_target(labels: pd.Series, file: str) -> None:
     if frequent > MOST_CLASSES or (len(counts) > MOST_CLASSES and frequent < 2):
         raise DataError(
             f"the target '{name}' has {len(counts):,} classes, expected at most {MOST_CLASSES}",
-            hint="Name another target, or join rare classes; numbers are predicted with --task regression.",
+            hint="Name another target, or join rare classes; --task regression predicts numbers.",
         )
 
 

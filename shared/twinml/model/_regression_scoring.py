@@ -53,7 +53,9 @@ def load_pipeline(path: str | os.PathLike[str]) -> Any:
 def _load_pyfunc(path: str) -> RegressionScorer:
     """Return what ``mlflow.pyfunc.load_model`` wraps."""
     # Only beside this file in a model directory.
-    from twinml_intervals_v1 import PredictionIntervals
+    from twinml_intervals_v1 import (  # type: ignore[import-not-found]
+        PredictionIntervals,
+    )
 
     contract = Path(path).parents[1] / "contract.json"
     made = None

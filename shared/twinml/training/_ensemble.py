@@ -76,9 +76,7 @@ def side_by_side(members: Sequence[Predictions]) -> NDArray[np.float64]:
     return np.hstack([one[:, 1:] if one.shape[1] == 2 else one for one in members])
 
 
-def fit_vote(
-    task: Task, members: Mapping[str, Predictions], truth: Truth, weights: Counts
-) -> Vote:
+def fit_vote(task: Task, members: Mapping[str, Predictions], truth: Truth, weights: Counts) -> Vote:
     """Select members greedily by the task's loss, with replacement.
 
     Parameters

@@ -75,7 +75,9 @@ class Recipe:
     task: Task
     seed: int
 
-    def fit(self, frame: pd.DataFrame, y: NDArray[Any], weights: NDArray[np.float64], jobs: int) -> Fitted:
+    def fit(
+        self, frame: pd.DataFrame, y: NDArray[Any], weights: NDArray[np.float64], jobs: int
+    ) -> Fitted:
         """Fit encoder and members; members at the same time, each on one core.
 
         Parameters

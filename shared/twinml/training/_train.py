@@ -271,9 +271,7 @@ class _Run:
             timings=dict(self._timings),
             options=options.to_dict(),
             runner_up_test=(
-                predictions(other, table.features.iloc[split.test])
-                if other is not None
-                else None
+                predictions(other, table.features.iloc[split.test]) if other is not None else None
             ),
             interrupted=search.interrupted,
             candidates=(
@@ -397,9 +395,7 @@ class _Run:
         copies = None if table.copies is None else table.copies[rows]
         folds = folds_of(table.strata[rows], options.folds, options.seed, copies)
         task = table.task
-        shape = Shape(
-            len(string_columns(frame)), task.n_outputs, options.seed, task.estimator
-        )
+        shape = Shape(len(string_columns(frame)), task.n_outputs, options.seed, task.estimator)
         fold_rows = len(folds[0][0])
         refits = [
             len(table.split.train),

@@ -139,7 +139,8 @@ class Learner:
 def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
     """Return a ``build`` of a class, imported when it is first built.
 
-    In its name ``{}`` stands for the kind of estimator. ``fixed`` are its parameters where the configuration has no others.
+    In its name ``{}`` stands for the kind of estimator. ``fixed`` are its parameters where the
+    configuration has no others.
     """
 
     def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:

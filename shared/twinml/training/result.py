@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from twinml.contract import Contract
 
-__all__ = ["Candidate", "Coverage", "Evaluation", "FittedCandidate", "Interval", "TrainingResult", "Trial"]
+__all__ = [
+    "Candidate",
+    "Coverage",
+    "Evaluation",
+    "FittedCandidate",
+    "Interval",
+    "TrainingResult",
+    "Trial",
+]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from twinml.contract import Contract
     from twinml.training.result import Interval
 
-__all__ = ["Classification", "Kind", "Regression", "Task", "predictions", "task_of", "task_of_model"]
+__all__ = [
+    "Classification",
+    "Kind",
+    "Regression",
+    "Task",
+    "predictions",
+    "task_of",
+    "task_of_model",
+]
 
 Kind: TypeAlias = Literal["classification", "regression"]
 # Classes as indices, or numbers as they are, shape (n,).
@@ -38,7 +46,7 @@ STRATA = 10
 
 
 def predictions(estimator: Any, X: Any) -> Matrix:
-    """Return what a fitted estimator gives, (n, k): probabilities where it has them, else numbers."""
+    """Return what a fitted estimator gives, (n, k): probabilities if it has them, else numbers."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(X), dtype=np.float64)
     return np.asarray(estimator.predict(X), dtype=np.float64)[:, None]
@@ -173,7 +181,7 @@ class Task(ABC):
     def confusion(
         self, truth: Truth, predicted: Matrix, threshold: float | None
     ) -> NDArray[np.int64]:
-        """Return how many rows of each class were given which, shape (k, k); without classes (0, 0)."""
+        """Return the rows by true and given class, shape (k, k); without classes (0, 0)."""
         return np.zeros((0, 0), dtype=np.int64)
 
 
