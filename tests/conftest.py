@@ -5,13 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from twinml import settings
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.training import TrainingResult
 
 settings.quiet_libraries()
 
@@ -118,3 +124,41 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
         model.save(pipeline, contract, directory, training_rows=table)
     return directory
+
+
+@pytest.fixture(scope="session")
+def diabetes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return scikit-learn's diabetes data as a file: 442 rows, the target a number."""
+    from sklearn.datasets import load_diabetes
+
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    path = tmp_path_factory.mktemp("data") / "diabetes.csv"
+    # A column of words, so that the encoder has codes as well.
+    frame["sex"] = frame["sex"].map({1.0: "one", 2.0: "two"})
+    frame.to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+@dataclass(frozen=True)
+class TrainedRegression:
+    """A regression as training leaves it: shared by all tests of the chain."""
+
+    dataset: Dataset
+    result: TrainingResult
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def regression(diabetes_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRegression:
+    """Return a small model of the diabetes data, trained and saved once."""
+    from twinml.data import load
+    from twinml.registry import training_run
+    from twinml.training import TrainingOptions
+
+    dataset = load(diabetes_csv, "target")
+    folder = tmp_path_factory.mktemp("regression")
+    options = TrainingOptions(trials=4, learners=("LightGBM", "RandomForest", "Ridge"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
+        result = training_run.train_into(dataset, options, folder)
+    return TrainedRegression(dataset, result, folder / "model")

@@ -26,7 +26,7 @@ from twinml.data import bundled
 from twinml.training._ensemble import Vote, fit_stack, fit_vote
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import LEARNERS
-from twinml.training.tasks import Classification
+from twinml.training.tasks import Classification, predictions, task_of
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
 from twinml_local.compiled._layout import MANY
 
@@ -385,3 +385,43 @@ def test_several_threads_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(score, rows * 3))
     assert found == [score(row) for row in rows] * 3
+
+
+@pytest.mark.parametrize("join", ["vote", "stack"])
+def test_members_of_numbers(join: str) -> None:
+    """``verify`` compares each of the members by itself, too."""
+    frame, _ = table(n_classes=2)
+    y = (frame["x"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
+    task = task_of(y, "regression")
+    members = {
+        one.name: (one, CONFIGS.get(one.name, one.start))
+        for one in LEARNERS
+        if task.estimator in one.kinds
+    }
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    if join == "vote":
+        how: Any = Vote({name: (place + 1) / 28 for place, name in enumerate(members)})
+    else:
+        X = np.asarray(parts.encoder.transform(frame), dtype=np.float64)
+        rng = np.random.default_rng(0)
+        noisy = {
+            name: predictions(one, X) + rng.normal(0, 3, (len(y), 1))
+            for name, one in parts.members.items()
+        }
+        how = fit_stack(task, noisy, y, np.ones(len(y)))
+    checked(parts.pipeline(how), contract, frame)
+
+
+def test_eight_numbers_are_averaged_in_an_order_of_numpys_own() -> None:
+    frame, _ = table(n_classes=2)
+    y = np.arange(len(frame)) % 13 * 1.0
+    task = task_of(y, "regression")
+    ridge = next(one for one in LEARNERS if one.name == "Ridge")
+    members = {f"r{place}": (ridge, ridge.start) for place in range(8)}
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    with pytest.raises(Refusal, match="8 members are averaged"):
+        compile_model(parts.pipeline(Vote(dict.fromkeys(members, 0.125))), contract)
+    seven = dict.fromkeys(list(members)[:7], 1 / 7)
+    assert compile_model(parts.pipeline(Vote(seven)), contract).n_outputs == 1

@@ -18,15 +18,9 @@ from twinml.cli._output import (
     table,
 )
 from twinml.cli._training import DataOptions, data_options, training_options
+from twinml.contract.intervals import DEFAULT_LEVEL
 
 __all__ = ["command"]
-
-SHOWN = {
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "accuracy": "accuracy",
-    "average_precision": "avg. prec.",
-}
 
 
 @click.command()
@@ -114,7 +108,7 @@ def command(
             [
                 "Leaderboard, out-of-fold",
                 leaderboard(result),
-                *_remarks(result, done.reused),
+                *_remarks(result, done.reused, dataset.task, dataset.task_reason),
                 f"Report: {report}",
                 str(version.reference) if version else f"run {done.run_id}",
             ]
@@ -124,34 +118,40 @@ def command(
 
 def leaderboard(result: Any) -> str:
     """Return the leaderboard as text."""
+    from twinml.training.tasks import figure, task_of_model
+
+    shown = task_of_model(result.contract).shown
     rows = [
         (
             candidate.name,
-            *(f"{candidate.metrics[metric]:.4f}" for metric in SHOWN),
+            *(figure(candidate.metrics[metric]) for metric in shown),
             str(candidate.trials or ""),
         )
         for candidate in result.leaderboard
     ]
-    numbers = "|".join([*SHOWN.values(), "trials"])
+    numbers = "|".join([*shown.values(), "trials"])
     return table(("candidate", *numbers.split("|")), rows, right=numbers)
 
 
-def _remarks(result: Any, reused: bool) -> list[str]:
-    test = result.test.metrics
+def _remarks(result: Any, reused: bool, kind: str, reason: str) -> list[str]:
+    from twinml.training.tasks import figure, task_of_model
+
+    task = task_of_model(result.contract)
     lines = [
+        *([f"The task is {kind}: {reason}."] if reason else []),
         *result.notes,
         f"The model learned from {result.learned_from}.",
-        f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
-        f"ROC AUC {test['roc_auc'].value:.4f} "
-        f"[{test['roc_auc'].low:.4f}, {test['roc_auc'].high:.4f}], "
-        f"log loss {test['log_loss'].value:.4f}, accuracy {test['accuracy'].value:.4f} "
-        f"(baseline {result.test.baseline['accuracy']:.4f})",
+        f"Test rows ({result.test.split} split, {result.test.n_test:,}): {task.line(result.test)}",
+        *(
+            f"Prediction intervals at {one.level:g} hold {one.share:.1%} of the test rows; "
+            f"their mean width is {figure(one.width)}."
+            for one in result.test.coverage
+            if one.level == DEFAULT_LEVEL
+        ),
     ]
     if result.forward is not None and result.forward is not result.test:
-        ahead = result.forward.metrics
         lines.append(
-            f"Forward in time: ROC AUC {ahead['roc_auc'].value:.4f}, log loss "
-            f"{ahead['log_loss'].value:.4f}, accuracy {ahead['accuracy'].value:.4f}: "
+            f"Forward in time: {task.line(result.forward)}: "
             "expect this next month, not the random-split figure"
         )
     if result.interrupted:

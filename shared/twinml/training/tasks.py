@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from twinml.contract import Contract
-    from twinml.training.result import Interval
+    from twinml.training.result import Evaluation, Interval
 
 __all__ = [
     "Classification",
     "Kind",
     "Regression",
     "Task",
+    "figure",
     "predictions",
     "task_of",
     "task_of_model",
@@ -50,6 +51,17 @@ def predictions(estimator: Any, X: Any) -> Matrix:
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(X), dtype=np.float64)
     return np.asarray(estimator.predict(X), dtype=np.float64)[:, None]
+
+
+def figure(value: float) -> str:
+    """Return a figure of any unit: four decimals, fewer of what is 100 or more.
+
+    Examples
+    --------
+    >>> figure(0.91234), figure(1234.5678), figure(-250.0)
+    ('0.9123', '1,234.6', '-250.0')
+    """
+    return f"{value:.4f}" if abs(value) < 100 or value != value else f"{value:,.1f}"
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,17 @@ class Task(ABC):
                 hint=f"Choose one of {', '.join(self.metrics)}.",
             )
         return asked or self.metrics[0]
+
+    def line(self, found: Evaluation) -> str:
+        """Return the main figures of an evaluation in a line, the first with its interval."""
+        (first, called), *others = list(self.shown.items())[:3]
+        held = found.metrics
+        words = [
+            f"{called} {figure(held[first].value)} "
+            f"[{figure(held[first].low)}, {figure(held[first].high)}]",
+            *(f"{name} {figure(held[metric].value)}" for metric, name in others),
+        ]
+        return f"{', '.join(words)} (baseline {figure(found.baseline[others[-1][0]])})"
 
     def comparable(self, metric: str, value: float) -> float:
         """Return a figure on a scale on which four decimals are what counts."""

@@ -438,15 +438,18 @@ class Workflow:
 
 def _found(done: TrainedModel) -> str:
     """Say what the search found."""
+    from twinml.training.tasks import figure, task_of_model
+
     result = done.searched()
+    first, second = list(task_of_model(result.contract).shown.items())[:3:2]
     test = result.test.metrics
     summary = (
         f"{result.best.name} of {len(result.leaderboard)} candidates, "
-        f"{len(result.trials)} trials: ROC AUC {test['roc_auc'].value:.4f}, "
-        f"accuracy {test['accuracy'].value:.4f}"
+        f"{len(result.trials)} trials: "
+        + ", ".join(f"{name} {figure(test[metric].value)}" for metric, name in (first, second))
     )
     if result.forward is not None and result.forward is not result.test:
-        summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
+        summary += f"; forward in time {figure(result.forward.metrics[first[0]].value)}"
     return summary + (" (found, not trained again)" if done.reused else "")
 
 
