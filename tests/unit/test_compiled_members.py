@@ -391,7 +391,7 @@ def test_several_threads_at_once() -> None:
 def test_members_of_numbers(join: str) -> None:
     """``verify`` compares each of the members by itself, too."""
     frame, _ = table(n_classes=2)
-    y = (frame["x"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
+    y = (frame["shift"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
     task = task_of(y, "regression")
     members = {
         one.name: (one, CONFIGS.get(one.name, one.start))
