@@ -34,8 +34,8 @@ __all__ = ["Judgement", "compare"]
 class Judgement:
     """Whether a candidate is better than the champion on the same rows, and why.
 
-    ``candidate`` and ``champion`` are metrics by name; ``champion`` is ``None`` where there
-    is none, or it cannot score the rows.
+    ``metric`` is the one that decided. ``candidate`` and ``champion`` are metrics by name;
+    ``champion`` is ``None`` where there is none, or it cannot score the rows.
     """
 
     better: bool
@@ -126,7 +126,7 @@ def compare(
     )
     if same_data is not None and _data_of(tracking, champion.run_id) != same_data:
         reason += "; the champion learned from other data and may have seen some of the rows"
-    return Judgement(better, reason, metric, figures, old, champion.version, n_rows, paired)
+    return Judgement(better, reason, decider, figures, old, champion.version, n_rows, paired)
 
 
 def _measure(directory: Path, rows: pd.DataFrame) -> Any:
