@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twinml.data._groups import agreement_within, group_keys, is_group_key
+from twinml.data._groups import agreement_within, beyond, group_keys, is_group_key
 from twinml.data._leaks import sign_of, suspects, tells
 from twinml.data._order import evidence
 from twinml.errors import DataError
@@ -89,6 +89,7 @@ def test_the_forward_estimate_learns_from_no_group_of_the_test() -> None:
     split = Split("ordered", np.array([0, 1, 2, 3]), np.array([4, 5]))
     kept = without_groups(split, np.array([7, 8, 7, 9, 7, 6]))
     assert (kept.kind, kept.train.tolist(), kept.test.tolist()) == ("ordered", [1, 3], [4, 5])
+    assert kept.groups is not None
 
 
 @pytest.mark.parametrize(
@@ -98,19 +99,24 @@ def test_the_forward_estimate_learns_from_no_group_of_the_test() -> None:
 def test_hold_out(split: str, forward: bool) -> None:
     assert is_split(split)
     assert is_forward(split) is forward
-    frame = pd.DataFrame({"day": np.arange(100)[::-1] // 4})
+    frame = pd.DataFrame({"day": np.arange(100)[::-1] // 7 * 7})
     labels = np.tile([0, 1], 50)
     asked = []
     found = hold_out(frame, labels, split, 0.2, 0, lambda: asked.append(1))
+    again = hold_out(frame, labels, split, 0.2, 5, lambda: None)
+    assert (set(again.test) == set(found.test)) is forward
     assert found.kind == split
-    assert len(found.test) == 20
+    assert len(found.test) == {"column:day": 23, "group:day": 21}.get(split, 20)
     assert asked == ([1] if split == "random" else [])
-    last = {"ordered": list(range(80, 100)), "column:day": list(range(20))}
+    last = {"ordered": list(range(80, 100)), "column:day": list(range(23))}
     assert split not in last or sorted(found.test) == last[split]
-    assert not set(frame.day[found.train]) & set(frame.day[found.test]) or split == "random"
+    apart = not set(frame.day[found.train]) & set(frame.day[found.test])
+    assert apart is split.endswith(":day")
 
 
-@pytest.mark.parametrize("split", ["", "group:", "column:", "groups:x", "Random", "group"])
+@pytest.mark.parametrize(
+    "split", ["", "group:", "column:", "groups:x", "Random", "group", "x group:y"]
+)
 def test_what_is_no_split(split: str) -> None:
     assert not is_split(split)
 
@@ -271,6 +277,8 @@ def test_columns_that_say_the_same_share_a_line() -> None:
     [
         ("customer_id", np.arange(60) // 3, True),
         ("customer_id", np.arange(60) // 3 + 0.5, False),  # no key
+        ("customer_id", pd.array([*range(20)] * 2 + [None], dtype="Int64"), True),
+        ("customer_id", np.arange(60) % 2 == 0, False),
         ("customer_id", np.arange(57) // 3, False),  # 19 of them
         ("customer_id", [*range(20), *range(10)], True),  # 1.5 rows each
         ("customer_id", [*range(20), *range(9)], False),
@@ -290,8 +298,18 @@ def test_keys_of_groups(name: str, values: object, found: bool) -> None:
 def test_agreement_within_groups() -> None:
     groups, labels = np.array([0, 0, 0, 1, 1, 2]), np.array([1, 1, 0, 0, 0, 1])
     # Of the 4 pairs within a group 2 agree, of all 15 pairs 6.
+    three = np.array([0, 0, 0, 1, 1, 1]), np.array([2, 2, 1, 0, 0, 2])
+    assert agreement_within(*three) == (2 / 6, 4 / 15)
     assert agreement_within(groups, labels) == (0.5, 0.4)
     assert agreement_within(np.arange(3), np.array([0, 1, 0])) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "chance", "far"),
+    [(0.75, 0.5, 0.5), (1.0, 0.2, 1.0), (0.2, 0.2, 0.0), (1.0, 1.0, 0.0)],
+)
+def test_how_far_beyond_chance(found: float, chance: float, far: float) -> None:
+    assert beyond(found, chance) == far
 
 
 @pytest.mark.parametrize(("same", "level"), [(0.95, "warning"), (0.0, "note")])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.data._finding import Finding
-from twinml.data._left_out import CAMEL_ID, ID_NAME, KEY_SHARE
+from twinml.data._left_out import CAMEL_ID, ID_NAME
 from twinml.data._order import codes_of
 
-__all__ = ["agreement_within", "group_keys", "is_group_key", "is_named"]
+__all__ = ["agreement_within", "beyond", "group_keys", "is_group_key", "is_named"]
 
 # What has rows of its own, alone or numbered: "customer", "patient_no", "Customer Number".
 OWNER = re.compile(
@@ -46,11 +47,9 @@ def is_group_key(name: str, values: pd.Series) -> bool:
     """
     known = values.dropna()
     distinct = known.nunique()
-    if values.dtype != object and values.dtype.kind not in "iI":
+    if values.dtype != object and values.dtype.kind != "i":
         return False
     if distinct < FEWEST_GROUPS or len(known) < FEWEST_ROWS_A_GROUP * distinct:
-        return False
-    if distinct >= KEY_SHARE * len(values):
         return False
     if is_named(name):
         return True
@@ -94,10 +93,21 @@ def agreement_within(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> tu
     return pairs(both) / within, pairs(np.bincount(labels)) / anywhere
 
 
+def beyond(found: float, chance: float) -> float:
+    """Return how far ``found`` goes from ``chance`` (0) to all (1).
+
+    Examples
+    --------
+    >>> beyond(0.75, 0.5), beyond(1.0, 1.0)
+    (0.5, 0.0)
+    """
+    return (found - chance) / (1 - chance) if chance < 1 else 0.0
+
+
 def group_keys(frame: pd.DataFrame, target: str) -> Iterator[Finding]:
     """Yield a remark about the column that most looks like a key of several rows, if any."""
     labels = codes_of(frame[target])
-    best: tuple[float, str, str] | None = None
+    best: tuple[float, Finding] | None = None
     for column in (str(name) for name in frame.columns if name != target):
         values = frame[column]
         if not is_group_key(column, values):
@@ -105,7 +115,7 @@ def group_keys(frame: pd.DataFrame, target: str) -> Iterator[Finding]:
         known = values.notna().to_numpy()
         groups = pd.factorize(values[known])[0].astype(np.int64)
         found, chance = agreement_within(groups, labels[known])
-        excess = (found - chance) / (1 - chance) if chance < 1 else 0.0
+        excess = beyond(found, chance)
         if not is_named(column) and excess < EXCESS:
             continue
         message = (
@@ -114,8 +124,8 @@ def group_keys(frame: pd.DataFrame, target: str) -> Iterator[Finding]:
             f"{found:.1%} of cases, any two in {chance:.1%}; if new rows are of other values, pass "
             f"--split group:{column}"
         )
+        level: Literal["note", "warning"] = "warning" if excess >= STRONG else "note"
         if best is None or excess > best[0]:
-            best = excess, column, message
+            best = excess, Finding(level, "group", column, message)
     if best is not None:
-        excess, column, message = best
-        yield Finding("warning" if excess >= STRONG else "note", "group", column, message)
+        yield best[1]

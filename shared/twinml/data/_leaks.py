@@ -122,7 +122,7 @@ def sign_of(values: pd.Series, labels: NDArray[np.int64], n_classes: int) -> Sig
         Class indices, shape (n,).
     """
     members = np.bincount(labels, minlength=n_classes)
-    least = RECALL * members[members > 0].min()
+    least = RECALL * members.min()
     missing = values.isna().to_numpy()
     counts = values.value_counts()
     common = [value for value, rows in counts.items() if rows >= least]

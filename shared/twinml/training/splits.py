@@ -228,7 +228,7 @@ def groups_of(frame: pd.DataFrame, name: str) -> Rows:
     """
     groups = np.asarray(pd.factorize(_column(frame, name))[0], dtype=np.int64)
     alone = groups < 0
-    groups[alone] = groups.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    groups[alone] = groups.max() + 1 + np.arange(int(alone.sum()))
     return groups
 
 
