@@ -17,7 +17,8 @@ WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") -
 # Installing again is needed when a lock changes, not when the code does.
 BASE    := $(VENV)/.installed-base
 DEV     := $(VENV)/.installed-dev
-LOCKED   = $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
+# Compiled once here, and not in every process where Python may not write what it compiled.
+LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
@@ -124,6 +125,7 @@ $(BASE): $(BIN)/uv requirements/base.lock pyproject.toml
 	@echo "Installing packages …"
 	@$(LOCKED) --requirement requirements/base.lock
 	@$(EDITABLE)
+	@$(BIN)/python -m compileall -q shared local azure
 	@touch $@
 
 $(DEV): $(BASE) requirements/dev.lock

@@ -55,7 +55,7 @@ def command(
 
     # The options are checked before the data are read: a typo shows at once.
     wanted = TrainingOptions.parse(**options)
-    dataset = source.load()
+    dataset = source.load(wanted.split_column)
 
     from twinml.registry import training_run
 
@@ -141,7 +141,8 @@ def _remarks(result: Any, reused: bool, kind: str, reason: str) -> list[str]:
         *([f"The task is {kind}: {reason}."] if reason else []),
         *result.notes,
         f"The model learned from {result.learned_from}.",
-        f"Test rows ({result.test.split} split, {result.test.n_test:,}): {task.line(result.test)}",
+        f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
+        f"{task.line(result.test, result.metric)}",
         *(
             f"Prediction intervals at {one.level:g} hold {one.share:.1%} of the test rows; "
             f"their mean width is {figure(one.width)}."
@@ -151,7 +152,7 @@ def _remarks(result: Any, reused: bool, kind: str, reason: str) -> list[str]:
     ]
     if result.forward is not None and result.forward is not result.test:
         lines.append(
-            f"Forward in time: {task.line(result.forward)}: "
+            f"Forward in time: {task.line(result.forward, result.metric)}: "
             "expect this next month, not the random-split figure"
         )
     if result.interrupted:

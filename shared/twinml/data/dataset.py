@@ -108,7 +108,9 @@ class Dataset:
 
         ``None`` if no row is the copy of another one; see ``twinml.data._copies``.
         """
-        return _copies.copies(model_frame(self.frame), self.target)
+        return _copies.copies(
+            model_frame(self.frame), self.target if self.task == "classification" else None
+        )
 
     def profile(self) -> pd.DataFrame:
         """Return one row a feature, for tables and reports.
@@ -223,6 +225,7 @@ def load(
         frame, few = join_or_drop(frame, target, rare)
         check_target(frame[target], path.name)
     useless, without = left_out(frame, target, None if keep == "all" else keep)
+    numbers = frame[useless]
     frame = frame.drop(columns=useless)
     if frame.shape[1] < 2:
         raise DataError(
@@ -232,7 +235,7 @@ def load(
     leaks = _known.leaks(everything, target)
     kept_leaks = {column: why for column, why in leaks.items() if column in frame.columns}
     plain = model_frame(frame)
-    order = _order.evidence(plain, target)
+    order = _order.evidence(plain, target, numbers)
     findings = [
         *(
             remark
@@ -314,7 +317,8 @@ def check_kept(file: str, columns: list[str], keep: Sequence[str]) -> None:
     for column in keep:
         if column not in columns:
             raise UnknownColumn(
-                f"'{file}' has no column '{column}' to keep", hint=_choices(column, columns)
+                f"'{file}' has no column '{column}' to keep or split by",
+                hint=_choices(column, columns),
             )
 
 

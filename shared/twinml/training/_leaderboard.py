@@ -26,9 +26,10 @@ Matrix = NDArray[np.float64]
 class Leaderboard:
     """Candidates, best first, how each joins its members, and its out-of-fold predictions.
 
-    ``notes`` say what was left out, and why.
+    ``metric`` is the one that chose; ``notes`` say what was left out, and why.
     """
 
+    metric: str
     candidates: tuple[Candidate, ...]
     joins: Mapping[str, Vote | Stack]
     out_of_fold: Mapping[str, Matrix]
@@ -60,7 +61,8 @@ def rank(
 ) -> tuple[bool, float, float]:
     """Return what a candidate is sorted by, the best first.
 
-    Beyond the four digits that are shown a figure is noise. No candidate whose loss is above
+    Beyond the four digits that are shown a figure is noise; an area that ties with the best one
+    (``metrics.ties``) is given as that. No candidate whose loss is above
     the floor's comes before one whose is not; then the metric decides, then the loss.
     """
     best_first = -value if higher_is_better else value
@@ -178,14 +180,18 @@ def leaderboard(
                     seconds=time.monotonic() - started,
                 )
             )
-    metric = task.metric(options.metric)
     limit = float("inf") if floor is None else task.loss(y, floor, weights)
-    candidates.sort(
-        key=lambda one: rank(
-            task.comparable(metric, one.metrics[metric]),
-            task.loss(y, out_of_fold[one.name], weights),
-            limit,
-            metrics.HIGHER_IS_BETTER[metric],
-        )
+    metric = task.chosen(
+        options.metric, [one.metrics for one in candidates if one.kind == "single"]
     )
-    return Leaderboard(tuple(candidates), joins, out_of_fold, tuple(notes))
+
+    def place(one: Candidate, best: float = float("nan")) -> tuple[bool, float, float]:
+        value = one.metrics[metric]
+        loss = task.loss(y, out_of_fold[one.name], weights)
+        same = metrics.ties(metric, value, best)
+        shown = task.comparable(metric, best if same else value)
+        return rank(shown, loss, limit, metrics.HIGHER_IS_BETTER[metric])
+
+    best = min(candidates, key=place).metrics[metric]
+    candidates.sort(key=lambda one: place(one, best))
+    return Leaderboard(metric, tuple(candidates), joins, out_of_fold, tuple(notes))

@@ -144,31 +144,36 @@ class Task(ABC):
     ) -> dict[str, Interval]:
         """Return every metric with its 95 % interval."""
 
-    def metric(self, asked: str | None) -> str:
-        """Return the metric that chooses: the one asked for, or the first.
+    def check(self, asked: str) -> None:
+        """Refuse a metric that the task has not.
 
         Raises
         ------
         UsageError
             The task has no such metric.
         """
-        if asked is not None and asked not in self.metrics:
+        if asked not in (metrics.AUTO, *self.metrics):
             raise UsageError(
                 f"the metric {asked!r} is none of a {self.kind}",
-                hint=f"Choose one of {', '.join(self.metrics)}.",
+                hint=f"Choose one of {', '.join((metrics.AUTO, *self.metrics))}.",
             )
-        return asked or self.metrics[0]
 
-    def line(self, found: Evaluation) -> str:
-        """Return the main figures of an evaluation in a line, the first with its interval."""
-        (first, called), *others = list(self.shown.items())[:3]
-        held = found.metrics
-        words = [
-            f"{called} {figure(held[first].value)} "
-            f"[{figure(held[first].low)}, {figure(held[first].high)}]",
-            *(f"{name} {figure(held[metric].value)}" for metric, name in others),
-        ]
-        return f"{', '.join(words)} (baseline {figure(found.baseline[others[-1][0]])})"
+    @abstractmethod
+    def chosen(self, asked: str, found: Sequence[Mapping[str, float]] = ()) -> str:
+        """Return the metric that chooses and is the headline: what was asked for, if anything.
+
+        Parameters
+        ----------
+        found
+            The figures of the learners, out of fold.
+        """
+
+    def line(self, found: Evaluation, headline: str) -> str:
+        """Return the main figures of an evaluation in a line, the headline with its interval."""
+        held, names = found.metrics, dict.fromkeys([headline, *list(self.shown)[:3]])
+        words = [f"{metrics.title(name)} {figure(held[name].value)}" for name in names]
+        words[0] += f" [{figure(held[headline].low)}, {figure(held[headline].high)}]"
+        return f"{', '.join(words)} (baseline {figure(found.baseline[list(names)[-1]])})"
 
     def comparable(self, metric: str, value: float) -> float:
         """Return a figure on a scale on which four decimals are what counts."""
@@ -323,6 +328,10 @@ class Classification(Task):
         """Return the counts; rows are the true classes."""
         return metrics.confusion(truth, metrics.decide(predicted, threshold), self.n_outputs)
 
+    def chosen(self, asked: str, found: Sequence[Mapping[str, float]] = ()) -> str:
+        """Return ROC AUC or log loss, as ``metrics.chosen_metric`` says, for ``auto``."""
+        return metrics.chosen_metric(asked, self.n_outputs, [one["roc_auc"] for one in found])
+
     def labels(self, truth: Truth) -> NDArray[Any]:
         """Return the labels of places."""
         text = isinstance(self.classes[0], str)
@@ -447,6 +456,10 @@ class Regression(Task):
         from sklearn.ensemble import StackingRegressor
 
         return StackingRegressor(list(members), final_estimator=final, cv="prefit")
+
+    def chosen(self, asked: str, found: Sequence[Mapping[str, float]] = ()) -> str:
+        """Return R² for ``auto``."""
+        return self.metrics[0] if asked == metrics.AUTO else asked
 
     def labels(self, truth: Truth) -> NDArray[Any]:
         """Return the numbers."""

@@ -438,18 +438,18 @@ class Workflow:
 
 def _found(done: TrainedModel) -> str:
     """Say what the search found."""
+    from twinml.training.metrics import title
     from twinml.training.tasks import figure, task_of_model
 
     result = done.searched()
-    first, second = list(task_of_model(result.contract).shown.items())[:3:2]
-    test = result.test.metrics
+    test, metric = result.test.metrics, result.metric
+    shown = dict.fromkeys([metric, list(task_of_model(result.contract).shown)[2]])
     summary = (
-        f"{result.best.name} of {len(result.leaderboard)} candidates, "
-        f"{len(result.trials)} trials: "
-        + ", ".join(f"{name} {figure(test[metric].value)}" for metric, name in (first, second))
+        f"{result.best.name} of {len(result.leaderboard)} candidates, {len(result.trials)} trials: "
+        + ", ".join(f"{title(name)} {figure(test[name].value)}" for name in shown)
     )
     if result.forward is not None and result.forward is not result.test:
-        summary += f"; forward in time {figure(result.forward.metrics[first[0]].value)}"
+        summary += f"; forward in time {figure(result.forward.metrics[metric].value)}"
     return summary + (" (found, not trained again)" if done.reused else "")
 
 
