@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import twinml
-from twinml.errors import PlatformError, TrainingError
+from twinml.errors import PlatformError, TrainingError, UsageError
 from twinml.platform import TrainedModel
 from twinml.registry.tracking import put
 from twinml.registry.training_run import fingerprint, model_folder
@@ -238,7 +238,15 @@ def train_with_automl(
         The job failed, or names no best child.
     PlatformError
         Azure refused it.
+    UsageError
+        The rows are to be split in another way than at random, which AutoML cannot.
     """
+    if options.split != "random":
+        raise UsageError(
+            f"Azure's AutoML divides the rows at random, not by '{options.split}'",
+            hint="Use --train job, or the pipeline pipeline-automl.yml, whose held-out rows are "
+            "divided so.",
+        )
     from azure.ai.ml import Input, automl
 
     cluster = ensure_cluster(connection, sizes)

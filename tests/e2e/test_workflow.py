@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from twinml.training.metrics import is_better
 from twinml.workflow import STEPS
 
 pytestmark = pytest.mark.e2e
@@ -93,7 +94,8 @@ def test_the_pipeline_ran_over_rest_and_judged_its_model(machine: Machine, first
     # On the same rows as the champion of step 3, whichever is better.
     assert "on the same" in held["reason"]
     assert held["champion_version"] == first[0]["model"]["version"]
-    better = held["candidate"][held["metric"]] > held["champion"][held["metric"]]
+    metric = held["metric"]
+    better = is_better(metric, held["candidate"][metric], held["champion"][metric])
     assert held["registered"] == better
     models = json.loads(machine.twinml("models", "--json").stdout)
     assert (held["version"] in {one["version"] for one in models}) == better

@@ -222,6 +222,22 @@ def test_a_time_column_orders_the_rows_and_is_no_feature(tmp_path: Path) -> None
         train(dataset, TrainingOptions(trials=2, split="column:whenever"))
 
 
+def test_groups_stay_on_one_side_in_the_hold_out_and_in_the_folds(tmp_path: Path) -> None:
+    frame = make_table()
+    frame["customer_id"] = np.arange(len(frame)) % 150
+    path = tmp_path / "visits.csv"
+    frame.to_csv(path, index=False)
+    dataset = load(path, "y", keep=["customer_id"])
+    options = TrainingOptions(trials=2, learners=FAST[:1], split="group:customer_id")
+    found = train(dataset, options)
+    customers = dataset.frame["customer_id"].to_numpy()
+    assert "customer_id" not in found.contract.column_names
+    assert found.test.split == "group:customer_id"
+    assert not set(customers[found.test.rows]) & set(np.delete(customers, found.test.rows))
+    assert len(set(customers[found.test.rows])) == pytest.approx(30, abs=3)
+    assert found.forward is None
+
+
 def test_known_time_order_gives_the_forward_estimate_beside_the_random_one() -> None:
     """Measured on this data by all who tried: the later rows are far harder."""
     found = train(load(bundled(), "y"), TrainingOptions(trials=1, learners=("LightGBM",)))

@@ -32,8 +32,14 @@ class DataOptions:
     sheet: str | None = None
     strict: bool = False
 
-    def load(self) -> Dataset:
-        """Load the file, the bank marketing data by default."""
+    def load(self, split_by: str | None = None) -> Dataset:
+        """Load the file, the bank marketing data by default.
+
+        Parameters
+        ----------
+        split_by
+            A column that stays although it looks like a key, to split the rows by.
+        """
         from twinml.data import bundled, load
         from twinml.errors import UsageError
 
@@ -44,7 +50,7 @@ class DataOptions:
             self.target or BUNDLED_TARGET,
             name=self.name,
             drop=_columns(self.drop),
-            keep=_columns(self.keep_column),
+            keep=[*_columns(self.keep_column), *([split_by] if split_by else [])],
             rare=self.rare,
             sheet=self.sheet,
             strict=self.strict,
@@ -151,11 +157,14 @@ def training_options(function: F) -> F:
             "--split",
             default="random",
             show_default=True,
-            metavar="random|ordered|column:NAME",
+            metavar="random|ordered|column:NAME|group:NAME",
             help="How the test rows are held out.",
         ),
         click.option(
-            "--metric", default="roc_auc", show_default=True, help="Chooses the best candidate."
+            "--metric",
+            default="auto",
+            show_default=True,
+            help="Chooses the best candidate; auto: ROC AUC, log loss where that tells little.",
         ),
         click.option(
             "--seed",

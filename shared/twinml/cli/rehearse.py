@@ -84,7 +84,7 @@ def command(
     from twinml.training import TrainingOptions
 
     wanted = TrainingOptions.parse(**options)
-    dataset = source.load()
+    dataset = source.load(wanted.split_column)
     platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
     began = time.monotonic()
     keeps("Steps that ended are kept by the emulator; the same command goes on from there.")

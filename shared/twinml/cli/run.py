@@ -87,7 +87,7 @@ def command(
             f"platform '{platform.name}' cannot train '{train}'",
             hint=f"Choose from {', '.join(trainers)}.",
         )
-    dataset = source.load()
+    dataset = source.load(wanted.split_column)
     if plan_only:
         from twinml.registry.tracking import Tracking
         from twinml.registry.training_run import known

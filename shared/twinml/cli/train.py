@@ -61,7 +61,7 @@ def command(
 
     # The options are checked before the data are read: a typo shows at once.
     wanted = TrainingOptions.parse(**options)
-    dataset = source.load()
+    dataset = source.load(wanted.split_column)
 
     from twinml.registry import training_run
 
@@ -137,21 +137,26 @@ def leaderboard(result: Any) -> str:
 
 
 def _remarks(result: Any, reused: bool) -> list[str]:
-    test = result.test.metrics
+    from twinml.training.metrics import title
+
+    test, headline = result.test.metrics, result.metric
+    names = dict.fromkeys([headline, "roc_auc", "log_loss", "accuracy"])
+
+    def figures(found: Any) -> str:
+        return ", ".join(f"{title(name)} {found[name].value:.4f}" for name in names)
+
+    first = f"{title(headline)} {test[headline].value:.4f}"
+    interval = f"[{test[headline].low:.4f}, {test[headline].high:.4f}]"
     lines = [
         *result.notes,
         f"The model learned from {result.learned_from}.",
         f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
-        f"ROC AUC {test['roc_auc'].value:.4f} "
-        f"[{test['roc_auc'].low:.4f}, {test['roc_auc'].high:.4f}], "
-        f"log loss {test['log_loss'].value:.4f}, accuracy {test['accuracy'].value:.4f} "
+        f"{figures(test).replace(first, f'{first} {interval}', 1)} "
         f"(baseline {result.test.baseline['accuracy']:.4f})",
     ]
     if result.forward is not None and result.forward is not result.test:
-        ahead = result.forward.metrics
         lines.append(
-            f"Forward in time: ROC AUC {ahead['roc_auc'].value:.4f}, log loss "
-            f"{ahead['log_loss'].value:.4f}, accuracy {ahead['accuracy'].value:.4f}: "
+            f"Forward in time: {figures(result.forward.metrics)}: "
             "expect this next month, not the random-split figure"
         )
     if result.interrupted:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
+from twinml.data._groups import group_keys
+from twinml.data._leaks import suspects
 from twinml.data._left_out import dates
 from twinml.data._words import count, shown
 
@@ -19,10 +20,6 @@ FEW_CLASS_ROWS = 50
 MANY_CATEGORIES = 1000
 HIGH_NULL_SHARE = 0.5
 MAJORITY_SHARE = 0.8
-SUSPICIOUS_AUC = 0.98
-LEAK_ROWS = 20_000
-LEAK_CLASSES = 20
-LEAK_BINS = 50
 
 
 def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list[Finding]:
@@ -36,7 +33,8 @@ def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list
             found.append(Finding("warning", "leak", column, message))
         found += _column(column, values)
         found += _text(column, values) if values.dtype == object else _number(column, values)
-    found += _suspects(frame, target, [column for column in features if column not in leaks])
+    found += suspects(frame, target, [column for column in features if column not in leaks])
+    found += group_keys(frame, target)
     twice = repeats(frame)
     if twice:
         message = f"{count(twice, 'row repeats', 'rows repeat')} an earlier row in every column"
@@ -112,58 +110,3 @@ def _number(name: str, values: pd.Series) -> Iterator[Finding]:
         if infinite:
             message = f"'{name}' is infinite in {count(infinite, 'row', 'rows')}"
             yield Finding("warning", "infinite", name, message)
-
-
-# --- leaks ---------------------------------------------------------------------------------
-
-
-def _suspects(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Iterator[Finding]:
-    """Yield features that tell the classes apart all but perfectly, each on its own.
-
-    Class shares by value are learnt on one half of the rows and judged on the other, so that
-    a key with a value of its own for each row is no suspect.
-    """
-    rng = np.random.default_rng(0)
-    rows = rng.permutation(len(frame))[:LEAK_ROWS]
-    sample = frame.iloc[rows]
-    labels, classes = pd.factorize(sample[target])
-    frequent = np.argsort(-np.bincount(labels), kind="stable")[:LEAK_CLASSES]
-    wanted = frequent[:1] if len(classes) == 2 else frequent
-    learn = np.arange(len(sample)) % 2 == 0
-    for column in features:
-        codes = _bins(sample[column])
-        areas = [_separation(codes, labels == label, learn) for label in wanted]
-        area = float(np.mean(areas))
-        if area > SUSPICIOUS_AUC:
-            message = (
-                f"'{column}' alone tells the classes apart (AUC {area:.3f}): check that it is "
-                "known when the model is asked"
-            )
-            yield Finding("warning", "leak-suspect", column, message)
-
-
-def _bins(values: pd.Series) -> NDArray[np.int64]:
-    """Return values as small whole numbers; numbers by quantile, nulls as a value."""
-    if values.dtype.kind in "if" and values.nunique() > LEAK_BINS:
-        bins = np.floor(values.rank(pct=True).to_numpy() * LEAK_BINS)
-        return np.where(np.isnan(bins), LEAK_BINS + 1, bins).astype(np.int64)
-    return pd.factorize(values, use_na_sentinel=False)[0].astype(np.int64)
-
-
-def _separation(
-    codes: NDArray[np.int64], positive: NDArray[np.bool_], learn: NDArray[np.bool_]
-) -> float:
-    """Return the AUC of the class share by value, learnt on one half, judged on the other."""
-    size = int(codes.max()) + 1
-    rows = np.bincount(codes[learn], minlength=size)
-    hits = np.bincount(codes[learn], weights=positive[learn], minlength=size)
-    prior = positive[learn].mean()
-    score = ((hits + prior) / (rows + 1))[codes[~learn]]
-    truth = positive[~learn]
-    n_positive = int(truth.sum())
-    n_negative = len(truth) - n_positive
-    if not n_positive or not n_negative:
-        return 0.5
-    ranks = pd.Series(score).rank().to_numpy()
-    above = ranks[truth].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))

@@ -11,7 +11,7 @@ from twinml.data._finding import Finding
 from twinml.data._names import is_unnamed
 from twinml.data._words import count, listed
 
-__all__ = ["dates", "left_out"]
+__all__ = ["CAMEL_ID", "ID_NAME", "KEY_SHARE", "dates", "is_key", "left_out"]
 
 DATE_SHARE = 0.95
 ID_NAME = re.compile(r"(^|[_. -])(id|uid|uuid|guid|key|index|idx|rowid|row|rownames)$", re.I)

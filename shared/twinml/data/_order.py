@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.data._finding import Finding
+from twinml.data._left_out import is_key
 
-__all__ = ["Order", "evidence"]
+__all__ = ["Order", "codes_of", "evidence"]
 
 # Both must hold: far beyond what the best of a hundred shuffled columns reaches by luck,
 # and large enough to matter when there are very many rows.
@@ -44,8 +45,16 @@ class Agreement:
     standard_errors: float
 
 
-def evidence(frame: pd.DataFrame, target: str) -> Order:
+def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = None) -> Order:
     """Say what order the rows seem to be in.
+
+    A number of the rows is no order of its own, and hides none: the other columns are looked
+    at first, as they stand and in the order of a number that the model does without.
+
+    Parameters
+    ----------
+    left_out
+        Columns that are not in ``frame``, of the same rows.
 
     Examples
     --------
@@ -61,27 +70,62 @@ def evidence(frame: pd.DataFrame, target: str) -> Order:
         )
         return Order(note, (Finding("warning", "sorted-by-target", target, note),))
     columns = [str(column) for column in frame.columns if column != target]
+    numbers = [name for name in columns if _numbers_rows(name, frame[name])]
+    others = [name for name in columns if name not in numbers]
+    note = _order_of(frame[others])
+    if note:
+        return Order(f"{note}; if that is time, pass --split ordered")
+    in_order = [name for name in numbers if _in_one_sequence(frame[name])]
+    if in_order:
+        return Order(
+            f"rows are numbered by '{in_order[0]}', and look shuffled in the other columns; if the "
+            "numbers go with time, pass --split ordered"
+        )
+    without = pd.DataFrame(index=frame.index) if left_out is None else left_out
+    given = {name: frame[name] for name in numbers}
+    given |= {
+        str(name): without[name] for name in without if _numbers_rows(str(name), without[name])
+    }
+    for name, values in given.items():
+        note = _order_of(frame[others].iloc[np.argsort(values.to_numpy(), kind="stable")])
+        if note:
+            return Order(
+                f"in the order of '{name}' {note}; if that is time, pass --split column:{name}"
+            )
+    return Order(
+        "rows look shuffled: in no column does a row agree with the row before more often "
+        "than chance has it"
+    )
+
+
+def _numbers_rows(name: str, values: pd.Series) -> bool:
+    """Tell whether whole numbers only count the rows, in whatever order these stand."""
+    if values.dtype.kind != "i":
+        return False
+    distinct = values.nunique()
+    return distinct == len(values) and is_key(name, values, distinct)
+
+
+def _order_of(frame: pd.DataFrame) -> str:
+    """Say by which column the rows are sorted or look ordered; empty if they look shuffled."""
+    columns = [str(column) for column in frame.columns]
     runs = [column for column in columns if _in_one_sequence(frame[column])]
     if runs:
         column = max(runs, key=lambda name: frame[name].nunique())
-        return Order(f"rows are sorted by '{column}'; if that is time, pass --split ordered")
-    found = {column: agreement(_codes(frame[column])) for column in columns}
+        return f"rows are sorted by '{column}'"
+    found = {column: agreement(codes_of(frame[column])) for column in columns}
     ordered = {
         column: value
         for column, value in found.items()
         if value.standard_errors > STANDARD_ERRORS and value.excess > EXCESS
     }
     if not ordered:
-        return Order(
-            "rows look shuffled: in no column does a row agree with the row before more often "
-            "than chance has it"
-        )
+        return ""
     column = max(ordered, key=lambda name: ordered[name].excess)
     best = ordered[column]
-    return Order(
+    return (
         f"rows look ordered by '{column}' (a row agrees with the row before in "
-        f"{best.found:.1%} of cases, by chance {best.chance:.1%}); if that is time, pass "
-        "--split ordered"
+        f"{best.found:.1%} of cases, by chance {best.chance:.1%})"
     )
 
 
@@ -102,7 +146,7 @@ def agreement(codes: NDArray[np.int64]) -> Agreement:
     return Agreement(found, chance, (found - chance) / (1 - chance), (found - chance) / error)
 
 
-def _codes(values: pd.Series) -> NDArray[np.int64]:
+def codes_of(values: pd.Series) -> NDArray[np.int64]:
     """Return values as small whole numbers: deciles of numbers, positions of texts."""
     if values.dtype.kind in "if":
         rank = values.rank(pct=True).to_numpy()
@@ -125,4 +169,4 @@ def _in_one_sequence(values: pd.Series) -> bool:
     else:
         changes = np.count_nonzero(np.diff(pd.factorize(values)[0]))
         in_sequence = changes == distinct - 1
-    return in_sequence and (agreement(_codes(values)).standard_errors > SEQUENCE_STANDARD_ERRORS)
+    return in_sequence and (agreement(codes_of(values)).standard_errors > SEQUENCE_STANDARD_ERRORS)

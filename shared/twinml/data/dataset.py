@@ -204,6 +204,7 @@ def load(
     frame, few = join_or_drop(frame, target, rare)
     check_target(frame[target], path.name)
     useless, without = left_out(frame, target, None if keep == "all" else keep)
+    numbers = frame[useless]
     frame = frame.drop(columns=useless)
     if frame.shape[1] < 2:
         raise DataError(
@@ -213,7 +214,7 @@ def load(
     leaks = _known.leaks(everything, target)
     kept_leaks = {column: why for column, why in leaks.items() if column in frame.columns}
     plain = model_frame(frame)
-    order = _order.evidence(plain, target)
+    order = _order.evidence(plain, target, numbers)
     findings = [
         *(
             remark
@@ -288,7 +289,8 @@ def check_kept(file: str, columns: list[str], keep: Sequence[str]) -> None:
     for column in keep:
         if column not in columns:
             raise UnknownColumn(
-                f"'{file}' has no column '{column}' to keep", hint=_choices(column, columns)
+                f"'{file}' has no column '{column}' to keep or split by",
+                hint=_choices(column, columns),
             )
 
 

@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Judgement", "compare"]
 
-SHOWN = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
-
 
 @dataclass(frozen=True)
 class Judgement:
     """Whether a candidate is better than the champion on the same rows, and why.
 
-    ``candidate`` and ``champion`` are metrics by name; ``champion`` is ``None`` where there
-    is none, or it cannot score the rows.
+    ``metric`` is the one that decided. ``candidate`` and ``champion`` are metrics by name;
+    ``champion`` is ``None`` where there is none, or it cannot score the rows.
     """
 
     better: bool
@@ -76,7 +74,8 @@ def compare(
     rows
         Features and the target; rows that what was measured of the candidate did not learn from.
     metric
-        Decides; the candidate must be better by more than ``min_gain``, 0 or more.
+        Decides; the candidate must be better by more than ``min_gain``, 0 or more. Where areas
+        tie and no gain is asked for, log loss decides.
     same_data
         Digest of the data set that the rows are from. If the champion learned from another
         one, it may have seen some of the rows, which the reason then says.
@@ -88,7 +87,7 @@ def compare(
     UsageError
         There is no such metric, or ``min_gain`` is below 0.
     """
-    from twinml.training.metrics import HIGHER_IS_BETTER, is_better
+    from twinml.training.metrics import HIGHER_IS_BETTER, beats
 
     if metric not in HIGHER_IS_BETTER:
         raise UsageError(
@@ -116,17 +115,18 @@ def compare(
     if old_probabilities.shape != probabilities.shape or (old_labels != labels).any():
         reason = f"not comparable: the champion {held} knows other classes"
         return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
-    better = is_better(metric, figures[metric], old[metric], min_gain)
+    better, decider = beats(metric, figures, old, min_gain)
     paired = _paired(labels, old_probabilities, probabilities, held)
     verb = "beats" if better else "does not beat"
     by = f" by more than {min_gain:g}" if min_gain else ""
+    tie = "" if decider == metric else f"{_says(metric, figures)} ties with {old[metric]:.4f}, and "
     reason = (
-        f"{_says(metric, figures)} {verb} {old[metric]:.4f} of the champion {held}{by} "
+        f"{tie}{_says(decider, figures)} {verb} {old[decider]:.4f} of the champion {held}{by} "
         f"on the same {n_rows:,} rows ({paired['verdict']['decision']} says the paired test)"
     )
     if same_data is not None and _data_of(tracking, champion.run_id) != same_data:
         reason += "; the champion learned from other data and may have seen some of the rows"
-    return Judgement(better, reason, metric, figures, old, champion.version, n_rows, paired)
+    return Judgement(better, reason, decider, figures, old, champion.version, n_rows, paired)
 
 
 def _measure(directory: Path, rows: pd.DataFrame) -> Any:
@@ -162,7 +162,9 @@ def _paired(labels: Any, old: Any, new: Any, held: str) -> dict[str, Any]:
 
 
 def _says(metric: str, figures: Mapping[str, float]) -> str:
-    return f"{SHOWN.get(metric, metric)} {figures[metric]:.4f}"
+    from twinml.training.metrics import title
+
+    return f"{title(metric)} {figures[metric]:.4f}"
 
 
 def _data_of(tracking: Tracking, run_id: str | None) -> str | None:

@@ -11,6 +11,7 @@ tracking server has no ``/logged-models``, so ``log_model`` fails there under ML
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import tempfile
 from collections.abc import Mapping
@@ -413,7 +414,6 @@ class Tracking:
     def _log_values(
         self, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float]
     ) -> None:
-        import math
         import time
 
         from mlflow.entities import Metric, Param
@@ -479,12 +479,13 @@ class Tracking:
         judged = {one.data.tags.get(_JUDGED) for one in runs}
         if len(judged) > 1 or None in judged:
             return False
-        new, old = (one.data.metrics.get(f"test_{metric}") for one in runs)
-        if new is None or old is None:
-            return False
-        from twinml.training.metrics import is_better
+        from twinml.training.metrics import beats
 
-        return is_better(metric, new, old)
+        new, old = (
+            {name: one.data.metrics.get(f"test_{name}", math.nan) for name in (metric, "log_loss")}
+            for one in runs
+        )
+        return beats(metric, new, old)[0]
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""

@@ -160,6 +160,13 @@ def _expectation(result: TrainingResult, dataset: Dataset) -> dict[str, str]:
         figure = f"Next month, expect the forward-in-time figure: {chosen_by.label} "
         figure += f"{_figure(there)}."
         why = later + _aside(chosen_by, here, there)
+    elif result.test.split.startswith("group:"):
+        column = result.test.split.removeprefix("group:")
+        figure = (
+            f"Expect {chosen_by.label} {_figure(here)} of new rows, if their “{column}” is new."
+        )
+        why = f"No “{column}” has rows both among those learned from and among those tested. "
+        why += sentence(result.forward_note)
     elif result.test.split != "random":
         figure = f"Next month, expect {chosen_by.label} {_figure(here)}."
         why = later + sentence(result.forward_note)
@@ -227,6 +234,8 @@ def _estimates(result: TrainingResult) -> Table:
 
 def _by(split: str) -> str:
     kind, _, column = split.partition(":")
+    if kind == "group":
+        return f"the groups of column {column}"
     return f"column {column}" if kind == "column" else "the order of the rows"
 
 

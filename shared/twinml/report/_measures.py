@@ -126,4 +126,6 @@ def interval(found: Interval | None, digits: int = 3) -> str:
 
 def split_name(evaluation: Evaluation) -> str:
     """Name the way in which the rows were held out."""
+    if evaluation.split.startswith("group:"):
+        return "Split by groups"
     return "Random split" if evaluation.split == "random" else "Forward in time"

@@ -13,7 +13,37 @@ from threadpoolctl import threadpool_limits
 
 from twinml.training import metrics
 
-__all__ = ["permutation_importance"]
+__all__ = ["REPEATS", "affordable_repeats", "permutation_importance", "spread"]
+
+REPEATS = 5
+FEWEST_ROWS = 500
+
+
+def affordable_repeats(once: float, allowed: float, rows: int) -> tuple[int, int]:
+    """Return how often to permute how many of the rows.
+
+    Repeats matter more than rows, down to ``FEWEST_ROWS``; then they become fewer.
+
+    Parameters
+    ----------
+    once
+        Seconds that permuting every feature once takes on all rows.
+    allowed
+        Seconds for all repeats.
+
+    Examples
+    --------
+    >>> affordable_repeats(1.0, 5.0, 2000), affordable_repeats(1.0, 1.0, 2000)
+    ((5, 2000), (4, 500))
+    """
+    share = allowed / max(once, 1e-9)
+    size = min(rows, max(FEWEST_ROWS, int(rows * share / REPEATS)))
+    return int(np.clip(share * rows / size, 1, REPEATS)), size
+
+
+def spread(losses: Sequence[float]) -> float:
+    """Return the standard deviation of repeats, NaN of one alone."""
+    return float(np.std(losses, ddof=1)) if len(losses) > 1 else float("nan")
 
 
 def permutation_importance(
@@ -45,7 +75,8 @@ def permutation_importance(
 
     Returns
     -------
-    Columns ``feature``, ``mean`` and ``std`` of the loss over the repeats, largest first.
+    Columns ``feature``, ``mean`` and ``std`` of the loss over the repeats, largest first; one
+    repeat has no spread, and ``std`` is NaN.
     """
     sign = 1.0 if metrics.HIGHER_IS_BETTER[metric] else -1.0
 
@@ -68,7 +99,7 @@ def permutation_importance(
         {
             "feature": list(names),
             "mean": [float(np.mean(each)) for each in given],
-            "std": [float(np.std(each)) for each in given],
+            "std": [spread(each) for each in given],
         }
     )
     return table.sort_values("mean", ascending=False, ignore_index=True)

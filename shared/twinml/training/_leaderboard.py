@@ -25,9 +25,10 @@ Matrix = NDArray[np.float64]
 class Leaderboard:
     """Candidates, best first, how each joins its members, and its out-of-fold probabilities.
 
-    ``notes`` say what was left out, and why.
+    ``metric`` is the one that chose; ``notes`` say what was left out, and why.
     """
 
+    metric: str
     candidates: tuple[Candidate, ...]
     joins: Mapping[str, Vote | Stack]
     out_of_fold: Mapping[str, Matrix]
@@ -59,7 +60,8 @@ def rank(
 ) -> tuple[bool, float, float]:
     """Return what a candidate is sorted by, the best first.
 
-    Beyond the four digits that are shown a figure is noise. No candidate whose log loss is above
+    Beyond the four digits that are shown a figure is noise; an area that ties with the best one
+    (``metrics.ties``) is given as that. No candidate whose log loss is above
     the floor's comes before one whose is not; then the metric decides, then log loss.
     """
     best_first = -value if higher_is_better else value
@@ -177,12 +179,15 @@ def leaderboard(
                 )
             )
     limit = float("inf") if floor is None else metrics.log_loss(y, floor, weights)
-    candidates.sort(
-        key=lambda one: rank(
-            one.metrics[options.metric],
-            metrics.log_loss(y, out_of_fold[one.name], weights),
-            limit,
-            metrics.HIGHER_IS_BETTER[options.metric],
-        )
-    )
-    return Leaderboard(tuple(candidates), joins, out_of_fold, tuple(notes))
+    areas = [one.metrics["roc_auc"] for one in candidates if one.kind == "single"]
+    metric = metrics.chosen_metric(options.metric, out_of_fold[candidates[0].name].shape[1], areas)
+
+    def place(one: Candidate, best: float = float("nan")) -> tuple[bool, float, float]:
+        value = one.metrics[metric]
+        loss = metrics.log_loss(y, out_of_fold[one.name], weights)
+        same = metrics.ties(metric, value, best)
+        return rank(best if same else value, loss, limit, metrics.HIGHER_IS_BETTER[metric])
+
+    best = min(candidates, key=place).metrics[metric]
+    candidates.sort(key=lambda one: place(one, best))
+    return Leaderboard(metric, tuple(candidates), joins, out_of_fold, tuple(notes))

@@ -21,7 +21,7 @@ from twinml.training import metrics
 from twinml.training._budget import Clock, Progress
 from twinml.training._crossvalidation import Judging, judging
 from twinml.training._found import Found
-from twinml.training._importance import permutation_importance
+from twinml.training._importance import REPEATS, affordable_repeats, permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Recipe, Task, fit_all
@@ -39,10 +39,12 @@ from twinml.training.result import (
 from twinml.training.splits import (
     Split,
     folds_of,
+    hold_out,
+    is_forward,
     ordered_split,
-    random_split,
+    split_column,
     stratified_sample,
-    time_column,
+    without_groups,
 )
 
 __all__ = ["train"]
@@ -51,7 +53,6 @@ Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
 _IMPORTANCE_ROWS = 2_000
-_IMPORTANCE_REPEATS = 3
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
@@ -147,12 +148,13 @@ class _Run:
         }
         # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
         every = len(judged) == len(rows)
+        groups = None if split.groups is None else split.groups[rows][judged]
         board = leaderboard(
             ready,
             members,
             y,
             self._weights(table.y, rows)[rows][judged],
-            search.folds if every else folds_of(y, options.folds, options.seed),
+            search.folds if every else folds_of(y, options.folds, options.seed, groups=groups),
             None if search.floor is None else search.floor[judged],
             options,
             search.seconds_to_join,
@@ -200,13 +202,13 @@ class _Run:
 
         test = self._evaluate(table, split, learned, threshold)
         forward: Evaluation | None = None
-        if split.kind != "random":
+        if is_forward(split.kind):
             forward = test
         elif forward_split is not None:
             ahead = pipeline_of(fits[-1], winner, threshold)
             forward = self._evaluate(table, forward_split, ahead, threshold)
         other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
-        importance = self._importance(table, split.test, measured, learned, threshold)
+        importance = self._importance(table, split.test, measured, learned, board.metric, threshold)
         self._phase("evaluate", "done")
 
         return TrainingResult(
@@ -218,7 +220,7 @@ class _Run:
             runner_up_name=runner_up.name if runner_up is not None else None,
             leaderboard=board.candidates,
             trials=tuple(search.log),
-            metric=options.metric,
+            metric=board.metric,
             threshold=threshold,
             test=test,
             forward=forward,
@@ -276,17 +278,6 @@ class _Run:
     def _table(self) -> _Table:
         options, dataset = self._options, self._dataset
         features, labels = dataset.features, dataset.labels
-        order: Rows | None = None
-        times: NDArray[Any] | None = None
-        if options.split.startswith("column:"):
-            name = options.split.removeprefix("column:")
-            order, times = time_column(features, name)
-            features = features.drop(columns=name)
-            if features.shape[1] == 0:
-                raise DataError(
-                    f"column {name!r} is the only feature, so nothing is left to learn from",
-                    hint="Use --split random.",
-                )
         classes, y = np.unique(np.asarray(labels), return_inverse=True)
         y = y.astype(np.int64)
         if len(classes) > 2 and options.threshold != 0.5:
@@ -295,14 +286,21 @@ class _Run:
                 hint="Leave --threshold out.",
             )
         copies = dataset.copies()
-        if options.split == "random":
-            split = random_split(y, options.test_size, options.seed, copies)
-        else:
-            split = ordered_split(y, options.test_size, order, options.split, times)
+        split = hold_out(
+            features, y, options.split, options.test_size, options.seed, lambda: copies
+        )
+        name = split_column(options.split)
+        if name is not None:
+            features = features.drop(columns=name)
+            if features.shape[1] == 0:
+                raise DataError(
+                    f"column {name!r} is the only feature, so nothing is left to learn from",
+                    hint="Use --split random.",
+                )
         return _Table(model_frame(features), labels, classes, y, split, copies)
 
     def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
-        if table.split.kind != "random":
+        if is_forward(table.split.kind):
             return None, f"The test rows are the last ones ({table.split.kind})."
         if not self._dataset.chronological:
             return None, self._dataset.order_note
@@ -310,6 +308,8 @@ class _Run:
             split = ordered_split(table.y, self._options.test_size)
         except DataError as error:
             return None, error.message
+        if table.split.groups is not None:
+            split = without_groups(split, table.split.groups)
         return split, (
             f"{self._dataset.order_note}; the recipe was chosen on the random split and "
             "learned anew from the earlier rows."
@@ -350,7 +350,10 @@ class _Run:
         frame, y = table.features.iloc[rows], table.y[rows]
         X = np.asarray(encoder(frame).fit_transform(frame), dtype=np.float64)
         copies = None if table.copies is None else table.copies[rows]
-        folds = folds_of(y, options.folds, options.seed, copies)
+        groups = table.split.groups
+        folds = folds_of(
+            y, options.folds, options.seed, copies, None if groups is None else groups[rows]
+        )
         shape = Shape(len(string_columns(frame)), len(table.classes), options.seed)
         fold_rows = len(folds[0][0])
         refits = [
@@ -474,6 +477,7 @@ class _Run:
         test: Rows,
         fitted: Fitted,
         pipeline: Any,
+        metric: str,
         threshold: float | None,
     ) -> pd.DataFrame:
         rng = np.random.default_rng(self._options.seed)
@@ -484,21 +488,21 @@ class _Run:
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
         model = whole.named_steps["model"]
         X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
-        repeats = _IMPORTANCE_REPEATS
+        repeats = REPEATS
         if not self._options.reproducible:
             started = time.monotonic()
             model.predict_proba(X)
             once = (time.monotonic() - started) * len(names) / self._options.jobs
-            fitting = _IMPORTANCE_SHARE * self._options.budget / max(once, 1e-9)
-            repeats = int(np.clip(fitting, 1, repeats))
-            kept = rng.permutation(len(X))[: max(_FEWEST_ROWS, int(len(X) * fitting))]
+            allowed = _IMPORTANCE_SHARE * self._options.budget
+            repeats, size = affordable_repeats(once, allowed, len(X))
+            kept = rng.permutation(len(X))[:size]
             X, y = X[kept], y[kept]
         return permutation_importance(
             model,
             X,
             y,
             names,
-            metric=self._options.metric,
+            metric=metric,
             threshold=threshold,
             orders=[rng.permutation(len(X)) for _ in range(repeats)],
             jobs=self._options.jobs,

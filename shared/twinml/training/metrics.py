@@ -6,7 +6,7 @@ All take labels as class indices of shape (n,) and probabilities of shape (n, k)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,20 @@ from sklearn.metrics import (
 from twinml.training.result import Interval
 
 __all__ = [
+    "AUTO",
     "HIGHER_IS_BETTER",
     "METRICS",
+    "beats",
     "bootstrap",
+    "chosen_metric",
     "confusion",
     "decide",
     "exact_ends",
     "is_better",
     "log_loss",
     "score",
+    "ties",
+    "title",
     "tune_threshold",
 ]
 
@@ -46,9 +51,24 @@ METRICS: tuple[str, ...] = (
     "f1",
     "brier",
 )
+# Chosen by ``chosen_metric``.
+AUTO = "auto"
+AREAS = ("roc_auc", "average_precision")
+SAME_AREA = 0.0005
 # Those that are 1 exactly when every row is right, or ranked rightly.
 SHARES = ("roc_auc", "accuracy", "balanced_accuracy", "average_precision", "f1")
 HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as it is written in a line of text.
+
+    Examples
+    --------
+    >>> title("roc_auc"), title("log_loss")
+    ('ROC AUC', 'log loss')
+    """
+    return "ROC AUC" if metric == "roc_auc" else metric.replace("_", " ")
 
 
 def is_better(metric: str, new: float, old: float, min_gain: float = 0.0) -> bool:
@@ -58,6 +78,52 @@ def is_better(metric: str, new: float, old: float, min_gain: float = 0.0) -> boo
     """
     gain = new - old if HIGHER_IS_BETTER[metric] else old - new
     return math.isfinite(gain) and gain > min_gain
+
+
+def ties(metric: str, new: float, old: float) -> bool:
+    """Tell whether two areas are the same in the three digits that matter: log loss decides.
+
+    Examples
+    --------
+    >>> ties("roc_auc", 0.9374, 0.9371), ties("roc_auc", 0.9374, 0.9368)
+    (True, False)
+    """
+    return metric in AREAS and abs(new - old) <= SAME_AREA
+
+
+def beats(
+    metric: str, new: Mapping[str, float], old: Mapping[str, float], min_gain: float = 0.0
+) -> tuple[bool, str]:
+    """Tell whether the figures ``new`` are better than ``old``, and by which metric.
+
+    A tie of areas is decided by log loss, unless more than any gain is asked for.
+    """
+    tied = min_gain == 0 and ties(metric, new[metric], old[metric])
+    by = "log_loss" if tied else metric
+    return is_better(by, new[by], old[by], min_gain), by
+
+
+def chosen_metric(asked: str, n_classes: int, areas: Sequence[float] = ()) -> str:
+    """Return the metric that chooses and is the headline: what was asked for, if anything.
+
+    Else ROC AUC; log loss where it tells little, with more than two classes or where the area
+    of more than half of the learners is the best one.
+
+    Parameters
+    ----------
+    areas
+        ROC AUC of the learners, out of fold.
+
+    Examples
+    --------
+    >>> chosen_metric("auto", 2, [0.93, 0.92]), chosen_metric("auto", 2, [0.9999, 0.9998])
+    ('roc_auc', 'log_loss')
+    """
+    if asked != AUTO:
+        return asked
+    alike = sum(ties("roc_auc", area, max(areas)) for area in areas)
+    flat = len(areas) > 1 and alike > len(areas) / 2
+    return "log_loss" if n_classes > 2 or flat else "roc_auc"
 
 
 def decide(probabilities: Probabilities, threshold: float | None) -> Labels:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from twinml.errors import UsageError
-from twinml.training.metrics import METRICS
+from twinml.training.metrics import AUTO, METRICS
+from twinml.training.splits import FORMS, is_split, split_column
 
 __all__ = ["REFITS", "TUNED", "TrainingOptions", "parse_seconds"]
 
@@ -55,12 +56,16 @@ class TrainingOptions:
     seed
         Seeds the splits, the learners and the search.
     metric
-        Chooses the winner of the leaderboard, to four decimals; log loss breaks ties. The
-        search itself always follows log loss: it rewards every part of the probabilities, and
-        does better on the other metrics than a search on those (see docs/decisions).
+        Chooses the winner of the leaderboard and is the headline; log loss breaks ties.
+        ``auto`` is ROC AUC, and log loss where that tells little: more than two classes, or
+        candidates whose areas are the same. The search itself always follows log loss: it
+        rewards every part of the probabilities, and does better on the other metrics than a
+        search on those (see docs/decisions).
     split
         ``random`` (stratified), ``ordered`` (the rows stand in time order; the last ones are
-        the test) or ``column:NAME`` (order by a column, which then is no feature).
+        the test), ``column:NAME`` (order by a column) or ``group:NAME`` (stratified; rows with
+        the same value of a column stay on one side, in the hold-out and in the folds). The
+        column then is no feature.
     test_size
         Share of the rows held out for the final estimate.
     folds
@@ -85,7 +90,7 @@ class TrainingOptions:
     budget: float = 60.0
     trials: int | None = None
     seed: int = 0
-    metric: str = "roc_auc"
+    metric: str = AUTO
     split: str = "random"
     test_size: float = 0.2
     folds: int = 5
@@ -101,16 +106,13 @@ class TrainingOptions:
             raise UsageError(f"budget is {self.budget}", hint="Give more than 0 seconds.")
         if self.trials is not None and self.trials < 1:
             raise UsageError(f"trials is {self.trials}", hint="Try at least 1 configuration.")
-        if self.metric not in METRICS:
+        if self.metric not in (AUTO, *METRICS):
             raise UsageError(
-                f"there is no metric {self.metric!r}", hint=f"Choose one of {', '.join(METRICS)}."
+                f"there is no metric {self.metric!r}",
+                hint=f"Choose one of {', '.join((AUTO, *METRICS))}.",
             )
-        if self.split not in ("random", "ordered") and not re.fullmatch(
-            r"column:.+", self.split, re.DOTALL
-        ):
-            raise UsageError(
-                f"found split {self.split!r}", hint="Use random, ordered or column:NAME."
-            )
+        if not is_split(self.split):
+            raise UsageError(f"found split {self.split!r}", hint=f"Use {FORMS}.")
         if not 0.05 <= self.test_size <= 0.5:
             raise UsageError(f"test size is {self.test_size}", hint="Use 0.05 to 0.5.")
         if not 2 <= self.folds <= 20:
@@ -194,6 +196,11 @@ class TrainingOptions:
             jobs=_cores() if at_a_time is None else at_a_time,
             engine=engine,
         )
+
+    @property
+    def split_column(self) -> str | None:
+        """The column that the rows are split by, if any."""
+        return split_column(self.split)
 
     @property
     def reproducible(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,29 +11,102 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
-from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from twinml.errors import DataError
 
 __all__ = [
+    "FORMS",
     "Split",
     "folds_of",
+    "group_split",
+    "groups_of",
+    "hold_out",
+    "is_forward",
+    "is_split",
     "ordered_split",
     "random_split",
+    "split_column",
     "stratified_sample",
     "time_column",
+    "without_groups",
 ]
 
 Rows = NDArray[np.int64]
 
+FORMS = "random, ordered, column:NAME or group:NAME"
+# Dividing many groups takes long: they are first joined to so many bundles at random.
+MOST_GROUPS = 1_000
+
+
+def split_column(split: str) -> str | None:
+    """Return the column that a split is made by, which then is no feature.
+
+    Examples
+    --------
+    >>> split_column("group:customer"), split_column("column:day"), split_column("ordered")
+    ('customer', 'day', None)
+    """
+    match = re.fullmatch(r"(?:column|group):(.+)", split, re.DOTALL)
+    return match[1] if match else None
+
+
+def is_forward(split: str) -> bool:
+    """Tell whether the rows held out so are later than those learned from."""
+    return split == "ordered" or split.startswith("column:")
+
+
+def is_split(split: str) -> bool:
+    """Tell whether ``split`` is one of ``FORMS``."""
+    return split in ("random", "ordered") or split_column(split) is not None
+
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the rows on each side; ``kind`` as in ``TrainingOptions.split``."""
+    """Positions of the rows on each side; ``kind`` as in ``TrainingOptions.split``.
+
+    ``groups`` number the group of every row of the table where groups stay on one side.
+    """
 
     kind: str
     train: Rows
     test: Rows
+    groups: Rows | None = None
+
+
+def hold_out(
+    features: pd.DataFrame,
+    labels: NDArray[np.int64],
+    split: str,
+    test_size: float,
+    seed: int,
+    copies: Callable[[], Rows | None],
+) -> Split:
+    """Hold out rows as ``TrainingOptions.split`` says.
+
+    Parameters
+    ----------
+    features
+        With the column to split by.
+    labels
+        Class indices, shape (n,).
+    copies
+        Gives for each row the number of its group of copies, for a random split.
+
+    Raises
+    ------
+    DataError
+        The rows cannot be split so.
+    """
+    if split == "random":
+        return random_split(labels, test_size, seed, copies())
+    if split == "ordered":
+        return ordered_split(labels, test_size)
+    if split.startswith("group:"):
+        groups = groups_of(features, split.removeprefix("group:"))
+        return group_split(labels, test_size, seed, groups, split)
+    order, times = time_column(features, split.removeprefix("column:"))
+    return ordered_split(labels, test_size, order, split, times)
 
 
 def random_split(
@@ -124,12 +199,7 @@ def time_column(frame: pd.DataFrame, name: str) -> tuple[Rows, NDArray[Any]]:
     DataError
         There is no such column, it has nulls, or its text is no date or an ambiguous one.
     """
-    if name not in frame.columns:
-        raise DataError(
-            f"there is no column {name!r} to split by",
-            hint=f"The columns are {', '.join(map(str, frame.columns))}.",
-        )
-    values = frame[name]
+    values = _column(frame, name)
     if values.isna().any():
         raise DataError(
             f"column {name!r} has {int(values.isna().sum())} nulls, so its order is unknown",
@@ -139,6 +209,98 @@ def time_column(frame: pd.DataFrame, name: str) -> tuple[Rows, NDArray[Any]]:
         values = _dates(values, name)
     order = np.asarray(values.argsort(kind="stable"), dtype=np.int64)
     return order, np.asarray(values)[order]
+
+
+def groups_of(frame: pd.DataFrame, name: str) -> Rows:
+    """Return for each row the number of its group: the rows with its value of column ``name``.
+
+    A row without a value is a group of its own.
+
+    Raises
+    ------
+    DataError
+        There is no such column.
+
+    Examples
+    --------
+    >>> groups_of(pd.DataFrame({"customer": ["b", "a", None, "b", None]}), "customer").tolist()
+    [0, 1, 2, 0, 3]
+    """
+    groups = np.asarray(pd.factorize(_column(frame, name))[0], dtype=np.int64)
+    alone = groups < 0
+    groups[alone] = groups.max() + 1 + np.arange(int(alone.sum()))
+    return groups
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name not in frame.columns:
+        raise DataError(
+            f"there is no column {name!r} to split by",
+            hint=f"The columns are {', '.join(map(str, frame.columns))}.",
+        )
+    return frame[name]
+
+
+def group_split(
+    labels: NDArray[np.int64], test_size: float, seed: int, groups: Rows, kind: str
+) -> Split:
+    """Hold out about a share ``test_size`` of the rows, all rows of a group on one side.
+
+    Parameters
+    ----------
+    groups
+        Number of each row's group, shape (n,).
+
+    Raises
+    ------
+    DataError
+        There are too few groups, or a class is missing on one of the sides.
+    """
+    parts = _group_folds(labels, round(1 / test_size), seed, groups)
+    # The seed shuffles equal groups alone: it also chooses the part.
+    train, test = parts[seed % len(parts)]
+    missing = len(np.unique(labels)) - len(np.unique(labels[test]))
+    if missing:
+        raise DataError(
+            f"divided by groups, the rows to test on lack {missing} of the classes: too few groups "
+            "have them",
+            hint="Use --split random, or leave the rows of these classes out.",
+        )
+    return Split(kind, train, test, groups)
+
+
+def without_groups(split: Split, groups: Rows) -> Split:
+    """Return the split without training rows whose group has rows in the test."""
+    known = np.isin(groups[split.train], groups[split.test])
+    return Split(split.kind, split.train[~known], split.test, groups)
+
+
+def _group_folds(
+    labels: NDArray[np.int64], folds: int, seed: int, groups: Rows
+) -> list[tuple[Rows, Rows]]:
+    """Return folds with whole groups in each, the shares of the classes kept as well as can be."""
+    _, codes = np.unique(groups, return_inverse=True)
+    found = int(codes.max()) + 1
+    if found < folds:
+        raise DataError(
+            f"{found} groups are too few to divide the rows into {folds} parts",
+            hint="Use a column with more values, or --split random.",
+        )
+    bundles = np.random.default_rng(seed).permutation(found) % MOST_GROUPS
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    sides = [
+        (train.astype(np.int64), test.astype(np.int64))
+        for train, test in splitter.split(np.zeros(len(labels)), labels, bundles[codes])
+    ]
+    n_classes = len(np.unique(labels))
+    missing = n_classes - min(len(np.unique(labels[train])) for train, _ in sides)
+    if missing:
+        raise DataError(
+            f"divided by groups, the rows to learn from lack {missing} of the {n_classes} classes: "
+            "too few groups have them",
+            hint="Use --split random, or leave the rows of these classes out.",
+        )
+    return sides
 
 
 def _dates(values: pd.Series[Any], name: str) -> pd.Series[Any]:
@@ -180,14 +342,20 @@ def _joined(members: list[Rows], chosen: Rows) -> Rows:
 
 
 def folds_of(
-    labels: NDArray[np.int64], folds: int, seed: int, groups: Rows | None = None
+    labels: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    copies: Rows | None = None,
+    groups: Rows | None = None,
 ) -> list[tuple[Rows, Rows]]:
     """Return stratified shuffled folds of the training rows, as many as the classes allow.
 
-    Rows with the same number in ``groups`` are copies, of one class, and stay in one fold.
+    Rows with the same number in ``copies``, of one class, or in ``groups`` stay in one fold.
     """
     if groups is not None:
-        firsts, members = _members(groups)
+        return _group_folds(labels, min(folds, len(np.unique(groups))), seed, groups)
+    if copies is not None:
+        firsts, members = _members(copies)
         return [
             (_joined(members, train), _joined(members, test))
             for train, test in folds_of(labels[firsts], folds, seed)

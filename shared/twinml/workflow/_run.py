@@ -438,15 +438,17 @@ class Workflow:
 
 def _found(done: TrainedModel) -> str:
     """Say what the search found."""
+    from twinml.training.metrics import title
+
     result = done.searched()
-    test = result.test.metrics
+    test, metric = result.test.metrics, result.metric
+    shown = dict.fromkeys([metric, "accuracy"])
     summary = (
-        f"{result.best.name} of {len(result.leaderboard)} candidates, "
-        f"{len(result.trials)} trials: ROC AUC {test['roc_auc'].value:.4f}, "
-        f"accuracy {test['accuracy'].value:.4f}"
+        f"{result.best.name} of {len(result.leaderboard)} candidates, {len(result.trials)} trials: "
+        + ", ".join(f"{title(name)} {test[name].value:.4f}" for name in shown)
     )
     if result.forward is not None and result.forward is not result.test:
-        summary += f"; forward in time {result.forward.metrics['roc_auc'].value:.4f}"
+        summary += f"; forward in time {result.forward.metrics[metric].value:.4f}"
     return summary + (" (found, not trained again)" if done.reused else "")
 
 

@@ -7,7 +7,7 @@ pipeline says in tags, which Azure ML keeps and does not read::
       twinml.check.budget: time                a length of time above 0: 60s, 5m, 1h
       twinml.check.target: column of data      a column of the file that the input 'data' names
       twinml.check.drop: columns of data       several, with commas, or none
-      twinml.check.split: split of data        random, ordered, or column:NAME of such a column
+      twinml.check.split: split of data        random, ordered, column:NAME or group:NAME of one
       twinml.check.threshold: threshold        between 0 and 1, or what it is tuned for
       twinml.check.learners: learners          installed ones, with commas, or all
       twinml.check.model_name: name            of a model, or none
@@ -209,9 +209,10 @@ def _several_columns(text: str, columns: Sequence[str]) -> str | None:
 
 def _split(text: str, columns: Sequence[str]) -> str | None:
     kind, mark, column = text.partition(":")
-    if text in ("random", "ordered") or (kind == "column" and mark and column in columns):
+    by_column = kind in ("column", "group") and mark and column in columns
+    if text in ("random", "ordered") or by_column:
         return None
-    return f"random, ordered, or column:NAME with NAME {_of(columns, column)}"
+    return f"random, ordered, column:NAME or group:NAME with NAME {_of(columns, column)}"
 
 
 def _of(columns: Sequence[str], name: str) -> str:

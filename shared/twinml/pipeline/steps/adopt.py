@@ -36,7 +36,7 @@ THRESHOLD = 0.5
 @click.option("--prepared", type=folder_in, required=True, help="From the step prepare.")
 @click.option("--table", type=folder_in, required=True, help="From the step split.")
 @click.option("--holdout", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--metric", default="roc_auc", help="Compares it with the champion.")
+@click.option("--metric", default="auto", help="Compares it with the champion.")
 @click.option("--split", default="random", help="How the rows were held out.")
 @click.option("--adopted", type=folder_out, required=True, help="Output: an MLflow model.")
 @click.option("--training", type=click.Path(path_type=Path), required=True, help="Output: facts.")
@@ -58,10 +58,11 @@ def command(
     from twinml import model as directories
     from twinml.contract import infer_contract, is_masked, model_frame
     from twinml.registry.tracking import Tracking
-    from twinml.training.metrics import METRICS, score
+    from twinml.training.metrics import AUTO, METRICS, chosen_metric, score
 
-    if metric not in METRICS:
-        raise ModelError(f"there is no metric '{metric}'", hint=f"Known: {', '.join(METRICS)}.")
+    known = (AUTO, *METRICS)
+    if metric not in known:
+        raise ModelError(f"there is no metric '{metric}'", hint=f"Known: {', '.join(known)}.")
     described = read_json(prepared / "dataset.json")
     name, target = described["name"], described["target"]
     learned, held = pd.read_parquet(table / TABLE_FILE), pd.read_parquet(holdout)
@@ -71,6 +72,7 @@ def command(
     contract = infer_contract(typed.drop(columns=target), typed[target], name=name)
     pipeline = _load(model, contract)
     classes = {str(label): index for index, label in enumerate(contract.classes)}
+    metric = chosen_metric(metric, len(classes))
     labels = held[target].astype(str).map(classes).to_numpy(dtype=np.int64)
     features = model_frame(held[list(contract.column_names)])
     probabilities = np.asarray(pipeline.predict_proba(features), dtype=np.float64)

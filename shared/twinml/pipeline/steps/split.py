@@ -23,7 +23,7 @@ transformations:
 
 @click.command()
 @click.option("--prepared", type=folder_in, required=True, help="From the step prepare.")
-@click.option("--split", default="random", help="random, ordered or column:NAME.")
+@click.option("--split", default="random", help="random, ordered, column:NAME or group:NAME.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0)
 @click.option("--table", type=folder_out, required=True, help="Output: an MLTable.")
 @click.option("--holdout", type=click.Path(path_type=Path), required=True, help="Output: rows.")
@@ -36,7 +36,7 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
     from twinml.data import load
     from twinml.data.reading import options_of
     from twinml.training import TrainingOptions
-    from twinml.training.splits import ordered_split, random_split, time_column
+    from twinml.training.splits import hold_out, split_column
 
     described = read_json(prepared / "dataset.json")
     target, name = described["target"], described["name"]
@@ -44,16 +44,9 @@ def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -
     dataset = load(prepared / "data", target, name=name, drop=described["drop"], **reading)
     options = TrainingOptions(split=split, seed=seed)
     _, labels = np.unique(np.asarray(dataset.labels), return_inverse=True)
-    rows = dataset.frame
-    if split == "random":
-        sides = random_split(labels, options.test_size, seed, dataset.copies())
-    elif split == "ordered":
-        sides = ordered_split(labels, options.test_size)
-    else:
-        column = split.removeprefix("column:")
-        order, times = time_column(dataset.features, column)
-        sides = ordered_split(labels, options.test_size, order, split, times)
-        rows = rows.drop(columns=column)
+    sides = hold_out(dataset.features, labels, split, options.test_size, seed, dataset.copies)
+    column = split_column(split)
+    rows = dataset.frame if column is None else dataset.frame.drop(columns=column)
     table.mkdir(parents=True, exist_ok=True)
     model_frame(rows.iloc[sides.train]).to_parquet(table / TABLE_FILE, index=False)
     (table / "MLTable").write_text(MLTABLE, encoding="utf-8")
