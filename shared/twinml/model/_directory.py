@@ -27,9 +27,10 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +66,20 @@ MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+_MODULES = ("mlflow", "numpy", "pandas", "sklearn", "scipy")
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def requirements(pipeline: Any) -> list[str]:
     """Return the pinned packages that ``pipeline`` needs to load and predict.
 
-    Learner packages are listed only where the pickle really refers to them.
+    Packages beside those of every model are listed where the pickle really refers to them.
     """
     used = packages(pipeline)
     of_learners = {name for name in learners.packages() if used & {*learners.modules([name])}}
+    known = {*_MODULES, *learners.modules(), *sys.stdlib_module_names}
     pinned = []
-    for name in sorted(of_learners.union(_ALWAYS)):
+    for name in sorted(of_learners.union(_ALWAYS, _distributions(used - known))):
         try:
             pinned.append(f"{name}=={version(name)}")
         except PackageNotFoundError as error:
@@ -85,6 +88,25 @@ def requirements(pipeline: Any) -> list[str]:
                 hint=f"Install {name} in the version that the model was trained with.",
             ) from error
     return pinned
+
+
+def _distributions(modules: set[str]) -> set[str]:
+    """Return the packages that modules are of.
+
+    Raises
+    ------
+    ModelError
+        A module is of no installed package.
+    """
+    if not modules:
+        return set()
+    owners = packages_distributions()  # Looks at all installed packages: a second or two.
+    for module in sorted(modules - owners.keys()):
+        raise ModelError(
+            f"the pipeline needs the module {module}, which is of no installed package",
+            hint="Put it into a package, or use estimators of packages alone.",
+        )
+    return {name for module in modules for name in owners[module]}
 
 
 def save(
