@@ -19,6 +19,7 @@ from azureml_runner.processes import free_port
 from twinml import model
 from twinml.errors import ModelError, PlatformError, UsageError
 from twinml.platform import ModelVersion
+from twinml_local.compiled import _kernel
 from twinml_local.export import export_model
 from twinml_local.export.__main__ import KEY, SECOND_KEY, given_keys, prepare
 from twinml_local.export._packages import SERVING, pinned
@@ -149,6 +150,26 @@ def test_a_model_without_a_compiled_form_brings_its_packages(
     [item] = read_state(folder / "endpoint").deployments.values()
     assert item.compiled == ""
     assert "expected one that votes" in item.refusal
+
+
+def test_the_form_is_for_other_processors_and_without_other_libraries(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = json.loads((exported / "endpoint" / "compiled" / "compiled.json").read_text())
+    assert description["portable"] is True
+    assert {*description["versions"]} == {"numpy"}
+    assert description["kernel"] == _kernel.key(portable=True) != _kernel.key()
+    for features, says in (
+        ({"avx2": True}, "lacks bmi, bmi2, f16c, fma, lzcnt, movbe"),
+        ({}, "avx2"),
+    ):
+        monkeypatch.setattr(_kernel.llvm, "get_host_cpu_features", lambda found=features: found)
+        monkeypatch.setattr(_kernel.llvm, "get_default_triple", lambda: "x86_64-unknown-linux-gnu")
+        with pytest.raises(ModelError, match=says):
+            _kernel._processor(portable=True)
+    monkeypatch.setattr(_kernel.llvm, "get_default_triple", lambda: "riscv64-unknown-linux-gnu")
+    with pytest.raises(ModelError, match="architecture riscv64"):
+        _kernel._processor(portable=True)
 
 
 def test_files_for_other_machines(exported: Path) -> None:
