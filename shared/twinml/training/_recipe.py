@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from twinml.training._crossvalidation import fit
 from twinml.training._ensemble import Stack, Vote
-from twinml.training._preprocessing import encoder, string_columns
+from twinml.training._preprocessing import Forms, encoder, string_columns
 from twinml.training.learners import Learner, Shape
 
 __all__ = ["Fitted", "Recipe", "Task", "fit_all"]
@@ -82,6 +82,7 @@ class Recipe:
     members: Mapping[str, tuple[Learner, Mapping[str, Any]]]
     n_classes: int
     seed: int
+    forms: Forms = field(default_factory=dict)
 
     def fit(self, frame: pd.DataFrame, y: Rows, weights: NDArray[np.float64], jobs: int) -> Fitted:
         """Fit encoder and members; members at the same time, each on one core.
@@ -108,13 +109,17 @@ class Task:
 
 def fit_all(tasks: Sequence[Task], jobs: int) -> list[Fitted]:
     """Fit several recipes, the members of all of them at the same time, each on one core."""
-    encoders = [encoder(task.frame) for task in tasks]
+    encoders = [encoder(task.frame, task.recipe.forms) for task in tasks]
     encoded = [
         np.asarray(encode.fit_transform(task.frame), dtype=np.float64)
         for encode, task in zip(encoders, tasks, strict=True)
     ]
     shapes = [
-        Shape(len(string_columns(task.frame)), task.recipe.n_classes, task.recipe.seed)
+        Shape(
+            len(string_columns(task.frame, task.recipe.forms)),
+            task.recipe.n_classes,
+            task.recipe.seed,
+        )
         for task in tasks
     ]
 
