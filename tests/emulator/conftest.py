@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +12,18 @@ from typing import Any
 import pytest
 import requests
 
+from tests.emulator.warm import Cold, Warm
+
 # Programs that tests start: written as a user would, not to be imported.
 collect_ignore_glob = ["*_session.py", "small_model.py"]
 
 TYPES = Path(__file__).resolve().parents[3] / "shared" / "azure-wire" / "bicep-types"
+# How often the SDK asks while it streams a log.
+QUICK = {
+    "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
+    "AZUREML_RUN_POLLING_INTERVAL_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+}
 REQUIRED, READ_ONLY, WRITE_ONLY = 1, 2, 4
 
 
@@ -140,25 +146,24 @@ def arm_types() -> Callable[[str], ArmTypes]:
 class EmulatorProcess:
     """``python -m azureml_emulator`` on a folder; it can be killed and started again."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.directory, self._options = directory, options
+    def __init__(self, starter: Warm | Cold, directory: Path, *options: str) -> None:
+        self._starter, self.directory, self._options = starter, directory, options
         self.log = directory.with_name(f"{directory.name}.log")
         self.variables: dict[str, str] = {}
         self.start()
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "azureml_emulator", "--json", "-v"),
-                    *("--directory", str(self.directory), *self._options),
-                ],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
+        told, tell = os.pipe()
+        with open(tell, "wb"), self.log.open("ab") as log:
+            options = ("--directory", str(self.directory), *self._options)
+            self.process = self._starter.start(
+                ["-m", "azureml_emulator", "--json", "-v", *options],
+                env=os.environ,
+                stdout=tell,
+                stderr=log.fileno(),
             )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        with open(told, encoding="utf-8") as said:
+            line = said.readline()
         assert line, self.log.read_text()
         self.variables = json.loads(line)
 
@@ -168,12 +173,10 @@ class EmulatorProcess:
         self._wait()
 
     def stop(self) -> int:
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         return self._wait()
 
     def _wait(self) -> int:
-        assert self.process.stdout is not None
-        self.process.stdout.close()
         return self.process.wait(timeout=60)
 
     @property
@@ -225,18 +228,54 @@ class EmulatorProcess:
 
 
 @pytest.fixture(scope="session")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., EmulatorProcess]]:
+def warm() -> Iterator[Warm]:
+    """Return what starts Python programs in forks of a process that has imported libraries."""
+    process = Warm()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def run_program(warm: Warm) -> Callable[..., Any]:
+    """Return a function that runs a program of this folder as a user of an emulator.
+
+    It returns what the program printed last, as JSON; with ``quiet`` it must print no more.
+    ``environ`` is added to its environment.
+    """
+
+    def run(
+        emulator: EmulatorProcess, script: str, *words: Any, quiet: bool = False, **environ: str
+    ) -> Any:
+        done = warm.run(
+            Path(__file__).with_name(script),
+            *words,
+            env={**emulator.environment, **QUICK, **environ},
+            cwd=emulator.directory.parent,
+        )
+        assert done.returncode == 0, done.stderr[-3000:] + emulator.log.read_text()[-2000:]
+        *others, last = done.stdout.splitlines()
+        assert not (quiet and others), others
+        return json.loads(last)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def emulators(
+    warm: Warm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., EmulatorProcess]]:
     """Return a function that starts an emulator process on a folder of its own.
 
-    With ``record`` the exchanges are in ``record.jsonl`` beside the folder.
+    With ``record`` the exchanges are in ``record.jsonl`` beside the folder; a ``cold`` one is no
+    fork of a warm process.
     """
     started: list[EmulatorProcess] = []
 
-    def start(*options: str, record: bool = False) -> EmulatorProcess:
+    def start(*options: str, record: bool = False, cold: bool = False) -> EmulatorProcess:
         folder = tmp_path_factory.mktemp("emulator")
         if record:
             options = (*options, "--record", str(folder / "record.jsonl"))
-        started.append(EmulatorProcess(folder / "state", *options))
+        started.append(EmulatorProcess(Cold() if cold else warm, folder / "state", *options))
         return started[-1]
 
     yield start
@@ -246,9 +285,9 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
 
 @pytest.fixture(scope="session")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_model(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small MLflow model with its own, pinned requirements, as a user would save one."""
     path = tmp_path_factory.mktemp("model") / "model"
-    script = Path(__file__).with_name("small_model.py")
-    subprocess.run([sys.executable, "-W", "ignore", script, path], check=True, timeout=400)
+    done = warm.run(Path(__file__).with_name("small_model.py"), path, env=os.environ)
+    assert done.returncode == 0, done.stderr
     return path

@@ -574,7 +574,12 @@ def log_model(session: Session) -> None:
     with mlflow.start_run():
         model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
         info = mlflow.sklearn.log_model(
-            model, name="fit", registered_model_name="fit", serialization_format="cloudpickle"
+            model,
+            name="fit",
+            registered_model_name="fit",
+            serialization_format="cloudpickle",
+            # Else MLflow loads the model in a process of its own, to see what that imports.
+            pip_requirements=["scikit-learn"],
         )
     session.seen["lenient"] = {
         "answer": mlflow.sklearn.load_model(info.model_uri).predict([[1.0]]).tolist(),

@@ -1,9 +1,5 @@
 """The platform ``azure`` on a bad day: retried, or one line that says why, and a rerun resumes."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,29 +7,14 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-def session(program: str, emulator: Any, folder: Path, *words: str) -> dict[str, Any]:
-    """Run a program against an emulator and return what it prints."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore"),
-            *(str(Path(__file__).with_name(program)), str(folder), *words),
-        ],
-        env={**emulator.environment, "TWINML_HOME": str(folder / "home")},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (line,) = done.stdout.splitlines()
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
 @pytest.fixture(scope="module")
-def seen(emulators, tmp_path_factory) -> dict[str, Any]:
-    return session("azure_faults_session.py", emulators(), tmp_path_factory.mktemp("faults"))
+def seen(emulators, run_program, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("faults")
+    home = str(folder / "home")
+    seen: dict[str, Any] = run_program(
+        emulators(), "azure_faults_session.py", folder, quiet=True, TWINML_HOME=home
+    )
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -86,10 +67,15 @@ def test_every_message_is_one_line_without_a_traceback(seen):
 
 
 @pytest.fixture(scope="module")
-def runs(emulators, tmp_path_factory) -> dict[str, Any]:
+def runs(emulators, run_program, tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("workflow-faults")
-    emulator = emulators()
-    return session("workflow_faults_session.py", emulator, folder, str(emulator.log))
+    emulator, home = emulators(), str(folder / "home")
+    runs: dict[str, Any] = run_program(
+        *(emulator, "workflow_faults_session.py", folder, emulator.log),
+        quiet=True,
+        TWINML_HOME=home,
+    )
+    return runs
 
 
 def finished(run: dict[str, Any]) -> list[str]:

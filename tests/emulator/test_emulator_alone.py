@@ -29,7 +29,7 @@ def alone(emulators, tmp_path_factory) -> Any:
     (folder / "sitecustomize.py").write_text(WITHOUT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        return emulators()
+        return emulators(cold=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Batch endpoints and schedules: when triggers fire, and what the unmodified SDK makes of them."""
 
-import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,23 +102,13 @@ def test_what_is_no_trigger_is_refused(trigger: dict[str, Any]):
 
 
 @pytest.fixture(scope="module")
-def session(emulators, small_model: Path, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+def session(
+    emulators, run_program, small_model: Path, tmp_path_factory
+) -> tuple[Any, dict[str, Any]]:
     """Return an emulator, and what the SDK saw of batch endpoints and schedules."""
     emulator = emulators(record=True)
     folder = tmp_path_factory.mktemp("batch")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", Path(__file__).with_name("batch_session.py")),
-            *(small_model, folder),
-        ],
-        env={**emulator.environment, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:] + emulator.log.read_text()[-2000:]
-    return emulator, json.loads(done.stdout.splitlines()[-1])
+    return emulator, run_program(emulator, "batch_session.py", small_model, folder)
 
 
 @pytest.fixture(scope="module")

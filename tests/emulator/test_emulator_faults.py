@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,18 +59,10 @@ def emulator(emulators) -> Any:
 
 
 @pytest.fixture(scope="module")
-def seen(emulator) -> dict[str, Any]:
+def seen(emulator, run_program) -> dict[str, Any]:
     """Return what became of the SDK's calls under one fault after the other."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", Path(__file__).with_name("faults_session.py")],
-        env=emulator.environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    seen: dict[str, Any] = run_program(emulator, "faults_session.py")
+    return seen
 
 
 @pytest.mark.e2e

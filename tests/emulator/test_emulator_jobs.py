@@ -1,9 +1,6 @@
 """Jobs, run history, MLflow and environments, with the unmodified SDK and real processes."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +11,13 @@ from tests.emulator.contract import held
 pytestmark = pytest.mark.e2e
 
 
-def run_session(emulator: Any, script: str, folder: Path) -> dict[str, Any]:
-    """Run a program of a user against an emulator and return what it saw."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), str(folder)],
-        env={
-            **emulator.environment,
-            # How often the SDK asks while it streams a log.
-            "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
-            "AZUREML_RUN_POLLING_INTERVAL_MAX": "2",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:] + emulator.log.read_text()[-2000:]
-    seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return seen
-
-
 @pytest.fixture(scope="module")
 def venvs(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("venvs")
 
 
 @pytest.fixture(scope="module")
-def session(emulators, tmp_path_factory, venvs) -> tuple[dict[str, Any], Path, str]:
+def session(emulators, run_program, tmp_path_factory, venvs) -> tuple[dict[str, Any], Path, str]:
     folder = tmp_path_factory.mktemp("jobs")
     near = folder / "mirror" / "near"
     near.mkdir(parents=True)
@@ -59,7 +35,7 @@ def session(emulators, tmp_path_factory, venvs) -> tuple[dict[str, Any], Path, s
             os.environ["TWINML_VENVS"] = before
     work = folder / "work"
     work.mkdir()
-    seen = run_session(emulator, "jobs_session.py", work)
+    seen = run_program(emulator, "jobs_session.py", work)
     assert emulator.stop() == 0
     return seen, folder / "record.jsonl", emulator.log.read_text()
 

@@ -1,7 +1,6 @@
 """Pipelines and AutoML with the unmodified SDK; and what a crash leaves of jobs."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.emulator.contract import held
-from tests.emulator.test_emulator_jobs import run_session
 
 pytestmark = pytest.mark.e2e
 
@@ -18,16 +16,12 @@ DEFAULT = "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
 
 
 @pytest.fixture(scope="module")
-def session(emulators, tmp_path_factory) -> tuple[dict[str, Any], Path, str]:
+def session(emulators, run_program, tmp_path_factory) -> tuple[dict[str, Any], Path, str]:
     folder = tmp_path_factory.mktemp("pipelines")
     emulator = emulators("--lenient", "--record", str(folder / "record.jsonl"))
     work = folder / "work"
     work.mkdir()
-    os.environ["BANK"] = str(BANK)
-    try:
-        seen = run_session(emulator, "pipeline_session.py", work)
-    finally:
-        del os.environ["BANK"]
+    seen = run_program(emulator, "pipeline_session.py", work, BANK=str(BANK))
     assert emulator.stop() == 0
     return seen, folder / "record.jsonl", emulator.log.read_text()
 

@@ -132,25 +132,13 @@ def test_a_refused_credential_is_one_line_without_the_secret(emulators, tmp_path
 
 
 @pytest.fixture(scope="module")
-def seen(emulators, tmp_path_factory) -> dict[str, Any]:
+def seen(emulators, run_program, tmp_path_factory) -> dict[str, Any]:
     emulator = emulators()
     folder = tmp_path_factory.mktemp("platform")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore"),
-            *(str(Path(__file__).with_name("platform_session.py")), str(folder)),
-        ],
-        env={**emulator.environment, "TWINML_HOME": str(folder / "home")},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
     # Not a dot of the SDK's among what is printed.
-    (line,) = done.stdout.splitlines()
-    answer = json.loads(line)
+    answer: dict[str, Any] = run_program(
+        emulator, "platform_session.py", folder, quiet=True, TWINML_HOME=str(folder / "home")
+    )
     answer["uploads"] = emulator.log.read_text().count("PUT emulator")
     return answer
 

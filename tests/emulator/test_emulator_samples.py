@@ -1,9 +1,5 @@
 """Some forty calls of public samples, with the unmodified SDK, against a real emulator."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,21 +10,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def session(emulators, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+def session(emulators, run_program, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
     emulator = emulators(record=True)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", Path(__file__).with_name("samples_session.py")),
-            tmp_path_factory.mktemp("samples"),
-        ],
-        env=emulator.environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return emulator, json.loads(done.stdout.splitlines()[-1])
+    folder = tmp_path_factory.mktemp("samples")
+    return emulator, run_program(emulator, "samples_session.py", folder)
 
 
 def test_what_samples_do_works_or_is_refused_by_name(session):

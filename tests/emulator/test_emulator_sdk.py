@@ -1,10 +1,7 @@
 """The unmodified SDK against a real emulator process, told where to go by variables alone."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,25 +12,18 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def recorded(emulators, tmp_path_factory) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+def recorded(
+    emulators, run_program, tmp_path_factory
+) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
     """Return what the SDK saw, the exchanges on the wire, and the emulator's log."""
     folder = tmp_path_factory.mktemp("sdk")
     emulator = emulators("--record", str(folder / "record.jsonl"))
     work = folder / "work"
     work.mkdir()
-    script = Path(__file__).with_name("sdk_session.py")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(work)],
-        env=emulator.environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    seen = run_program(emulator, "sdk_session.py", work)
     assert emulator.stop() == 0
     exchanges = [json.loads(line) for line in (folder / "record.jsonl").read_text().splitlines()]
-    return json.loads(done.stdout.splitlines()[-1]), exchanges, emulator.log.read_text()
+    return seen, exchanges, emulator.log.read_text()
 
 
 @pytest.fixture(scope="module")

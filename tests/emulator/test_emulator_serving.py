@@ -1,8 +1,6 @@
 """Models served by Microsoft's own server, deployed by the unmodified SDK and asked over HTTP."""
 
-import json
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -24,21 +22,13 @@ HOST = "https://bank-ep.eastus.inference.ml.azure.com"
 
 
 @pytest.fixture(scope="module")
-def served(emulators, small_model: Path, tmp_path_factory) -> tuple[Any, dict[str, Any]]:
+def served(
+    emulators, run_program, small_model: Path, tmp_path_factory
+) -> tuple[Any, dict[str, Any]]:
     """Return an emulator with a deployed model, and what the SDK saw on the way."""
     folder = tmp_path_factory.mktemp("serving")
     emulator = emulators(record=True)
-    script = Path(__file__).with_name("serving_session.py")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, small_model, folder],
-        env=emulator.environment,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return emulator, json.loads(done.stdout.splitlines()[-1])
+    return emulator, run_program(emulator, "serving_session.py", small_model, folder)
 
 
 @pytest.fixture(scope="module")

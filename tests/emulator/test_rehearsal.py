@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pandas as pd
 import pytest
 import requests
 
+from tests.emulator.warm import Warm
 from twinml_azure.rehearsal import Stage
 
 pytestmark = pytest.mark.e2e
@@ -24,15 +23,9 @@ SEARCH = ("--trials", "2", "--learners", "LogisticRegression")
 class Shell:
     """Runs command lines of twinml, each in a process of its own, in one state folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, ""
+    def __init__(self, warm: Warm, folder: Path) -> None:
+        self._warm, self.folder, self.said = warm, folder, ""
         self.home = folder / "home"
-        self._warm = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("warm_commands.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
 
     def __call__(self, *words: str, code: int = 0) -> Any:
         found, out = self.run(*words)
@@ -41,32 +34,18 @@ class Shell:
 
     def run(self, *words: str) -> tuple[int, str]:
         """Return the exit code of a command line and what it printed."""
-        assert self._warm.stdin is not None
-        assert self._warm.stdout is not None
         mine = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AZURE", "HTTP", "MLFLOW_TRACKING"))
         }
-        out, error = self.folder / "out.txt", self.folder / "error.txt"
-        asked = {
-            "words": [*words, "--json"],
-            "folder": str(self.folder),
-            "variables": {**mine, "TWINML_HOME": str(self.home)},
-            "out": str(out),
-            "error": str(error),
-        }
-        self._warm.stdin.write(f"{json.dumps(asked)}\n")
-        self._warm.stdin.flush()
-        code = int(self._warm.stdout.readline())
-        self.said = error.read_text(encoding="utf-8")
-        return code, out.read_text(encoding="utf-8")
-
-    def close(self) -> None:
-        """End the process that runs them."""
-        with self._warm:
-            assert self._warm.stdin is not None
-            self._warm.stdin.close()
+        done = self._warm.run(
+            *("-m", "twinml", *words, "--json"),
+            env={**mine, "TWINML_HOME": str(self.home)},
+            cwd=self.folder,
+        )
+        self.said = done.stderr
+        return done.returncode, done.stdout
 
     def data(self) -> tuple[str, ...]:
         return "--data", str(self.folder / f"{NAME}.csv"), "--target", "y"
@@ -167,9 +146,9 @@ class Workspace:
 
 
 @pytest.fixture(scope="module")
-def twinml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+def twinml(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A folder with data whose floats ``pandas.read_json`` does not read exactly."""
-    shell = Shell(tmp_path_factory.mktemp("rehearsal"))
+    shell = Shell(warm, tmp_path_factory.mktemp("rehearsal"))
     rng = np.random.default_rng(3)
     n = 400
     table = pd.DataFrame(
@@ -184,7 +163,6 @@ def twinml(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     table.to_csv(shell.folder / f"{NAME}.csv", index=False)
     yield shell
     shell("stop")
-    shell.close()
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def example(
     n
         Rows, at least 1.
     method
-        ``predict`` or ``predict_proba``.
+        One of the contract's.
 
     Raises
     ------

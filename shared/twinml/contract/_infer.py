@@ -10,6 +10,7 @@ from twinml.contract._example import typical_rows
 from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.contract._words import LARGEST, SMALLEST, listed
+from twinml.contract.intervals import PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError
 
@@ -29,6 +30,8 @@ def infer_contract(
     *,
     name: str,
     notations: Mapping[str, Notation] | None = None,
+    regression: bool = False,
+    intervals: PredictionIntervals | None = None,
 ) -> Contract:
     """Describe training rows.
 
@@ -46,6 +49,10 @@ def infer_contract(
         Of the data.
     notations
         How the file writes the numbers of some columns, by column.
+    regression
+        The labels are numbers to be predicted, not classes.
+    intervals
+        What prediction intervals of a regression are made of.
 
     Raises
     ------
@@ -66,14 +73,22 @@ def infer_contract(
             f"the target '{target}' is also a feature", hint=f"Drop '{target}' from the features."
         )
     values = _labels(labels, target)
-    classes: tuple[Label, ...] = tuple(sorted(set(values)))
-    if len(classes) < 2 or len(classes) > MOST_CLASSES:
+    if regression and not isinstance(values[0], (int, float)):
+        raise DataError(
+            f"target '{target}' holds {type(values[0]).__name__}, expected numbers",
+            hint="A regression predicts a number; name another target.",
+        )
+    classes: tuple[Label, ...] = () if regression else tuple(sorted(set(values)))
+    if not regression and (len(classes) < 2 or len(classes) > MOST_CLASSES):
         raise DataError(
             f"target '{target}' has {len(classes)} distinct value"
             f"{'' if len(classes) == 1 else 's'}",
             hint=f"A classifier needs 2 to {MOST_CLASSES} classes; name another target.",
         )
-    task: Literal["binary", "multiclass"] = "binary" if len(classes) == 2 else "multiclass"
+    task: Literal["binary", "multiclass", "regression"] = (
+        "regression" if regression else "binary" if len(classes) == 2 else "multiclass"
+    )
+    numbers = [float(value) for value in values] if regression else []
     columns = tuple(
         _column(str(key), features[key], (notations or {}).get(str(key), PLAIN))
         for key in features.columns
@@ -86,6 +101,8 @@ def infer_contract(
         classes=classes,
         samples=typical_rows(columns, SAMPLE_ROWS),
         n_rows=len(features),
+        target_range=(min(numbers), max(numbers)) if regression else None,
+        intervals=intervals,
     )
 
 

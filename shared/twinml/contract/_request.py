@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twinml.contract._method import Method
 from twinml.contract._schema import ColumnType, Contract
 from twinml.contract.dialects import Dialect
+from twinml.contract.intervals import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +39,12 @@ class ScoringRequest:
     n_rows
         Length of every column, at least 1.
     method
-        ``predict`` for labels, ``predict_proba`` for probabilities.
+        ``predict`` for labels or numbers, ``predict_proba`` for probabilities,
+        ``predict_interval`` for lower and upper bounds.
     types
         In MLflow's signature, in contract order.
+    level
+        The share of rows that intervals are to hold.
     """
 
     dialect: Dialect
@@ -48,6 +52,7 @@ class ScoringRequest:
     n_rows: int
     method: Method
     types: tuple[ColumnType, ...] = field(repr=False)
+    level: float = DEFAULT_LEVEL
 
     def frame(self) -> pd.DataFrame:
         """Return the rows with the dtypes int64, float64, object and bool; a fresh frame."""

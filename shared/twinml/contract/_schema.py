@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from twinml.contract._method import Method
 from twinml.contract._words import listed
+from twinml.contract.intervals import DEFAULT_LEVEL, PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError, ModelError
 
@@ -26,8 +28,8 @@ Label: TypeAlias = str | int | bool | float
 COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
-# another notation than the plain one.
-FORMAT_VERSION = 3
+# another notation than the plain one. 4: the task may be regression.
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,18 @@ class Contract:
     target
         Name of the label column.
     task
-        ``binary`` or ``multiclass``.
+        ``binary``, ``multiclass`` or ``regression``.
     classes
-        Labels in the order of ``predict_proba``'s columns.
+        Labels in the order of ``predict_proba``'s columns; none of a regression.
     samples
         Up to five rows as JSON objects, without the target; those that training writes are
         made of the columns' facts.
     n_rows
         Training rows.
+    target_range
+        Of a regression: the lowest and the highest value that the training rows showed.
+    intervals
+        Of a regression: what prediction intervals are made of, if they were measured.
 
     Raises
     ------
@@ -138,10 +144,12 @@ class Contract:
     name: str
     columns: tuple[Column, ...]
     target: str
-    task: Literal["binary", "multiclass"]
+    task: Literal["binary", "multiclass", "regression"]
     classes: tuple[Label, ...]
     samples: tuple[dict[str, Any], ...]
     n_rows: int
+    target_range: tuple[float, float] | None = None
+    intervals: PredictionIntervals | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -153,6 +161,41 @@ class Contract:
             raise DataError(
                 f"column {listed(sorted(twice))} appears more than once",
                 hint="Rename the columns so that every name is unique.",
+            )
+        self._check_target()
+        for number, sample in enumerate(self.samples):
+            for name, value in sample.items():
+                if not (
+                    value is None or isinstance(value, (str, bool)) or _is_finite_number(value)
+                ):
+                    raise DataError(
+                        f"sample row {number}, column {name!r} holds {value!r}",
+                        hint="A sample row holds text, booleans, finite numbers and null.",
+                    )
+            if set(sample) != set(names):
+                wrong = sorted(set(sample) ^ set(names))
+                raise DataError(
+                    f"sample row {number} and the columns differ in {wrong!r}",
+                    hint="A sample row holds every feature and nothing else.",
+                )
+
+    def _check_target(self) -> None:
+        if self.task == "regression":
+            if self.classes:
+                raise DataError(
+                    f"a regression has the classes {list(self.classes)[:5]!r}",
+                    hint="Leave them out.",
+                )
+            if self.target_range is None or not all(map(_is_finite_number, self.target_range)):
+                raise DataError(
+                    f"the range of the target is {self.target_range!r}",
+                    hint="Give the lowest and the highest value, finite numbers.",
+                )
+            return
+        if self.target_range is not None or self.intervals is not None:
+            raise DataError(
+                f"the task is {self.task!r} and its target has a range or intervals",
+                hint="Only a regression's has.",
             )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise DataError(
@@ -170,21 +213,6 @@ class Contract:
                 f"the task is {self.task!r} with {len(self.classes)} classes",
                 hint=f"With {len(self.classes)} classes the task is '{expected}'.",
             )
-        for number, sample in enumerate(self.samples):
-            for name, value in sample.items():
-                if not (
-                    value is None or isinstance(value, (str, bool)) or _is_finite_number(value)
-                ):
-                    raise DataError(
-                        f"sample row {number}, column {name!r} holds {value!r}",
-                        hint="A sample row holds text, booleans, finite numbers and null.",
-                    )
-            if set(sample) != set(names):
-                wrong = sorted(set(sample) ^ set(names))
-                raise DataError(
-                    f"sample row {number} and the columns differ in {wrong!r}",
-                    hint="A sample row holds every feature and nothing else.",
-                )
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -195,6 +223,13 @@ class Contract:
     def column_types(self) -> tuple[ColumnType, ...]:
         """Types in MLflow's signature, in training order."""
         return tuple(column.mlflow_type for column in self.columns)
+
+    @cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """What a request may ask for, ``predict`` first."""
+        if self.task != "regression":
+            return ("predict", "predict_proba")
+        return ("predict", "predict_interval") if self.intervals is not None else ("predict",)
 
     @property
     def positive_class(self) -> Label | None:
@@ -208,7 +243,14 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON values, ``format_version`` included."""
-        if any(column.notation != PLAIN for column in self.columns):
+        number: dict[str, Any] = {}
+        if self.target_range is not None:
+            number["target_range"] = list(self.target_range)
+        if self.intervals is not None:
+            number["intervals"] = self.intervals.to_dict()
+        if self.task == "regression":
+            lowest = 4
+        elif any(column.notation != PLAIN for column in self.columns):
             lowest = 3
         else:
             lowest = 1 + any(column.type != column.mlflow_type for column in self.columns)
@@ -221,6 +263,7 @@ class Contract:
             "n_rows": self.n_rows,
             "columns": [_entry(column) for column in self.columns],
             "samples": [dict(sample) for sample in self.samples],
+            **number,
         }
 
     @classmethod
@@ -257,6 +300,12 @@ class Contract:
                 n_rows=_count(document, "n_rows"),
                 columns=tuple(_column(entry) for entry in document["columns"]),
                 samples=tuple(dict(sample) for sample in document["samples"]),
+                target_range=_range(document.get("target_range")),
+                intervals=(
+                    PredictionIntervals.from_dict(document["intervals"])
+                    if "intervals" in document
+                    else None
+                ),
             )
         except KeyError as error:
             raise ModelError(
@@ -289,20 +338,24 @@ class Contract:
         return cls.from_dict(document)
 
     def signature(self) -> ModelSignature:
-        """Return the MLflow signature: these columns in, one label out.
+        """Return the MLflow signature: these columns in, one label or number out.
 
-        Its only parameter is ``method``: ``predict`` (default) or ``predict_proba``.
+        Its parameter is ``method``, ``predict`` by default; intervals have a ``level`` too.
         """
         from mlflow.models import ModelSignature
         from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
         by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
+        output = by_class[type(self.classes[0])] if self.classes else "double"
+        params = [ParamSpec("method", DataType.string, "predict")]
+        if self.intervals is not None:
+            params.append(ParamSpec("level", DataType.double, DEFAULT_LEVEL))
         return ModelSignature(
             inputs=Schema(
                 [ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns]
             ),
-            outputs=Schema([ColSpec(DataType[by_class[type(self.classes[0])]])]),
-            params=ParamSchema([ParamSpec("method", DataType.string, "predict")]),
+            outputs=Schema([ColSpec(DataType[output])]),
+            params=ParamSchema(params),
         )
 
 
@@ -334,6 +387,13 @@ def _count(document: Mapping[str, Any], key: str) -> int:
     if type(value) is not int or value < 0:
         raise TypeError(f"{key!r} is {value!r}, expected a count")
     return value
+
+
+def _range(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = values
+    return float(low), float(high)
 
 
 def _entry(column: Column) -> dict[str, Any]:

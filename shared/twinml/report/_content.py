@@ -13,6 +13,7 @@ from twinml.pages.tables import Cell, Table, profile_column
 from twinml.pages.wording import counted, number, percent, quantity, sentence
 from twinml.report import _distributions as distributions
 from twinml.report import _origin as origin
+from twinml.report import _regression as regression
 from twinml.report._calls import calls
 from twinml.report._decisions import confused_pairs, cost_table, threshold_table
 from twinml.report._figure_choice import estimates
@@ -21,6 +22,7 @@ from twinml.report._held_out import (
     Group,
     by_group,
     group_table,
+    predicts_numbers,
     weak_groups,
     worst,
 )
@@ -73,6 +75,7 @@ def build(
             if each.config
         ],
         "decision": _decision(result),
+        "regression": predicts_numbers(result),
         "classes": parts(result),
         "thresholds": threshold_table(result),
         "costs": cost_table(result),
@@ -108,14 +111,12 @@ def _main(result: TrainingResult) -> Measure:
 
 
 def _summary(result: TrainingResult, dataset: Dataset) -> str:
-    kinds = (
-        "two classes"
-        if result.contract.task == "binary"
-        else f"{len(result.contract.classes)} classes"
+    kinds = {"binary": " with two classes", "regression": ", a number"}.get(
+        result.contract.task, f" with {len(result.contract.classes)} classes"
     )
     return (
         f"Data {dataset.name}: {counted(dataset.n_rows, 'row')}, "
-        f"{counted(len(result.contract.columns), 'column')}, target {dataset.target} with {kinds}. "
+        f"{counted(len(result.contract.columns), 'column')}, target {dataset.target}{kinds}. "
         f"Best of {counted(len(result.leaderboard), 'candidate')}: {result.best.name}."
     )
 
@@ -357,6 +358,8 @@ def _search(result: TrainingResult) -> str:
 
 
 def _decision(result: TrainingResult) -> str:
+    if predicts_numbers(result):
+        return regression.decision(result)
     if result.threshold is None:
         return "The class with the highest probability is predicted."
     return (
@@ -366,8 +369,15 @@ def _decision(result: TrainingResult) -> str:
 
 
 def parts(result: TrainingResult) -> list[Table]:
-    """Return the figures by class, a table an estimate."""
-    return [_classes(result, found, name) for name, found in estimates(result)]
+    """Return the figures by class, or of the prediction intervals, a table an estimate."""
+    found = [_by_part(result, found, name) for name, found in estimates(result)]
+    return [table for table in found if table is not None]
+
+
+def _by_part(result: TrainingResult, found: Evaluation, name: str) -> Table | None:
+    if predicts_numbers(result):
+        return regression.coverage(found, name)
+    return _classes(result, found, name)
 
 
 def _classes(result: TrainingResult, found: Evaluation, name: str) -> Table:

@@ -71,8 +71,7 @@ class HeldOut:
 
 def predicts_numbers(result: TrainingResult) -> bool:
     """Tell whether the target is a number, not a class."""
-    task: str = result.contract.task
-    return task == "regression"
+    return result.contract.task == "regression"
 
 
 def held_out(result: TrainingResult, found: Evaluation) -> HeldOut:
@@ -81,9 +80,7 @@ def held_out(result: TrainingResult, found: Evaluation) -> HeldOut:
     if predicts_numbers(result):
         predicted = given[:, 0]
         loss = (predicted - found.labels) ** 2
-        return HeldOut(
-            name, found.rows, found.labels, predicted, loss, found.labels.astype(float), predicted
-        )
+        return HeldOut(name, found.rows, found.labels, predicted, loss, found.labels, predicted)
     from twinml.training.metrics import decide, row_losses
 
     classes = np.array([str(each) for each in result.contract.classes], dtype=object)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.training import metrics
+from twinml.training.tasks import Task, predictions
 
 __all__ = ["REPEATS", "affordable_repeats", "permutation_importance", "spread"]
 
@@ -47,9 +48,10 @@ def spread(losses: Sequence[float]) -> float:
 
 
 def permutation_importance(
+    task: Task,
     model: Any,
     X: NDArray[np.float64],
-    y: NDArray[np.int64],
+    y: NDArray[Any],
     names: Sequence[str],
     *,
     metric: str,
@@ -67,7 +69,7 @@ def permutation_importance(
     model
         Takes encoded rows.
     X, y
-        Encoded rows (n, p) and their classes (n,).
+        Encoded rows (n, p) and their truth (n,).
     names
         Of the p features.
     orders
@@ -81,7 +83,7 @@ def permutation_importance(
     sign = 1.0 if metrics.HIGHER_IS_BETTER[metric] else -1.0
 
     def value(rows: NDArray[np.float64]) -> float:
-        return sign * metrics.score(y, model.predict_proba(rows), threshold)[metric]
+        return sign * task.score(y, predictions(model, rows), threshold)[metric]
 
     reference = value(X)
 
