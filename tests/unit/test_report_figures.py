@@ -65,8 +65,8 @@ def test_all_pictures_have_one_width() -> None:
         figures.importance(frame, ROC_AUC),
         figures.gain([curve()]),
         figures.lift([curve(), curve("b")]),
-        figures.dependence([1.0, 2.5], [("yes", np.array([0.1, 0.3]))], "y"),
-        figures.dependence(["a", None], [("x", np.zeros(2)), ("y", np.ones(2))], "y"),
+        figures.dependence("x", [1.0, 2.5], [("yes", np.array([0.1, 0.3]))], "y"),
+        figures.dependence("c", ["a", None], [("x", np.zeros(2)), ("y", np.ones(2))], "y"),
     ]
     assert {opened(png).width for png in drawn} == {round(figure_style.WIDTH * figure_style.DPI)}
 

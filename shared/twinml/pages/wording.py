@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = [
     "counted",
+    "edge",
     "listed",
     "number",
     "percent",
@@ -119,6 +120,19 @@ def quantity(value: Any) -> str:
     if isinstance(value, (list, tuple, set, frozenset)):
         return ", ".join(quantity(item) for item in value) or NOTHING
     return str(value) or NOTHING
+
+
+def edge(value: float) -> str:
+    """Write the end of a range: as ``quantity``, but a year is no thousands.
+
+    Examples
+    --------
+    >>> edge(1975.0), edge(45211.0), edge(0.25)
+    ('1975', '45,211', '0.25')
+
+    """
+    whole = float(value).is_integer() and abs(value) < 10_000
+    return f"{value:.0f}".replace("-", "−") if whole else quantity(float(value))
 
 
 def sentence(text: str) -> str:

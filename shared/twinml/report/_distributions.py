@@ -11,7 +11,7 @@ from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_
 
 from twinml.contract import model_frame
 from twinml.pages.tables import Cell, Table
-from twinml.pages.wording import counted, percent, quantity, shorten
+from twinml.pages.wording import counted, edge, percent, quantity, shorten
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -93,7 +93,7 @@ def _ranges(known: pd.Series[Any]) -> tuple[tuple[tuple[str, float], ...], tuple
     counts, _ = np.histogram(np.clip(numbers, low, high), edges)
 
     def written(value: float) -> str:
-        return str(pd.Timestamp(int(value)).date()) if dates else quantity(float(value))
+        return str(pd.Timestamp(int(value)).date()) if dates else edge(float(value))
 
     labels = [f"from {written(edge)}" for edge in edges[:-1]]
     shares = counts / len(numbers)

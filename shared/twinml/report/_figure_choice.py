@@ -243,7 +243,7 @@ def _dependence(result: TrainingResult, found: Dependence) -> Picture:
         else ""
     )
     return Picture(
-        figures.dependence(found.values, shown, ylabel),
+        figures.dependence(found.feature, found.values, shown, ylabel),
         f"Partial dependence on {found.feature}: {told}.",
         f"{found.feature}: the mean prediction when it is set to each value in "
         f"{counted(found.rows, 'test row')}, all else as it is.{few}",

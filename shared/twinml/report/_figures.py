@@ -401,7 +401,10 @@ def tenths(curve: Curve) -> NDArray[np.float64]:
 
 @drawn
 def dependence(
-    values: Sequence[Any], lines: Sequence[tuple[str, NDArray[np.float64]]], ylabel: str
+    feature: str,
+    values: Sequence[Any],
+    lines: Sequence[tuple[str, NDArray[np.float64]]],
+    ylabel: str,
 ) -> Figure:
     """Draw mean predictions at values of a column, a line a class; texts as rows of dots."""
     numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -415,13 +418,13 @@ def dependence(
         else:
             axes.plot(given, range(len(values)), "o", color=colour, markersize=6, label=label)
     if numeric:
-        axes.set_ylabel(ylabel)
+        axes.set(xlabel=shorten(feature, 40), ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     else:
         axes.set_yticks(range(len(values)), [shorten(quantity(value), 20) for value in values],
                         color=INK)  # fmt: skip
-        axes.set_ylim(len(values) - 0.5, -0.5)
-        axes.set_xlabel(ylabel)
+        axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=ylabel)
+        axes.set_title(shorten(feature, 40))
     if len(lines) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure

@@ -15,7 +15,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from twinml.contract import model_frame
 from twinml.data.safe_csv import safe_frame
 from twinml.pages.tables import Cell, Table
-from twinml.pages.wording import number, percent, quantity, shorten
+from twinml.pages.wording import edge, number, percent, quantity, shorten
 from twinml.report._measures import split_name
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def groups_of(values: pd.Series[Any]) -> pd.Series[Any]:
     if is_numeric_dtype(values) and not is_bool_dtype(values) and known.nunique() > MOST_VALUES:
         edges = np.unique(known.quantile([0.25, 0.5, 0.75]).to_numpy(float))
         place = np.searchsorted(edges, values.to_numpy(float), side="left")
-        ends = [quantity(float(edge)) for edge in edges]
+        ends = [edge(float(each)) for each in edges]
         between = [f"above {low} to {high}" for low, high in pairwise(ends)]
         names = np.array([f"up to {ends[0]}", *between, f"above {ends[-1]}"], dtype=object)
         found = pd.Series(names[np.minimum(place, len(edges))], index=values.index)

@@ -57,7 +57,7 @@ __all__ = ["train"]
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-_IMPORTANCE_ROWS = 2_000
+_IMPORTANCE_ROWS = 1_200
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
