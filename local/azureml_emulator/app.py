@@ -197,7 +197,7 @@ class Emulator:
             if found is None:
                 _log.warning("no route: %s %s%s", request.method, host, path)
                 raise ArmError(
-                    404,
+                    501,
                     "RouteNotEmulated",
                     f"azureml_emulator has no route for {request.method} {host}{path}.",
                 )

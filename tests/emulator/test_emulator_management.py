@@ -149,7 +149,7 @@ def test_a_version_may_change_its_tags_but_not_its_content(ask: Ask):
             400,
             "ValidationError",
         ),
-        ("/nowhere/x", {}, 404, "RouteNotEmulated"),
+        ("/nowhere/x", {}, 501, "RouteNotEmulated"),
     ],
 )
 def test_bad_requests_are_refused_in_the_shape_of_arm(

@@ -51,7 +51,10 @@ def interpreter(
     if conda:
         if image:
             log(f"The image '{image}' is not used: there is no container runtime.")
-        return venvs.get(Requirements.from_conda(conda), log=log).python
+        venv = venvs.get(Requirements.from_conda(conda), log=log)
+        if venv.stand_in:
+            warn(venv.stand_in)
+        return venv.python
     what = f"the image '{image}'" if image else "a Dockerfile"
     message = f"The environment is {what}, and there is no container runtime: {mine} is used."
     log(message)
