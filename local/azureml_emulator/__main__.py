@@ -88,6 +88,14 @@ In a shell of your own:
     help="The most that one AutoML run may take, whatever its limits say.",
 )
 @click.option(
+    "--curated",
+    type=click.Choice(["build", "own"]),
+    default="build",
+    show_default=True,
+    help="Whether jobs in curated environments run in one that is built like it, or with the "
+    "emulator's own interpreter.",
+)
+@click.option(
     "--mirror",
     "mirrors",
     multiple=True,
@@ -124,6 +132,7 @@ def main(
     record: Path | None,
     workers: int,
     automl_seconds: float,
+    curated: str,
     mirrors: tuple[str, ...],
     allowed: tuple[str, ...],
     lenient: bool,
@@ -158,7 +167,12 @@ def main(
             mirrors=dict(map(_mirror, mirrors)),
             faults=rules,
         )
-        begin = partial(emulator.start, workers=workers, automl_seconds=automl_seconds)
+        begin = partial(
+            emulator.start,
+            workers=workers,
+            automl_seconds=automl_seconds,
+            build_curated=curated == "build",
+        )
         hosts = _allowed(allowed, emulator.router.knows_host)
         _serve(emulator, begin, directory, port, hosts, routes, as_json)
     if "mlflow" in sys.modules:

@@ -155,7 +155,8 @@ class EmulatorProcess:
     def start(self) -> None:
         told, tell = os.pipe()
         with open(tell, "wb"), self.log.open("ab") as log:
-            options = ("--directory", str(self.directory), *self._options)
+            # Jobs need no more than what is installed here, so nothing is built for them.
+            options = ("--directory", str(self.directory), "--curated", "own", *self._options)
             self.process = self._starter.start(
                 ["-m", "azureml_emulator", "--json", "-v", *options],
                 env=os.environ,

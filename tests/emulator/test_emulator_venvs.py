@@ -12,7 +12,8 @@ from platform import python_version, python_version_tuple
 import pytest
 
 from azureml_emulator.environments._eviction import evict
-from azureml_emulator.environments.interpreters import Interpreter, candidates, choose
+from azureml_emulator.environments._interpreters import Interpreter, candidates, choose
+from azureml_emulator.environments.curated import curated_name, requirements_of
 from azureml_emulator.environments.venvs import BuildError, Requirements, Venv, VenvCache
 from azureml_runner.errors import UsageError
 from azureml_runner.locks import locked
@@ -153,6 +154,42 @@ dependencies:
 def test_what_is_no_conda_specification_is_refused(text: str):
     with pytest.raises(BuildError):
         Requirements.from_conda(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "package"),
+    [
+        ("sklearn-1.5", "3.10", "scikit-learn~=1.5.0"),
+        ("sklearn-1.0-ubuntu20.04-py38-cpu", "3.8", "scikit-learn~=1.0.0"),
+        ("sklearn-1.1-ubuntu20.04-py38-cpu", "3.8", "scikit-learn~=1.1.0"),
+        ("lightgbm-3.3", "3.10", "lightgbm>=4.6.0"),
+    ],
+)
+def test_a_curated_environment_holds_what_its_definition_says(name, python, package):
+    wanted = requirements_of(name)
+    assert wanted is not None
+    assert wanted.python == python
+    assert {package, "pip", "azureml-mlflow"} <= set(wanted.packages)
+
+
+@pytest.mark.parametrize("name", ["sklearn-1.50", "acpt-pytorch-2.2-cuda12.1", "", "None"])
+def test_what_is_not_known_of_a_curated_environment_is_not_made_up(name):
+    assert requirements_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("azureml://registries/azureml/environments/sklearn-1.5/versions/3", "sklearn-1.5"),
+        ("azureml://registries/AzureML/environments/sklearn-1.5", "sklearn-1.5"),
+        ("azureml:AzureML-sklearn-1.5:1", "sklearn-1.5"),
+        ("/subscriptions/s/workspaces/w/environments/AzureML-x/versions/1", "x"),
+        ("azureml:mine@latest", None),
+        ("azureml://registries/mine/environments/sklearn-1.5/versions/3", None),
+    ],
+)
+def test_a_reference_to_a_curated_environment_is_known_by_its_name(reference, name):
+    assert curated_name(reference) == name
 
 
 def built_long_ago(directory: Path, name: str, days: float, size: int = 0) -> Path:

@@ -38,7 +38,7 @@ from typing import Any
 import yaml
 
 from azureml_emulator.environments._eviction import USE, USED, bounds, evict, hold
-from azureml_emulator.environments.interpreters import choose, installer_environment, uv
+from azureml_emulator.environments._interpreters import choose, installer_environment, uv
 from azureml_runner.errors import RunnerError
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked

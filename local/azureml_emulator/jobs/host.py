@@ -52,7 +52,8 @@ _NOT_PASSED = ("AZURE", "AZUREML", "MLFLOW", "PYTHON", "VIRTUAL_ENV", "TWINML", 
 class JobContext:
     """What all jobs of an emulator have in common.
 
-    ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run.
+    ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run;
+    ``build_curated`` says whether curated environments are built.
     """
 
     account: Account
@@ -62,6 +63,7 @@ class JobContext:
     variables: Mapping[str, str]
     cache: Path
     automl_seconds: float
+    build_curated: bool
 
 
 class JobHost(Host):
@@ -147,6 +149,7 @@ class JobHost(Host):
                     self._all.venvs,
                     write,
                     lambda message: self._warn(run, step.name, message),
+                    build_curated=self._all.build_curated,
                 )
         except BuildError as error:
             self.codes[step.name] = "ImageBuildFailure"

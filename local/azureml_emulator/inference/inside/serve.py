@@ -21,8 +21,14 @@ CONTRIB = "azureml.contrib.services"
 def stand_for_contrib() -> None:
     """Put empty modules where ``azureml-contrib-services`` is not installed.
 
-    Servers up to 1.2 import its modules only to put their own in their place.
+    Older servers import its modules only to put their own in their place.
     """
+    server = find_spec("azureml_inference_server_http.server")
+    if server is None or server.origin is None:
+        return
+    with open(server.origin, encoding="utf-8") as file:
+        if f"import {CONTRIB}" not in file.read():
+            return
     names = ("azureml", "azureml.contrib", CONTRIB)
     for name in names:
         parent = name.rpartition(".")[0]
