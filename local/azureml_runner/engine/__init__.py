@@ -57,6 +57,7 @@ from azureml_runner.engine.graph import (
     FromOutput,
     Graph,
     Input,
+    Joined,
     Literal,
     Node,
     OtherNode,
@@ -64,6 +65,7 @@ from azureml_runner.engine.graph import (
     PipelineNode,
     Value,
     read_binding,
+    read_value,
 )
 from azureml_runner.engine.plan import Plan, Step, StepOutput, make_plan
 from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
@@ -81,6 +83,7 @@ __all__ = [
     "Host",
     "Input",
     "Interrupted",
+    "Joined",
     "Literal",
     "Node",
     "OtherNode",
@@ -100,6 +103,7 @@ __all__ = [
     "end_orphans",
     "make_plan",
     "read_binding",
+    "read_value",
     "run_plan",
     "step_folder",
 ]

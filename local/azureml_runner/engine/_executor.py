@@ -346,8 +346,10 @@ class _Run:
         if isinstance(source, Literal):
             return source.text
         if isinstance(source, Asset):
-            return self._host.resolve(source)
-        return self._outputs[source]
+            base = self._host.resolve(replace(source, path=""))
+        else:
+            base = self._outputs[replace(source, path="")]
+        return base / source.path if source.path else base
 
     def _key(self, step: Step, inputs: Given) -> str | None:
         """Return what the step's result is kept under; ``None`` where it is not kept."""
