@@ -190,10 +190,6 @@ class Management:
         if resource is None and call.parameters.get("version") == DEFAULT_VERSION:
             versions = self.store.list(call.path.rpartition("/")[0])
             resource = next((item for item in reversed(versions) if not item.archived), None)
-            if resource is not None:
-                shown = self.rendered(resource)
-                shown["id"] = f"{_asset_of(resource.id)}/labels/default"
-                return json_response(shown, headers={"ETag": f'"{resource.etag}"'})
         if resource is None:
             raise not_found(call.path)
         return self.answer(resource)

@@ -137,16 +137,13 @@ def open_way(host: str, port: int) -> socket.socket:
 
 def pump(one: socket.socket, other: socket.socket) -> None:
     """Send on what comes from either side, until one of them closes."""
-    to = {one: other, other: one}
     with selectors.DefaultSelector() as selector:
-        for side in to:
-            side.settimeout(IDLE_SECONDS)
-            selector.register(side, selectors.EVENT_READ)
+        for ends in ((one, other), (other, one)):
+            ends[0].settimeout(IDLE_SECONDS)
+            selector.register(ends[0], selectors.EVENT_READ, ends)
         while ready := selector.select(IDLE_SECONDS):
             for key, _ in ready:
-                side = key.fileobj
-                assert isinstance(side, socket.socket)
-                part = side.recv(1 << 16)
+                part = key.data[0].recv(1 << 16)
                 if not part:
                     return
-                to[side].sendall(part)
+                key.data[1].sendall(part)

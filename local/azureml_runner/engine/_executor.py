@@ -208,16 +208,20 @@ class _Run:
         for name, path in done.outputs.items():
             self._outputs[StepOutput(step.name, name)] = path
         last = self._last(event)
-        self._tell(
-            replace(
-                last,
-                status="Completed",
-                reused=done.reused,
-                attempt=done.attempt,
-                exit_code=0 if isinstance(step.node, CommandNode) and not done.reused else None,
-                outputs=done.outputs,
-            )
+        completed = replace(
+            last,
+            status="Completed",
+            reused=done.reused,
+            attempt=done.attempt,
+            exit_code=0 if isinstance(step.node, CommandNode) and not done.reused else None,
+            outputs=done.outputs,
         )
+        try:
+            self._tell(completed)
+        except refusals as error:
+            # The host keeps the outputs when it hears of them.
+            reason = f"its outputs cannot be kept: {getattr(error, 'message', error)}"
+            self._tell(replace(last, status="Failed", error=reason))
 
     def _last(self, event: StepEvent) -> StepEvent:
         return self._events.get(event.name, event)

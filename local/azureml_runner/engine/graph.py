@@ -289,6 +289,8 @@ def read_value(
             raise _not_a_binding(text, place)
         parts.append(bound)
     parts.append(text[position:])
+    if any(isinstance(part, str) and "${{" in part for part in parts):
+        raise _not_a_binding(text, place)
     return Joined(tuple(part for part in parts if part != ""))
 
 

@@ -18,8 +18,8 @@ import pandas as pd
 
 SUFFIXES = (".csv", ".parquet", ".json")
 # MLflow's names of types, and pandas' for the values of such a column.
-WHOLE = {"integer": "int32", "long": "int64"}
-REAL = {"float": "float32", "double": "float64"}
+WHOLE: dict[str, Any] = {"integer": "int32", "long": "int64"}
+REAL: dict[str, Any] = {"float": "float32", "double": "float64"}
 
 
 def types_of(model: Any) -> dict[str, str]:
@@ -32,7 +32,7 @@ def types_of(model: Any) -> dict[str, str]:
 
 def read(path: Path, types: dict[str, str]) -> pd.DataFrame:
     """Read a table, its columns as ``types`` say."""
-    texts = {name: str for name, kind in types.items() if kind == "string"}
+    texts: Any = {name: str for name, kind in types.items() if kind == "string"}
     if path.suffix.lower() == ".csv":
         table = pd.read_csv(path, dtype=texts)
     elif path.suffix.lower() == ".parquet":
