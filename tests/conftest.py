@@ -5,13 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from twinml import settings
+
+if TYPE_CHECKING:
+    from twinml.data import Dataset
+    from twinml.training import TrainingResult
 
 settings.quiet_libraries()
 
@@ -97,6 +103,7 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from twinml.training._ensemble import Vote
     from twinml.training._recipe import Recipe
     from twinml.training.learners import LEARNERS
+    from twinml.training.tasks import Classification
 
     table = make_table(1500, seed=3)
     features, labels = table.drop(columns="y"), table["y"]
@@ -107,12 +114,51 @@ def described_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     members = {one.name: (one, configs[one.name]) for one in LEARNERS if one.name in configs}
     truth = (labels == "yes").to_numpy().astype(np.int64)
-    fitted = Recipe(members, 2, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+    task = Classification(classes=("no", "yes"))
+    fitted = Recipe(members, task, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
     vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
-    pipeline = fitted.pipeline(vote, np.array(["no", "yes"]), 0.4)
+    pipeline = fitted.pipeline(vote, 0.4)
     contract = infer_contract(features, labels, name="customers")
     directory = tmp_path_factory.mktemp("described") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
         model.save(pipeline, contract, directory, training_rows=table)
     return directory
+
+
+@pytest.fixture(scope="session")
+def diabetes_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return scikit-learn's diabetes data as a file: 442 rows, the target a number."""
+    from sklearn.datasets import load_diabetes
+
+    frame = load_diabetes(as_frame=True, scaled=False).frame
+    path = tmp_path_factory.mktemp("data") / "diabetes.csv"
+    # A column of words, so that the encoder has codes as well.
+    frame["sex"] = frame["sex"].map({1.0: "one", 2.0: "two"})
+    frame.to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+@dataclass(frozen=True)
+class TrainedRegression:
+    """A regression as training leaves it: shared by all tests of the chain."""
+
+    dataset: Dataset
+    result: TrainingResult
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def regression(diabetes_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRegression:
+    """Return a small model of the diabetes data, trained and saved once."""
+    from twinml.data import load
+    from twinml.registry import training_run
+    from twinml.training import TrainingOptions
+
+    dataset = load(diabetes_csv, "target")
+    folder = tmp_path_factory.mktemp("regression")
+    options = TrainingOptions(trials=4, learners=("LightGBM", "RandomForest", "Ridge"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
+        result = training_run.train_into(dataset, options, folder)
+    return TrainedRegression(dataset, result, folder / "model")

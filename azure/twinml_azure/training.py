@@ -258,7 +258,7 @@ def train_with_automl(
             experiment_name=dataset.name,
             training_data=Input(type="mltable", path=table),
             target_column_name=dataset.target,
-            primary_metric=METRICS.get(options.metric, "AUC_weighted"),
+            primary_metric=METRICS.get(options.metric or "roc_auc", "AUC_weighted"),
             n_cross_validations=5,
             enable_model_explainability=False,
             tags={TAG: "training", "data": asset.digest},

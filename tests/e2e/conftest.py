@@ -67,6 +67,7 @@ def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from twinml.training._ensemble import fit_vote
     from twinml.training._recipe import Recipe
     from twinml.training.learners import LEARNERS
+    from twinml.training.tasks import Classification
 
     rng = np.random.default_rng(11)
     n = 800
@@ -86,14 +87,14 @@ def ensemble_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "LogisticRegression": {"C": 0.5},
     }
     members = {one.name: (one, settings[one.name]) for one in LEARNERS if one.name in settings}
+    task = Classification(classes=("no", "yes"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as above
-        fitted = Recipe(members, 2, seed=0).fit(rows, truth, np.ones(n), jobs=1)
+        fitted = Recipe(members, task, seed=0).fit(rows, truth, np.ones(n), jobs=1)
         X = np.asarray(fitted.encoder.transform(rows), dtype=np.float64)
         votes = {name: one.predict_proba(X) for name, one in fitted.members.items()}
-        classes = np.array(["no", "yes"])
-        pipeline = fitted.pipeline(fit_vote(votes, truth, np.ones(n)), classes, 0.4)
-        labels = pd.Series(classes[truth], name="y")
+        pipeline = fitted.pipeline(fit_vote(task, votes, truth, np.ones(n)), 0.4)
+        labels = pd.Series(task.labels(truth), name="y")
         directory = tmp_path_factory.mktemp("models") / "ensemble"
         model.save(pipeline, infer_contract(rows, labels, name="bank-test"), directory)
     return directory

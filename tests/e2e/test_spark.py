@@ -88,11 +88,14 @@ def sorted_trials(result: Any) -> list[Any]:
 def test_a_configuration_that_fails_in_a_worker_says_why(session: Any, tmp_path: Path) -> None:
     from twinml.training._crossvalidation import FoldData, RemoteFailure, judging
     from twinml.training.learners import LEARNERS, Shape
+    from twinml.training.tasks import Classification
 
     frame = pd.DataFrame({"a": range(20)}).to_numpy(dtype=float)
     labels = (frame[:, 0] % 2).astype(int)
     folds = [(labels.nonzero()[0], (labels == 0).nonzero()[0])]
-    data = FoldData(frame, labels, frame[:, 0] + 1, folds, Shape(0, 2, 0))
+    data = FoldData(
+        frame, labels, frame[:, 0] + 1, folds, Shape(0, 2, 0), Classification(classes=(0, 1))
+    )
     learner = next(one for one in LEARNERS if one.name == "LogisticRegression")
     with (
         judging(TrainingOptions(engine="spark", jobs=1)) as make,

@@ -19,6 +19,7 @@ from twinml.model import digest, load_predictor
 from twinml.training._ensemble import Stack, Vote, fit_stack
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import installed
+from twinml.training.tasks import Classification
 
 FORESTS = ("RandomForest", "ExtraTrees")
 NAMES = (
@@ -40,10 +41,11 @@ def fitted(classes: int) -> tuple[Fitted, pd.DataFrame, np.ndarray]:
     table = make_table(700, classes=classes)
     features, names = table.drop(columns="y"), np.unique(table["y"])
     truth = np.searchsorted(names, table["y"])
+    task = Classification(classes=tuple(names))
     members = {one.name: (one, CONFIGS[one.name]) for one in installed() if one.name in NAMES}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = Recipe(members, classes, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+        found = Recipe(members, task, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
     return found, features, truth
 
 
@@ -63,8 +65,7 @@ def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, thre
     found, features, _ = two if classes == 2 else three
     if name not in found.members:
         pytest.skip(f"{name} is not installed")
-    labels = np.array([f"c{i}" for i in range(classes)])
-    pipeline = found.pipeline(Vote({name: 1.0}), labels, 0.3 if classes == 2 else None)
+    pipeline = found.pipeline(Vote({name: 1.0}), 0.3 if classes == 2 else None)
     told = explain(pipeline, features, background=features)
     assert told.share == 1
     assert told.left_out == {}
@@ -86,12 +87,9 @@ def test_base_and_contributions_add_up_to_the_raw_score(name, classes, two, thre
 
 def test_a_vote_is_the_weighted_mean_of_its_members(two):
     found, features, _ = two
-    labels = np.array(["no", "yes"])
     vote = Vote({"LightGBM": 0.5, "XGBoost": 0.3, "RandomForest": 0.2})
-    told = explain(found.pipeline(vote, labels), features)
-    apart = {
-        name: explain(found.pipeline(Vote({name: 1.0}), labels), features) for name in vote.weights
-    }
+    told = explain(found.pipeline(vote), features)
+    apart = {name: explain(found.pipeline(Vote({name: 1.0})), features) for name in vote.weights}
     mean = sum(share * apart[name].contributions for name, share in vote.weights.items())
     np.testing.assert_allclose(told.contributions, mean, atol=1e-9)
     assert told.share == pytest.approx(1)
@@ -101,7 +99,7 @@ def test_a_vote_is_the_weighted_mean_of_its_members(two):
 def test_a_linear_member_is_left_out_without_training_rows(two):
     found, features, _ = two
     vote = Vote({"LightGBM": 0.8, "LogisticRegression": 0.2})
-    pipeline = found.pipeline(vote, np.array(["no", "yes"]))
+    pipeline = found.pipeline(vote)
     told = explain(pipeline, features)
     assert told.share == pytest.approx(0.8)
     assert told.left_out == pytest.approx({"LogisticRegression": 0.2})
@@ -113,16 +111,16 @@ def test_a_stack_counts_members_as_its_coefficients_do(two):
     found, features, truth = two
     X = np.asarray(found.encoder.transform(features), dtype=np.float64)
     votes = {name: one.predict_proba(X) for name, one in found.members.items()}
-    stack = fit_stack(votes, truth, np.ones(len(truth)))
+    stack = fit_stack(found.task, votes, truth, np.ones(len(truth)))
     assert isinstance(stack, Stack)
-    told = explain(found.pipeline(stack, np.array(["no", "yes"])), features)
+    told = explain(found.pipeline(stack), features)
     covered = {n: share for n, share in stack.weights.items() if n != "LogisticRegression"}
     assert told.share == pytest.approx(sum(covered.values()))
 
 
 def test_features_are_named_as_in_the_data_and_do_what_they_do(two):
     found, features, _ = two
-    told = explain(found.pipeline(Vote({"LightGBM": 1.0}), np.array(["no", "yes"])), features)
+    told = explain(found.pipeline(Vote({"LightGBM": 1.0})), features)
     assert set(told.features) == set(features.columns)
     by_name = dict(zip(told.features, told.contributions.T, strict=True))
     # make_table: the older and the richer, the more often "yes".
@@ -133,7 +131,7 @@ def test_features_are_named_as_in_the_data_and_do_what_they_do(two):
 
 def test_a_model_that_cannot_be_explained_says_so(two):
     found, features, _ = two
-    pipeline = found.pipeline(Vote({"LogisticRegression": 1.0}), np.array(["no", "yes"]))
+    pipeline = found.pipeline(Vote({"LogisticRegression": 1.0}))
     with pytest.raises(ModelError, match="no member that can be explained"):
         explain(pipeline, features)
     with pytest.raises(ModelError, match="not built as twinml builds it"):

@@ -26,6 +26,7 @@ from twinml.data import bundled
 from twinml.training._ensemble import Vote, fit_stack, fit_vote
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import LEARNERS
+from twinml.training.tasks import Classification, predictions, task_of
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
 from twinml_local.compiled._layout import MANY
 
@@ -68,6 +69,10 @@ def classes_of(n_classes: int) -> np.ndarray:
     return np.array(["no", "yes"] if n_classes == 2 else ["a", "b", "c", "d"][:n_classes])
 
 
+def task_for(n_classes: int) -> Classification:
+    return Classification(classes=tuple(classes_of(n_classes).tolist()))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     # The pipelines' threads would wait for each other on a busy machine.
@@ -79,7 +84,7 @@ def _one_thread() -> Iterator[None]:
 def fitted(n_classes: int) -> tuple[Fitted, Contract, pd.DataFrame, np.ndarray]:
     frame, y = table(n_classes=n_classes)
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
-    recipe = Recipe(members, n_classes, seed=0)
+    recipe = Recipe(members, task_for(n_classes), seed=0)
     labels = pd.Series(classes_of(n_classes)[y], name="label")
     contract = infer_contract(frame, labels, name="made")
     return recipe.fit(frame, y, np.ones(len(y)), jobs=1), contract, frame, y
@@ -105,7 +110,7 @@ def checked(pipeline: Any, contract: Contract, frame: pd.DataFrame) -> CompiledM
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_member_alone(name: str, n_classes: int) -> None:
     parts, contract, frame, _ = fitted(n_classes)
-    pipeline = parts.pipeline(Vote({name: 1.0}), classes_of(n_classes))
+    pipeline = parts.pipeline(Vote({name: 1.0}))
     checked(pipeline, contract, frame)
 
 
@@ -114,7 +119,7 @@ def test_xgboost_of_any_base_rate(share: float) -> None:
     parts, contract, frame, y = fitted(2)
     X = parts.encoder.transform(frame)
     member = XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1, base_score=share).fit(X, y)
-    pipeline = replace(parts, members={"X": member}).pipeline(Vote({"X": 1.0}), classes_of(2))
+    pipeline = replace(parts, members={"X": member}).pipeline(Vote({"X": 1.0}))
     checked(pipeline, contract, frame)
 
 
@@ -124,44 +129,44 @@ def test_a_single_tree(kind: Any, n_classes: int) -> None:
     parts, contract, frame, y = fitted(n_classes)
     member = kind(min_samples_leaf=3, random_state=0).fit(parts.encoder.transform(frame), y)
     alone = replace(parts, members={"Tree": member})
-    checked(alone.pipeline(Vote({"Tree": 1.0}), classes_of(n_classes)), contract, frame)
+    checked(alone.pipeline(Vote({"Tree": 1.0})), contract, frame)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_a_vote(n_classes: int) -> None:
     parts, contract, frame, y = fitted(n_classes)
     weights = {name: 0.1 + 0.07 * place for place, name in enumerate(CONFIGS)}
-    checked(parts.pipeline(Vote(weights), classes_of(n_classes)), contract, frame)
-    chosen = fit_vote(probabilities(parts, frame), y, np.ones(len(y)))
-    checked(parts.pipeline(chosen, classes_of(n_classes)), contract, frame)
+    checked(parts.pipeline(Vote(weights)), contract, frame)
+    chosen = fit_vote(task_for(2), probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(chosen), contract, frame)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_stack(n_classes: int) -> None:
     parts, contract, frame, y = fitted(n_classes)
-    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
-    checked(parts.pipeline(stack, classes_of(n_classes)), contract, frame)
+    stack = fit_stack(task_for(2), probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(stack), contract, frame)
 
 
 def test_a_threshold_decides_the_label() -> None:
     parts, contract, frame, y = fitted(2)
     vote = Vote({"LightGBM": 0.5, "RandomForest": 0.5})
-    compiled = checked(parts.pipeline(vote, classes_of(2), 0.2), contract, frame)
+    compiled = checked(parts.pipeline(vote, 0.2), contract, frame)
     columns = columns_of(contract, frame)
     labels, shares = compiled.predict_columns(columns, len(frame))
     assert labels == np.where(shares[:, 1] >= 0.2, "yes", "no").tolist()
     assert labels != np.where(shares[:, 1] >= 0.5, "yes", "no").tolist()
-    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
-    checked(parts.pipeline(stack, classes_of(2), 0.35), contract, frame)
+    stack = fit_stack(task_for(2), probabilities(parts, frame), y, np.ones(len(y)))
+    checked(parts.pipeline(stack, 0.35), contract, frame)
 
 
 def test_a_threshold_is_met_by_what_equals_it() -> None:
     parts, contract, frame, _ = fitted(2)
     vote = Vote({"XGBoost": 1.0})
-    first = compile_model(parts.pipeline(vote, classes_of(2)), contract)
+    first = compile_model(parts.pipeline(vote), contract)
     columns = columns_of(contract, frame.iloc[:1])
     exactly = float(first.predict_columns(columns, 1)[1][0, 1])
-    pipeline = parts.pipeline(vote, classes_of(2), exactly)
+    pipeline = parts.pipeline(vote, exactly)
     assert pipeline.predict(frame.iloc[:1]).tolist() == ["yes"]
     assert compile_model(pipeline, contract).predict_columns(columns, 1)[0] == ["yes"]
 
@@ -179,8 +184,8 @@ def test_lightgbm_at_the_smallest_numbers_and_at_nulls(n_rows: int, nulls: bool)
     contract = infer_contract(frame, pd.Series(classes_of(3)[y], name="label"), name="tiny")
     learner = next(one for one in LEARNERS if one.name == "LightGBM")
     members = {"LightGBM": (learner, {"n_estimators": 5, "num_leaves": 4, "min_child_samples": 5})}
-    parts = Recipe(members, 3, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
-    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(3))
+    parts = Recipe(members, task_for(3), seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}))
     compiled = compile_model(pipeline, contract)
     bounds = [math.nan, 0.0, 5e-324]
     for one in (FLUSH, -FLUSH):
@@ -200,7 +205,8 @@ def test_labels_are_native_scalars_of_the_contract(labels: list[Any]) -> None:
     parts, _, frame, y = fitted(len(labels))
     classes = np.array(sorted(labels))
     contract = infer_contract(frame, pd.Series(classes[y], name="label"), name="made")
-    compiled = compile_model(parts.pipeline(Vote({"HistGradientBoosting": 1.0}), classes), contract)
+    parts = replace(parts, task=Classification(classes=tuple(classes.tolist())))
+    compiled = compile_model(parts.pipeline(Vote({"HistGradientBoosting": 1.0})), contract)
     found, _ = compiled.predict_columns(columns_of(contract, frame), len(frame))
     assert {type(label) for label in found} == {type(labels[0])}
     assert set(found) == set(labels)
@@ -217,12 +223,12 @@ def test_tables_of_one_kind_of_column() -> None:
             for one in LEARNERS
             if one.name in ("LightGBM", "LogisticRegression", "RandomForest")
         }
-        parts = Recipe(members, 2, seed=0).fit(part, y, np.ones(len(y)), jobs=1)
+        parts = Recipe(members, task_for(2), seed=0).fit(part, y, np.ones(len(y)), jobs=1)
         for join in (
             Vote(dict.fromkeys(members, 1 / 3)),
-            fit_stack(probabilities(parts, part), y, np.ones(len(y))),
+            fit_stack(task_for(2), probabilities(parts, part), y, np.ones(len(y))),
         ):
-            checked(parts.pipeline(join, classes_of(2)), contract, part)
+            checked(parts.pipeline(join), contract, part)
 
 
 def test_a_linear_member_whose_features_are_sparse() -> None:
@@ -241,10 +247,10 @@ def test_a_linear_member_whose_features_are_sparse() -> None:
         labels = pd.Series(classes_of(n_classes)[y], name="label")
         contract = infer_contract(frame, labels, name="made")
         linear = {"LogisticRegression": (LEARNERS[5], {"C": 1.0})}
-        parts = Recipe(linear, n_classes, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+        parts = Recipe(linear, task_for(n_classes), seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
         assert parts.members["LogisticRegression"][0].sparse_output_
         vote = Vote({"LogisticRegression": 1.0})
-        checked(parts.pipeline(vote, classes_of(n_classes)), contract, frame)
+        checked(parts.pipeline(vote), contract, frame)
 
 
 def test_the_bank_data() -> None:
@@ -253,9 +259,9 @@ def test_the_bank_data() -> None:
     y = (labels == "yes").to_numpy().astype(np.int64)
     contract = infer_contract(frame, labels, name="bank-full")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
-    parts = Recipe(members, 2, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
-    stack = fit_stack(probabilities(parts, frame), y, np.ones(len(y)))
-    pipeline = parts.pipeline(stack, classes_of(2))
+    parts = Recipe(members, task_for(2), seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    stack = fit_stack(task_for(2), probabilities(parts, frame), y, np.ones(len(y)))
+    pipeline = parts.pipeline(stack)
     compiled = compile_model(pipeline, contract)
     verify(compiled, pipeline, contract, frame.sample(2000, random_state=0))
 
@@ -294,7 +300,7 @@ ROW = st.fixed_dictionaries(
 def everything(n_classes: int) -> tuple[Any, CompiledModel, Contract]:
     parts, contract, _, _ = fitted(n_classes)
     weights = {name: 0.1 + 0.07 * place for place, name in enumerate(CONFIGS)}
-    pipeline = parts.pipeline(Vote(weights), classes_of(n_classes))
+    pipeline = parts.pipeline(Vote(weights))
     return pipeline, compile_model(pipeline, contract), contract
 
 
@@ -340,26 +346,28 @@ def test_no_rows_are_for_the_pipeline() -> None:
 
 def test_what_has_no_compiled_form_is_refused() -> None:
     parts, contract, frame, y = fitted(2)
-    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}), classes_of(2))
+    pipeline = parts.pipeline(Vote({"LightGBM": 1.0}))
     X = pipeline[0].transform(frame)
     bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
     with pytest.raises(Refusal, match="ends in a DecisionTreeClassifier"):
         compile_model(bare, contract)
     other = replace(parts, members={"Bayes": GaussianNB().fit(np.nan_to_num(X), y)})
     with pytest.raises(Refusal, match="GaussianNB, which has no compiled form"):
-        compile_model(other.pipeline(Vote({"Bayes": 1.0}), classes_of(2)), contract)
+        compile_model(other.pipeline(Vote({"Bayes": 1.0})), contract)
     renamed = replace(contract, classes=("n", "y"))
     with pytest.raises(Refusal, match="classes"):
         compile_model(pipeline, renamed)
-    stack = fit_stack({"XGBoost": probabilities(parts, frame)["XGBoost"]}, y, np.ones(len(y)))
-    narrow = parts.pipeline(stack, classes_of(2))
+    stack = fit_stack(
+        task_for(2), {"XGBoost": probabilities(parts, frame)["XGBoost"]}, y, np.ones(len(y))
+    )
+    narrow = parts.pipeline(stack)
     with pytest.raises(Refusal, match="32 bits"):
         compile_model(narrow, contract)
     forest = parts.members["RandomForest"]
     try:
         forest.n_jobs = 2
         with pytest.raises(Refusal, match="no fixed order"):
-            compile_model(parts.pipeline(Vote({"RandomForest": 1.0}), classes_of(2)), contract)
+            compile_model(parts.pipeline(Vote({"RandomForest": 1.0})), contract)
     finally:
         forest.n_jobs = 1
 
@@ -377,3 +385,43 @@ def test_several_threads_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(score, rows * 3))
     assert found == [score(row) for row in rows] * 3
+
+
+@pytest.mark.parametrize("join", ["vote", "stack"])
+def test_members_of_numbers(join: str) -> None:
+    """``verify`` compares each of the members by itself, too."""
+    frame, _ = table(n_classes=2)
+    y = (frame["shift"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
+    task = task_of(y, "regression")
+    members = {
+        one.name: (one, CONFIGS.get(one.name, one.start))
+        for one in LEARNERS
+        if task.estimator in one.kinds
+    }
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    if join == "vote":
+        how: Any = Vote({name: (place + 1) / 28 for place, name in enumerate(members)})
+    else:
+        X = np.asarray(parts.encoder.transform(frame), dtype=np.float64)
+        rng = np.random.default_rng(0)
+        noisy = {
+            name: predictions(one, X) + rng.normal(0, 3, (len(y), 1))
+            for name, one in parts.members.items()
+        }
+        how = fit_stack(task, noisy, y, np.ones(len(y)))
+    checked(parts.pipeline(how), contract, frame)
+
+
+def test_eight_numbers_are_averaged_in_an_order_of_numpys_own() -> None:
+    frame, _ = table(n_classes=2)
+    y = np.arange(len(frame)) % 13 * 1.0
+    task = task_of(y, "regression")
+    ridge = next(one for one in LEARNERS if one.name == "Ridge")
+    members = {f"r{place}": (ridge, ridge.start) for place in range(8)}
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    with pytest.raises(Refusal, match="8 members are averaged"):
+        compile_model(parts.pipeline(Vote(dict.fromkeys(members, 0.125))), contract)
+    seven = dict.fromkeys(list(members)[:7], 1 / 7)
+    assert compile_model(parts.pipeline(Vote(seven)), contract).n_outputs == 1

@@ -17,6 +17,7 @@ from twinml.errors import ModelError
 from twinml.training._ensemble import Vote, fit_stack
 from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
+from twinml.training.tasks import Classification
 from twinml_local.compiled import CompiledModel, compile_model, form_digest, load
 
 DIGEST = "d" * 64
@@ -43,16 +44,17 @@ def made(n_classes: int, join: str) -> tuple[CompiledModel, dict[str, list[Any]]
     )
     y = np.digitize(frame["x"] + frame["flag"], [0.2, 1.0][: n_classes - 1])
     classes = np.array([3, 7, 11][:n_classes])
+    task = Classification(classes=tuple(classes.tolist()))
     contract = infer_contract(frame, pd.Series(classes[y]), name="made")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
-    fitted = Recipe(members, n_classes, seed=0).fit(frame, y, np.ones(n), jobs=1)
+    fitted = Recipe(members, task, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":
         how: Any = Vote(dict.fromkeys(members, 0.2))
     else:
         X = np.asarray(fitted.encoder.transform(frame), dtype=np.float64)
         shares = {name: one.predict_proba(X) for name, one in fitted.members.items()}
-        how = fit_stack(shares, y, np.ones(n))
-    pipeline = fitted.pipeline(how, classes, 0.3 if n_classes == 2 else None)
+        how = fit_stack(task, shares, y, np.ones(n))
+    pipeline = fitted.pipeline(how, 0.3 if n_classes == 2 else None)
     columns = {name: frame[name].tolist() for name in contract.column_names}
     return compile_model(pipeline, contract, digest=DIGEST), columns, n
 

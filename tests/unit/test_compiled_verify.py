@@ -15,6 +15,7 @@ from twinml.contract import Contract, infer_contract
 from twinml.training._ensemble import Vote, fit_stack
 from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
+from twinml.training.tasks import Classification
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
 from twinml_local.compiled._layout import AS_IS, FLUSHED, SINGLE
 
@@ -29,6 +30,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "LogisticRegression": {"C": 0.3},
     "CatBoost": {"iterations": 10, "depth": 3, "learning_rate": 0.2},
 }  # fmt: skip
+
+TASK = Classification(classes=("no", "yes"))
 
 
 @cache
@@ -49,7 +52,7 @@ def parts(join: str) -> tuple[Any, Contract, pd.DataFrame]:
     y = (score > 0.7).to_numpy() * 1
     contract = infer_contract(frame, pd.Series(np.array(["no", "yes"])[y]), name="made")
     members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
-    fitted = Recipe(members, 2, seed=0).fit(frame, y, np.ones(n), jobs=1)
+    fitted = Recipe(members, TASK, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":
         how: Any = Vote(dict.fromkeys(members, 0.2))
     elif join in members:
@@ -57,8 +60,8 @@ def parts(join: str) -> tuple[Any, Contract, pd.DataFrame]:
     else:
         X = np.asarray(fitted.encoder.transform(frame), dtype=np.float64)
         shares = {name: one.predict_proba(X) for name, one in fitted.members.items()}
-        how = fit_stack(shares, y, np.ones(n))
-    return fitted.pipeline(how, np.array(["no", "yes"]), 0.3), contract, frame
+        how = fit_stack(TASK, shares, y, np.ones(n))
+    return fitted.pipeline(how, 0.3), contract, frame
 
 
 def check(compiled: CompiledModel, join: str, rows: bool = True) -> None:
@@ -181,7 +184,7 @@ def test_a_change_is_refused(change: Change) -> None:
         own = replace(linear, coefficients=linear.coefficients.copy())
         compiled.members.linear[at] = own  # type: ignore[index]
     change(compiled)
-    with pytest.raises(Refusal, match=r"has other probabilities|has another label"):
+    with pytest.raises(Refusal, match=r"has another prediction|has another label"):
         check(compiled, "vote")
 
 
@@ -248,7 +251,7 @@ def refuses(compiled: CompiledModel, name: str) -> bool:
     try:
         check(compiled, name)
     except Refusal as refusal:
-        return "has other probabilities" in str(refusal)
+        return "has another prediction" in str(refusal)
     return False
 
 
@@ -257,10 +260,10 @@ def test_the_blend_of_a_stack_is_compared() -> None:
     compiled = compile_model(pipeline, contract)
     join: Any = compiled.join
     compiled.join = replace(join, low=join.low * (1 + 1e-9))
-    with pytest.raises(Refusal, match="has other probabilities"):
+    with pytest.raises(Refusal, match="has another prediction"):
         check(compiled, "stack")
     compiled.join = replace(join, coefficients=join.coefficients * (1 + 1e-15))
-    with pytest.raises(Refusal, match="has other probabilities"):
+    with pytest.raises(Refusal, match="has another prediction"):
         check(compiled, "stack")
 
 

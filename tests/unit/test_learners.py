@@ -6,7 +6,9 @@ import ast
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
@@ -93,7 +95,8 @@ def test_the_budget_pays_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
     from twinml.training import TrainingOptions, _train
 
     order: list[str] = []
-    monkeypatch.setattr(_train, "select", lambda names: order.append("import") or ())
+    monkeypatch.setattr(_train, "select", lambda names, kind: order.append("import") or ())
     monkeypatch.setattr(_train, "Clock", lambda budget: order.append("clock"))
-    _train._Run(None, TrainingOptions(), print, None)
+    dataset = SimpleNamespace(labels=np.array(["no", "yes"]), task="classification")
+    _train._Run(dataset, TrainingOptions(), print, None)
     assert order == ["import", "clock"]

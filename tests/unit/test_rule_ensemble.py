@@ -9,6 +9,9 @@ import pytest
 
 from twinml.training import _ensemble as ensemble
 from twinml.training._ensemble import best_round, cross_fitted, fit_stack, fit_vote, kept_members
+from twinml.training.tasks import Classification
+
+TASK = Classification(classes=(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +87,11 @@ def test_a_vote_counts_how_often_each_member_was_taken(k: int) -> None:
     taken = picked_plainly(members, labels, weights)
     assert 1 < len(set(taken)) < len(members)
     assert len(taken) < 30  # else the best round is the last, and this shows nothing
-    vote = fit_vote(members, labels, weights)
+    vote = fit_vote(TASK, members, labels, weights)
     expected = {name: taken.count(name) / len(taken) for name in members if name in taken}
     assert dict(vote.weights) == expected
     assert list(vote.weights) == list(expected)
-    mean = vote.predict_proba(members)
+    mean = vote.predict(members)
     by_hand = sum(share * members[name] for name, share in expected.items())
     np.testing.assert_allclose(mean, by_hand, rtol=1e-12)
 
@@ -104,7 +107,7 @@ def test_a_vote_ends_after_so_many_rounds(
     assert len(taken) == best
     # Only the share of each row counts, not the unit of the weights.
     for unit in (1.0, 1e-6, 1e6):
-        vote = fit_vote(members, labels, weights * unit)
+        vote = fit_vote(TASK, members, labels, weights * unit)
         expected = {name: taken.count(name) / len(taken) for name in members if name in taken}
         assert dict(vote.weights) == expected
 
@@ -113,14 +116,14 @@ def test_a_member_that_is_as_good_as_another_is_not_added() -> None:
     """The first of equals is taken, and no round after the first lowers the loss."""
     labels = np.array([0, 1, 0, 1])
     one = np.where(np.eye(2)[labels] == 1, 0.8, 0.2)
-    vote = fit_vote({"first": one, "second": one.copy()}, labels, np.ones(4))
+    vote = fit_vote(TASK, {"first": one, "second": one.copy()}, labels, np.ones(4))
     assert dict(vote.weights) == {"first": 1.0}
 
 
 def test_a_certain_mistake_costs_much_but_not_everything() -> None:
     """A probability of 0 for the true class is clipped: its loss is large and finite."""
     truth = np.array([0.25, 0.75])
-    losses = ensemble.log_losses(truth, np.array([[0.5, 0.5], [1.0, 0.0], [2.0, 1.0]]))
+    losses = TASK.losses_of(np.array([[0.5, 0.5], [1.0, 0.0], [2.0, 1.0]]), np.zeros(2), truth)
     assert losses[0] == pytest.approx(math.log(2))
     assert losses[1] == pytest.approx(0.75 * -math.log(1e-15))
     assert losses[2] == 0.0
@@ -132,16 +135,16 @@ def test_a_stack_is_fitted_again_without_the_members_that_hardly_count(k: int) -
     rng = np.random.default_rng(5)
     # As good as constant: its log-odds move the result by next to nothing.
     members["none"] = np.full((600, k), 1 / k) + rng.normal(0, 1e-9, (600, 1))
-    stack = fit_stack(members, labels, weights)
+    stack = fit_stack(TASK, members, labels, weights)
     kept = ("weak", "good", "other")
     assert stack.members == kept
-    alone = fit_stack({name: members[name] for name in kept}, labels, weights)
-    np.testing.assert_array_equal(stack.predict_proba(members), alone.predict_proba(members))
+    alone = fit_stack(TASK, {name: members[name] for name in kept}, labels, weights)
+    np.testing.assert_array_equal(stack.predict(members), alone.predict(members))
     assert not np.array_equal(
-        alone.predict_proba(members),
-        fit_stack(members, labels, np.ones(600)).predict_proba(members),
+        alone.predict(members),
+        fit_stack(TASK, members, labels, np.ones(600)).predict(members),
     )
-    assert fit_stack({"good": members["good"]}, labels, weights).members == ("good",)
+    assert fit_stack(TASK, {"good": members["good"]}, labels, weights).members == ("good",)
 
 
 def test_members_of_a_stack_stand_side_by_side() -> None:
@@ -155,9 +158,9 @@ def test_an_ensemble_predicts_rows_that_its_weights_were_not_fitted_on() -> None
     members, labels, weights = views(2)
     rows = np.arange(len(labels))
     folds = [(rows[rows % 2 == 1], rows[rows % 2 == 0]), (rows[rows % 2 == 0], rows[rows % 2 == 1])]
-    found = cross_fitted(fit_vote, members, labels, weights, folds)
+    found = cross_fitted(TASK, fit_vote, members, labels, weights, folds)
     for train, test in folds:
         part = {name: one[train] for name, one in members.items()}
-        vote = fit_vote(part, labels[train], weights[train])
-        expected = vote.predict_proba({name: one[test] for name, one in members.items()})
+        vote = fit_vote(TASK, part, labels[train], weights[train])
+        expected = vote.predict({name: one[test] for name, one in members.items()})
         np.testing.assert_array_equal(found[test], expected)

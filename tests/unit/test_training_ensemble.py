@@ -8,6 +8,9 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from twinml.training._ensemble import cross_fitted, fit_stack, fit_vote
+from twinml.training.tasks import Classification
+
+TASK = Classification(classes=(0, 1))
 
 
 def members(k: int, n: int = 3000) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -29,7 +32,9 @@ def test_an_ensemble_beats_its_members_on_rows_that_it_did_not_see(fit, k: int) 
     views, labels = members(k)
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(labels, labels))
     weights = np.ones(len(labels))
-    joined = cross_fitted(fit, views, labels, weights, folds)
+    joined = cross_fitted(
+        Classification(classes=tuple(range(k))), fit, views, labels, weights, folds
+    )
     assert joined.shape == (len(labels), k)
     np.testing.assert_allclose(joined.sum(axis=1), 1.0)
     best = min(log_loss(labels, one) for one in views.values())
@@ -39,7 +44,7 @@ def test_an_ensemble_beats_its_members_on_rows_that_it_did_not_see(fit, k: int) 
 @pytest.mark.parametrize("fit", [fit_vote, fit_stack])
 def test_a_member_of_no_use_is_left_out(fit) -> None:
     views, labels = members(2)
-    weights = fit(views, labels, np.ones(len(labels))).weights
+    weights = fit(TASK, views, labels, np.ones(len(labels))).weights
     assert set(weights) == {"first", "second"}
     assert sum(weights.values()) == pytest.approx(1.0)
     assert all(weight >= 0.03 for weight in weights.values())
@@ -56,7 +61,7 @@ def test_row_weights_count() -> None:
         "heavy": np.where(heavy[:, None], truth, wrong),
         "light": np.where(heavy[:, None], wrong, truth),
     }
-    vote = fit_vote(views, labels, np.where(heavy, 100.0, 1.0))
+    vote = fit_vote(TASK, views, labels, np.where(heavy, 100.0, 1.0))
     assert vote.weights["heavy"] > 0.9
 
 
@@ -64,5 +69,5 @@ def test_certain_members_do_not_make_infinite_log_odds() -> None:
     labels = np.array([0, 1] * 50)
     certain = np.eye(2)[labels]
     certain[:4] = certain[:4][:, ::-1]
-    stack = fit_stack({"a": certain, "b": np.full((100, 2), 0.5)}, labels, np.ones(100))
-    assert np.isfinite(stack.predict_proba({"a": certain, "b": np.full((100, 2), 0.5)})).all()
+    stack = fit_stack(TASK, {"a": certain, "b": np.full((100, 2), 0.5)}, labels, np.ones(100))
+    assert np.isfinite(stack.predict({"a": certain, "b": np.full((100, 2), 0.5)})).all()

@@ -12,17 +12,27 @@ from scipy.special import logit
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
+    ExtraTreesRegressor,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
+    RandomForestRegressor,
     StackingClassifier,
+    StackingRegressor,
     VotingClassifier,
+    VotingRegressor,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.tree import (
+    DecisionTreeClassifier,
+    DecisionTreeRegressor,
+    ExtraTreeClassifier,
+    ExtraTreeRegressor,
+)
 
 from twinml.contract import Contract, frame_of
 from twinml.settings import home
@@ -46,6 +56,17 @@ from twinml_local.compiled._read_trees import (
 
 __all__ = ["compile_model", "taken_apart"]
 
+VOTES = (VotingClassifier, VotingRegressor)
+STACKS = (StackingClassifier, StackingRegressor)
+FORESTS = (
+    RandomForestClassifier, ExtraTreesClassifier, RandomForestRegressor, ExtraTreesRegressor,
+)  # fmt: skip
+TREES = (
+    DecisionTreeClassifier, ExtraTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor,
+)  # fmt: skip
+# From so many on numpy sums the members of a single row in pairs.
+_MOST_AVERAGED = 8
+
 
 def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> CompiledModel:
     """Return ``pipeline`` as flat arrays; not yet verified.
@@ -65,15 +86,15 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
         A part of it has no compiled form; the message says which.
     """
     whole, threshold = taken_apart(pipeline)
-    if list(pipeline.classes_.tolist()) != list(contract.classes):
+    if list(getattr(pipeline, "classes_", np.array(())).tolist()) != list(contract.classes):
         raise Refusal("the pipeline's classes are not the contract's")
     encode, model = (step for _, step in whole.steps)
     encoding = _encoding(encode, contract)
-    n_classes = len(contract.classes)
+    n_classes = len(contract.classes) or 1
     if encoding.n_features >= MOST_FEATURES:
         raise Refusal(f"{encoding.n_features:,} features are more than the compiled form can hold")
     read = [_member(_thawed(one), n_classes, encoding.n_features) for one in model.estimators_]
-    if type(model) is VotingClassifier:
+    if type(model) in VOTES:
         join: Voted | Stacked = _voted(model)
     else:
         join = _stacked(model, read, n_classes, encoding.n_features)
@@ -110,10 +131,10 @@ def taken_apart(pipeline: Any) -> tuple[Any, float | None]:
         whole = _thawed(getattr(pipeline, "estimator_", pipeline.estimator))
     if type(whole) is not Pipeline or len(whole.steps) != 2:
         raise Refusal(f"the model is a {type(whole).__name__}, expected a Pipeline of two steps")
-    if type(whole.steps[1][1]) not in (VotingClassifier, StackingClassifier):
+    if type(whole.steps[1][1]) not in (*VOTES, *STACKS):
         raise Refusal(
             f"the pipeline ends in a {type(whole.steps[1][1]).__name__}, "
-            "expected a VotingClassifier or a StackingClassifier"
+            "expected one that votes or stacks"
         )
     return whole, threshold
 
@@ -125,6 +146,9 @@ def _thawed(estimator: Any) -> Any:
 
 
 def _encoding(encode: Any, contract: Contract) -> Encoding:
+    dated = next((column.name for column in contract.columns if column.type == "datetime"), None)
+    if dated is not None:
+        raise Refusal(f"column '{dated}' holds dates, of which only the pipeline makes parts")
     low, high = -np.inf, np.inf
     columns = encode
     if type(encode) is Pipeline:
@@ -228,8 +252,11 @@ def _codes_of_numbers(codes: list[float]) -> tuple[float | None, float | None]:
 # By name, so that a model without them does not import them.
 READERS: dict[str, Callable[[Any, int], Boosted]] = {
     "catboost.core.CatBoostClassifier": read_catboost,
+    "catboost.core.CatBoostRegressor": read_catboost,
     "lightgbm.sklearn.LGBMClassifier": read_lightgbm,
+    "lightgbm.sklearn.LGBMRegressor": read_lightgbm,
     "xgboost.sklearn.XGBClassifier": read_xgboost,
+    "xgboost.sklearn.XGBRegressor": read_xgboost,
 }
 
 
@@ -242,11 +269,11 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
         raise Refusal(f"{kind.__name__} takes another number of features than the encoder gives")
     if getattr(member, "n_classes_", n_classes) != n_classes:
         raise Refusal(f"{kind.__name__} has another number of classes than the contract")
-    if kind in (RandomForestClassifier, ExtraTreesClassifier):
+    if kind in FORESTS:
         return read_forest(member, n_classes)
-    if kind in (DecisionTreeClassifier, ExtraTreeClassifier):
+    if kind in TREES:
         return read_tree(member, n_classes)
-    if kind is HistGradientBoostingClassifier:
+    if kind in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
         return read_histogram(member, n_classes)
     reader = READERS.get(f"{kind.__module__}.{kind.__name__}")
     if reader is not None:
@@ -255,7 +282,7 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
         kind is Pipeline
         and len(member.steps) == 2
         and type(member.steps[0][1]) is ColumnTransformer
-        and type(member.steps[1][1]) is LogisticRegression
+        and type(member.steps[1][1]) is (Ridge if n_classes == 1 else LogisticRegression)
     ):
         return read_linear(member.steps[0][1], member.steps[1][1], n_classes, n_features)
     raise Refusal(f"a member is a {kind.__name__}, which has no compiled form")
@@ -282,8 +309,10 @@ def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
 
 
 def _voted(model: Any) -> Voted:
-    if model.voting != "soft" or model.weights is None:
+    if getattr(model, "voting", "soft") != "soft" or model.weights is None:
         raise Refusal("the members vote without weights or without probabilities")
+    if type(model) is VotingRegressor and len(model.estimators_) >= _MOST_AVERAGED:
+        raise Refusal(f"{len(model.estimators_)} members are averaged in an order of numpy's own")
     weights = np.array(model._weights_not_none, dtype=np.float64)
     if len(weights) != len(model.estimators_):
         raise Refusal("the members' weights are not as many as the members")
@@ -294,6 +323,8 @@ def _voted(model: Any) -> Voted:
 
 def _stacked(model: Any, read: list[Boosted | Linear], n_classes: int, n_features: int) -> Stacked:
     final = _thawed(model.final_estimator_)
+    if type(model) is StackingRegressor:
+        return _blended(model, final, n_features)
     if model.passthrough or set(model.stack_method_) != {"predict_proba"}:
         raise Refusal("the stack takes more than the members' probabilities")
     if all(isinstance(one, Boosted) and one.kind == XGBOOST for one in read):
@@ -323,4 +354,26 @@ def _stacked(model: Any, read: list[Boosted | Linear], n_classes: int, n_feature
         float(clip.kw_args["a_min"]),
         float(clip.kw_args["a_max"]),
         by_column=not odds.flags.c_contiguous,
+    )
+
+
+def _blended(model: Any, final: Any, n_features: int) -> Stacked:
+    """Read a stack of numbers: least squares on the members' predictions."""
+    if (
+        model.passthrough
+        or type(final) is not Pipeline
+        or len(final.steps) != 1
+        or type(linear := final.steps[0][1]) is not LinearRegression
+        or linear.coef_.ndim != 1
+    ):
+        raise Refusal("the stack is blended by something else than least squares")
+    columns: NDArray[Any] = model.transform(np.zeros((3, n_features)))
+    if columns.dtype != np.float64:
+        raise Refusal("the stack computes in 32 bits")
+    return Stacked(
+        linear.coef_,
+        np.array([linear.intercept_], dtype=np.float64),
+        0.0,
+        0.0,
+        by_column=not columns.flags.c_contiguous,
     )

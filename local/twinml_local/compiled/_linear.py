@@ -29,7 +29,7 @@ def softmax(scores: F8) -> F8:
 
 @dataclass(frozen=True)
 class Linear:
-    """One-hot columns and splines of quantiles, then a logistic regression.
+    """One-hot columns and splines of quantiles, then a linear model.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Linear:
     edges
         The bases that are not zero at the lowest and at the highest knot, (n_splines, 2, degree).
     coefficients, intercept
-        Shapes (n_scores, n_features) and (n_scores,).
+        Shapes (n_scores, n_features) and (n_scores,); of a regression (n_features,) and (1,).
     flags
         The splines' degree, whether the features are a sparse matrix, and whether a dense one
         is laid out by columns.
@@ -84,7 +84,8 @@ class Linear:
             Shape (n_features, n_rows).
         """
         degree, sparse, by_column = (int(flag) for flag in self.flags)
-        n_scores, n_features = self.coefficients.shape
+        # Of one dimension where the pipeline's are: BLAS then sums in another order.
+        n_scores, n_features = np.atleast_2d(self.coefficients).shape
         if sparse:
             out = np.empty((n_rows, n_scores))
         else:
@@ -123,4 +124,5 @@ class Linear:
             column_step,
         )
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
-        return (out if sparse else out @ self.coefficients.T) + self.intercept
+        products = out if sparse else out @ self.coefficients.T
+        return products.reshape(n_rows, n_scores) + self.intercept

@@ -63,7 +63,10 @@ class Voted:
 
 @dataclass(frozen=True)
 class Stacked:
-    """A logistic regression on clipped log-odds; ``by_column`` is the layout of its input."""
+    """A logistic regression on clipped log-odds, or of numbers a linear one on what members say.
+
+    ``by_column`` is the layout of its input.
+    """
 
     coefficients: F8
     intercept: F8
@@ -104,7 +107,9 @@ class CompiledModel:
     Attributes
     ----------
     classes
-        In the order of the probabilities' columns.
+        In the order of the probabilities' columns; none of a regression.
+    n_outputs
+        Columns of a prediction: classes, or 1 for a number.
     digest
         Of the model that it was made from.
     threshold
@@ -129,6 +134,7 @@ class CompiledModel:
         self.members = members
         self.join = join
         self.classes = tuple(classes)
+        self.n_outputs = len(self.classes) or 1
         self.threshold = threshold
         self.digest = digest
         self.threads = 1
@@ -174,9 +180,9 @@ class CompiledModel:
         Returns
         -------
         labels
-            Length n_rows, Python scalars.
+            Length n_rows, Python scalars; of a regression the numbers.
         probabilities
-            Shape (n_rows, n_classes).
+            Shape (n_rows, n_classes); of a regression the numbers, shape (n_rows, 1).
 
         Raises
         ------
@@ -188,6 +194,8 @@ class CompiledModel:
             raise NotCovered
         chosen, probabilities = self.score(self.encoding.matrix(columns, n_rows), n_rows)
         classes = self.classes
+        if not classes:
+            return probabilities[:, 0].tolist(), probabilities
         return [classes[place] for place in chosen], probabilities
 
     def score(self, X: F8, n_rows: int) -> tuple[list[int], F8]:
@@ -198,7 +206,7 @@ class CompiledModel:
         X
             The encoded matrix by columns, shape (n_features, n_rows), C-contiguous.
         """
-        n_classes, kernel = len(self.classes), self._functions(n_rows)
+        n_classes, kernel = self.n_outputs, self._functions(n_rows)
         room = self._scored_members(X, n_rows)
         probabilities = np.empty((n_rows, n_classes))
         if isinstance(self.join, Voted):
@@ -229,7 +237,7 @@ class CompiledModel:
         return self._scored_members(X, n_rows).members.copy()
 
     def _scored_members(self, X: F8, n_rows: int) -> _Room:
-        n_classes, kernel = len(self.classes), self._functions(n_rows)
+        n_classes, kernel = self.n_outputs, self._functions(n_rows)
         room = self._room(n_rows)
         if len(self.members.forest.roots):
             self._walk(room, X.ctypes.data, n_rows)
@@ -239,7 +247,9 @@ class CompiledModel:
             members[place] = softmax(np.array(members[place], order="F"))
         for place, linear in self.members.linear.items():
             scores = linear.scores(kernel.linear, X, n_rows, self.encoding.low, self.encoding.high)
-            if n_classes == 2:
+            if n_classes == 1:
+                members[place] = scores
+            elif n_classes == 2:
                 kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
             else:
                 members[place] = softmax(scores)
@@ -247,7 +257,7 @@ class CompiledModel:
 
     def _walk(self, room: _Room, columns: int, n_rows: int) -> None:
         """Score the members made of trees; many rows in parts, side by side."""
-        kernel, encoding, n_classes = self._functions(n_rows), self.encoding, len(self.classes)
+        kernel, encoding, n_classes = self._functions(n_rows), self.encoding, self.n_outputs
         limits = (encoding.n_features, n_classes, encoding.low, encoding.high)
         parts = min(self.threads, n_rows // _PART)
         if parts < 2:
@@ -275,8 +285,13 @@ class CompiledModel:
     def _stacked(
         self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
     ) -> tuple[NDArray[Any], F8]:
-        n_classes, kernel = len(self.classes), self._functions(n_rows)
-        n_columns = join.coefficients.shape[1]
+        n_classes, kernel = self.n_outputs, self._functions(n_rows)
+        n_columns = join.coefficients.shape[-1]
+        if n_classes == 1:
+            order: Any = "F" if join.by_column else "C"
+            columns = np.array(room.members[:, :, 0].T, order=order)
+            numbers = columns @ join.coefficients + join.intercept[0]
+            return np.zeros(n_rows, dtype=np.int64), numbers.reshape(n_rows, 1)
         odds = np.empty((n_rows, n_columns), order="F" if join.by_column else "C")
         kernel.log_odds(
             room.address,
@@ -390,7 +405,7 @@ class _Room:
     """
 
     def __init__(self, model: CompiledModel, n_rows: int) -> None:
-        n_classes = len(model.classes)
+        n_classes = model.n_outputs
         self.members = np.empty((len(model.members.table), n_rows, n_classes))
         self.address = self.members.ctypes.data
         self._work = _Work(n_rows, model.encoding.n_features, n_classes)

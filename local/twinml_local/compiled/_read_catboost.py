@@ -1,4 +1,4 @@
-"""A fitted CatBoost classifier, read into flat trees."""
+"""A fitted CatBoost classifier or regressor, read into flat trees."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _CATBOOST_REACH = 700.0
 
 
 def read_catboost(member: Any, n_classes: int) -> Boosted:
-    """Read a ``CatBoostClassifier`` from its JSON form, whose borders name 32-bit floats."""
-    expected = "Logloss" if n_classes == 2 else "MultiClass"
+    """Read a classifier or regressor of CatBoost from its JSON form, with 32-bit borders."""
+    expected = {1: "RMSE", 2: "Logloss"}.get(n_classes, "MultiClass")
     loss = member.get_all_params()["loss_function"]
     if loss != expected:
         raise Refusal(f"CatBoost's loss is {loss}, expected {expected}")

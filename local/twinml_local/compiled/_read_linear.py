@@ -19,8 +19,8 @@ __all__ = ["read_linear"]
 F8 = NDArray[np.float64]
 
 
-def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -> Linear:
-    """Read a ``ColumnTransformer`` of one-hot columns and splines, and a logistic regression.
+def read_linear(features: Any, last: Any, n_classes: int, n_features: int) -> Linear:
+    """Read a ``ColumnTransformer`` of one-hot columns and splines, and the linear model after it.
 
     Raises
     ------
@@ -28,8 +28,9 @@ def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -
         A part is another than ``twinml.training._preprocessing.linear_features`` makes.
     """
     n_scores = 1 if n_classes == 2 else n_classes
-    if logistic.coef_.shape[0] != n_scores or logistic.coef_.dtype != np.float64:
-        raise Refusal("the logistic regression has another number of scores than of classes")
+    shape = (n_scores,) if n_classes > 1 else ()
+    if last.coef_.shape[:-1] != shape or last.coef_.dtype != np.float64:
+        raise Refusal("the linear member has another number of scores than of classes")
     one_hot = _OneHot()
     splines = _Splines()
     start = 0
@@ -48,7 +49,7 @@ def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -
             start = splines.read(imputer, quantiles, spline, columns, start)
         else:
             raise Refusal(f"the linear member's {name!r} is a {type(part).__name__}")
-    if start != logistic.coef_.shape[1]:
+    if start != last.coef_.shape[-1]:
         raise Refusal("the linear member's columns are not those of its coefficients")
     sparse = bool(features.sparse_output_)
     # The layout is numpy's choice, so it is looked at; three rows are neither row nor column.
@@ -58,8 +59,8 @@ def read_linear(features: Any, logistic: Any, n_classes: int, n_features: int) -
         one_hot=np.array(one_hot.columns, dtype=np.int64).reshape(-1, ONE_HOT_FIELDS),
         category_values=np.array(one_hot.values, dtype=np.float64),
         category_targets=np.array(one_hot.targets, dtype=np.int64),
-        coefficients=logistic.coef_,
-        intercept=np.array(np.broadcast_to(logistic.intercept_, n_scores), dtype=np.float64),
+        coefficients=last.coef_,
+        intercept=np.array(np.broadcast_to(last.intercept_, n_scores), dtype=np.float64),
         flags=np.array([splines.degree, sparse, by_column], dtype=np.int64),
         **splines.arrays(),
     )

@@ -1,4 +1,7 @@
-"""Fitted members that are made of trees, read into flat ones."""
+"""Fitted members that are made of trees, read into flat ones.
+
+Of a regression there is one output, ``n_classes`` is 1, and the sum of the leaves is the answer.
+"""
 
 from __future__ import annotations
 
@@ -95,9 +98,10 @@ def _sklearn_tree(tree: Any, n_classes: int) -> Tree:
 
 
 def read_histogram(member: Any, n_classes: int) -> Boosted:
-    """Read a ``HistGradientBoostingClassifier``."""
+    """Read a ``HistGradientBoostingClassifier``, or a regressor of squared errors."""
     n_sums = 1 if n_classes == 2 else n_classes
-    if member._preprocessor is not None or member.loss != "log_loss":
+    expected = "squared_error" if n_classes == 1 else "log_loss"
+    if member._preprocessor is not None or member.loss != expected:
         raise Refusal("HistGradientBoosting has categorical features or another loss")
     trees = []
     for iteration in member._predictors:
@@ -124,13 +128,13 @@ def read_histogram(member: Any, n_classes: int) -> Boosted:
 
 
 def read_lightgbm(member: Any, n_classes: int) -> Boosted:
-    """Read an ``LGBMClassifier`` from its text form, which holds every number in full."""
+    """Read a model of LightGBM from its text form, which holds every number in full."""
     text = member.booster_.model_to_string(num_iteration=-1)
     header, *blocks = text.split("\nTree=")
     about = dict(line.split("=", 1) for line in header.splitlines() if "=" in line)
     n_sums = 1 if n_classes == 2 else n_classes
     objective, *settings = about["objective"].split()
-    expected = "binary" if n_classes == 2 else "multiclass"
+    expected = {1: "regression", 2: "binary"}.get(n_classes, "multiclass")
     if objective != expected or "average_output" in header.splitlines():
         raise Refusal(f"LightGBM's objective is {objective!r}, expected {expected!r}, boosted")
     if int(about["num_tree_per_iteration"]) != n_sums:
@@ -192,11 +196,11 @@ def _numbers(text: str) -> F8:
 
 
 def read_xgboost(member: Any, n_classes: int) -> Boosted:
-    """Read an ``XGBClassifier`` from its JSON form, whose numbers name 32-bit floats."""
+    """Read a model of XGBoost from its JSON form, whose numbers name 32-bit floats."""
     booster = member.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     boosted = learner["gradient_booster"]
-    expected = "binary:logistic" if n_classes == 2 else "multi:softprob"
+    expected = {1: "reg:squarederror", 2: "binary:logistic"}.get(n_classes, "multi:softprob")
     if learner["objective"]["name"] != expected or boosted["name"] != "gbtree":
         raise Refusal(
             f"XGBoost is {boosted['name']} with {learner['objective']['name']}, "

@@ -185,9 +185,12 @@ def _catboost_link(sums, place, n_outputs, scale, bases, first, out, row):
 
 
 @plain
-def _link(kind, sums, place, n_outputs, n_trees, sigmoid, bases, first, out, row):
+def _link(kind, sums, place, n_outputs, n_classes, n_trees, sigmoid, bases, first, out, row):
     if kind == FOREST:
         _forest_link(sums, place, n_outputs, n_trees, out, row)
+    elif n_classes == 1:
+        # A number: the sum, which CatBoost scales and shifts.
+        out[row] = sums[place] * sigmoid + bases[first] if kind == CATBOOST else sums[place]
     elif kind == LIGHTGBM:
         _lightgbm_link(sums, place, n_outputs, sigmoid, out, row)
     elif kind == XGBOOST:
@@ -396,7 +399,7 @@ def _trees(
                 continue
             for c in range(n_outputs):
                 base = bases[m * (n_classes + 1) + c]
-                if kind == XGBOOST and n_outputs == 1:
+                if kind == XGBOOST and n_outputs == 1 and n_classes == 2:
                     base = _xgboost_margin(base)
                 elif kind == CATBOOST:
                     base = 0.0  # added after the sums, see its link
@@ -425,7 +428,7 @@ def _trees(
             for r in range(count):
                 row = (m * n + first + r) * n_classes
                 _link(
-                    kind, sums, r * n_outputs, n_outputs, end - begin, sigmoid,
+                    kind, sums, r * n_outputs, n_outputs, n_classes, end - begin, sigmoid,
                     bases, m * (n_classes + 1), out, row,
                 )  # fmt: skip
         first += count

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.contract import Contract, frame_of
+from twinml.training.tasks import predictions
 from twinml_local.compiled._compile import taken_apart
 from twinml_local.compiled._errors import NotCovered, Refusal
 from twinml_local.compiled._model import CompiledModel
@@ -154,7 +155,7 @@ class _Check:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                expected = self.pipeline.predict_proba(frame)
+                expected = predictions(self.pipeline, frame)
                 labels = self.pipeline.predict(frame).tolist()
         except Exception as error:
             raise Refusal(f"the pipeline cannot score {what}: {type(error).__name__}") from error
@@ -173,7 +174,7 @@ class _Check:
         matrix = np.ascontiguousarray(X.T)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = self.model.predict_proba(matrix)
+            expected = predictions(self.model, matrix)
         # Labels are compared on requests.
         _same(expected, self.compiled.score(np.ascontiguousarray(X), n_rows)[1], what)
 
@@ -186,19 +187,19 @@ class _Check:
             self.calls += 1
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                expected = np.asarray(member.predict_proba(matrix), dtype=np.float64)
+                expected = predictions(member, matrix)
             _same(expected, found[place], f"{what}, in member {place + 1},")
 
 
 def _same(expected: Any, found: F8, what: str) -> None:
     wanted = np.ascontiguousarray(expected)
     if wanted.dtype != np.float64 or wanted.shape != found.shape:
-        raise Refusal(f"the pipeline's probabilities are {wanted.dtype} of shape {wanted.shape}")
+        raise Refusal(f"the pipeline's predictions are {wanted.dtype} of shape {wanted.shape}")
     differs = (wanted.view(np.int64) != found.view(np.int64)).any(axis=1)
     if differs.any():
         row = int(np.flatnonzero(differs)[0])
         raise Refusal(
-            f"{what} has other probabilities: {found[row].tolist()}, "
+            f"{what} has another prediction: {found[row].tolist()}, "
             f"the pipeline says {wanted[row].tolist()} "
             f"({int(differs.sum()):,} of {len(differs):,} rows differ)"
         )

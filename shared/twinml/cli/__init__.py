@@ -7,6 +7,7 @@ list it in ``VERBS`` with its one-line help.
 from __future__ import annotations
 
 import importlib
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ VERBS: dict[str, str] = {
     "rehearse": "Run the workflow for Azure against an emulator on this machine.",
     "data": "Check, register and fetch data.",
     "train": "Search, ensemble, evaluate and register a model.",
+    "import": "Register a model that was made elsewhere.",
     "models": "List registered models and their aliases.",
     "promote": "Make a challenger the champion, on record.",
     "promotions": "Show who promoted which model, when and why.",
@@ -66,7 +68,9 @@ class Verbs(click.Group):
         """Import and return a verb's command, or ``None`` if there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"twinml.cli.{cmd_name}").command
+        # A module cannot have the name of a keyword.
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"twinml.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -172,7 +172,7 @@ def wording(moment: Progress) -> str:
     of = f" of {moment.total_trials}" if moment.total_trials is not None else ""
     parts.append(f"{moment.trials}{of} trials")
     if moment.best_name is not None:
-        parts.append(f"best {moment.best_name} (log loss {moment.best_loss:.4f})")
+        parts.append(f"best {moment.best_name} (loss {moment.best_loss:.4f})")
     if moment.left is not None:
         parts.append(f"{max(moment.left, 0.0):.0f} s left")
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
-    from twinml.data import Dataset, Rare
+    from twinml.data import Dataset, Rare, TaskKind
 
 __all__ = ["DataOptions", "data_options", "training_options"]
 
@@ -31,6 +31,7 @@ class DataOptions:
     rare: Rare = "drop"
     sheet: str | None = None
     strict: bool = False
+    task: TaskKind | None = None
 
     def load(self, split_by: str | None = None) -> Dataset:
         """Load the file, the bank marketing data by default.
@@ -54,11 +55,13 @@ class DataOptions:
             rare=self.rare,
             sheet=self.sheet,
             strict=self.strict,
+            task=self.task,
         )
 
     def words(self) -> list[str]:
         """Return the options as they are written on a command line."""
-        named = {"data": self.data, "target": self.target, "name": self.name, "sheet": self.sheet}
+        names = ("data", "target", "name", "sheet", "task")
+        named = {name: getattr(self, name) for name in names}
         return [
             *(word for key, value in named.items() if value for word in (f"--{key}", value)),
             *(word for column in self.drop for word in ("--drop", column)),
@@ -104,6 +107,12 @@ def data_options(function: F) -> F:
             multiple=True,
             metavar="COLUMN",
             help="Leave a column out; may be repeated, or name several with commas.",
+        ),
+        click.option(
+            "--task",
+            type=click.Choice(["classification", "regression"]),
+            help="What the target is [default: told from it; many different numbers are a "
+            "regression].",
         ),
         click.option("--name", help="Name of the data set and the model [default: the file's]."),
         click.option("--target", metavar="COLUMN", help="Column to predict."),
@@ -164,7 +173,8 @@ def training_options(function: F) -> F:
             "--metric",
             default="auto",
             show_default=True,
-            help="Chooses the best candidate; auto: ROC AUC, log loss where that tells little.",
+            help="Chooses the best candidate; auto: ROC AUC, log loss where that tells little, R² "
+            "of numbers.",
         ),
         click.option(
             "--seed",

@@ -18,15 +18,9 @@ from twinml.cli._output import (
     table,
 )
 from twinml.cli._training import DataOptions, data_options, training_options
+from twinml.contract.intervals import DEFAULT_LEVEL
 
 __all__ = ["command"]
-
-SHOWN = {
-    "roc_auc": "ROC AUC",
-    "log_loss": "log loss",
-    "accuracy": "accuracy",
-    "average_precision": "avg. prec.",
-}
 
 
 @click.command()
@@ -114,7 +108,7 @@ def command(
             [
                 "Leaderboard, out-of-fold",
                 leaderboard(result),
-                *_remarks(result, done.reused),
+                *_remarks(result, done.reused, dataset.task, dataset.task_reason),
                 f"Report: {report}",
                 str(version.reference) if version else f"run {done.run_id}",
             ]
@@ -124,39 +118,41 @@ def command(
 
 def leaderboard(result: Any) -> str:
     """Return the leaderboard as text."""
+    from twinml.training.tasks import figure, task_of_model
+
+    shown = task_of_model(result.contract).shown
     rows = [
         (
             candidate.name,
-            *(f"{candidate.metrics[metric]:.4f}" for metric in SHOWN),
+            *(figure(candidate.metrics[metric]) for metric in shown),
             str(candidate.trials or ""),
         )
         for candidate in result.leaderboard
     ]
-    numbers = "|".join([*SHOWN.values(), "trials"])
+    numbers = "|".join([*shown.values(), "trials"])
     return table(("candidate", *numbers.split("|")), rows, right=numbers)
 
 
-def _remarks(result: Any, reused: bool) -> list[str]:
-    from twinml.training.metrics import title
+def _remarks(result: Any, reused: bool, kind: str, reason: str) -> list[str]:
+    from twinml.training.tasks import figure, task_of_model
 
-    test, headline = result.test.metrics, result.metric
-    names = dict.fromkeys([headline, "roc_auc", "log_loss", "accuracy"])
-
-    def figures(found: Any) -> str:
-        return ", ".join(f"{title(name)} {found[name].value:.4f}" for name in names)
-
-    first = f"{title(headline)} {test[headline].value:.4f}"
-    interval = f"[{test[headline].low:.4f}, {test[headline].high:.4f}]"
+    task = task_of_model(result.contract)
     lines = [
+        *([f"The task is {kind}: {reason}."] if reason else []),
         *result.notes,
         f"The model learned from {result.learned_from}.",
         f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
-        f"{figures(test).replace(first, f'{first} {interval}', 1)} "
-        f"(baseline {result.test.baseline['accuracy']:.4f})",
+        f"{task.line(result.test, result.metric)}",
+        *(
+            f"Prediction intervals at {one.level:g} hold {one.share:.1%} of the test rows; "
+            f"their mean width is {figure(one.width)}."
+            for one in result.test.coverage
+            if one.level == DEFAULT_LEVEL
+        ),
     ]
     if result.forward is not None and result.forward is not result.test:
         lines.append(
-            f"Forward in time: {figures(result.forward.metrics)}: "
+            f"Forward in time: {task.line(result.forward, result.metric)}: "
             "expect this next month, not the random-split figure"
         )
     if result.interrupted:

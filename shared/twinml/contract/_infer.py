@@ -10,6 +10,8 @@ from twinml.contract._example import typical_rows
 from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.contract._words import LARGEST, SMALLEST, listed
+from twinml.contract.dates import DateForm, moment
+from twinml.contract.intervals import PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError
 
@@ -28,7 +30,9 @@ def infer_contract(
     labels: pd.Series,
     *,
     name: str,
-    notations: Mapping[str, Notation] | None = None,
+    notations: Mapping[str, Notation | DateForm] | None = None,
+    regression: bool = False,
+    intervals: PredictionIntervals | None = None,
 ) -> Contract:
     """Describe training rows.
 
@@ -45,7 +49,11 @@ def infer_contract(
     name
         Of the data.
     notations
-        How the file writes the numbers of some columns, by column.
+        How the file writes the numbers or dates of some columns, by column.
+    regression
+        The labels are numbers to be predicted, not classes.
+    intervals
+        What prediction intervals of a regression are made of.
 
     Raises
     ------
@@ -66,14 +74,22 @@ def infer_contract(
             f"the target '{target}' is also a feature", hint=f"Drop '{target}' from the features."
         )
     values = _labels(labels, target)
-    classes: tuple[Label, ...] = tuple(sorted(set(values)))
-    if len(classes) < 2 or len(classes) > MOST_CLASSES:
+    if regression and not isinstance(values[0], (int, float)):
+        raise DataError(
+            f"target '{target}' holds {type(values[0]).__name__}, expected numbers",
+            hint="A regression predicts a number; name another target.",
+        )
+    classes: tuple[Label, ...] = () if regression else tuple(sorted(set(values)))
+    if not regression and (len(classes) < 2 or len(classes) > MOST_CLASSES):
         raise DataError(
             f"target '{target}' has {len(classes)} distinct value"
             f"{'' if len(classes) == 1 else 's'}",
             hint=f"A classifier needs 2 to {MOST_CLASSES} classes; name another target.",
         )
-    task: Literal["binary", "multiclass"] = "binary" if len(classes) == 2 else "multiclass"
+    task: Literal["binary", "multiclass", "regression"] = (
+        "regression" if regression else "binary" if len(classes) == 2 else "multiclass"
+    )
+    numbers = [float(value) for value in values] if regression else []
     columns = tuple(
         _column(str(key), features[key], (notations or {}).get(str(key), PLAIN))
         for key in features.columns
@@ -86,6 +102,8 @@ def infer_contract(
         classes=classes,
         samples=typical_rows(columns, SAMPLE_ROWS),
         n_rows=len(features),
+        target_range=(min(numbers), max(numbers)) if regression else None,
+        intervals=intervals,
     )
 
 
@@ -132,7 +150,17 @@ def _labels(labels: pd.Series, target: str) -> list[Label]:
     return values
 
 
-def _column(name: str, series: pd.Series, notation: Notation) -> Column:
+def _column(name: str, series: pd.Series, notation: Notation | DateForm) -> Column:
+    if isinstance(notation, DateForm):
+        moments = [moment(text, notation) for text in series.dropna().unique()]
+        return Column(
+            name,
+            "datetime",
+            nullable=True,
+            minimum=min(moments, default=None),
+            maximum=max(moments, default=None),
+            dates=notation,
+        )
     column_type = _type(name, series)
     known = series.dropna()
     categories: tuple[str, ...] | None = None

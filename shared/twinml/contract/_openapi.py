@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twinml.contract._example import example, example_rows
+from twinml.contract._method import METHODS
 from twinml.contract._openapi_schemas import schemas
 from twinml.contract._openapi_shapes import Schema, Version, reference
 from twinml.contract._schema import Contract
@@ -151,17 +152,19 @@ def _address(server_url: str | None) -> Schema:
 def _scoring(contract: Contract, route: Route, version: Version, only: str | None = None) -> Schema:
     """Describe a scoring route; a server that takes one dialect only reads no CSV either."""
     dialects = [each for each in documented() if route in each.routes and only in (None, each.name)]
-    labels = list(contract.classes[:2])
+    labels: list[Any] = list(contract.classes[:2] or contract.target_range or ())
+    asked = contract.methods[-1]
     bodies: dict[str, Schema] = {}
     replies: dict[str, Schema] = {}
     for each in dialects:
         bodies[each.name] = {"summary": each.summary, "value": example(contract, each.name)}
         replies[each.name] = {"summary": each.summary, "value": each.reply(labels, {})}
     last = dialects[-1]
-    bodies[f"{last.name}_probabilities"] = {
-        "summary": f"{last.summary}, probabilities",
-        "value": example(contract, last.name, method="predict_proba"),
-    }
+    if asked != "predict":
+        bodies[f"{last.name}_{METHODS[asked]}"] = {
+            "summary": f"{last.summary}, {METHODS[asked]}",
+            "value": example(contract, last.name, method=asked),
+        }
     # Another server has errors of its own shape.
     errors = _errors(version) if only is None else {"401": {"description": ERRORS["401"]}}
     operation: Schema = {

@@ -21,7 +21,7 @@ __all__ = ["error_schemas", "schemas"]
 
 def schemas(contract: Contract, version: Version) -> dict[str, Schema]:
     """Return every schema of the document, by name."""
-    parameters = beside(version)
+    parameters = beside(contract, version)
     result = {
         "Row": row_schema(contract, version) | _shown(example_rows(contract, 1)[0], version),
         "Values": values_schema(contract, version),
@@ -35,7 +35,13 @@ def schemas(contract: Contract, version: Version) -> dict[str, Schema]:
             },
         },
         "Parameters": nullable(
-            {"type": "object", "properties": {"method": parameters["method"]}}, version
+            {
+                "type": "object",
+                "properties": {
+                    name: parameters[name] for name in ("method", "level") if name in parameters
+                },
+            },
+            version,
         ),
         **_predictions(contract, version),
         **error_schemas(version),
@@ -113,6 +119,8 @@ def _split(contract: Contract, version: Version) -> Schema:
 
 
 def _predictions(contract: Contract, version: Version) -> dict[str, Schema]:
+    if contract.task == "regression":
+        return _numbers(contract, version)
     kinds: dict[type, Schema] = {
         str: {"type": "string"},
         bool: {"type": "boolean"},
@@ -141,6 +149,39 @@ def _predictions(contract: Contract, version: Version) -> dict[str, Schema]:
             "description": "One label for each row; with predict_proba one list of "
             "probabilities for each row.",
             "items": items,
+        },
+    }
+
+
+def _numbers(contract: Contract, version: Version) -> dict[str, Schema]:
+    """Describe what a regression gives."""
+    number: Schema = {"type": "number", "format": "double"}
+    low, high = contract.target_range or (0.0, 0.0)
+    value = {
+        **number,
+        "description": f"A predicted value of '{contract.target}', in its own unit.",
+        "x-training-minimum": low,
+        "x-training-maximum": high,
+    }
+    either, more = [reference("Value", version)], {}
+    words = "One number for each row"
+    if contract.intervals is not None:
+        either.append(reference("Interval", version))
+        words += "; with predict_interval one list of two for each row"
+        more["Interval"] = {
+            "type": "array",
+            "description": "The lower and the upper bound.",
+            "items": number,
+            "minItems": 2,
+            "maxItems": 2,
+        }
+    return {
+        "Value": value,
+        **more,
+        "Predictions": {
+            "type": "array",
+            "description": f"{words}.",
+            "items": any_of(either, version),
         },
     }
 

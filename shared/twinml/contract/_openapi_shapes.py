@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from twinml.contract._method import Method
 from twinml.contract._openapi_columns import Schema, Version, nullable
+from twinml.contract._schema import Contract
+from twinml.contract.intervals import DEFAULT_LEVEL, PredictionIntervals
 
 __all__ = ["Schema", "Version", "any_of", "array_of", "beside", "forms", "object_of", "reference"]
 
@@ -21,25 +24,53 @@ def forms(version: Version) -> dict[str, Schema]:
     }
 
 
-def beside(version: Version) -> dict[str, Schema]:
+WORDS: dict[Method, str] = {
+    "predict": "predict for labels",
+    "predict_proba": "predict_proba for probabilities",
+    "predict_interval": "predict_interval for lower and upper bounds",
+}
+
+
+def beside(contract: Contract, version: Version) -> dict[str, Schema]:
     """Return what may stand beside rows, each of which may name the method."""
+    words = ", ".join(WORDS[method] for method in contract.methods)
+    if not contract.classes:
+        words = words.replace("labels", "numbers")
     method: Schema = {
         "type": "string",
-        "description": "predict for labels, predict_proba for probabilities; null is predict.",
-        "enum": ["predict", "predict_proba", None],
+        "description": f"{words}; null is predict.",
+        "enum": [*contract.methods, None],
         "default": "predict",
     }
     if version == "2":
-        method |= {"enum": method["enum"][:2], "x-nullable": True}
+        method |= {"enum": method["enum"][:-1], "x-nullable": True}
     else:
         method = nullable(method, version)
     parameters = reference("Parameters", version)
     ignored = {"type": "number", "description": "Ignored."}
+    level = {} if contract.intervals is None else {"level": _level(contract.intervals, version)}
     return {
         "method": method,
+        **level,
         "params": parameters,
         "GlobalParameters": any_of([parameters, ignored], version),
     }
+
+
+def _level(intervals: PredictionIntervals, version: Version) -> Schema:
+    bounds: Schema = (
+        {"exclusiveMinimum": 0} if version == "3.1" else {"minimum": 0, "exclusiveMinimum": True}
+    )
+    return nullable(
+        {
+            "type": "number",
+            "description": "The share of rows that intervals are to hold.",
+            **bounds,
+            "maximum": intervals.highest_level,
+            "default": DEFAULT_LEVEL,
+        },
+        version,
+    )
 
 
 def reference(name: str, version: Version) -> Schema:

@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 
 from twinml.contract._coerce import coerce, expected, raise_problems
-from twinml.contract._method import Method, method_of
+from twinml.contract._method import Method, level_of, method_of
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
 from twinml.contract._words import kind, shown
 from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
+from twinml.contract.intervals import DEFAULT_LEVEL
 from twinml.errors import PayloadError
 
 __all__ = ["parse"]
@@ -69,7 +70,9 @@ def parse(
     {'age': [41]}
     """
     if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
-        return _request(contract, text, text.read(contract, _text(body)), "predict", max_rows)
+        return _request(
+            contract, text, text.read(contract, _text(body)), ("predict", DEFAULT_LEVEL), max_rows
+        )
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(
@@ -85,9 +88,17 @@ def parse(
         usual = _usual_row(contract).columns(dialect, value)
         if usual is not None:
             types = contract.column_types
-            return ScoringRequest(dialect, usual, 1, method_of(document), types)
+            method, level = _asked(contract, document)
+            return ScoringRequest(dialect, usual, 1, method, types, level)
     columns = dialect.read(contract, value)
-    return _request(contract, dialect, columns, method_of(document), max_rows)
+    return _request(contract, dialect, columns, _asked(contract, document), max_rows)
+
+
+def _asked(contract: Contract, document: dict[str, Any]) -> tuple[Method, float]:
+    method = method_of(document, contract.methods)
+    if method != "predict_interval":
+        return method, DEFAULT_LEVEL
+    return method, level_of(document, contract.intervals)
 
 
 def _usual_row(contract: Contract) -> UsualRow:
@@ -103,7 +114,7 @@ def _request(
     contract: Contract,
     dialect: Dialect,
     columns: dict[str, list[Any]],
-    method: Method,
+    asked: tuple[Method, float],
     max_rows: int | None,
 ) -> ScoringRequest:
     n_rows = len(columns[contract.column_names[0]])
@@ -130,7 +141,7 @@ def _request(
                 for row, at, value in problems
             ]
         )
-    return ScoringRequest(dialect, result, n_rows, method, contract.column_types)
+    return ScoringRequest(dialect, result, n_rows, asked[0], contract.column_types, asked[1])
 
 
 def _media_type(content_type: str | None) -> str:

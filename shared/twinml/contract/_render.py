@@ -1,7 +1,8 @@
 """Predictions to the reply that the request's dialect expects.
 
-The predictions are one label a row; with ``predict_proba`` one list a row, the probabilities in
-the order of the contract's classes.
+The predictions are one label or number a row; with ``predict_proba`` one list a row, the
+probabilities in the order of the contract's classes, and with ``predict_interval`` one list a row
+of the lower and the upper bound.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from twinml.contract._method import METHODS
 from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract, Label
 from twinml.contract._words import shown
@@ -40,9 +42,10 @@ def render(
     request
         What was asked; its dialect and method decide the shape.
     labels
-        Shape (n_rows,); not looked at when probabilities were asked for.
+        Shape (n_rows,); looked at when the method is ``predict``.
     probabilities
-        Shape (n_rows, n_classes) when the method is ``predict_proba``, else ``None``.
+        Shape (n_rows, n_classes) when the method is ``predict_proba``, (n_rows, 2) when it is
+        ``predict_interval``, else ``None``.
     ood_scores
         Where they were asked for: one a row, in a member of that name beside the predictions.
         A reply that is a list has no place for them.
@@ -53,12 +56,13 @@ def render(
         The model gave another number of rows or classes than it should, or what is no finite
         number: JSON has none, and null would be a wrong answer.
     """
-    if request.method == "predict_proba":
+    if request.method != "predict":
         values = [] if probabilities is None else _plain(probabilities)
-        if any(len(row) != len(contract.classes) for row in values):
+        wanted = len(contract.classes) or 2
+        if any(len(row) != wanted for row in values):
             raise ModelError(
-                f"the model gave {len(values[0])} probabilities a row for "
-                f"{len(contract.classes)} classes",
+                f"the model gave {len(values[0])} {METHODS[request.method]} a row for "
+                f"{wanted} {'classes' if contract.classes else 'bounds'}",
                 hint="Save the model again with its own contract.",
             )
     else:
@@ -68,7 +72,7 @@ def render(
             f"the model gave {len(values)} predictions for {request.n_rows} rows",
             hint="Save the model again.",
         )
-    if not _is_finite(probabilities if request.method == "predict_proba" else labels):
+    if not _is_finite(labels if request.method == "predict" else probabilities):
         _refuse_infinite(values)
     beside = {} if ood_scores is None else {"ood_scores": list(ood_scores)}
     return orjson.dumps(request.dialect.reply(values, beside))

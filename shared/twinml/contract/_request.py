@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twinml.contract._method import Method
-from twinml.contract._schema import ColumnType, Contract
+from twinml.contract._schema import Contract, SignatureType
 from twinml.contract.dialects import Dialect
+from twinml.contract.intervals import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["ScoringRequest", "frame_of", "is_masked", "model_frame"]
 
-DTYPES: dict[ColumnType, str] = {
+DTYPES: dict[SignatureType, str] = {
     "long": "int64",
     "double": "float64",
     "string": "object",
@@ -33,21 +34,25 @@ class ScoringRequest:
         How the request was written; :func:`twinml.contract.render` answers in kind.
     columns
         By name, in contract order: ``int`` for long, ``float`` for double (null is nan),
-        ``bool`` for boolean; ``str`` and ``None`` for string. Nullable longs and booleans are
-        doubles.
+        ``bool`` for boolean; ``str`` and ``None`` for string and datetime. Nullable longs and
+        booleans are doubles.
     n_rows
         Length of every column, at least 1.
     method
-        ``predict`` for labels, ``predict_proba`` for probabilities.
+        ``predict`` for labels or numbers, ``predict_proba`` for probabilities,
+        ``predict_interval`` for lower and upper bounds.
     types
         In MLflow's signature, in contract order.
+    level
+        The share of rows that intervals are to hold.
     """
 
     dialect: Dialect
     columns: dict[str, list[Any]]
     n_rows: int
     method: Method
-    types: tuple[ColumnType, ...] = field(repr=False)
+    types: tuple[SignatureType, ...] = field(repr=False)
+    level: float = DEFAULT_LEVEL
 
     def frame(self) -> pd.DataFrame:
         """Return the rows with the dtypes int64, float64, object and bool; a fresh frame."""
@@ -91,7 +96,7 @@ def is_masked(series: pd.Series) -> bool:
     return is_extension_array_dtype(dtype) and (is_numeric_dtype(dtype) or is_bool_dtype(dtype))
 
 
-def frame_of(columns: Mapping[str, Sequence[Any]], types: Sequence[ColumnType]) -> pd.DataFrame:
+def frame_of(columns: Mapping[str, Sequence[Any]], types: Sequence[SignatureType]) -> pd.DataFrame:
     """Return converted columns of one length as a frame with the dtypes of ``types``."""
     import numpy as np
     import pandas as pd

@@ -11,23 +11,29 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from twinml.contract._method import Method
 from twinml.contract._words import listed
+from twinml.contract.dates import DateForm
+from twinml.contract.intervals import DEFAULT_LEVEL, PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError, ModelError
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label"]
+__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label", "SignatureType"]
 
-ColumnType: TypeAlias = Literal["long", "double", "string", "boolean"]
+ColumnType: TypeAlias = Literal["long", "double", "string", "boolean", "datetime"]
+# As MLflow's signature has them: dates are sent as text.
+SignatureType: TypeAlias = Literal["long", "double", "string", "boolean"]
 Label: TypeAlias = str | int | bool | float
 
-COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
+COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean", "datetime")
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
-# another notation than the plain one.
-FORMAT_VERSION = 3
+# another notation than the plain one. 4: the task may be regression, columns may
+# be of type datetime.
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,22 @@ class Column:
     name
         As in the training data.
     type
-        MLflow's name of the type: ``long``, ``double``, ``string`` or ``boolean``.
+        ``long``, ``double``, ``string``, ``boolean`` or ``datetime``, as MLflow names types.
+        Dates come as text.
     nullable
-        Whether a request may hold null here: always for double and string; for long and
+        Whether a request may hold null here: always for double, string and datetime; for long and
         boolean if the training rows had nulls.
     categories
         String columns: all values seen, sorted; ``None`` when there are more than 1,000.
     minimum, maximum
-        Numeric columns: over the training rows; ``None`` when all of them are null.
+        Numeric columns: over the training rows; ``None`` when all of them are null. Of dates
+        in seconds since 1970, in UTC.
     description
         Free text for the OpenAPI documents.
     notation
         Numeric columns: how the training file writes their numbers, and text in a request may.
+    dates
+        Of dates: how the training file writes them, and a request may, beside ISO 8601.
     """
 
     name: str
@@ -61,6 +71,7 @@ class Column:
     maximum: float | int | None = None
     description: str = ""
     notation: Notation = PLAIN
+    dates: DateForm | None = None
 
     def __post_init__(self) -> None:
         """Check what requests and documents rely on."""
@@ -78,6 +89,11 @@ class Column:
                 f"column '{self.name}' of type {self.type} has a notation of numbers",
                 hint="Only long and double have one.",
             )
+        if (self.dates is not None) != (self.type == "datetime"):
+            raise DataError(
+                f"column '{self.name}' of type {self.type} has the form of dates {self.dates!r}",
+                hint="Columns of type datetime have one, and no others.",
+            )
         for bound in (self.minimum, self.maximum):
             if bound is not None and not _is_finite_number(bound):
                 raise DataError(
@@ -86,12 +102,15 @@ class Column:
                 )
 
     @property
-    def mlflow_type(self) -> ColumnType:
+    def mlflow_type(self) -> SignatureType:
         """The type in MLflow's signature, in which the model gets the values.
 
-        Neither a long nor a boolean of MLflow holds null: where a column may, both are doubles,
-        as MLflow advises, and null is nan.
+        Dates are text: JSON and CSV know nothing else, and the model reads them itself. Neither a
+        long nor a boolean of MLflow holds null: where a column may, both are doubles, as MLflow
+        advises, and null is nan.
         """
+        if self.type == "datetime":
+            return "string"
         return "double" if self.nullable and self.type in ("long", "boolean") else self.type
 
 
@@ -108,14 +127,18 @@ class Contract:
     target
         Name of the label column.
     task
-        ``binary`` or ``multiclass``.
+        ``binary``, ``multiclass`` or ``regression``.
     classes
-        Labels in the order of ``predict_proba``'s columns.
+        Labels in the order of ``predict_proba``'s columns; none of a regression.
     samples
         Up to five rows as JSON objects, without the target; those that training writes are
         made of the columns' facts.
     n_rows
         Training rows.
+    target_range
+        Of a regression: the lowest and the highest value that the training rows showed.
+    intervals
+        Of a regression: what prediction intervals are made of, if they were measured.
 
     Raises
     ------
@@ -138,10 +161,12 @@ class Contract:
     name: str
     columns: tuple[Column, ...]
     target: str
-    task: Literal["binary", "multiclass"]
+    task: Literal["binary", "multiclass", "regression"]
     classes: tuple[Label, ...]
     samples: tuple[dict[str, Any], ...]
     n_rows: int
+    target_range: tuple[float, float] | None = None
+    intervals: PredictionIntervals | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -153,6 +178,41 @@ class Contract:
             raise DataError(
                 f"column {listed(sorted(twice))} appears more than once",
                 hint="Rename the columns so that every name is unique.",
+            )
+        self._check_target()
+        for number, sample in enumerate(self.samples):
+            for name, value in sample.items():
+                if not (
+                    value is None or isinstance(value, (str, bool)) or _is_finite_number(value)
+                ):
+                    raise DataError(
+                        f"sample row {number}, column {name!r} holds {value!r}",
+                        hint="A sample row holds text, booleans, finite numbers and null.",
+                    )
+            if set(sample) != set(names):
+                wrong = sorted(set(sample) ^ set(names))
+                raise DataError(
+                    f"sample row {number} and the columns differ in {wrong!r}",
+                    hint="A sample row holds every feature and nothing else.",
+                )
+
+    def _check_target(self) -> None:
+        if self.task == "regression":
+            if self.classes:
+                raise DataError(
+                    f"a regression has the classes {list(self.classes)[:5]!r}",
+                    hint="Leave them out.",
+                )
+            if self.target_range is None or not all(map(_is_finite_number, self.target_range)):
+                raise DataError(
+                    f"the range of the target is {self.target_range!r}",
+                    hint="Give the lowest and the highest value, finite numbers.",
+                )
+            return
+        if self.target_range is not None or self.intervals is not None:
+            raise DataError(
+                f"the task is {self.task!r} and its target has a range or intervals",
+                hint="Only a regression's has.",
             )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise DataError(
@@ -170,21 +230,6 @@ class Contract:
                 f"the task is {self.task!r} with {len(self.classes)} classes",
                 hint=f"With {len(self.classes)} classes the task is '{expected}'.",
             )
-        for number, sample in enumerate(self.samples):
-            for name, value in sample.items():
-                if not (
-                    value is None or isinstance(value, (str, bool)) or _is_finite_number(value)
-                ):
-                    raise DataError(
-                        f"sample row {number}, column {name!r} holds {value!r}",
-                        hint="A sample row holds text, booleans, finite numbers and null.",
-                    )
-            if set(sample) != set(names):
-                wrong = sorted(set(sample) ^ set(names))
-                raise DataError(
-                    f"sample row {number} and the columns differ in {wrong!r}",
-                    hint="A sample row holds every feature and nothing else.",
-                )
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -192,9 +237,16 @@ class Contract:
         return tuple(column.name for column in self.columns)
 
     @cached_property
-    def column_types(self) -> tuple[ColumnType, ...]:
+    def column_types(self) -> tuple[SignatureType, ...]:
         """Types in MLflow's signature, in training order."""
         return tuple(column.mlflow_type for column in self.columns)
+
+    @cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """What a request may ask for, ``predict`` first."""
+        if self.task != "regression":
+            return ("predict", "predict_proba")
+        return ("predict", "predict_interval") if self.intervals is not None else ("predict",)
 
     @property
     def positive_class(self) -> Label | None:
@@ -208,7 +260,14 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON values, ``format_version`` included."""
-        if any(column.notation != PLAIN for column in self.columns):
+        number: dict[str, Any] = {}
+        if self.target_range is not None:
+            number["target_range"] = list(self.target_range)
+        if self.intervals is not None:
+            number["intervals"] = self.intervals.to_dict()
+        if self.task == "regression" or any(column.type == "datetime" for column in self.columns):
+            lowest = 4
+        elif any(column.notation != PLAIN for column in self.columns):
             lowest = 3
         else:
             lowest = 1 + any(column.type != column.mlflow_type for column in self.columns)
@@ -221,6 +280,7 @@ class Contract:
             "n_rows": self.n_rows,
             "columns": [_entry(column) for column in self.columns],
             "samples": [dict(sample) for sample in self.samples],
+            **number,
         }
 
     @classmethod
@@ -257,6 +317,12 @@ class Contract:
                 n_rows=_count(document, "n_rows"),
                 columns=tuple(_column(entry) for entry in document["columns"]),
                 samples=tuple(dict(sample) for sample in document["samples"]),
+                target_range=_range(document.get("target_range")),
+                intervals=(
+                    PredictionIntervals.from_dict(document["intervals"])
+                    if "intervals" in document
+                    else None
+                ),
             )
         except KeyError as error:
             raise ModelError(
@@ -289,20 +355,24 @@ class Contract:
         return cls.from_dict(document)
 
     def signature(self) -> ModelSignature:
-        """Return the MLflow signature: these columns in, one label out.
+        """Return the MLflow signature: these columns in, one label or number out.
 
-        Its only parameter is ``method``: ``predict`` (default) or ``predict_proba``.
+        Its parameter is ``method``, ``predict`` by default; intervals have a ``level`` too.
         """
         from mlflow.models import ModelSignature
         from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
         by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
+        output = by_class[type(self.classes[0])] if self.classes else "double"
+        params = [ParamSpec("method", DataType.string, "predict")]
+        if self.intervals is not None:
+            params.append(ParamSpec("level", DataType.double, DEFAULT_LEVEL))
         return ModelSignature(
             inputs=Schema(
                 [ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns]
             ),
-            outputs=Schema([ColSpec(DataType[by_class[type(self.classes[0])]])]),
-            params=ParamSchema([ParamSpec("method", DataType.string, "predict")]),
+            outputs=Schema([ColSpec(DataType[output])]),
+            params=ParamSchema(params),
         )
 
 
@@ -336,12 +406,21 @@ def _count(document: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def _range(values: Any) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = values
+    return float(low), float(high)
+
+
 def _entry(column: Column) -> dict[str, Any]:
-    """Return a column as JSON values, without a plain notation: older versions know none."""
+    """Return a column as JSON values, without what older versions do not know and need not."""
     entry = asdict(column)
     entry["categories"] = None if column.categories is None else list(column.categories)
     if column.notation == PLAIN:
         del entry["notation"]
+    if column.dates is None:
+        del entry["dates"]
     return entry
 
 
@@ -360,4 +439,5 @@ def _column(entry: Mapping[str, Any]) -> Column:
         maximum=entry["maximum"],
         description=_text(entry, "description"),
         notation=Notation(**entry.get("notation", {})),
+        dates=DateForm(**entry["dates"]) if "dates" in entry else None,
     )

@@ -214,7 +214,7 @@ class Dialect:
         """Return the properties of a request's schema; of a form that is no JSON, its schema."""
         rows = any_of([forms(version)[form] for form in self.takes], version)
         rows = rows if self.inside is None else object_of(self.inside, rows)
-        return {self.key: rows, self.method_in: beside(version)[self.method_in]}
+        return {self.key: rows, self.method_in: beside(contract, version)[self.method_in]}
 
     def reply_schema(self, predictions: Schema) -> Schema:
         """Return the schema of replies around that of ``predictions``."""

@@ -14,12 +14,14 @@ from twinml.data._known import bundled
 from twinml.data._read import column_names, read_records, read_rows
 from twinml.data._source import file_digest, near
 from twinml.data._target import Rare
+from twinml.data._task import TaskKind
 from twinml.data.dataset import Dataset, load
 
 __all__ = [
     "Dataset",
     "Finding",
     "Rare",
+    "TaskKind",
     "bundled",
     "column_names",
     "csv_header",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,9 @@ import pandas as pd
 from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
 from twinml.data._groups import group_keys
-from twinml.data._leaks import suspects
+from twinml.data._leaks import explaining, suspects
 from twinml.data._left_out import dates
+from twinml.data._task import TaskKind
 from twinml.data._words import count, shown
 
 __all__ = ["findings"]
@@ -22,23 +23,39 @@ HIGH_NULL_SHARE = 0.5
 MAJORITY_SHARE = 0.8
 
 
-def findings(frame: pd.DataFrame, target: str, leaks: Mapping[str, str]) -> list[Finding]:
-    """Return what is worth knowing about the columns, the classes and the rows."""
+def findings(
+    frame: pd.DataFrame,
+    target: str,
+    leaks: Mapping[str, str],
+    task: TaskKind = "classification",
+    read: Collection[str] = (),
+) -> list[Finding]:
+    """Return what is worth knowing about the columns, the classes and the rows.
+
+    Parameters
+    ----------
+    read
+        Columns of text that are read as something else, such as dates.
+    """
     features = [str(column) for column in frame.columns if column != target]
-    found = list(_classes(frame[target]))
+    found = list(_classes(frame[target])) if task == "classification" else []
     for column in features:
         values = frame[column]
         if column in leaks:
             message = f"'{column}' leaks the target: {leaks[column]}"
             found.append(Finding("warning", "leak", column, message))
         found += _column(column, values)
-        found += _text(column, values) if values.dtype == object else _number(column, values)
-    found += suspects(frame, target, [column for column in features if column not in leaks])
+        if values.dtype != object:
+            found += _number(column, values)
+        elif column not in read:
+            found += _text(column, values)
+    others = [column for column in features if column not in leaks]
+    found += (suspects if task == "classification" else explaining)(frame, target, others)
     found += group_keys(frame, target)
     twice = repeats(frame)
     if twice:
         message = f"{count(twice, 'row repeats', 'rows repeat')} an earlier row in every column"
-        if copies(frame, target) is not None:
+        if copies(frame, target if task == "classification" else None) is not None:
             message += "; copies stay on one side of a random split"
         found.append(Finding("note", "duplicates", None, message))
     return found
@@ -92,8 +109,8 @@ def _text(name: str, values: pd.Series) -> Iterator[Finding]:
     distinct = values.nunique()
     if dates(values):
         message = (
-            f"'{name}' looks like dates and stays text: dates to come are values never seen; "
-            "use parts such as the month"
+            f"'{name}' looks like dates, of no form or of several, and stays text; write them as "
+            "YYYY-MM-DD"
         )
         yield Finding("note", "dates", name, message)
     if distinct > MANY_CATEGORIES:

@@ -22,12 +22,13 @@ def repeats(frame: pd.DataFrame) -> int:
     return int(frame.duplicated().sum())
 
 
-def copies(frame: pd.DataFrame, target: str) -> NDArray[np.int64] | None:
+def copies(frame: pd.DataFrame, target: str | None) -> NDArray[np.int64] | None:
     """Return for each row the number of its group of copies, or ``None``.
 
     A table of few categories repeats rows by nature, and each of them is a case of its own;
     where chance does not explain the repeats, somebody stored the same case twice. Where a class
     has too few different rows, a split by groups could not have it on both sides: ``None`` too.
+    ``target`` is the column of the classes, ``None`` where numbers are predicted.
 
     Examples
     --------
@@ -48,6 +49,8 @@ def copies(frame: pd.DataFrame, target: str) -> NDArray[np.int64] | None:
     groups = np.asarray(dealt.groupby(list(dealt), sort=False).ngroup(), dtype=np.int64)
     for place in dealt:
         dealt[place] = rng.permutation(dealt[place].to_numpy())
-    different = frame[target][~frame.duplicated()].value_counts()
-    few = different.min() < FEWEST_DIFFERENT
+    few = False
+    if target is not None:
+        different = frame[target][~frame.duplicated()].value_counts()
+        few = bool(different.min() < FEWEST_DIFFERENT)
     return None if few or repeats(dealt) >= CHANCE_SHARE * found else groups

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from twinml.data._finding import Finding
 from twinml.data._words import listed, shown
 
-__all__ = ["Sign", "sign_of", "suspects", "tells"]
+__all__ = ["Sign", "explaining", "sign_of", "suspects", "tells"]
 
 SUSPICIOUS_AUC = 0.98
+SUSPICIOUS_SHARE = 0.98
 LEAK_ROWS = 20_000
 LEAK_CLASSES = 20
 LEAK_BINS = 50
@@ -94,6 +95,31 @@ def suspects(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Itera
             f"are of it; {CHECK}"
         )
         yield Finding("warning", "leak-suspect", column if one else None, message)
+
+
+def explaining(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Iterator[Finding]:
+    """Yield features of which each alone explains nearly all of a target of numbers.
+
+    Means by value are learnt on one half of the rows and judged on the other; ranks are what is
+    explained, so that a few large values do not decide.
+    """
+    rng = np.random.default_rng(0)
+    sample = frame.iloc[rng.permutation(len(frame))[:LEAK_ROWS]]
+    ranks = sample[target].rank(pct=True).to_numpy()
+    learn = np.arange(len(sample)) % 2 == 0
+    total = float(np.var(ranks[~learn]))
+    for column in features:
+        codes = _bins(sample[column])
+        size = int(codes.max()) + 1
+        rows = np.bincount(codes[learn], minlength=size)
+        sums = np.bincount(codes[learn], weights=ranks[learn], minlength=size)
+        means = (sums + ranks[learn].mean()) / (rows + 1)
+        explained = 1.0 - float(np.mean((ranks[~learn] - means[codes[~learn]]) ** 2)) / total
+        if explained > SUSPICIOUS_SHARE:
+            message = (
+                f"'{column}' alone explains {explained:.1%} of the ranks of '{target}': {CHECK}"
+            )
+            yield Finding("warning", "leak-suspect", column, message)
 
 
 @dataclass(frozen=True)

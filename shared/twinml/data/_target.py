@@ -20,7 +20,6 @@ FEWEST_ROWS = 50
 # The same arithmetic for one class: of 7 rows, 5 or 6 stay, one for each fold at least.
 FEWEST_CLASS_ROWS = 7
 MOST_CLASSES = 100
-MOST_FLOAT_CLASSES = 20
 SHOWN = 5
 OTHER = "other"
 
@@ -115,18 +114,11 @@ def check_target(labels: pd.Series, file: str) -> None:
             f"the target '{name}' has one class, {shown(counts.index[0])}, in all rows",
             hint="A classifier needs at least two; name another target or add rows.",
         )
-    continuous = labels.dtype.kind == "f" and len(counts) > MOST_FLOAT_CLASSES
-    if continuous or (len(counts) > MOST_CLASSES and labels.dtype.kind in "if"):
-        raise DataError(
-            f"the target '{name}' has {len(counts):,} distinct numbers: predicting a number is "
-            "regression, which is not supported",
-            hint="Name a target with classes, or make classes of it, such as low and high.",
-        )
     frequent = int((counts >= FEWEST_CLASS_ROWS).sum())
     if frequent > MOST_CLASSES or (len(counts) > MOST_CLASSES and frequent < 2):
         raise DataError(
             f"the target '{name}' has {len(counts):,} classes, expected at most {MOST_CLASSES}",
-            hint="Name another target, or join rare classes.",
+            hint="Name another target, or join rare classes; --task regression predicts numbers.",
         )
 
 

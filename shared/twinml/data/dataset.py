@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.contract import model_frame
+from twinml.contract.dates import DateForm
 from twinml.contract.notation import Notation
 from twinml.data import _checks, _copies, _known, _order, _profile
 from twinml.data._finding import Finding
@@ -20,6 +21,7 @@ from twinml.data._left_out import left_out
 from twinml.data._read import read
 from twinml.data._source import local_file, near
 from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
+from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task
 from twinml.errors import DataError
 
 __all__ = ["Dataset", "UnknownColumn", "check_names", "load"]
@@ -62,9 +64,14 @@ class Dataset:
         Columns of the file that are not in ``frame``, in file order: those asked for, keys,
         and those without any value.
     notations
-        How the file writes the numbers of some features, by column.
+        How the file writes the numbers or dates of some features, by column.
     reading
-        The options ``keep``, ``rare`` and ``sheet`` with which ``load`` reads the file so again.
+        The options ``keep``, ``rare`` and ``sheet``, and ``task`` if it was asked for, with which
+        ``load`` reads the file so again.
+    task
+        ``classification`` or ``regression``.
+    task_reason
+        Why, a sentence without a full stop.
     """
 
     name: str
@@ -77,8 +84,10 @@ class Dataset:
     order_note: str
     leaks: Mapping[str, str]
     dropped: tuple[str, ...]
-    notations: Mapping[str, Notation] = field(default_factory=dict)
+    notations: Mapping[str, Notation | DateForm] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
+    task: TaskKind = "classification"
+    task_reason: str = ""
 
     @property
     def features(self) -> pd.DataFrame:
@@ -100,7 +109,9 @@ class Dataset:
 
         ``None`` if no row is the copy of another one; see ``twinml.data._copies``.
         """
-        return _copies.copies(model_frame(self.frame), self.target)
+        return _copies.copies(
+            model_frame(self.frame), self.target if self.task == "classification" else None
+        )
 
     def profile(self) -> pd.DataFrame:
         """Return one row a feature, for tables and reports.
@@ -108,11 +119,11 @@ class Dataset:
         Returns
         -------
         Columns ``feature``, ``type`` (the contract's ``long``, ``double``, ``string``,
-        ``boolean``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``, ``median``,
-        ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
+        ``boolean``, ``datetime``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``,
+        ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
         booleans ``top``, the most frequent values with their shares, else empty.
         """
-        return _profile.profile(self.features)
+        return _profile.profile(self.features, self.notations)
 
     def rates(self, column: str, *, groups: int = 5) -> pd.DataFrame:
         """Return the share of each class by value, or by quantile, of a feature.
@@ -150,8 +161,9 @@ def load(
     rare: Rare = "drop",
     sheet: str | None = None,
     strict: bool = False,
+    task: TaskKind | None = None,
 ) -> Dataset:
-    """Read a file and check that a classifier can be trained on it.
+    """Read a file and check that a model can be trained on it.
 
     Parameters
     ----------
@@ -160,7 +172,7 @@ def load(
         an array of JSON objects or JSON lines; also inside gzip, bzip2, xz, zstd or a zip with
         one file.
     target
-        The column to predict, with 2 to 100 classes.
+        The column to predict: 2 to 100 classes, or numbers.
     name
         Name of the data set; by default the file's name without its endings.
     drop
@@ -174,11 +186,14 @@ def load(
         Of a workbook; the first one by default.
     strict
         Refuse a file where something could be read in another way or is left out.
+    task
+        ``classification`` or ``regression``; told from the target by default: many different
+        numbers are a regression.
 
     Raises
     ------
     DataError
-        The file cannot be read exactly, or no classifier can be trained on it. The message
+        The file cannot be read exactly, or no model can be trained on it. The message
         says where and what to do.
     """
     path = local_file(source)
@@ -187,6 +202,8 @@ def load(
             f"'{name}' cannot be the name of a data set",
             hint="Use letters, digits, '.', '_' and '-', beginning with a letter or digit.",
         )
+    if task not in (None, *TASKS):
+        raise DataError(f"there is no task '{task}'", hint=f"Choose one of {', '.join(TASKS)}.")
     if rare not in RARE:
         raise DataError(
             f"'{rare}' does not say what becomes of rare classes",
@@ -200,10 +217,16 @@ def load(
         check_kept(path.name, everything, keep)
     frame = content.frame.drop(columns=list(drop))
     frame, unlabelled = labelled(frame, target, path.name)
-    check_target(frame[target], path.name)
-    frame, few = join_or_drop(frame, target, rare)
-    check_target(frame[target], path.name)
-    useless, without = left_out(frame, target, None if keep == "all" else keep)
+    chosen, why = choose_task(frame[target], task, path.name)
+    few: list[Finding] = []
+    if chosen == "regression":
+        check_numbers(frame[target], path.name)
+    else:
+        check_target(frame[target], path.name)
+        frame, few = join_or_drop(frame, target, rare)
+        check_target(frame[target], path.name)
+    dates = [name for name, form in content.notations.items() if isinstance(form, DateForm)]
+    useless, without = left_out(frame, target, None if keep == "all" else [*keep, *dates])
     numbers = frame[useless]
     frame = frame.drop(columns=useless)
     if frame.shape[1] < 2:
@@ -224,7 +247,7 @@ def load(
         *unlabelled,
         *few,
         *without,
-        *_checks.findings(plain, target, kept_leaks),
+        *_checks.findings(plain, target, kept_leaks, chosen, content.notations),
         *order.findings,
     ]
     if strict:
@@ -245,7 +268,14 @@ def load(
             for column, notation in content.notations.items()
             if column in frame.columns
         },
-        reading={"keep": keep, "rare": rare, "sheet": sheet},
+        reading={
+            "keep": keep,
+            "rare": rare,
+            "sheet": sheet,
+            **({} if task is None else {"task": task}),
+        },
+        task=chosen,
+        task_reason=why,
     )
 
 

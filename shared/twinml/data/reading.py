@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from twinml.data._target import RARE
+from twinml.data._task import TASKS
 from twinml.errors import UsageError
 
 __all__ = ["NONE", "options_of", "text_of"]
@@ -26,7 +27,7 @@ def text_of(options: Mapping[str, Any]) -> str:
     words = [
         *(("keep", column) for column in ([keep] if keep == "all" else keep)),
         *(("rare", rare) for rare in [options.get("rare", RARE[0])] if rare != RARE[0]),
-        *(("sheet", sheet) for sheet in [options.get("sheet")] if sheet is not None),
+        *((name, options[name]) for name in ("sheet", "task") if options.get(name) is not None),
     ]
     return urlencode(words) or NONE
 
@@ -48,11 +49,11 @@ def options_of(text: str) -> dict[str, Any]:
         found: dict[str, Any] = parse_qs(text, strict_parsing=True)
     except ValueError:
         found = {"": text}
-    unknown = sorted(set(found) - {"keep", "rare", "sheet"})
-    if unknown:
+    unknown = sorted(set(found) - {"keep", "rare", "sheet", "task"})
+    if unknown or found.get("task", [TASKS[0]])[-1] not in TASKS:
         raise UsageError(
             f"'{text}' does not say how a file is read",
-            hint="Write none, or as in keep=COLUMN&rare=join&sheet=NAME.",
+            hint="Write none, or as in keep=COLUMN&rare=join&sheet=NAME&task=regression.",
         )
     listed = found.get("keep") not in (None, ["all"])
     return {

@@ -11,7 +11,7 @@
     ├── reference.parquet        values of up to 2,000 training rows, shuffled among like rows,
     │                            for drift and probe (``twinml.model._reference``)
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
-    ├── code/twinml_scoring_v1.py
+    ├── code/twinml_scoring_v1.py    of a regression twinml_regression_v1 and twinml_intervals_v1
     ├── data/pipeline.pkl        the fitted scikit-learn pipeline
     └── measured.pkl             the same recipe without the test rows, if the pipeline saw them
 
@@ -27,15 +27,17 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twinml.contract import Contract, example_rows, model_frame, openapi
+from twinml.contract import Contract, example_rows, intervals, model_frame, openapi
 from twinml.errors import ModelError
-from twinml.model import _scoring
+from twinml.model import _regression_scoring, _scoring
+from twinml.model._regression_scoring import RegressionScorer
 from twinml.model._scoring import PIPELINE, Scorer
 from twinml.model.azure_requirements import MONITORING
 from twinml.training import learners
@@ -56,24 +58,28 @@ __all__ = [
     "save",
 ]
 
-SCORING_MODULE = "twinml_scoring_v1"
+# What travels with a model, by its name there; the first is what MLflow loads.
+CLASSIFIER_CODE = {"twinml_scoring_v1": _scoring}
+REGRESSION_CODE = {"twinml_regression_v1": _regression_scoring, "twinml_intervals_v1": intervals}
 REFERENCE = "reference.parquet"
 MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
 REFERENCE_ROWS = 2_000
 _ALWAYS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+_MODULES = ("mlflow", "numpy", "pandas", "sklearn", "scipy")
 PICKLE_SWITCH = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 
 
 def requirements(pipeline: Any) -> list[str]:
     """Return the pinned packages that ``pipeline`` needs to load and predict.
 
-    Learner packages are listed only where the pickle really refers to them.
+    Packages beside those of every model are listed where the pickle really refers to them.
     """
     used = packages(pipeline)
     of_learners = {name for name in learners.packages() if used & {*learners.modules([name])}}
+    known = {*_MODULES, *learners.modules(), *sys.stdlib_module_names}
     pinned = []
-    for name in sorted(of_learners.union(_ALWAYS)):
+    for name in sorted(of_learners.union(_ALWAYS, _distributions(used - known))):
         try:
             pinned.append(f"{name}=={version(name)}")
         except PackageNotFoundError as error:
@@ -82,6 +88,25 @@ def requirements(pipeline: Any) -> list[str]:
                 hint=f"Install {name} in the version that the model was trained with.",
             ) from error
     return pinned
+
+
+def _distributions(modules: set[str]) -> set[str]:
+    """Return the packages that modules are of.
+
+    Raises
+    ------
+    ModelError
+        A module is of no installed package.
+    """
+    if not modules:
+        return set()
+    owners = packages_distributions()  # Looks at all installed packages: a second or two.
+    for module in sorted(modules - owners.keys()):
+        raise ModelError(
+            f"the pipeline needs the module {module}, which is of no installed package",
+            hint="Put it into a package, or use estimators of packages alone.",
+        )
+    return {name for module in modules for name in owners[module]}
 
 
 def save(
@@ -135,9 +160,12 @@ def save(
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".saving-") as scratch:
         folder = Path(scratch)
         (folder / PIPELINE).write_bytes(stored)
-        code = folder / f"{SCORING_MODULE}.py"
-        shutil.copyfile(Path(str(_scoring.__file__)), code)
-        whole = _digest(stored, contract, pinned, code.read_bytes(), compared)
+        travelling = code_of(contract)
+        code = [folder / f"{name}.py" for name in travelling]
+        for path, module in zip(code, travelling.values(), strict=True):
+            shutil.copyfile(Path(str(module.__file__)), path)
+        joined = b"".join(path.read_bytes() for path in code)
+        whole = _digest(stored, contract, pinned, joined, compared)
         model = Model(
             metadata={
                 "twinml": {
@@ -161,9 +189,9 @@ def save(
         made = folder / "model"
         mlflow.pyfunc.save_model(
             path=str(made),
-            loader_module=SCORING_MODULE,
+            loader_module=code[0].stem,
             data_path=str(folder / PIPELINE),
-            code_paths=[str(code)],
+            code_paths=[str(path) for path in code],
             mlflow_model=model,
             signature=contract.signature(),
             input_example=_example(contract),
@@ -185,6 +213,11 @@ def save(
             directory.rmdir()
         made.rename(directory)
     return whole
+
+
+def code_of(contract: Contract) -> dict[str, Any]:
+    """Return the modules that travel with a model, by their names there."""
+    return REGRESSION_CODE if contract.task == "regression" else CLASSIFIER_CODE
 
 
 def _example(contract: Contract) -> pd.DataFrame:
@@ -210,7 +243,8 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     sample = rows.iloc[kept][list(contract.column_names)]
     sound(sample, shuffled(sample)).to_parquet(made / REFERENCE)
     (made / REFERENCE).chmod(0o600)
-    (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
+    if ood.columns_of(contract):
+        (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
 
 
 def load_reference(directory: Path) -> pd.DataFrame:
@@ -323,9 +357,13 @@ def _checked(directory: Path, expected: str) -> tuple[bytes, bytes]:
     measured = directory / MEASURED
     try:
         compared = measured.read_bytes() if measured.is_file() else b""
-        stored, pinned, code = (
+        stored, pinned, *code = (
             (directory / name).read_bytes()
-            for name in (f"data/{PIPELINE}", "requirements.txt", f"code/{SCORING_MODULE}.py")
+            for name in (
+                f"data/{PIPELINE}",
+                "requirements.txt",
+                *(f"code/{name}.py" for name in code_of(contract)),
+            )
         )
     except OSError as error:
         raise ModelError(
@@ -333,7 +371,7 @@ def _checked(directory: Path, expected: str) -> tuple[bytes, bytes]:
             hint="Download or train it again.",
         ) from error
     required = pinned.decode(errors="replace").split()
-    found = _digest(stored, contract, required, code, compared)
+    found = _digest(stored, contract, required, b"".join(code), compared)
     if found != expected:
         raise ModelError(
             f"the model in {directory} was changed after it was saved: "
@@ -360,8 +398,8 @@ def load_contract(directory: Path) -> Contract:
     return Contract.from_json(path.read_text(encoding="utf-8"))
 
 
-def load_predictor(directory: Path, digest: str) -> Scorer:
-    """Return the model's scorer: ``predict(frame)`` and ``predict_proba(frame)``.
+def load_predictor(directory: Path, digest: str) -> Any:
+    """Return the model's scorer: ``predict(frame)``, and of classes ``predict_proba(frame)``.
 
     Does what ``mlflow.pyfunc.load_model`` does, without importing MLflow and without its
     schema check: the contract's parser has checked the frame already. A pickle is code: none is
@@ -383,7 +421,7 @@ def load_predictor(directory: Path, digest: str) -> Scorer:
     return _scorer(check_digest(directory, digest), directory)
 
 
-def load_measured(directory: Path, digest: str) -> Scorer:
+def load_measured(directory: Path, digest: str) -> Any:
     """Return the scorer of what was measured on the test rows: it has not seen them.
 
     That is ``load_predictor`` for a model that learned from the training rows alone. Parameters
@@ -393,14 +431,18 @@ def load_measured(directory: Path, digest: str) -> Scorer:
     return _scorer(measured or stored, directory)
 
 
-def _scorer(stored: bytes, directory: Path) -> Scorer:
+def _scorer(stored: bytes, directory: Path) -> Scorer | RegressionScorer:
     if not pickles_allowed(os.environ.get(PICKLE_SWITCH)):
         raise ModelError(
             f"the pipeline in {directory} is a pickle, and {PICKLE_SWITCH} forbids to load one",
             hint=f"Unset {PICKLE_SWITCH} if you trust the model; what a compiled form covers is "
             "served without.",
         )
-    return Scorer(pickle.loads(stored))  # noqa: S301 - its digest is that of the model meant
+    pipeline = pickle.loads(stored)  # noqa: S301 - its digest is that of the model meant
+    contract = load_contract(directory)
+    if contract.task == "regression":
+        return RegressionScorer(pipeline, contract.intervals)
+    return Scorer(pipeline)
 
 
 def pickles_allowed(value: str | None) -> bool:

@@ -108,6 +108,8 @@ def missing(reference: ModelReference, versions: Mapping[str, Sequence[str]]) ->
     if reference.version is not None:
         return NotFound(f"model '{name}' has no version {reference.version}", hint=hint)
     alias = reference.alias or CHAMPION
+    if reference.alias is None:
+        hint += f" If it was made elsewhere: twinml import models:/{name}/{held[-1]}."
     return NotFound(f"no version of model '{name}' has the alias '{alias}'", hint=hint)
 
 

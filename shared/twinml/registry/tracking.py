@@ -352,7 +352,7 @@ class Tracking:
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fetching-") as scratch:
             try:
                 fetched = mlflow.artifacts.download_artifacts(
-                    artifact_uri=uri, dst_path=scratch, tracking_uri=self.uri
+                    artifact_uri=self._location(uri), dst_path=scratch, tracking_uri=self.uri
                 )
             except (MlflowException, OSError) as error:
                 raise ModelError(
@@ -362,6 +362,13 @@ class Tracking:
                 ) from error
             put(Path(fetched), destination)
         return destination
+
+    def _location(self, uri: str) -> str:
+        """Return where files are: MLflow 3 names those of a logged model by its id alone."""
+        logged = uri.removeprefix("models:/")
+        if logged == uri or not logged.startswith("m-") or "/" in logged:
+            return uri
+        return str(self.client.get_logged_model(logged).artifact_location)
 
     def fetch(self, run_id: str, artifact: str, folder: Path) -> Path | None:
         """Return a file of a run, fetched into ``folder``; ``None`` if the run has none."""

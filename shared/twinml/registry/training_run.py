@@ -59,7 +59,7 @@ def model_folder(digest: str) -> Path:
     if not digest:
         raise ModelError(
             "the model has no digest: it was not registered by twinml",
-            hint="Train it with twinml train, or in a pipeline that registers it.",
+            hint="If it was made elsewhere: twinml import models:/NAME/VERSION.",
         )
     return settings.home() / "models" / digest
 

@@ -12,6 +12,7 @@ import numpy as np
 from twinml.pages.tables import Cell, Table, profile_column
 from twinml.pages.wording import number, percent, quantity, sentence
 from twinml.report import _origin as origin
+from twinml.report import _regression as regression
 from twinml.report._calls import calls
 from twinml.report._figure_choice import estimates
 from twinml.report._measures import Measure, interval, measure, ordered, split_name
@@ -61,7 +62,8 @@ def build(
             if each.config
         ],
         "decision": _decision(result),
-        "classes": [_classes(result, found, name) for name, found in estimates(result)],
+        "regression": result.contract.task == "regression",
+        "classes": [_by_part(result, found, name) for name, found in estimates(result)],
         "importance": _importance(result),
         "profile": _profile(dataset),
         "findings": [(found.level, _finding(found)) for found in dataset.findings],
@@ -83,14 +85,12 @@ def _main(result: TrainingResult) -> Measure:
 
 
 def _summary(result: TrainingResult, dataset: Dataset) -> str:
-    kinds = (
-        "two classes"
-        if result.contract.task == "binary"
-        else f"{len(result.contract.classes)} classes"
+    kinds = {"binary": " with two classes", "regression": ", a number"}.get(
+        result.contract.task, f" with {len(result.contract.classes)} classes"
     )
     return (
         f"Data {dataset.name}: {dataset.n_rows:,} rows, {len(result.contract.columns)} columns, "
-        f"target {dataset.target} with {kinds}. Best of {len(result.leaderboard)} candidates: "
+        f"target {dataset.target}{kinds}. Best of {len(result.leaderboard)} candidates: "
         f"{result.best.name}."
     )
 
@@ -325,12 +325,20 @@ def _search(result: TrainingResult) -> str:
 
 
 def _decision(result: TrainingResult) -> str:
+    if result.contract.task == "regression":
+        return regression.decision(result)
     if result.threshold is None:
         return "The class with the highest probability is predicted."
     return (
         f"“{result.contract.positive_class}” is predicted when its probability is at least "
         f"{number(result.threshold)}, the decision threshold stored with the model."
     )
+
+
+def _by_part(result: TrainingResult, found: Evaluation, name: str) -> Table | None:
+    if result.contract.task == "regression":
+        return regression.coverage(found, name)
+    return _classes(result, found, name)
 
 
 def _classes(result: TrainingResult, found: Evaluation, name: str) -> Table:

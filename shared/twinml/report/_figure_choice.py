@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from twinml.pages.figure import Picture
 from twinml.pages.wording import number, percent, shorten
 from twinml.report import _figures as figures
+from twinml.report import _regression as regression
 from twinml.report._figures import Curve
 from twinml.report._measures import Measure, measure, ordered, split_name
 
@@ -31,6 +32,15 @@ def draw(result: TrainingResult, dataset: Dataset) -> dict[str, Picture]:
     classes could not be read.
     """
     pictures = {"splits": _splits(result), "leaderboard": _leaderboard(result)}
+    of_task = regression.pictures if result.contract.task == "regression" else _of_classes
+    pictures |= of_task(result)
+    if len(result.importance):
+        pictures["importance"] = _importance(result)
+    return pictures
+
+
+def _of_classes(result: TrainingResult) -> dict[str, Picture]:
+    pictures: dict[str, Picture] = {}
     curves = [curve for curve in _curves(result) if curve.drawable]
     if curves:
         pictures["roc"] = _roc(result, curves)
@@ -40,8 +50,6 @@ def draw(result: TrainingResult, dataset: Dataset) -> dict[str, Picture]:
         if found is not None and len(result.contract.classes) <= figures.MAX_CONFUSION_CLASSES:
             pictures[name] = _confusion(result, found)
     pictures["scores"] = _scores(result)
-    if len(result.importance):
-        pictures["importance"] = _importance(result)
     return pictures
 
 

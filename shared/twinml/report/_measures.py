@@ -76,6 +76,67 @@ MEASURES: tuple[Measure, ...] = (
         "mean squared distance between the probabilities and what happened. "
         "Lower is better, 0 is perfect.",
     ),
+    Measure(
+        "r2_score",
+        "R²",
+        True,
+        "the share of the target's variance that the predictions explain. 0 is always giving the "
+        "mean, 1 is perfect; below 0 the mean is better.",
+    ),
+    Measure(
+        "root_mean_squared_error",
+        "RMSE",
+        False,
+        "root of the mean squared error, in the target's unit; large errors count most.",
+    ),
+    Measure(
+        "mean_absolute_error",
+        "MAE",
+        False,
+        "mean absolute error, in the target's unit.",
+    ),
+    Measure(
+        "median_absolute_error",
+        "Median absolute error",
+        False,
+        "half of the rows are nearer than this, in the target's unit.",
+    ),
+    Measure(
+        "spearman_correlation",
+        "Spearman correlation",
+        True,
+        "how well the predictions rank the rows. 0 is guessing, 1 is perfect.",
+    ),
+    Measure(
+        "explained_variance",
+        "Explained variance",
+        True,
+        "as R², but a constant error costs nothing.",
+    ),
+    Measure(
+        "normalized_root_mean_squared_error",
+        "Normalised RMSE",
+        False,
+        "RMSE over the range of the target, as Azure ML has it.",
+    ),
+    Measure(
+        "normalized_mean_absolute_error",
+        "Normalised MAE",
+        False,
+        "MAE over the range of the target.",
+    ),
+    Measure(
+        "normalized_median_absolute_error",
+        "Normalised median absolute error",
+        False,
+        "the median absolute error over the range of the target.",
+    ),
+    Measure(
+        "mean_absolute_percentage_error",
+        "MAPE",
+        False,
+        "mean of the absolute errors, each over its true value; only where none is 0.",
+    ),
 )
 BY_NAME = {known.name: known for known in MEASURES}
 

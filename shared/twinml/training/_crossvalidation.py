@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from twinml.errors import TrainingError
 from twinml.training._rounds import Sample, Stop, patience
 from twinml.training.learners import Learner, Shape
+from twinml.training.tasks import Task, predictions
 
 if TYPE_CHECKING:
     from twinml.training.options import TrainingOptions
@@ -45,7 +46,7 @@ class FoldFit:
     seconds
         Of fitting, and of predicting where ``predicted`` is there.
     predicted
-        Probabilities of the fold's test rows, (m, k); ``None`` where the rounds are still to
+        Predictions of the fold's test rows, (m, k); ``None`` where the rounds are still to
         be chosen: ``estimator`` then predicts at any number of them.
     losses
         On the test rows after every round.
@@ -82,16 +83,17 @@ class FoldData:
     Attributes
     ----------
     X, y, weights
-        Encoded rows (n, p), labels 0 … k-1 (n,), row weights (n,).
+        Encoded rows (n, p), their truth (n,), row weights (n,).
     folds
         Pairs of positions (train, test).
     """
 
     X: Matrix
-    y: Rows
+    y: NDArray[Any]
     weights: NDArray[np.float64]
     folds: Sequence[tuple[Rows, Rows]]
     shape: Shape
+    task: Task
 
     def fitted(
         self, learner: Learner, config: Mapping[str, Any], fold: int, stop: Stop = never
@@ -102,7 +104,7 @@ class FoldData:
         if learner.rounds is None:
             X, y, weights = self.X[train], self.y[train], self.weights[train]
             estimator = fit(learner, config, X, y, weights, self.shape)
-            predicted = predict_proba(estimator, self.X[test], self.shape.n_classes)
+            predicted = predict(estimator, self.X[test], self.shape.n_outputs)
             return FoldFit(time.monotonic() - started, predicted)
         estimator = learner.build(config, self.X[train], self.shape)
         losses = learner.rounds.fit(
@@ -114,16 +116,17 @@ class FoldData:
         )
         seconds = time.monotonic() - started
         slowness = max(1.0, seconds / max(time.thread_time() - computed, 1e-6))
+        losses = [loss / self.task.unit for loss in losses]
         return FoldFit(seconds, None, estimator, tuple(losses), slowness)
 
     def predictions(self, learner: Learner, fitted: FoldFit, fold: int, rounds: int) -> Matrix:
-        """Return the probabilities of a fold's test rows, (m, k), by the first ``rounds``."""
+        """Return the predictions of a fold's test rows, (m, k), by the first ``rounds``."""
         if fitted.predicted is not None or learner.rounds is None:
             assert fitted.predicted is not None
             return fitted.predicted
         X = self.X[self.folds[fold][1]]
         given = learner.rounds.predict(fitted.estimator, X, rounds)
-        return _all_classes(given, fitted.estimator, self.shape.n_classes)
+        return _all_classes(given, fitted.estimator, self.shape.n_outputs)
 
     def _sample(self, rows: Rows) -> Sample:
         even = bool(np.all(self.weights == self.weights[0]))
@@ -137,32 +140,32 @@ def fit(
     learner: Learner,
     config: Mapping[str, Any],
     X: Matrix,
-    y: Rows,
+    y: NDArray[Any],
     weights: NDArray[np.float64],
     shape: Shape,
 ) -> Any:
-    """Return ``learner`` fitted on the encoded rows ``X``, shape (n, p), labels 0 … k-1."""
+    """Return ``learner`` fitted on the encoded rows ``X``, shape (n, p), truth (n,)."""
     estimator = learner.build(config, X, shape)
     arguments: dict[str, Any] = {}
     if not np.all(weights == weights[0]):
-        name = "logisticregression__sample_weight" if hasattr(estimator, "steps") else None
-        arguments[name or "sample_weight"] = weights
+        steps = getattr(estimator, "steps", None)
+        arguments[f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"] = weights
     estimator.fit(X, y, **arguments)
     learner.tidy(estimator)
     return estimator
 
 
-def predict_proba(estimator: Any, X: Matrix, n_classes: int) -> Matrix:
-    """Return probabilities of shape (n, n_classes), float64, rows summing to 1."""
-    return _all_classes(estimator.predict_proba(X), estimator, n_classes)
+def predict(estimator: Any, X: Matrix, n_outputs: int) -> Matrix:
+    """Return predictions of shape (n, n_outputs), float64."""
+    return _all_classes(predictions(estimator, X), estimator, n_outputs)
 
 
-def _all_classes(probabilities: Any, estimator: Any, n_classes: int) -> Matrix:
-    given = np.asarray(probabilities, dtype=np.float64)
-    if given.shape[1] == n_classes:
+def _all_classes(predicted: Any, estimator: Any, n_outputs: int) -> Matrix:
+    given = np.asarray(predicted, dtype=np.float64).reshape(len(predicted), -1)
+    if given.shape[1] == n_outputs:
         return given
     # A fold that lacks a class gives no column for it.
-    full = np.zeros((len(given), n_classes))
+    full = np.zeros((len(given), n_outputs))
     full[:, np.asarray(estimator.classes_, dtype=np.int64)] = given
     return full
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.training import metrics
+from twinml.training.tasks import Task, predictions
 
 __all__ = ["REPEATS", "affordable_repeats", "permutation_importance", "spread"]
 
@@ -47,9 +48,10 @@ def spread(losses: Sequence[float]) -> float:
 
 
 def permutation_importance(
+    task: Task,
     model: Any,
     X: NDArray[np.float64],
-    y: NDArray[np.int64],
+    y: NDArray[Any],
     names: Sequence[str],
     *,
     metric: str,
@@ -59,17 +61,17 @@ def permutation_importance(
 ) -> pd.DataFrame:
     """Permute one feature at a time and see what the metric loses.
 
-    The encoding has one column a feature, so the encoded rows are permuted and every row is
-    encoded once.
+    The encoded rows are permuted, all columns that come from a feature together, so that every
+    row is encoded once.
 
     Parameters
     ----------
     model
         Takes encoded rows.
     X, y
-        Encoded rows (n, p) and their classes (n,).
+        Encoded rows (n, p) and their truth (n,).
     names
-        Of the p features.
+        Of the feature that each of the p columns comes from.
     orders
         Permutations of the n rows, one a repeat.
 
@@ -81,23 +83,25 @@ def permutation_importance(
     sign = 1.0 if metrics.HIGHER_IS_BETTER[metric] else -1.0
 
     def value(rows: NDArray[np.float64]) -> float:
-        return sign * metrics.score(y, model.predict_proba(rows), threshold)[metric]
+        return sign * task.score(y, predictions(model, rows), threshold)[metric]
 
     reference = value(X)
 
-    def losses(column: int) -> list[float]:
+    columns = {name: [at for at, one in enumerate(names) if one == name] for name in names}
+
+    def losses(places: list[int]) -> list[float]:
         permuted = X.copy()
         found = []
         for order in orders:
-            permuted[:, column] = X[order, column]
+            permuted[:, places] = X[order][:, places]
             found.append(reference - value(permuted))
         return found
 
     with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
-        given = list(pool.map(losses, range(X.shape[1])))
+        given = list(pool.map(losses, columns.values()))
     table = pd.DataFrame(
         {
-            "feature": list(names),
+            "feature": list(columns),
             "mean": [float(np.mean(each)) for each in given],
             "std": [spread(each) for each in given],
         }

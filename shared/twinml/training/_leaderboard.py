@@ -14,6 +14,7 @@ from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_
 from twinml.training._found import Found
 from twinml.training.options import TrainingOptions
 from twinml.training.result import Candidate
+from twinml.training.tasks import Task
 
 __all__ = ["Leaderboard", "leaderboard", "rank", "threshold_for"]
 
@@ -23,7 +24,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Candidates, best first, how each joins its members, and its out-of-fold probabilities.
+    """Candidates, best first, how each joins its members, and its out-of-fold predictions.
 
     ``metric`` is the one that chose; ``notes`` say what was left out, and why.
     """
@@ -56,19 +57,19 @@ class Leaderboard:
 
 
 def rank(
-    value: float, log_loss: float, floor: float, higher_is_better: bool
+    value: float, loss: float, floor: float, higher_is_better: bool
 ) -> tuple[bool, float, float]:
     """Return what a candidate is sorted by, the best first.
 
     Beyond the four digits that are shown a figure is noise; an area that ties with the best one
-    (``metrics.ties``) is given as that. No candidate whose log loss is above
-    the floor's comes before one whose is not; then the metric decides, then log loss.
+    (``metrics.ties``) is given as that. No candidate whose loss is above
+    the floor's comes before one whose is not; then the metric decides, then the loss.
     """
     best_first = -value if higher_is_better else value
     return (
-        round(log_loss, 4) > round(floor, 4),
+        round(loss, 4) > round(floor, 4),
         float("inf") if np.isnan(value) else round(best_first, 4),
-        log_loss,
+        loss,
     )
 
 
@@ -101,6 +102,7 @@ def affordable(
 
 
 def leaderboard(
+    task: Task,
     ready: Sequence[Found],
     members: Mapping[str, Matrix],
     y: Rows,
@@ -115,11 +117,11 @@ def leaderboard(
     Parameters
     ----------
     members
-        Out-of-fold probabilities of ``ready`` by name, (n, k), of the rows with labels ``y``.
+        Out-of-fold predictions of ``ready`` by name, (n, k), of the rows with the truth ``y``.
     folds
         Of these rows, to judge the ensembles' weights out of fold too.
     floor
-        Out-of-fold probabilities that nothing may be worse than, (n, k).
+        Out-of-fold predictions that nothing may be worse than, (n, k).
     left
         From names of learners to the seconds until joining must have ended, so that these can be
         refitted: ensembles have no others, and what takes longer is left out, with a note.
@@ -129,8 +131,8 @@ def leaderboard(
 
     def figures(name: str) -> dict[str, float]:
         # At the threshold that the candidate would be used with.
-        probabilities = out_of_fold[name]
-        return metrics.score(y, probabilities, threshold_for(options, y, probabilities))
+        predicted = out_of_fold[name]
+        return task.score(y, predicted, threshold_for(options, y, predicted))
 
     notes: list[str] = []
     candidates = [
@@ -158,7 +160,7 @@ def leaderboard(
         )
         for name, join in fits:
             started = time.monotonic()
-            joined = join(members, y, weights)
+            joined = join(task, members, y, weights)
             again = (time.monotonic() - started) * len(folds)
             spare = left(list(members))
             if again > spare:
@@ -168,7 +170,7 @@ def leaderboard(
                 )
                 continue
             joins[name] = joined
-            out_of_fold[name] = cross_fitted(join, members, y, weights, folds)
+            out_of_fold[name] = cross_fitted(task, join, members, y, weights, folds)
             candidates.append(
                 Candidate(
                     name=name,
@@ -178,15 +180,17 @@ def leaderboard(
                     seconds=time.monotonic() - started,
                 )
             )
-    limit = float("inf") if floor is None else metrics.log_loss(y, floor, weights)
-    areas = [one.metrics["roc_auc"] for one in candidates if one.kind == "single"]
-    metric = metrics.chosen_metric(options.metric, out_of_fold[candidates[0].name].shape[1], areas)
+    limit = float("inf") if floor is None else task.loss(y, floor, weights)
+    metric = task.chosen(
+        options.metric, [one.metrics for one in candidates if one.kind == "single"]
+    )
 
     def place(one: Candidate, best: float = float("nan")) -> tuple[bool, float, float]:
         value = one.metrics[metric]
-        loss = metrics.log_loss(y, out_of_fold[one.name], weights)
+        loss = task.loss(y, out_of_fold[one.name], weights)
         same = metrics.ties(metric, value, best)
-        return rank(best if same else value, loss, limit, metrics.HIGHER_IS_BETTER[metric])
+        shown = task.comparable(metric, best if same else value)
+        return rank(shown, loss, limit, metrics.HIGHER_IS_BETTER[metric])
 
     best = min(candidates, key=place).metrics[metric]
     candidates.sort(key=lambda one: place(one, best))

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
@@ -22,10 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from twinml.training._crossvalidation import fit
 from twinml.training._ensemble import Stack, Vote
-from twinml.training._preprocessing import encoder, string_columns
+from twinml.training._preprocessing import Forms, encoder, string_columns
 from twinml.training.learners import Learner, Shape
+from twinml.training.tasks import Task
 
-__all__ = ["Fitted", "Recipe", "Task", "fit_all"]
+__all__ = ["Fitted", "Fitting", "Recipe", "fit_all"]
 
 Rows = NDArray[np.int64]
 
@@ -36,33 +36,25 @@ class Fitted:
 
     encoder: Pipeline
     members: Mapping[str, Any]
-    shape: Shape
+    task: Task
     sample: pd.DataFrame
-    sample_labels: Rows
+    sample_truth: NDArray[Any]
 
-    def pipeline(
-        self, join: Vote | Stack, classes: NDArray[Any], threshold: float | None = None
-    ) -> Any:
-        """Return the fitted pipeline that joins members and answers in ``classes``.
+    def pipeline(self, join: Vote | Stack, threshold: float | None = None) -> Any:
+        """Return the fitted pipeline that joins members and answers in the target's own values.
 
         Only public interfaces are used: members are frozen, so that ``fit`` on a few rows
         sets up the joining estimator without touching them.
         """
         rows = np.asarray(self.encoder.transform(self.sample), dtype=np.float64)
-        labels = classes[self.sample_labels]
+        labels = self.task.labels(self.sample_truth)
         if isinstance(join, Vote):
-            model = VotingClassifier(
-                [(name, FrozenEstimator(self.members[name])) for name in join.weights],
-                voting="soft",
-                weights=list(join.weights.values()),
-            ).fit(rows, labels)
+            members = [(name, FrozenEstimator(self.members[name])) for name in join.weights]
+            model = self.task.vote(members, list(join.weights.values()))
         else:
-            model = StackingClassifier(
-                [(name, FrozenEstimator(self.members[name])) for name in join.members],
-                final_estimator=FrozenEstimator(join.blend),
-                cv="prefit",
-                stack_method="predict_proba",
-            ).fit(rows, labels)
+            members = [(name, FrozenEstimator(self.members[name])) for name in join.members]
+            model = self.task.stack(members, FrozenEstimator(join.blend))
+        model = model.fit(rows, labels)
         whole: Any = Pipeline([("encode", self.encoder), ("model", model)])
         if threshold is None or threshold == 0.5:
             return whole
@@ -70,7 +62,7 @@ class Fitted:
         return FixedThresholdClassifier(
             FrozenEstimator(whole),
             threshold=threshold,
-            pos_label=classes[1],
+            pos_label=self.task.labels(np.array([1]))[0],
             response_method="predict_proba",
         ).fit(self.sample, labels)
 
@@ -80,10 +72,13 @@ class Recipe:
     """Learners with their configurations; ``fit`` trains each on the given rows."""
 
     members: Mapping[str, tuple[Learner, Mapping[str, Any]]]
-    n_classes: int
+    task: Task
     seed: int
+    forms: Forms = field(default_factory=dict)
 
-    def fit(self, frame: pd.DataFrame, y: Rows, weights: NDArray[np.float64], jobs: int) -> Fitted:
+    def fit(
+        self, frame: pd.DataFrame, y: NDArray[Any], weights: NDArray[np.float64], jobs: int
+    ) -> Fitted:
         """Fit encoder and members; members at the same time, each on one core.
 
         Parameters
@@ -91,59 +86,67 @@ class Recipe:
         frame
             Raw features, n rows.
         y
-            Labels 0 … k-1, shape (n,); every class must be there.
+            The truth as the task has it, shape (n,); every class must be there.
         """
-        return fit_all([Task(self, frame, y, weights)], jobs)[0]
+        return fit_all([Fitting(self, frame, y, weights)], jobs)[0]
 
 
 @dataclass(frozen=True)
-class Task:
+class Fitting:
     """A recipe and rows to fit it on: see ``Recipe.fit``."""
 
     recipe: Recipe
     frame: pd.DataFrame
-    y: Rows
+    y: NDArray[Any]
     weights: NDArray[np.float64]
 
 
-def fit_all(tasks: Sequence[Task], jobs: int) -> list[Fitted]:
+def fit_all(fittings: Sequence[Fitting], jobs: int) -> list[Fitted]:
     """Fit several recipes, the members of all of them at the same time, each on one core."""
-    encoders = [encoder(task.frame) for task in tasks]
+    encoders = [encoder(one.frame, one.recipe.forms) for one in fittings]
     encoded = [
-        np.asarray(encode.fit_transform(task.frame), dtype=np.float64)
-        for encode, task in zip(encoders, tasks, strict=True)
+        np.asarray(encode.fit_transform(one.frame), dtype=np.float64)
+        for encode, one in zip(encoders, fittings, strict=True)
     ]
     shapes = [
-        Shape(len(string_columns(task.frame)), task.recipe.n_classes, task.recipe.seed)
-        for task in tasks
+        Shape(
+            len(string_columns(one.frame, one.recipe.forms)),
+            one.recipe.task.n_outputs,
+            one.recipe.seed,
+            one.recipe.task.estimator,
+        )
+        for one in fittings
     ]
 
     def fit_one(which: tuple[int, str]) -> Any:
         number, name = which
-        task = tasks[number]
-        learner, config = task.recipe.members[name]
-        return fit(learner, config, encoded[number], task.y, task.weights, shapes[number])
+        one = fittings[number]
+        learner, config = one.recipe.members[name]
+        return fit(learner, config, encoded[number], one.y, one.weights, shapes[number])
 
     # Dearest first, so that no long fit starts when the others are done.
     order = sorted(
-        ((number, name) for number, task in enumerate(tasks) for name in task.recipe.members),
+        ((number, name) for number, one in enumerate(fittings) for name in one.recipe.members),
         key=lambda which: (
             not which[1].endswith(("Forest", "Trees", "Boost")),
-            -len(tasks[which[0]].y),
+            -len(fittings[which[0]].y),
         ),
     )
     with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
         fitted = dict(zip(order, pool.map(fit_one, order), strict=True))
     result = []
-    for number, task in enumerate(tasks):
-        first_of_each = np.unique(task.y, return_index=True)[1]
+    for number, one in enumerate(fittings):
+        task = one.recipe.task
+        # A row of each class sets up what joins the members; of numbers two will do.
+        firsts = np.unique(task.classes_of(one.y), return_index=True)[1]
+        some = firsts if len(firsts) > 1 else np.arange(2)
         result.append(
             Fitted(
                 encoders[number],
-                {name: fitted[number, name] for name in task.recipe.members},
-                shapes[number],
-                task.frame.iloc[first_of_each],
-                task.y[first_of_each],
+                {name: fitted[number, name] for name in one.recipe.members},
+                task,
+                one.frame.iloc[some],
+                one.y[some],
             )
         )
     return result

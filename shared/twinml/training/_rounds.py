@@ -45,10 +45,10 @@ _USUAL_ROUNDS = 100
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to fit or to measure: encoded (n, p), labels 0 … k-1 (n,), weights (n,) or ``None``."""
+    """Rows to fit or to measure: encoded (n, p), truth (n,), weights (n,) or ``None``."""
 
     X: Matrix
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     weights: NDArray[np.float64] | None
 
 
@@ -62,9 +62,10 @@ class Rounds:
         The parameter that holds their number.
     fit
         From an unfitted estimator, rows to fit, rows to measure, the rounds without a gain to
-        end after and ``Stop`` to the loss on the measured rows after every round.
+        end after and ``Stop`` to the loss on the measured rows after every round: log loss, or
+        the mean squared error.
     predict
-        From the fitted estimator, rows and a number of rounds to probabilities.
+        From the fitted estimator, rows and a number of rounds to probabilities or numbers.
     """
 
     name: str
@@ -157,10 +158,10 @@ def _xgboost(
         sample_weight_eval_set=None if test.weights is None else [test.weights],
         verbose=False,
     )
-    (losses,) = next(iter(estimator.evals_result().values())).values()
+    ((metric, losses),) = next(iter(estimator.evals_result().values())).items()
     # A class of this function is no part of what a worker sends back.
     estimator.set_params(callbacks=None)
-    return list(losses)
+    return _squared(metric, losses)
 
 
 def _catboost(
@@ -180,13 +181,23 @@ def _catboost(
         callbacks=[Ask()],
     )
     losses = estimator.get_evals_result()["validation"]
-    return list(losses[next(iter(losses))])
+    metric = next(iter(losses))
+    return _squared(metric, losses[metric])
+
+
+def _squared(metric: str, losses: Sequence[float]) -> list[float]:
+    """Return losses with a root mean squared error as the mean squared one."""
+    return [loss**2 for loss in losses] if metric.lower() == "rmse" else list(losses)
+
+
+def _predict(model: Any) -> Callable[..., Any]:
+    return getattr(model, "predict_proba", None) or model.predict  # type: ignore[no-any-return]
 
 
 LIGHTGBM = Rounds(
-    "n_estimators", _lightgbm, lambda model, X, n: model.predict_proba(X, num_iteration=n)
+    "n_estimators", _lightgbm, lambda model, X, n: _predict(model)(X, num_iteration=n)
 )
 XGBOOST = Rounds(
-    "n_estimators", _xgboost, lambda model, X, n: model.predict_proba(X, iteration_range=(0, n))
+    "n_estimators", _xgboost, lambda model, X, n: _predict(model)(X, iteration_range=(0, n))
 )
-CATBOOST = Rounds("iterations", _catboost, lambda model, X, n: model.predict_proba(X, ntree_end=n))
+CATBOOST = Rounds("iterations", _catboost, lambda model, X, n: _predict(model)(X, ntree_end=n))

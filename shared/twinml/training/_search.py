@@ -42,9 +42,9 @@ from twinml.training._flaml_without_spark import CFO, tune
 from twinml.training._found import Found, Outcome, plain
 from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
 from twinml.training.learners import Learner, Shape
-from twinml.training.metrics import log_loss
 from twinml.training.result import Trial
 from twinml.training.splits import stratified_sample
+from twinml.training.tasks import Task, predictions
 
 __all__ = ["Search"]
 
@@ -66,7 +66,7 @@ class Search:
     Parameters
     ----------
     X, y, weights
-        Encoded training rows (n, p), labels 0 … k-1 (n,), row weights (n,).
+        Encoded training rows (n, p), their truth (n,), row weights (n,).
     folds
         Pairs of positions (train, test) that together test every row once. The floor may take
         too long to fit all of them: ``folds`` then holds the first ones, for all learners.
@@ -81,8 +81,9 @@ class Search:
 
     def __init__(
         self,
+        task: Task,
         X: Matrix,
-        y: Rows,
+        y: NDArray[Any],
         weights: NDArray[np.float64],
         folds: Sequence[tuple[Rows, Rows]],
         learners: Sequence[Learner],
@@ -96,11 +97,13 @@ class Search:
         refitting: Callable[[Sequence[Found]], float],
         progress: Callable[[Progress], None],
     ) -> None:
-        self._data = FoldData(X, y, weights, folds, shape)
+        self._data = FoldData(X, y, weights, folds, shape, task)
         self.folds, self._shape, self._clock = folds, shape, clock
+        self._task = task
         self._jobs, self._trials = jobs, trials
         self._joining, self._refitting = joining, refitting
         self._progress = progress
+        self._classes = len(np.unique(task.classes_of(y)))
         self._judge = judging(self._data)
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
@@ -179,7 +182,8 @@ class Search:
                     if self.interrupted or cut:
                         break
                     judged = np.concatenate([test for _, test in self.folds[: len(fits)]])
-                    counts = np.bincount(self._data.y[judged], minlength=self._shape.n_classes)
+                    classes = self._task.classes_of(self._data.y[judged])
+                    counts = np.bincount(classes, minlength=self._classes)
                     if not another_wave(now - started, now - began, budget, int(counts.min())):
                         break
             except Exception as error:
@@ -410,7 +414,7 @@ class Search:
         started: float,
     ) -> Outcome:
         """Choose the rounds, and predict every judged row by the model that did not see it."""
-        predicted = np.zeros((len(self._data.y), self._shape.n_classes))
+        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
         chosen, seconds = 0, [fitted.seconds for fitted in fits]
         if learner.rounds is not None:
             chosen = best_rounds([fitted.losses for fitted in fits])
@@ -427,7 +431,7 @@ class Search:
         )
 
     def _loss(self, test: Rows, predicted: Matrix) -> float:
-        return log_loss(self._data.y[test], predicted, self._data.weights[test])
+        return self._task.loss(self._data.y[test], predicted, self._data.weights[test])
 
     def _taste(self, one: Found, config: Mapping[str, Any]) -> str:
         """Learn what a learner that cannot be stopped costs; return why not to go on, if so."""
@@ -436,10 +440,10 @@ class Search:
         if size < _TASTE_ROWS:
             return ""
         rng = np.random.default_rng(self._shape.seed)
-        rows = stratified_sample(rng, data.y, train, size)
+        rows = stratified_sample(rng, self._task.strata(data.y), train, size)
         started = time.monotonic()
         X, y, weights = data.X[rows], data.y[rows], data.weights[rows]
-        fit(one.learner, config, X, y, weights, self._shape).predict_proba(X)
+        predictions(fit(one.learner, config, X, y, weights, self._shape), X)
         seconds = (time.monotonic() - started) * len(train) / len(rows)
         one.learned_cost(config, FoldFit(seconds))
         expected = seconds * len(self.folds)

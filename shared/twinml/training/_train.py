@@ -15,22 +15,25 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.contract import Contract, infer_contract, model_frame
+from twinml.contract.intervals import PredictionIntervals
 from twinml.data import Dataset
 from twinml.errors import DataError
-from twinml.training import metrics
 from twinml.training._budget import Clock, Progress
+from twinml.training._conformal import coverage, fit_intervals
 from twinml.training._crossvalidation import Judging, judging
 from twinml.training._found import Found
 from twinml.training._importance import REPEATS, affordable_repeats, permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
 from twinml.training._preprocessing import encoder, string_columns
-from twinml.training._recipe import Fitted, Recipe, Task, fit_all
+from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
+from twinml.training.encoded import encoded_columns
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
+    Coverage,
     Evaluation,
     FittedCandidate,
     Interval,
@@ -46,6 +49,7 @@ from twinml.training.splits import (
     stratified_sample,
     without_groups,
 )
+from twinml.training.tasks import Task, predictions, task_of
 
 __all__ = ["train"]
 
@@ -56,6 +60,8 @@ _IMPORTANCE_ROWS = 2_000
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
+# At which the coverage of prediction intervals is measured.
+_LEVELS = (0.5, 0.8, 0.9, 0.95)
 # To join members once, for each row, class and member.
 _JOINING_SECONDS = 6e-7
 _RESAMPLED_ROWS = 8_000_000
@@ -96,14 +102,45 @@ def train(
         return _Run(dataset, options, progress, judge).result(every_candidate)
 
 
+def _checked(options: TrainingOptions, task: Task) -> TrainingOptions:
+    """Return the options with the task's metric; refuse what the task has no use for."""
+    of_classes = task.n_outputs == 2 and task.kind == "classification"
+    if not of_classes and options.threshold != 0.5:
+        found = f"{task.n_outputs}" if task.kind == "classification" else "a number to predict"
+        raise DataError(
+            f"a decision threshold needs two classes, found {found}",
+            hint="Leave --threshold out.",
+        )
+    if task.kind == "regression" and options.class_weight is not None:
+        raise DataError(
+            "class weights need classes, found a number to predict",
+            hint="Leave --class-weight out.",
+        )
+    task.check(options.metric)
+    return options
+
+
+def _coverage(
+    intervals: PredictionIntervals, truth: Matrix, predicted: Matrix
+) -> tuple[Coverage, ...]:
+    found = []
+    for level in _LEVELS:
+        if level <= intervals.highest_level:
+            bounds = intervals.bounds(predicted, level)
+            width = float(np.mean(bounds[:, 1] - bounds[:, 0]))
+            found.append(Coverage(level, coverage(intervals, truth, predicted, level), width))
+    return tuple(found)
+
+
 @dataclass
 class _Table:
-    """Features and encoded labels of a data set, and which rows are whose."""
+    """Features and truth of a data set, and which rows are whose."""
 
     features: pd.DataFrame
     labels: pd.Series[Any]
-    classes: NDArray[Any]
-    y: Rows
+    task: Task
+    y: NDArray[Any]
+    strata: Rows
     split: Split
     copies: Rows | None
 
@@ -116,10 +153,12 @@ class _Run:
         progress: Callable[[Progress], None],
         judge: Judging,
     ) -> None:
+        self._task = task_of(dataset.labels, dataset.task)
+        options = _checked(options, self._task)
         self._dataset, self._options, self._progress = dataset, options, progress
         self._judging = judge
         # Before the clock: it imports what the learners need.
-        self._learners = select(options.learners)
+        self._learners = select(options.learners, self._task.estimator)
         self._clock = Clock(None if options.reproducible else options.budget)
         self._timings: dict[str, float] = {}
         self._phase_started = time.monotonic()
@@ -150,11 +189,14 @@ class _Run:
         every = len(judged) == len(rows)
         groups = None if split.groups is None else split.groups[rows][judged]
         board = leaderboard(
+            table.task,
             ready,
             members,
             y,
             self._weights(table.y, rows)[rows][judged],
-            search.folds if every else folds_of(y, options.folds, options.seed, groups=groups),
+            search.folds
+            if every
+            else folds_of(table.strata[rows][judged], options.folds, options.seed, groups=groups),
             None if search.floor is None else search.floor[judged],
             options,
             search.seconds_to_join,
@@ -174,45 +216,48 @@ class _Run:
 
         fold_rows = len(search.folds[0][0])
 
-        def task(candidates: Sequence[Candidate], on: Rows) -> Task:
+        def fitting(candidates: Sequence[Candidate], on: Rows) -> Fitting:
             needed = {member for one in candidates for member in board.joins[one.name].weights}
-            return Task(
-                self._recipe(ready, needed, len(table.classes), len(on) / fold_rows),
+            return Fitting(
+                self._recipe(ready, needed, len(on) / fold_rows),
                 table.features.iloc[on],
                 table.y[on],
                 self._weights(table.y, on)[on],
             )
 
         def pipeline_of(fitted: Fitted, one: Candidate, at: float | None) -> Any:
-            return fitted.pipeline(board.joins[one.name], table.classes, at)
+            return fitted.pipeline(board.joins[one.name], at)
 
-        tasks = [task(chosen, split.train)]
+        fittings = [fitting(chosen, split.train)]
         if options.refit == "all":
-            tasks.append(task(wanted if every_candidate else [winner], everything))
+            fittings.append(fitting(wanted if every_candidate else [winner], everything))
         elif every_candidate:
-            tasks[0] = task(wanted, split.train)
+            fittings[0] = fitting(wanted, split.train)
         if forward_split is not None and self._learnable(table, forward_split):
-            tasks.append(task([winner], forward_split.train))
+            fittings.append(fitting([winner], forward_split.train))
         else:
             forward_split = None
-        fits = fit_all(tasks, options.jobs)
+        fits = fit_all(fittings, options.jobs)
         measured, served = fits[0], fits[1 if options.refit == "all" else 0]
         learned = pipeline_of(measured, winner, threshold)
         self._phase("refit", "evaluate")
 
-        test = self._evaluate(table, split, learned, threshold)
+        intervals = None
+        if table.task.kind == "regression":
+            intervals = fit_intervals(y, board.out_of_fold[winner.name][:, 0])
+        test = self._evaluate(table, split, learned, threshold, intervals)
         forward: Evaluation | None = None
         if is_forward(split.kind):
             forward = test
         elif forward_split is not None:
             ahead = pipeline_of(fits[-1], winner, threshold)
-            forward = self._evaluate(table, forward_split, ahead, threshold)
+            forward = self._evaluate(table, forward_split, ahead, threshold, intervals)
         other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
         importance = self._importance(table, split.test, measured, learned, board.metric, threshold)
         self._phase("evaluate", "done")
 
         return TrainingResult(
-            contract=self._contract(table, served_rows),
+            contract=self._contract(table, served_rows, intervals),
             pipeline=learned if served is measured else pipeline_of(served, winner, threshold),
             measured=None if served is measured else learned,
             measured_apart=served is not measured,
@@ -230,9 +275,7 @@ class _Run:
             timings=dict(self._timings),
             options=options.to_dict(),
             runner_up_test=(
-                np.asarray(other.predict_proba(table.features.iloc[split.test]), dtype=np.float64)
-                if other is not None
-                else None
+                predictions(other, table.features.iloc[split.test]) if other is not None else None
             ),
             interrupted=search.interrupted,
             candidates=(
@@ -248,13 +291,17 @@ class _Run:
             trained_on=served_rows,
         )
 
-    def _contract(self, table: _Table, rows: Rows) -> Contract:
+    def _contract(
+        self, table: _Table, rows: Rows, intervals: PredictionIntervals | None = None
+    ) -> Contract:
         typed = self._dataset.features[table.features.columns]
         contract = infer_contract(
             typed.iloc[rows],
             table.labels.iloc[rows],
             name=self._dataset.name,
             notations=self._dataset.notations,
+            regression=table.task.kind == "regression",
+            intervals=intervals,
         )
         return replace(contract, target=self._dataset.target)
 
@@ -278,17 +325,14 @@ class _Run:
     def _table(self) -> _Table:
         options, dataset = self._options, self._dataset
         features, labels = dataset.features, dataset.labels
-        classes, y = np.unique(np.asarray(labels), return_inverse=True)
-        y = y.astype(np.int64)
-        if len(classes) > 2 and options.threshold != 0.5:
-            raise DataError(
-                f"a decision threshold needs two classes, found {len(classes)}",
-                hint="Leave --threshold out.",
-            )
+        task = self._task
+        y = task.truth(labels)
         copies = dataset.copies()
+        random = options.split == "random"
         split = hold_out(
-            features, y, options.split, options.test_size, options.seed, lambda: copies
-        )
+            features, task.strata(y) if random else task.classes_of(y), options.split,
+            options.test_size, options.seed, lambda: copies,
+        )  # fmt: skip
         name = split_column(options.split)
         if name is not None:
             features = features.drop(columns=name)
@@ -297,7 +341,9 @@ class _Run:
                     f"column {name!r} is the only feature, so nothing is left to learn from",
                     hint="Use --split random.",
                 )
-        return _Table(model_frame(features), labels, classes, y, split, copies)
+        # Groups as they come may not hold values of all sizes.
+        strata = task.strata(y) if split.groups is None else task.classes_of(y)
+        return _Table(model_frame(features), labels, task, y, strata, split, copies)
 
     def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
         if is_forward(table.split.kind):
@@ -305,7 +351,7 @@ class _Run:
         if not self._dataset.chronological:
             return None, self._dataset.order_note
         try:
-            split = ordered_split(table.y, self._options.test_size)
+            split = ordered_split(table.task.classes_of(table.y), self._options.test_size)
         except DataError as error:
             return None, error.message
         if table.split.groups is not None:
@@ -315,7 +361,7 @@ class _Run:
             "learned anew from the earlier rows."
         )
 
-    def _weights(self, y: Rows, train: Rows) -> NDArray[np.float64]:
+    def _weights(self, y: NDArray[Any], train: Rows) -> NDArray[np.float64]:
         if self._options.class_weight is None:
             return np.ones(len(y))
         counts = np.bincount(y[train])
@@ -335,7 +381,7 @@ class _Run:
                 )
             return search, rows
         rng = np.random.default_rng(options.seed)
-        kept = stratified_sample(rng, table.y, rows, max(_FEWEST_ROWS, fewer))
+        kept = stratified_sample(rng, table.strata, rows, max(_FEWEST_ROWS, fewer))
         self._notes.append(
             f"The search saw a sample of {len(kept):,} of {len(rows):,} training rows: on all of "
             f"them one fold of the first candidate takes too much of the {options.budget:g} s. "
@@ -348,13 +394,18 @@ class _Run:
     def _search_on(self, table: _Table, rows: Rows, forward: Split | None) -> Search:
         options = self._options
         frame, y = table.features.iloc[rows], table.y[rows]
-        X = np.asarray(encoder(frame).fit_transform(frame), dtype=np.float64)
+        X = np.asarray(
+            encoder(frame, self._dataset.notations).fit_transform(frame), dtype=np.float64
+        )
         copies = None if table.copies is None else table.copies[rows]
         groups = table.split.groups
         folds = folds_of(
-            y, options.folds, options.seed, copies, None if groups is None else groups[rows]
-        )
-        shape = Shape(len(string_columns(frame)), len(table.classes), options.seed)
+            table.strata[rows], options.folds, options.seed, copies,
+            None if groups is None else groups[rows],
+        )  # fmt: skip
+        task = table.task
+        strings = string_columns(frame, self._dataset.notations)
+        shape = Shape(len(strings), task.n_outputs, options.seed, task.estimator)
         fold_rows = len(folds[0][0])
         refits = [
             len(table.split.train),
@@ -364,7 +415,7 @@ class _Run:
 
         def joining(found: Sequence[Found]) -> float:
             members = sum(one.best is not None for one in found)
-            once = _JOINING_SECONDS * len(rows) * len(table.classes) * members
+            once = _JOINING_SECONDS * len(rows) * task.n_outputs * members
             return search.slowness * once * (options.folds + 1)
 
         def refitting(found: Sequence[Found]) -> float:
@@ -379,10 +430,11 @@ class _Run:
             ]
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
-            rest = search.slowness * (1.5e-5 * len(table.y) * len(table.classes) + 0.5)
+            rest = search.slowness * (1.5e-5 * len(table.y) * task.n_outputs + 0.5)
             return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
 
         search = Search(
+            task,
             X,
             y,
             self._weights(table.y, rows)[rows],
@@ -399,9 +451,7 @@ class _Run:
         )
         return search
 
-    def _recipe(
-        self, ready: Sequence[Found], needed: set[str], n_classes: int, share: float
-    ) -> Recipe:
+    def _recipe(self, ready: Sequence[Found], needed: set[str], share: float) -> Recipe:
         """Return what to fit on ``share`` times the rows that a fold had."""
 
         def config(one: Found) -> Mapping[str, Any]:
@@ -416,59 +466,48 @@ class _Run:
                 for one in ready
                 if one.learner.name in needed
             },
-            n_classes,
+            self._task,
             self._options.seed,
+            self._dataset.notations,
         )
 
     def _learnable(self, table: _Table, split: Split) -> bool:
-        missing = len(table.classes) - len(np.unique(table.y[split.train]))
+        classes = table.task.classes_of(table.y)
+        missing = len(np.unique(classes)) - len(np.unique(classes[split.train]))
         if missing:
             self._notes.append(f"The rows before the last lack {missing} of the classes.")
         return not missing
 
     def _evaluate(
-        self, table: _Table, split: Split, pipeline: Any, threshold: float | None
-    ) -> Evaluation:
-        test = split.test
-        probabilities = np.asarray(
-            pipeline.predict_proba(table.features.iloc[test]), dtype=np.float64
-        )
-        return self._evaluation(
-            split.kind, table.y[split.train], table.y[test], test, probabilities, threshold
-        )
-
-    def _evaluation(
         self,
-        kind: str,
-        y_train: Rows,
-        y_test: Rows,
-        rows: Rows,
-        probabilities: Matrix,
+        table: _Table,
+        split: Split,
+        pipeline: Any,
         threshold: float | None,
+        intervals: PredictionIntervals | None,
     ) -> Evaluation:
-        n_classes = probabilities.shape[1]
-        shares = np.bincount(y_train, minlength=n_classes) / len(y_train)
-        baseline = np.tile(shares, (len(y_test), 1))
-        intervals: dict[str, Interval] = metrics.bootstrap(
+        rows, task = split.test, table.task
+        y_train, y_test = table.y[split.train], table.y[rows]
+        predicted = predictions(pipeline, table.features.iloc[rows])
+        measured: dict[str, Interval] = task.bootstrap(
             y_test,
-            probabilities,
+            predicted,
             threshold,
             # Of many rows the intervals are narrow, and resamples take long.
             resamples=int(np.clip(_RESAMPLED_ROWS // len(y_test), 100, 400)),
             seed=self._options.seed,
         )
         return Evaluation(
-            split=kind,
+            split=split.kind,
             n_train=len(y_train),
             n_test=len(y_test),
-            metrics=intervals,
-            baseline=metrics.score(y_test, baseline),
-            confusion=metrics.confusion(
-                y_test, metrics.decide(probabilities, threshold), n_classes
-            ),
+            metrics=measured,
+            baseline=task.score(y_test, task.baseline(y_train, len(y_test))),
+            confusion=task.confusion(y_test, predicted, threshold),
             labels=y_test,
-            probabilities=probabilities,
+            probabilities=predicted,
             rows=rows,
+            coverage=() if intervals is None else _coverage(intervals, y_test, predicted[:, 0]),
         )
 
     def _importance(
@@ -481,23 +520,23 @@ class _Run:
         threshold: float | None,
     ) -> pd.DataFrame:
         rng = np.random.default_rng(self._options.seed)
-        rows = stratified_sample(rng, table.y, test, _IMPORTANCE_ROWS)
+        rows = stratified_sample(rng, table.strata, test, _IMPORTANCE_ROWS)
         frame = table.features.iloc[rows]
-        strings = string_columns(frame)
-        names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
+        names = encoded_columns(fitted.encoder.named_steps["columns"])
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
         model = whole.named_steps["model"]
         X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
         repeats = REPEATS
         if not self._options.reproducible:
             started = time.monotonic()
-            model.predict_proba(X)
-            once = (time.monotonic() - started) * len(names) / self._options.jobs
+            predictions(model, X)
+            once = (time.monotonic() - started) * len(set(names)) / self._options.jobs
             allowed = _IMPORTANCE_SHARE * self._options.budget
             repeats, size = affordable_repeats(once, allowed, len(X))
             kept = rng.permutation(len(X))[:size]
             X, y = X[kept], y[kept]
         return permutation_importance(
+            table.task,
             model,
             X,
             y,

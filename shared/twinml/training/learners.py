@@ -17,7 +17,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +38,31 @@ __all__ = [
 ]
 
 Config = Mapping[str, Any]
+# What the estimators of the libraries end in.
+Kind: TypeAlias = Literal["Classifier", "Regressor"]
+EVERY_KIND: tuple[Kind, ...] = ("Classifier", "Regressor")
 # Packages whose module has another name.
 _MODULES = {"scikit-learn": "sklearn"}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The facts about the encoded training rows that a learner is built with."""
+    """The facts about the encoded training rows that a learner is built with.
+
+    Attributes
+    ----------
+    n_codes
+        So many columns come first that are codes of texts.
+    n_outputs
+        Classes, or 1 for a number.
+    estimator
+        Which kind of estimator is built.
+    """
 
     n_codes: int
-    n_classes: int
+    n_outputs: int
     seed: int
+    estimator: Kind = "Classifier"
 
 
 Build: TypeAlias = Callable[[Config, NDArray[np.float64], Shape], Any]
@@ -61,7 +75,8 @@ class Explainer:
     Attributes
     ----------
     scores
-        From a fitted member and encoded rows, shape (n, p), to its raw scores, log-odds.
+        From a fitted member and encoded rows, shape (n, p), to its raw scores: log-odds, or of
+        numbers the prediction.
     contributions
         From the same to what each feature added, the base last: shape (n, p + 1), or with k > 2
         classes (n, k, p + 1), flat or not.
@@ -96,7 +111,9 @@ class Learner:
     extra
         The extra of twinml's that installs them, where they are optional.
     automl
-        The algorithm of Azure's AutoML that it stands for.
+        The algorithm of Azure's AutoML that it stands for; ``{}`` stands for the kind.
+    kinds
+        Of estimators that it builds.
     explainer
         Its library's own; ``None`` leaves it to ``twinml.explanation``.
     tidy
@@ -114,6 +131,7 @@ class Learner:
     packages: tuple[str, ...] = ("scikit-learn",)
     extra: str | None = None
     automl: str | None = None
+    kinds: tuple[Kind, ...] = EVERY_KIND
     explainer: Explainer | None = None
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
@@ -121,11 +139,12 @@ class Learner:
 def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
     """Return a ``build`` of a class, imported when it is first built.
 
-    ``fixed`` are its parameters where the configuration has no others.
+    In its name ``{}`` stands for the kind of estimator. ``fixed`` are its parameters where the
+    configuration has no others.
     """
 
     def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
-        module, _, name = estimator.rpartition(".")
+        module, _, name = estimator.format(shape.estimator).rpartition(".")
         return getattr(importlib.import_module(module), name)(
             **{**fixed, **config, seed: shape.seed}
         )
@@ -142,6 +161,15 @@ def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -
     return make_pipeline(
         linear_features(X, shape.n_codes), LogisticRegression(**config, max_iter=200, tol=1e-3)
     )
+
+
+def _ridge(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+
+    from twinml.training._preprocessing import linear_features
+
+    return make_pipeline(linear_features(X, shape.n_codes), Ridge(**config))
 
 
 def _tidy_catboost(estimator: Any) -> None:
@@ -182,7 +210,7 @@ LEARNERS: tuple[Learner, ...] = (
     Learner(
         "LightGBM",
         _of(
-            "lightgbm.LGBMClassifier",
+            "lightgbm.LGBM{}",
             subsample=0.75,
             subsample_freq=1,
             min_child_weight=1e-7,
@@ -228,7 +256,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "RandomForest",
-        _of("sklearn.ensemble.RandomForestClassifier", n_jobs=1),
+        _of("sklearn.ensemble.RandomForest{}", n_jobs=1),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
@@ -241,7 +269,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "HistGradientBoosting",
-        _of("sklearn.ensemble.HistGradientBoostingClassifier", early_stopping=False),
+        _of("sklearn.ensemble.HistGradientBoosting{}", early_stopping=False),
         lambda tune: {
             "max_iter": tune.lograndint(50, 500),
             "learning_rate": tune.loguniform(0.01, 0.2),
@@ -263,7 +291,7 @@ LEARNERS: tuple[Learner, ...] = (
     ),
     Learner(
         "XGBoost",
-        _of("xgboost.XGBClassifier", subsample=0.65, tree_method="hist", n_jobs=1, verbosity=0),
+        _of("xgboost.XGB{}", subsample=0.65, tree_method="hist", n_jobs=1, verbosity=0),
         lambda tune: {
             "learning_rate": tune.loguniform(0.015, 0.2),
             "max_depth": tune.randint(2, 9),
@@ -282,14 +310,14 @@ LEARNERS: tuple[Learner, ...] = (
         _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
         rounds=_rounds.XGBOOST,
         packages=("xgboost", "scikit-learn"),
-        automl="XGBoostClassifier",
+        automl="XGBoost{}",
         explainer=Explainer(
             lambda member, X: member.predict(X, output_margin=True), _xgboost_contributions
         ),
     ),
     Learner(
         "ExtraTrees",
-        _of("sklearn.ensemble.ExtraTreesClassifier", bootstrap=True, n_jobs=1),
+        _of("sklearn.ensemble.ExtraTrees{}", bootstrap=True, n_jobs=1),
         lambda tune: {
             "n_estimators": tune.lograndint(60, 300),
             "min_samples_leaf": tune.lograndint(1, 60),
@@ -307,11 +335,21 @@ LEARNERS: tuple[Learner, ...] = (
         {"C": 0.3},
         lambda config: 1.0,
         automl="LogisticRegression",
+        kinds=("Classifier",),
+    ),
+    Learner(
+        "Ridge",
+        _ridge,
+        lambda tune: {"alpha": tune.loguniform(1e-3, 1e3)},
+        {"alpha": 1.0},
+        lambda config: 1.0,
+        automl="ElasticNet",
+        kinds=("Regressor",),
     ),
     Learner(
         "CatBoost",
         _of(
-            "catboost.CatBoostClassifier",
+            "catboost.CatBoost{}",
             seed="random_seed",
             thread_count=1,
             allow_writing_files=False,
@@ -364,15 +402,22 @@ def installed() -> tuple[Learner, ...]:
     )
 
 
-def select(names: tuple[str, ...]) -> tuple[Learner, ...]:
-    """Return the learners called ``names``, in their own order; all installed for none.
+def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, ...]:
+    """Return the learners called ``names``, in their own order; all installed of a kind for none.
 
     Raises
     ------
     UsageError
-        A name is unknown, or its package is not installed.
+        A name is unknown, of another kind, or its package is not installed.
     """
-    chosen = _called(names) if names else installed()
+    chosen = _called(names) if names else tuple(one for one in installed() if kind in one.kinds)
+    for one in chosen:
+        if kind not in one.kinds:
+            raise UsageError(
+                f"{one.name} is no {kind.lower()}",
+                hint="Choose from "
+                f"{', '.join(other.name for other in LEARNERS if kind in other.kinds)}.",
+            )
     # Here, so that no configuration is charged for an import, nor the budget: see _train.
     for module in modules({package for learner in chosen for package in learner.packages}):
         importlib.import_module(module)

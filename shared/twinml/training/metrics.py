@@ -18,6 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from twinml.training import _regression_metrics
 from twinml.training.result import Interval
 
 __all__ = [
@@ -53,11 +54,22 @@ METRICS: tuple[str, ...] = (
 )
 # Chosen by ``chosen_metric``.
 AUTO = "auto"
+TITLES = {
+    "roc_auc": "ROC AUC",
+    "r2_score": "R²",
+    "root_mean_squared_error": "RMSE",
+    "mean_absolute_error": "MAE",
+    "spearman_correlation": "Spearman correlation",
+    "mean_absolute_percentage_error": "MAPE",
+}
 AREAS = ("roc_auc", "average_precision")
 SAME_AREA = 0.0005
 # Those that are 1 exactly when every row is right, or ranked rightly.
 SHARES = ("roc_auc", "accuracy", "balanced_accuracy", "average_precision", "f1")
-HIGHER_IS_BETTER: Mapping[str, bool] = {name: name not in ("log_loss", "brier") for name in METRICS}
+HIGHER_IS_BETTER: Mapping[str, bool] = {
+    **{name: name not in ("log_loss", "brier") for name in METRICS},
+    **{name: name in _regression_metrics.UP for name in _regression_metrics.METRICS},
+}
 
 
 def title(metric: str) -> str:
@@ -68,7 +80,7 @@ def title(metric: str) -> str:
     >>> title("roc_auc"), title("log_loss")
     ('ROC AUC', 'log loss')
     """
-    return "ROC AUC" if metric == "roc_auc" else metric.replace("_", " ")
+    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def is_better(metric: str, new: float, old: float, min_gain: float = 0.0) -> bool:

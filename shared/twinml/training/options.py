@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from twinml.errors import UsageError
-from twinml.training.metrics import AUTO, METRICS
+from twinml.training.metrics import AUTO, HIGHER_IS_BETTER
 from twinml.training.splits import FORMS, is_split, split_column
 
 __all__ = ["REFITS", "TUNED", "TrainingOptions", "parse_seconds"]
@@ -56,11 +56,11 @@ class TrainingOptions:
     seed
         Seeds the splits, the learners and the search.
     metric
-        Chooses the winner of the leaderboard and is the headline; log loss breaks ties.
+        Chooses the winner of the leaderboard and is the headline; the loss breaks ties.
         ``auto`` is ROC AUC, and log loss where that tells little: more than two classes, or
-        candidates whose areas are the same. The search itself always follows log loss: it
-        rewards every part of the probabilities, and does better on the other metrics than a
-        search on those (see docs/decisions).
+        candidates whose areas are the same; of numbers R². The search itself always follows the
+        loss, log loss or the squared error: log loss rewards every part of the probabilities, and
+        does better on the other metrics than a search on those (see docs/decisions).
     split
         ``random`` (stratified), ``ordered`` (the rows stand in time order; the last ones are
         the test), ``column:NAME`` (order by a column) or ``group:NAME`` (stratified; rows with
@@ -106,10 +106,10 @@ class TrainingOptions:
             raise UsageError(f"budget is {self.budget}", hint="Give more than 0 seconds.")
         if self.trials is not None and self.trials < 1:
             raise UsageError(f"trials is {self.trials}", hint="Try at least 1 configuration.")
-        if self.metric not in (AUTO, *METRICS):
+        if self.metric not in (AUTO, *HIGHER_IS_BETTER):
             raise UsageError(
                 f"there is no metric {self.metric!r}",
-                hint=f"Choose one of {', '.join((AUTO, *METRICS))}.",
+                hint=f"Choose one of {', '.join((AUTO, *HIGHER_IS_BETTER))}.",
             )
         if not is_split(self.split):
             raise UsageError(f"found split {self.split!r}", hint=f"Use {FORMS}.")

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from twinml.contract import Contract
 
-__all__ = ["Candidate", "Evaluation", "FittedCandidate", "Interval", "TrainingResult", "Trial"]
+__all__ = [
+    "Candidate",
+    "Coverage",
+    "Evaluation",
+    "FittedCandidate",
+    "Interval",
+    "TrainingResult",
+    "Trial",
+]
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,25 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """How many rows lie in their prediction intervals.
+
+    Attributes
+    ----------
+    level
+        The share that was promised.
+    share
+        The share of the measured rows.
+    width
+        The mean width of the intervals, in the target's unit.
+    """
+
+    level: float
+    share: float
+    width: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How the chosen recipe did on rows that it never saw.
 
@@ -70,19 +97,23 @@ class Evaluation:
     n_train, n_test
         Rows that the measured model learned from, and that it was measured on.
     metrics
-        By name: ``accuracy``, ``balanced_accuracy``, ``roc_auc``, ``average_precision``,
-        ``log_loss``, ``f1``, ``brier``; with intervals.
+        By name, with intervals; of classes ``accuracy``, ``balanced_accuracy``, ``roc_auc``,
+        ``average_precision``, ``log_loss``, ``f1``, ``brier``, of numbers those of
+        ``twinml.training.tasks.Regression``.
     baseline
         The same metrics, without intervals, for a model that always gives the class shares
-        of the training rows.
+        of the training rows, or their mean.
     confusion
-        Counts, shape (n_classes, n_classes), rows are the true classes in contract order.
+        Counts, shape (n_classes, n_classes), rows are the true classes in contract order; of
+        numbers shape (0, 0).
     labels
-        True classes as indices into the contract's classes, shape (n_test,).
+        True classes as indices into the contract's classes, or the true numbers, shape (n_test,).
     probabilities
-        Shape (n_test, n_classes).
+        Shape (n_test, n_classes); of a regression the predicted numbers, shape (n_test, 1).
     rows
         Positions of the test rows in the data set, shape (n_test,).
+    coverage
+        Of a regression: what became of the prediction intervals on these rows, by level.
     """
 
     split: str
@@ -91,9 +122,10 @@ class Evaluation:
     metrics: Mapping[str, Interval]
     baseline: Mapping[str, float]
     confusion: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     probabilities: NDArray[np.float64]
     rows: NDArray[np.int64]
+    coverage: tuple[Coverage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +145,7 @@ class FittedCandidate:
 
     candidate: Candidate
     pipeline: Any
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     out_of_fold: NDArray[np.float64]
 
 

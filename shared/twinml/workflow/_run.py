@@ -439,16 +439,17 @@ class Workflow:
 def _found(done: TrainedModel) -> str:
     """Say what the search found."""
     from twinml.training.metrics import title
+    from twinml.training.tasks import figure, task_of_model
 
     result = done.searched()
     test, metric = result.test.metrics, result.metric
-    shown = dict.fromkeys([metric, "accuracy"])
+    shown = dict.fromkeys([metric, list(task_of_model(result.contract).shown)[2]])
     summary = (
         f"{result.best.name} of {len(result.leaderboard)} candidates, {len(result.trials)} trials: "
-        + ", ".join(f"{title(name)} {test[name].value:.4f}" for name in shown)
+        + ", ".join(f"{title(name)} {figure(test[name].value)}" for name in shown)
     )
     if result.forward is not None and result.forward is not result.test:
-        summary += f"; forward in time {result.forward.metrics[metric].value:.4f}"
+        summary += f"; forward in time {figure(result.forward.metrics[metric].value)}"
     return summary + (" (found, not trained again)" if done.reused else "")
 
 

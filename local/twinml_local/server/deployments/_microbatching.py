@@ -190,6 +190,8 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
         columns[column.name] += [null if value is None else value for value in given]
     types = contract.column_types
 
+    exact: Literal["predict", "predict_proba"] = "predict_proba" if contract.classes else "predict"
+
     def asked(places: Sequence[int], method: Literal["predict", "predict_proba"]) -> list[Any]:
         chosen = {name: [values[place] for place in places] for name, values in columns.items()}
         request = ScoringRequest(DEFAULT, chosen, len(places), method, types)
@@ -198,20 +200,20 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
             return list(labels)
         return [row.tobytes() for row in np.ascontiguousarray(shares)]
 
-    alone: dict[int, bytes] = {}
+    alone: dict[int, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for place in range(COMPARED_ROWS + len(contract.samples)):
             # Whatever a pipeline raises for a row that it cannot take.
             with contextlib.suppress(Exception):
-                alone[place] = asked([place], "predict_proba")[0]
+                alone[place] = asked([place], exact)[0]
         if len(alone) < 2:
             return False
         scored = list(alone)
         try:
             for first, size in enumerate(COMPARED_SIZES):
                 places = [scored[(first + step) % len(scored)] for step in range(size)]
-                if asked(places, "predict_proba") != [alone[place] for place in places]:
+                if asked(places, exact) != [alone[place] for place in places]:
                     return False
             # Labels follow from the same numbers, so that fewer calls will do.
             some = scored[:: max(1, len(scored) // 6)]

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,13 +117,17 @@ class Deployment:
     def predict(
         self, request: ScoringRequest, *, wait: bool = True
     ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
-        """Return labels, or no labels but probabilities when the request asks for those.
+        """Return labels or numbers, or none but the probabilities or bounds that are asked for.
 
         Raises
         ------
         NotCovered
             The compiled form does not score this request, and not ``wait`` forbids the pipeline.
         """
+        intervals = self.contract.intervals
+        if request.method == "predict_interval" and intervals is not None:
+            numbers, _ = self.predict(replace(request, method="predict"), wait=wait)
+            return (), intervals.bounds(numbers, request.level)
         if self.compiled is not None:
             try:
                 labels, probabilities = self.compiled.predict_columns(
