@@ -5,7 +5,7 @@ job again, running or done, and nothing is trained twice::
 
     job      code: this package    environment: the versions of this process
              twinml train --save ${{outputs.trained}}  ──▶ fetched: model and result
-    automl   automl.classification or .regression, VotingEnsemble on ──▶ best child's outputs/mlflow-model
+    automl   automl.classification or .regression, VotingEnsemble on ──▶ best child's mlflow-model
 """
 
 from __future__ import annotations

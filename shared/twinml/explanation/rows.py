@@ -50,7 +50,7 @@ def text(found: Explanation, n_rows: int) -> str:
     told = [_line(found, row) for row in range(min(n_rows, MOST_SHOWN))]
     if n_rows > MOST_SHOWN:
         told.append(f"… and {n_rows - MOST_SHOWN:,} more: --out FILE, --json")
-    return "\n".join([f"contributions in log-odds; {found.covered()}", "", *told])
+    return "\n".join([f"contributions in {found.unit}; {found.covered()}", "", *told])
 
 
 def _rows(model: LoadedModel, data: str | None, sample: int) -> Rows:
