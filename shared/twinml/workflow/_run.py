@@ -391,10 +391,11 @@ class Workflow:
             self._folder / "probe.png"
         )
         counts = found.counts
+        flipped = f"{counts['flips']} of {counts['rows']} decisions flipped, "
         summary = (
             f"{counts['probes']} probes: {counts['answered']} answered, {counts['refused']} "
-            f"refused with a reason, {counts['failed']} failed; {counts['flips']} of "
-            f"{counts['rows']} decisions flipped, {counts['broken']} answers broken"
+            f"refused with a reason, {counts['failed']} failed; "
+            f"{flipped if result.contract.classes else ''}{counts['broken']} answers broken"
         )
         return None, summary, {"counts": dict(counts)}
 
