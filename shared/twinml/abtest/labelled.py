@@ -42,11 +42,12 @@ def scored_by_model(directory: Path, dataset: Dataset) -> Scored:
         The file lacks features of the model.
     """
     from twinml.model import LoadedModel
-    from twinml.training.tasks import predictions
 
     model = LoadedModel.open(directory)
-    predicted = predictions(model.predictor, fitting_frame(model, dataset))
-    return Scored(model.contract.classes, predicted)
+    frame = fitting_frame(model, dataset)
+    if model.contract.task == "regression":
+        return Scored((), model.predictor.predict(frame)[:, None])
+    return Scored(model.contract.classes, model.predictor.predict_proba(frame))
 
 
 def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
@@ -98,7 +99,6 @@ def compare_scored(dataset: Dataset, a: Scored, b: Scored, **options: Any) -> AB
         A label is none of their classes.
     """
     from twinml.abtest.predictions import compare_predictions
-    from twinml.training.tasks import Regression
 
     if set(a.classes) != set(b.classes):
         raise ModelError(
@@ -106,8 +106,14 @@ def compare_scored(dataset: Dataset, a: Scored, b: Scored, **options: Any) -> AB
             hint="Compare models of the same target.",
         )
     if not a.classes:
-        truth = Regression().truth(dataset.labels)
-        return compare_predictions(truth, a.probabilities, b.probabilities, **options)
+        if dataset.labels.dtype.kind not in "iuf":
+            raise DataError(
+                f"the column '{dataset.target}' holds text, and the models predict numbers",
+                hint="Name the column of true numbers with --target.",
+            )
+        return compare_predictions(
+            dataset.labels.to_numpy(float), a.probabilities, b.probabilities, **options
+        )
     return compare_predictions(
         indices(dataset.labels.tolist(), a.classes),
         a.probabilities,

@@ -20,7 +20,6 @@ from twinml.comparison.parsing import Changed, changed_cells, read_as_pandas
 from twinml.contract import Contract, parse
 from twinml.endpoint import Endpoint, request_body
 from twinml.errors import EndpointError, PayloadError
-from twinml.training.tasks import predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +182,11 @@ def _recalculated(
                     warnings.simplefilter("ignore")
                     frame = frame_of(start, chunk)
                     given = model.predict(frame)
-                    shares = predictions(model, frame)
+                    shares = (
+                        model.predict_proba(frame)
+                        if contract.classes
+                        else np.reshape(given, (-1, 1))
+                    )
             except (PayloadError, ValueError, TypeError, OverflowError) as error:
                 refusals |= {start + n: Refusal(400, str(error)) for n in range(len(chunk))}
             else:
