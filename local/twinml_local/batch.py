@@ -87,7 +87,7 @@ class TableScorer:
         return self._by_pipeline(table)
 
     def _by_pipeline(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
-        frame = _frame(table, {c.name: c.type for c in self._contract.columns})
+        frame = _frame(table, {c.name: c.mlflow_type for c in self._contract.columns})
         with self._alone:
             if self._pipeline is None:
                 self._pipeline = model.load_predictor(self._directory, self._digest)

@@ -14,6 +14,7 @@ from pathlib import Path
 import mlflow.pyfunc
 import mlflow.sklearn
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow.utils import requirements_utils
@@ -34,7 +35,9 @@ from twinml_local.server.deployments.deployment import PipelineLater
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("model") / "customers.csv"
-    make_table().to_csv(path, index=False)
+    table = make_table()
+    days = pd.date_range("2023-01-01", periods=len(table), freq="6h")
+    table.assign(since=days.strftime("%d.%m.%Y %H:%M")).to_csv(path, index=False)
     return load(path, "y")
 
 

@@ -146,6 +146,9 @@ def _thawed(estimator: Any) -> Any:
 
 
 def _encoding(encode: Any, contract: Contract) -> Encoding:
+    dated = next((column.name for column in contract.columns if column.type == "datetime"), None)
+    if dated is not None:
+        raise Refusal(f"column '{dated}' holds dates, of which only the pipeline makes parts")
     low, high = -np.inf, np.inf
     columns = encode
     if type(encode) is Pipeline:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinml.contract import Column, Contract
+from twinml.contract.dates import written
 from twinml_local.compiled._encoding import Encoding
 from twinml_local.compiled._layout import SINGLE
 from twinml_local.compiled._model import CompiledModel
@@ -52,6 +53,8 @@ def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     values = rng.uniform(low - span / 2, high + span / 2, n_rows)
     near = rng.random(n_rows) < 0.5
     values[near] = low + span * rng.random(int(near.sum())) ** 4
+    if column.dates is not None:
+        return [written(value, column.dates) for value in np.clip(values, low - span, high + span)]
     if column.mlflow_type == "long":
         return [_long(value) for value in values]
     values[rng.random(n_rows) < 0.1] = math.nan

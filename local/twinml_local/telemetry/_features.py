@@ -45,7 +45,7 @@ class FeatureChecks:
         self._text = [
             (column.name, None if column.categories is None else frozenset(column.categories))
             for column in contract.columns
-            if column.type == "string"
+            if column.mlflow_type == "string"
         ]
 
     def count(self, columns: Mapping[str, Sequence[Any]]) -> dict[tuple[str, str], int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from twinml.contract import Column, text_values
+from twinml.contract.dates import DateForm, date_text
 from twinml.contract.notation import Notation, plain_number
 from twinml.data import csv_header, near
 from twinml.errors import DataError
@@ -42,12 +44,12 @@ class Source:
     path
         CSV (``.gz`` as well) in UTF-8 with a header, or Parquet.
     types
-        ``long``, ``double``, ``string``, ``boolean`` or ``nullable boolean`` by column; see
-        ``types_of``.
+        ``long``, ``double``, ``string``, ``boolean``, ``datetime`` or ``nullable boolean`` by
+        column; see ``types_of``.
     required
         Whether each column of ``types`` must be there.
     notations
-        How numbers of some columns are written, by column.
+        How numbers or dates of some columns are written, by column; dates all have a form.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class Source:
         types: Mapping[str, str],
         *,
         required: bool = True,
-        notations: Mapping[str, Notation] | None = None,
+        notations: Mapping[str, Notation | DateForm] | None = None,
     ) -> None:
         self.path = path
         self.types = dict(types)
@@ -220,8 +222,9 @@ class Source:
             kind = self.types.get(name)
             if pa.types.is_dictionary(values.type):
                 values = values.cast(values.type.value_type)
-            if name in self.notations and _is_text(values):
-                values = _plain(values, self.notations[name])
+            notation = self.notations.get(name)
+            if isinstance(notation, Notation) and _is_text(values):
+                values = _plain(values, notation)
             columns[name] = values if kind is None else self._cast(name, kind, values, first)
         return pa.table(columns)
 
@@ -229,6 +232,8 @@ class Source:
         try:
             if kind == "string":
                 return _text(values)
+            if kind == "datetime":
+                return self._dates(name, values)
             if kind == "boolean":
                 made = _boolean(values)
             elif kind == "long":
@@ -243,12 +248,17 @@ class Source:
             raise self._refusal(name, kind, values, first)
         return made
 
+    def _dates(self, name: str, values: pa.Array) -> pa.Array:
+        form = self.notations[name]
+        assert isinstance(form, DateForm)
+        return _from_texts(_text(values), partial(date_text, form=form), pa.string())
+
     def _refusal(self, name: str, kind: str, values: pa.Array, first: int) -> DataError:
         """Name the first cell that is not of its type; rows count from 1, as a reader would."""
         for place in range(len(values)):
             one = values.slice(place, 1)
             try:
-                made = CASTS[kind](one)
+                made = self._dates(name, one) if kind == "datetime" else CASTS[kind](one)
                 if made.null_count and kind in ("boolean", "long"):
                     raise pa.ArrowInvalid("null")
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -376,12 +386,14 @@ CASTS: dict[str, Callable[[pa.Array], pa.Array]] = {
 def types_of(columns: Collection[Column]) -> dict[str, str]:
     """Return how the values of a contract's columns are read, by name.
 
-    That is their type in MLflow's signature, but that a nullable boolean is a double only when
-    it was read.
+    That is their type in MLflow's signature, but that dates are checked, and that a nullable
+    boolean is a double only when it was read.
     """
     return {
         column.name: "nullable boolean"
         if column.type == "boolean" and column.nullable
+        else "datetime"
+        if column.type == "datetime"
         else column.mlflow_type
         for column in columns
     }

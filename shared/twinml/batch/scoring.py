@@ -231,5 +231,5 @@ def label_type(contract: Contract) -> pa.DataType:
 
 def source_for(path: Path, contract: Contract) -> Source:
     """Open ``path`` as rows of ``contract``."""
-    notations = {column.name: column.notation for column in contract.columns}
+    notations = {column.name: column.dates or column.notation for column in contract.columns}
     return Source(path, types_of(contract.columns), notations=notations)

@@ -140,5 +140,5 @@ def _rows_of(file: Path, contract: Contract) -> pd.DataFrame:
     from twinml.contract import model_frame
     from twinml.data import read_rows
 
-    text = [column.name for column in contract.columns if column.type == "string"]
+    text = [column.name for column in contract.columns if column.mlflow_type == "string"]
     return model_frame(read_rows(file, text=text))

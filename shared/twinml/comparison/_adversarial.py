@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twinml.contract import Column, Contract
+from twinml.contract.dates import DateForm, written
 
 __all__ = ["Case", "cases"]
 
@@ -128,6 +129,13 @@ def _values(column: Column, real: Any) -> Iterator[tuple[str, Any]]:
             yield f"next to the {what}", math.nextafter(float(bound), beyond * math.inf)
     elif column.type == "boolean":
         yield from (("true", True), ("false", False))
+    elif column.dates is not None:
+        yield "null", None
+        for what, bound, beyond in _ends(column):
+            yield what, written(bound, column.dates)
+            yield f"beyond the {what}", written(bound + beyond * 86_400, column.dates)
+            yield f"{what} in ISO 8601", written(bound, DateForm(time=True))
+            yield f"{what} with a zone", written(bound, DateForm(time=True)) + "+05:30"
     else:
         yield from TEXTS.items()
 

@@ -109,7 +109,7 @@ def rows_for(contract: Contract, data: Path | None, n_rows: int | None) -> list[
     from twinml.data.json_rows import records
 
     names = contract.column_names
-    text = {column.name for column in contract.columns if column.type == "string"}
+    text = {column.name for column in contract.columns if column.mlflow_type == "string"}
     frame = read_rows(data or bundled(), text=text)
     missing = [name for name in names if name not in frame.columns]
     if missing and data is not None:

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 from twinml.contract import text_values
 from twinml.contract._schema import Column, ColumnType
 from twinml.contract._words import LARGEST, MOST_DETAILS, SMALLEST, shown, shown_text
+from twinml.contract.dates import ISO, DateForm, date_text
 from twinml.contract.notation import PLAIN, plain_number
 from twinml.errors import Detail, PayloadError
 
@@ -43,6 +44,7 @@ EXPECTED: dict[ColumnType, str] = {
     "double": "a number",
     "string": "text",
     "boolean": "true or false",
+    "datetime": "a date",
 }
 
 NAN = math.nan
@@ -54,17 +56,23 @@ def reading(column: Column) -> Reading:
     """Return how the values of a column are read."""
     if column.type == "boolean" and column.nullable:
         return "nullable boolean"
-    return column.mlflow_type
+    return "datetime" if column.type == "datetime" else column.mlflow_type
 
 
 def expected(column: Column) -> str:
     """Return what a column takes, for a message."""
-    return f"{EXPECTED[column.type]}{' or null' if column.nullable else ''}"
+    form = ""
+    if column.dates is not None:
+        other = f" or {column.dates}" if column.dates.form != ISO else ""
+        form = f" as {DateForm(time=column.dates.time)}{other}"
+    return f"{EXPECTED[column.type]}{form}{' or null' if column.nullable else ''}"
 
 
 def coerce(column: Column, values: list[Any]) -> tuple[list[Any], list[Problem]]:
     """Return ``values`` as the model takes them, and the positions that cannot be."""
     wanted = reading(column)
+    if column.dates is not None:
+        return _converted(partial(date_text, form=column.dates), values)
     converted = quick(wanted, values)
     if converted is not None:
         return converted, []
@@ -124,6 +132,12 @@ def each(
     convert = CONVERTERS[column_type]
     if column_type == "string" and categories is not None:
         convert = partial(to_string, known=frozenset(categories))
+    return _converted(convert, values)
+
+
+def _converted(
+    convert: Callable[[Any], Any], values: Sequence[Any]
+) -> tuple[list[Any], list[Problem]]:
     converted: list[Any] = []
     problems: list[Problem] = []
     for row, value in enumerate(values):
@@ -230,6 +244,7 @@ CONVERTERS: dict[Reading, Callable[[Any], Any]] = {
     "string": to_string,
     "boolean": to_boolean,
     "nullable boolean": to_nullable_boolean,
+    "datetime": partial(date_text, form=DateForm()),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from twinml.contract._method import Method
 from twinml.contract._schema import Column, Contract
+from twinml.contract.dates import written
 from twinml.contract.dialects import DIALECTS, JSON
 from twinml.errors import UsageError
 
@@ -87,6 +88,8 @@ def _typical(column: Column, row: int) -> Any:
     low = 0 if column.minimum is None else column.minimum
     high = 0 if column.maximum is None else column.maximum
     share = SHARES[row % len(SHARES)]
+    if column.dates is not None:
+        return written(low * (1 - share) + high * share, column.dates)
     if column.type == "long":
         # In integers, which hold what a float would round.
         return int(low) + (int(high) - int(low)) * round(share * 100) // 100

@@ -10,6 +10,7 @@ from twinml.contract._example import typical_rows
 from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.contract._words import LARGEST, SMALLEST, listed
+from twinml.contract.dates import DateForm, moment
 from twinml.contract.intervals import PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError
@@ -29,7 +30,7 @@ def infer_contract(
     labels: pd.Series,
     *,
     name: str,
-    notations: Mapping[str, Notation] | None = None,
+    notations: Mapping[str, Notation | DateForm] | None = None,
     regression: bool = False,
     intervals: PredictionIntervals | None = None,
 ) -> Contract:
@@ -48,7 +49,7 @@ def infer_contract(
     name
         Of the data.
     notations
-        How the file writes the numbers of some columns, by column.
+        How the file writes the numbers or dates of some columns, by column.
     regression
         The labels are numbers to be predicted, not classes.
     intervals
@@ -149,7 +150,17 @@ def _labels(labels: pd.Series, target: str) -> list[Label]:
     return values
 
 
-def _column(name: str, series: pd.Series, notation: Notation) -> Column:
+def _column(name: str, series: pd.Series, notation: Notation | DateForm) -> Column:
+    if isinstance(notation, DateForm):
+        moments = [moment(text, notation) for text in series.dropna().unique()]
+        return Column(
+            name,
+            "datetime",
+            nullable=True,
+            minimum=min(moments, default=None),
+            maximum=max(moments, default=None),
+            dates=notation,
+        )
     column_type = _type(name, series)
     known = series.dropna()
     categories: tuple[str, ...] | None = None

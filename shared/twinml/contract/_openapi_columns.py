@@ -15,8 +15,9 @@ from dataclasses import asdict, replace
 from typing import Any, Literal, TypeAlias
 
 from twinml.contract._coerce import to_string
-from twinml.contract._schema import Column, ColumnType, Contract
+from twinml.contract._schema import Column, ColumnType, Contract, SignatureType
 from twinml.contract._words import LARGEST, SMALLEST
+from twinml.contract.dates import DATES, ISO, ISO_PATTERN, written
 from twinml.contract.notation import NOTATION, PLAIN
 from twinml.contract.text_values import BOOLEANS
 
@@ -39,6 +40,7 @@ FORMATS: dict[ColumnType, Schema] = {
     "double": {"type": "number", "format": "double"},
     "string": {"type": "string"},
     "boolean": {"type": "boolean"},
+    "datetime": {"type": "string", "format": "date-time"},
 }
 # The largest double below 2^63, so that it can be cut to an integer of 64 bits.
 LARGEST_CUT = 9223372036854774784
@@ -67,9 +69,10 @@ OTHER_FORMS: dict[ColumnType, tuple[Schema, ...]] = {
         {"enum": [0, 1], "description": "False or true."},
         {"enum": [*BOOLEANS, "0", "1"], "description": "The same as text."},
     ),
+    "datetime": (),
 }
 # The same in CSV, where an empty cell is null.
-CELLS: dict[ColumnType, str] = {
+CELLS: dict[SignatureType, str] = {
     "long": "[+-]?[0-9]{1,18}",
     "double": "([+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,3})?)?",
     "string": r'([^",\r\n]*|"([^"]|"")*")',
@@ -89,7 +92,17 @@ def column_schema(column: Column, version: Version) -> Schema:
             "any other text is an unknown category."
         )
         schema["x-known-values"] = list(column.categories)
-    if column.minimum is not None and column.maximum is not None:
+    if column.dates is not None:
+        # Of times without a zone RFC 3339, which date-time means, knows nothing.
+        schema["format"] = "date-time" if column.dates.time else "date"
+        remarks.append("ISO 8601; without a zone, UTC.")
+        if column.dates.form != ISO:
+            remarks.append(f"Also {column.dates}.")
+        schema[DATES] = asdict(column.dates)
+        if column.minimum is not None and column.maximum is not None:
+            first, last = (written(end, column.dates) for end in (column.minimum, column.maximum))
+            remarks.append(f"Training rows: {first} to {last}.")
+    elif column.minimum is not None and column.maximum is not None:
         remarks.append(f"Training rows: {column.minimum} to {column.maximum}.")
         schema["x-training-minimum"] = column.minimum
         schema["x-training-maximum"] = column.maximum
@@ -101,6 +114,8 @@ def column_schema(column: Column, version: Version) -> Schema:
     if version != "3.1":
         return nullable(schema, version) if column.nullable else schema
     form: Schema = {name: schema.pop(name) for name in ("type", "format") if name in schema}
+    if column.dates is not None:
+        form["pattern"] = ISO_PATTERN
     if column.nullable or column.type in ("double", "string"):
         form = nullable(form, version)
     if column.type == "long":
@@ -110,6 +125,9 @@ def column_schema(column: Column, version: Version) -> Schema:
 
 def _other_forms(column: Column) -> tuple[Schema, ...]:
     """Return what else a column takes."""
+    if column.dates is not None and column.dates.form != ISO:
+        means = f"A date as {column.dates}."
+        return ({"type": "string", "pattern": column.dates.pattern, "description": means},)
     if column.type == "string" and column.categories is not None:
         known = frozenset(column.categories)
         values = [value for text in column.categories for value in _scalars(text, known)]
@@ -195,6 +213,8 @@ def _cells(column: Column) -> str:
     """Return the pattern of a column's cells."""
     if column.type == "boolean" and column.nullable:
         return f"{CELLS['boolean']}?"
+    if column.dates is not None:
+        return f"({ISO_PATTERN[1:-1]})?"
     return CELLS[column.mlflow_type]
 
 

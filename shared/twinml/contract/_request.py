@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from twinml.contract._method import Method
-from twinml.contract._schema import ColumnType, Contract
+from twinml.contract._schema import Contract, SignatureType
 from twinml.contract.dialects import Dialect
 from twinml.contract.intervals import DEFAULT_LEVEL
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoringRequest", "frame_of", "is_masked", "model_frame"]
 
-DTYPES: dict[ColumnType, str] = {
+DTYPES: dict[SignatureType, str] = {
     "long": "int64",
     "double": "float64",
     "string": "object",
@@ -34,8 +34,8 @@ class ScoringRequest:
         How the request was written; :func:`twinml.contract.render` answers in kind.
     columns
         By name, in contract order: ``int`` for long, ``float`` for double (null is nan),
-        ``bool`` for boolean; ``str`` and ``None`` for string. Nullable longs and booleans are
-        doubles.
+        ``bool`` for boolean; ``str`` and ``None`` for string and datetime. Nullable longs and
+        booleans are doubles.
     n_rows
         Length of every column, at least 1.
     method
@@ -51,7 +51,7 @@ class ScoringRequest:
     columns: dict[str, list[Any]]
     n_rows: int
     method: Method
-    types: tuple[ColumnType, ...] = field(repr=False)
+    types: tuple[SignatureType, ...] = field(repr=False)
     level: float = DEFAULT_LEVEL
 
     def frame(self) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def is_masked(series: pd.Series) -> bool:
     return is_extension_array_dtype(dtype) and (is_numeric_dtype(dtype) or is_bool_dtype(dtype))
 
 
-def frame_of(columns: Mapping[str, Sequence[Any]], types: Sequence[ColumnType]) -> pd.DataFrame:
+def frame_of(columns: Mapping[str, Sequence[Any]], types: Sequence[SignatureType]) -> pd.DataFrame:
     """Return converted columns of one length as a frame with the dtypes of ``types``."""
     import numpy as np
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from twinml.contract._method import Method
 from twinml.contract._words import listed
+from twinml.contract.dates import DateForm
 from twinml.contract.intervals import DEFAULT_LEVEL, PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError, ModelError
@@ -20,15 +21,18 @@ from twinml.errors import DataError, ModelError
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label"]
+__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label", "SignatureType"]
 
-ColumnType: TypeAlias = Literal["long", "double", "string", "boolean"]
+ColumnType: TypeAlias = Literal["long", "double", "string", "boolean", "datetime"]
+# As MLflow's signature has them: dates are sent as text.
+SignatureType: TypeAlias = Literal["long", "double", "string", "boolean"]
 Label: TypeAlias = str | int | bool | float
 
-COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean")
+COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean", "datetime")
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
-# another notation than the plain one. 4: the task may be regression.
+# another notation than the plain one. 4: the task may be regression, columns may
+# be of type datetime.
 FORMAT_VERSION = 4
 
 
@@ -41,18 +45,22 @@ class Column:
     name
         As in the training data.
     type
-        MLflow's name of the type: ``long``, ``double``, ``string`` or ``boolean``.
+        ``long``, ``double``, ``string``, ``boolean`` or ``datetime``, as MLflow names types.
+        Dates come as text.
     nullable
-        Whether a request may hold null here: always for double and string; for long and
+        Whether a request may hold null here: always for double, string and datetime; for long and
         boolean if the training rows had nulls.
     categories
         String columns: all values seen, sorted; ``None`` when there are more than 1,000.
     minimum, maximum
-        Numeric columns: over the training rows; ``None`` when all of them are null.
+        Numeric columns: over the training rows; ``None`` when all of them are null. Of dates
+        in seconds since 1970, in UTC.
     description
         Free text for the OpenAPI documents.
     notation
         Numeric columns: how the training file writes their numbers, and text in a request may.
+    dates
+        Of dates: how the training file writes them, and a request may, beside ISO 8601.
     """
 
     name: str
@@ -63,6 +71,7 @@ class Column:
     maximum: float | int | None = None
     description: str = ""
     notation: Notation = PLAIN
+    dates: DateForm | None = None
 
     def __post_init__(self) -> None:
         """Check what requests and documents rely on."""
@@ -80,6 +89,11 @@ class Column:
                 f"column '{self.name}' of type {self.type} has a notation of numbers",
                 hint="Only long and double have one.",
             )
+        if (self.dates is not None) != (self.type == "datetime"):
+            raise DataError(
+                f"column '{self.name}' of type {self.type} has the form of dates {self.dates!r}",
+                hint="Columns of type datetime have one, and no others.",
+            )
         for bound in (self.minimum, self.maximum):
             if bound is not None and not _is_finite_number(bound):
                 raise DataError(
@@ -88,12 +102,15 @@ class Column:
                 )
 
     @property
-    def mlflow_type(self) -> ColumnType:
+    def mlflow_type(self) -> SignatureType:
         """The type in MLflow's signature, in which the model gets the values.
 
-        Neither a long nor a boolean of MLflow holds null: where a column may, both are doubles,
-        as MLflow advises, and null is nan.
+        Dates are text: JSON and CSV know nothing else, and the model reads them itself. Neither a
+        long nor a boolean of MLflow holds null: where a column may, both are doubles, as MLflow
+        advises, and null is nan.
         """
+        if self.type == "datetime":
+            return "string"
         return "double" if self.nullable and self.type in ("long", "boolean") else self.type
 
 
@@ -220,7 +237,7 @@ class Contract:
         return tuple(column.name for column in self.columns)
 
     @cached_property
-    def column_types(self) -> tuple[ColumnType, ...]:
+    def column_types(self) -> tuple[SignatureType, ...]:
         """Types in MLflow's signature, in training order."""
         return tuple(column.mlflow_type for column in self.columns)
 
@@ -248,7 +265,7 @@ class Contract:
             number["target_range"] = list(self.target_range)
         if self.intervals is not None:
             number["intervals"] = self.intervals.to_dict()
-        if self.task == "regression":
+        if self.task == "regression" or any(column.type == "datetime" for column in self.columns):
             lowest = 4
         elif any(column.notation != PLAIN for column in self.columns):
             lowest = 3
@@ -397,11 +414,13 @@ def _range(values: Any) -> tuple[float, float] | None:
 
 
 def _entry(column: Column) -> dict[str, Any]:
-    """Return a column as JSON values, without a plain notation: older versions know none."""
+    """Return a column as JSON values, without what older versions do not know and need not."""
     entry = asdict(column)
     entry["categories"] = None if column.categories is None else list(column.categories)
     if column.notation == PLAIN:
         del entry["notation"]
+    if column.dates is None:
+        del entry["dates"]
     return entry
 
 
@@ -420,4 +439,5 @@ def _column(entry: Mapping[str, Any]) -> Column:
         maximum=entry["maximum"],
         description=_text(entry, "description"),
         notation=Notation(**entry.get("notation", {})),
+        dates=DateForm(**entry["dates"]) if "dates" in entry else None,
     )

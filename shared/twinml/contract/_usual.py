@@ -29,6 +29,7 @@ STEPS: dict[tuple[Reading, type], int] = {
     ("double", NONE): AS_NAN,
     ("string", str): KEPT,
     ("string", NONE): KEPT,
+    ("datetime", NONE): KEPT,
     ("boolean", bool): KEPT,
     ("nullable boolean", bool): AS_FLOAT,
     ("nullable boolean", NONE): AS_NAN,

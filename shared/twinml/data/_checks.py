@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,15 @@ def findings(
     target: str,
     leaks: Mapping[str, str],
     task: TaskKind = "classification",
+    read: Collection[str] = (),
 ) -> list[Finding]:
-    """Return what is worth knowing about the columns, the classes and the rows."""
+    """Return what is worth knowing about the columns, the classes and the rows.
+
+    Parameters
+    ----------
+    read
+        Columns of text that are read as something else, such as dates.
+    """
     features = [str(column) for column in frame.columns if column != target]
     found = list(_classes(frame[target])) if task == "classification" else []
     for column in features:
@@ -38,7 +45,10 @@ def findings(
             message = f"'{column}' leaks the target: {leaks[column]}"
             found.append(Finding("warning", "leak", column, message))
         found += _column(column, values)
-        found += _text(column, values) if values.dtype == object else _number(column, values)
+        if values.dtype != object:
+            found += _number(column, values)
+        elif column not in read:
+            found += _text(column, values)
     others = [column for column in features if column not in leaks]
     found += (suspects if task == "classification" else explaining)(frame, target, others)
     found += group_keys(frame, target)
@@ -99,8 +109,8 @@ def _text(name: str, values: pd.Series) -> Iterator[Finding]:
     distinct = values.nunique()
     if dates(values):
         message = (
-            f"'{name}' looks like dates and stays text: dates to come are values never seen; "
-            "use parts such as the month"
+            f"'{name}' looks like dates, of no form or of several, and stays text; write them as "
+            "YYYY-MM-DD"
         )
         yield Finding("note", "dates", name, message)
     if distinct > MANY_CATEGORIES:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+
+from twinml.contract.dates import DateForm
 
 __all__ = ["profile", "rates"]
 
@@ -11,13 +16,16 @@ TYPES = {"i": "long", "f": "double", "b": "boolean"}
 TOP = 3
 
 
-def profile(features: pd.DataFrame) -> pd.DataFrame:
+def profile(features: pd.DataFrame, notations: Mapping[str, Any]) -> pd.DataFrame:
     """Return one row a feature; see ``Dataset.profile``."""
-    return pd.DataFrame([_row(str(name), features[name]) for name in features.columns])
+    return pd.DataFrame(
+        [_row(str(name), features[name], notations.get(str(name))) for name in features.columns]
+    )
 
 
-def _row(name: str, values: pd.Series) -> dict[str, object]:
-    kind = TYPES.get(values.dtype.kind, "string")
+def _row(name: str, values: pd.Series, notation: Any) -> dict[str, object]:
+    dates = isinstance(notation, DateForm)
+    kind = "datetime" if dates else TYPES.get(values.dtype.kind, "string")
     row: dict[str, object] = {
         "feature": name,
         "type": kind,

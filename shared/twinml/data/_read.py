@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from twinml.contract.dates import DateForm
 from twinml.contract.notation import Notation
 from twinml.data._csv import check_width, csv_columns, csv_names
 from twinml.data._encoding import decoded
@@ -22,7 +23,7 @@ from twinml.data._finding import Finding
 from twinml.data._json import is_json, json_columns
 from twinml.data._parquet import parquet_columns, parquet_names
 from twinml.data._source import is_workbook, local_file, raw_bytes
-from twinml.data._types import typed_columns
+from twinml.data._types import date_columns, typed_columns
 from twinml.data._workbook import workbook_columns
 
 __all__ = ["FileContent", "column_names", "read", "read_records", "read_rows"]
@@ -37,7 +38,7 @@ class FileContent:
     frame
         All its columns.
     notations
-        How it writes the numbers of some of them, by column.
+        How it writes the numbers or dates of some of them, by column.
     findings
         How it was read.
     digest
@@ -45,7 +46,7 @@ class FileContent:
     """
 
     frame: pd.DataFrame
-    notations: Mapping[str, Notation]
+    notations: Mapping[str, Notation | DateForm]
     findings: tuple[Finding, ...]
     digest: str
 
@@ -85,7 +86,9 @@ def read(
     if content.startswith(b"PAR1"):
         series, findings = parquet_columns(name, content, text=text, skip=skip)
         check_width(name, list(series), least)
-        return FileContent(pd.DataFrame(series), {}, tuple(findings), digest)
+        texts = {one: series[one] for one in series if one not in {*text, *plain, *skip}}
+        dates, remarks = date_columns(texts)
+        return FileContent(pd.DataFrame(series), dates, (*findings, *remarks), digest)
     delimiter = ","
     if is_workbook(content):
         columns, findings = workbook_columns(name, content, sheet, expected)

@@ -9,6 +9,8 @@ well. The rules for a column, in order:
 * a column whose cells are all numbers is ``float64``, each the double nearest to its text;
 * a column whose cells are all numbers in another notation, such as ``1.234,50 €``, is read as
   the plain numbers that they are; see :mod:`twinml.contract.notation`;
+* a column whose cells are all dates in one form, such as ``31.12.2024``, is a date column,
+  whose texts stay as they are; see :mod:`twinml.contract.dates`;
 * a column whose cells are all ``true`` or ``false`` is ``bool``; with nulls ``boolean``;
 * in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
 * everything else stays text, character by character. ``NA`` or ``None`` in a text column is
@@ -28,11 +30,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinml.contract.dates import ISO, DateForm, date_form_of
 from twinml.contract.notation import PLAIN, Notation, decimal_mark, notation_of, plain_number
 from twinml.contract.text_values import BOOLEANS, INTEGER, is_null, is_number
 from twinml.data._finding import Finding
 
-__all__ = ["TextColumn", "TypedColumns", "text_column", "typed_columns"]
+__all__ = ["TextColumn", "TypedColumns", "date_columns", "text_column", "typed_columns"]
 
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 # Beyond this a double can no longer hold every whole number.
@@ -59,10 +62,10 @@ def text_column(values: Sequence[str | None]) -> TextColumn:
 
 @dataclass(frozen=True)
 class TypedColumns:
-    """Columns with their types, how their numbers are written, and remarks."""
+    """Columns with their types, how their numbers and dates are written, and remarks."""
 
     columns: dict[str, pd.Series]
-    notations: dict[str, Notation]
+    notations: dict[str, Notation | DateForm]
     findings: list[Finding]
 
 
@@ -80,7 +83,7 @@ def typed_columns(
     as_text
         Columns that stay text, whatever they hold.
     plain
-        Columns whose numbers have to be written plainly; they stay text otherwise.
+        Columns whose numbers have to be written plainly; they stay text otherwise, as dates do.
     likely
         The decimal mark to take where no column proves one.
     """
@@ -108,8 +111,47 @@ def typed_columns(
                 series, remarks = typed(name, column)
         made.columns[name] = series
         made.findings.extend(remarks)
-    made.findings.extend(_about_notations(columns, made.notations))
+    numbers = {name: one for name, one in made.notations.items() if isinstance(one, Notation)}
+    made.findings.extend(_about_notations(columns, numbers))
+    dates, remarks = date_columns(
+        {name: made.columns[name] for name in columns if name not in as_text and name not in plain}
+    )
+    made.notations.update(dates)
+    made.findings.extend(remarks)
     return made
+
+
+def date_columns(columns: Mapping[str, pd.Series]) -> tuple[dict[str, DateForm], list[Finding]]:
+    """Return the form of the dates that text columns hold, with remarks, a line for each form.
+
+    Null markers among dates become null, in the columns as they are given.
+    """
+    found: dict[str, DateForm] = {}
+    for name, values in columns.items():
+        if values.dtype != object:
+            continue
+        texts = values.dropna().unique().tolist()
+        known = [text for text in texts if not is_null(text)]
+        form = date_form_of(known) if known else None
+        if form is not None:
+            found[name] = form
+            if len(known) < len(texts):
+                values[values.isin(set(texts) - set(known))] = np.nan
+    findings = []
+    for form in dict.fromkeys(found.values()):
+        names = [name for name, other in found.items() if other == form]
+        example = columns[names[0]].dropna().iloc[0]
+        message = f"{_who(names)} read as dates ({form}), such as '{_short(example)}'"
+        column = names[0] if len(names) == 1 else None
+        findings.append(Finding("note", "dates", column, message, decision=form.form != ISO))
+    return found, findings
+
+
+def _who(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"'{names[0]}' is"
+    shown = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
+    return f"{len(names)} columns ({shown}) are"
 
 
 def _about_notations(
@@ -120,12 +162,7 @@ def _about_notations(
         names = [name for name, other in notations.items() if other == notation]
         texts = columns[names[0]].texts
         example = max((text for text in texts if not is_null(text)), key=len)
-        if len(names) == 1:
-            who = f"'{names[0]}' is"
-        else:
-            shown = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
-            who = f"{len(names)} columns ({shown}) are"
-        message = f"{who} read as numbers with {notation}, such as '{_short(example)}'"
+        message = f"{_who(names)} read as numbers with {notation}, such as '{_short(example)}'"
         column = names[0] if len(names) == 1 else None
         yield Finding("note", "notation", column, message, decision=True)
 

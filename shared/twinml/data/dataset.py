@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.contract import model_frame
+from twinml.contract.dates import DateForm
 from twinml.contract.notation import Notation
 from twinml.data import _checks, _copies, _known, _order, _profile
 from twinml.data._finding import Finding
@@ -63,7 +64,7 @@ class Dataset:
         Columns of the file that are not in ``frame``, in file order: those asked for, keys,
         and those without any value.
     notations
-        How the file writes the numbers of some features, by column.
+        How the file writes the numbers or dates of some features, by column.
     reading
         The options ``keep``, ``rare`` and ``sheet``, and ``task`` if it was asked for, with which
         ``load`` reads the file so again.
@@ -83,7 +84,7 @@ class Dataset:
     order_note: str
     leaks: Mapping[str, str]
     dropped: tuple[str, ...]
-    notations: Mapping[str, Notation] = field(default_factory=dict)
+    notations: Mapping[str, Notation | DateForm] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     task: TaskKind = "classification"
     task_reason: str = ""
@@ -118,11 +119,11 @@ class Dataset:
         Returns
         -------
         Columns ``feature``, ``type`` (the contract's ``long``, ``double``, ``string``,
-        ``boolean``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``, ``median``,
-        ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
+        ``boolean``, ``datetime``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``,
+        ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
         booleans ``top``, the most frequent values with their shares, else empty.
         """
-        return _profile.profile(self.features)
+        return _profile.profile(self.features, self.notations)
 
     def rates(self, column: str, *, groups: int = 5) -> pd.DataFrame:
         """Return the share of each class by value, or by quantile, of a feature.
@@ -228,7 +229,8 @@ def load(
         check_target(frame[target], path.name)
         frame, few = join_or_drop(frame, target, rare)
         check_target(frame[target], path.name)
-    useless, without = left_out(frame, target, None if keep == "all" else keep)
+    dates = [name for name, form in content.notations.items() if isinstance(form, DateForm)]
+    useless, without = left_out(frame, target, None if keep == "all" else [*keep, *dates])
     numbers = frame[useless]
     frame = frame.drop(columns=useless)
     if frame.shape[1] < 2:
@@ -249,7 +251,7 @@ def load(
         *unlabelled,
         *few,
         *without,
-        *_checks.findings(plain, target, kept_leaks, chosen),
+        *_checks.findings(plain, target, kept_leaks, chosen, content.notations),
         *order.findings,
     ]
     if strict:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from twinml.contract.dates import DateForm, date_form_of, moment
 from twinml.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = ["DriftReport", "FeatureDrift", "compare"]
 
 Counts = NDArray[np.float64]
 
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 PARTS = 10  # of the reference, for the PSI of many numbers
 FEW_VALUES = 10  # up to which numbers are compared value by value
 MOST_VALUES = 50  # strings beyond the most frequent ones are compared together
@@ -308,6 +310,10 @@ def _compare_one(name: str, reference: pd.Series[Any], current: pd.Series[Any]) 
     gone = np.array([float(part.isna().sum()) for part in (reference, current)])
     totals = np.array([float(len(reference)), float(len(current))])
     before, after = reference.dropna(), current.dropna()
+    form = _date_form(reference)
+    if form is not None:
+        # Dates move on; what may change is on which days of the week.
+        before, after = (part.map(lambda text: _weekday(text, form)) for part in (before, after))
     numeric = (
         is_numeric_dtype(reference)
         and not is_bool_dtype(reference)
@@ -346,6 +352,19 @@ def _compare_one(name: str, reference: pd.Series[Any], current: pd.Series[Any]) 
         "reference": tuple(shares[0].tolist()),
         "current": tuple(shares[1].tolist()),
     }
+
+
+def _date_form(values: pd.Series[Any]) -> DateForm | None:
+    """Return the form of the dates that texts are, if they are."""
+    texts = values.dropna().unique().tolist() if values.dtype == object else []
+    return date_form_of(texts) if texts and all(isinstance(one, str) for one in texts) else None
+
+
+def _weekday(text: Any, form: DateForm) -> str:
+    try:
+        return WEEKDAYS[int(moment(text, form) // 86_400 + 3) % 7]
+    except (TypeError, ValueError, AttributeError):
+        return "no date"
 
 
 def _numbers(name: str, values: pd.Series[Any]) -> Counts:

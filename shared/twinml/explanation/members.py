@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from twinml.errors import ModelError
 from twinml.explanation import treeshap
 from twinml.pages.wording import shorten
+from twinml.training.encoded import encoded_columns
 from twinml.training.learners import LEARNERS, Explainer, modules
 from twinml.training.tasks import predictions
 
@@ -166,11 +167,7 @@ def explain(
     whole = _thawed(getattr(whole, "estimator_", whole))  # inside a decision threshold
     try:
         encode, model = whole.named_steps["encode"], whole.named_steps["model"]
-        names = [
-            str(name)
-            for _, _, columns in encode.named_steps["columns"].transformers_
-            for name in columns
-        ]
+        names = encoded_columns(encode.named_steps["columns"])
     except (AttributeError, KeyError) as error:
         raise ModelError(
             "the model is not built as twinml builds it, so its trees cannot be found",
@@ -208,11 +205,16 @@ def explain(
         # A blend of numbers is no mean: its coefficients need not sum to 1.
         scale, shift = sum(weights.values()), _intercept(model)
         base, contributions = base * scale + shift, contributions * scale
+    # Parts of a date are one feature.
+    features = list(dict.fromkeys(names))
+    of_features = np.zeros((len(X), len(features)))
+    for place, name in enumerate(names):
+        of_features[:, features.index(name)] += contributions[:, place]
     return Explanation(
-        features=tuple(names),
+        features=tuple(features),
         classes=tuple(_plain(labels[place]) for place in chosen) if labels else (),
         base=base,
-        contributions=contributions,
+        contributions=of_features,
         score=base + contributions.sum(axis=1),
         probability=predicted[rows, chosen],
         members={name: abs(weights[name]) / covered for name in usable},

@@ -63,7 +63,7 @@ def _rows(model: LoadedModel, data: str | None, sample: int) -> Rows:
         raise UsageError("rows to explain come as CSV or Parquet", hint="Give --data rows.csv.")
     from twinml.data import read_records
 
-    texts = [column.name for column in contract.columns if column.type == "string"]
+    texts = [column.name for column in contract.columns if column.mlflow_type == "string"]
     return read_records(Path(data), text=texts)
 
 

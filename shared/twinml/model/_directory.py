@@ -243,7 +243,8 @@ def _describe(rows: pd.DataFrame, contract: Contract, made: Path) -> None:
     sample = rows.iloc[kept][list(contract.column_names)]
     sound(sample, shuffled(sample)).to_parquet(made / REFERENCE)
     (made / REFERENCE).chmod(0o600)
-    (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
+    if ood.columns_of(contract):
+        (made / ood.FILE).write_bytes(ood.fit(rows, contract).to_bytes())
 
 
 def load_reference(directory: Path) -> pd.DataFrame:

@@ -29,9 +29,9 @@ from twinml.errors import ModelError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from twinml.contract import Contract
+    from twinml.contract import Column, Contract
 
-__all__ = ["FILE", "OODScorer", "fit", "load"]
+__all__ = ["FILE", "OODScorer", "columns_of", "fit", "load"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -101,7 +101,7 @@ class OODScorer:
     Attributes
     ----------
     encodings
-        One a column of the contract.
+        One a column that is looked at.
     feature, threshold, left, right
         Nodes of the trees, shape (n_trees, n_nodes): a row goes left where its feature is at
         most the threshold. A leaf leads to itself.
@@ -191,6 +191,11 @@ class OODScorer:
         return stream.getvalue()
 
 
+def columns_of(contract: Contract) -> tuple[Column, ...]:
+    """Return the columns that are looked at: not dates, which move on with the world."""
+    return tuple(column for column in contract.columns if column.type != "datetime")
+
+
 def fit(frame: pd.DataFrame, contract: Contract, *, seed: int = 0) -> OODScorer:
     """Learn what the training rows are like.
 
@@ -199,7 +204,7 @@ def fit(frame: pd.DataFrame, contract: Contract, *, seed: int = 0) -> OODScorer:
     frame
         Rows that the model learned from, with the contract's columns.
     contract
-        Of the model.
+        Of the model; one at least of its ``columns_of``.
     seed
         Of the forest; the same rows and seed give the same scorer.
     """
@@ -207,7 +212,7 @@ def fit(frame: pd.DataFrame, contract: Contract, *, seed: int = 0) -> OODScorer:
 
     encodings = tuple(
         _encoding(column.name, column.mlflow_type, frame[column.name].tolist())
-        for column in contract.columns
+        for column in columns_of(contract)
     )
     matrix = np.column_stack([one.encode(frame[one.name].tolist())[0] for one in encodings]).astype(
         np.float32

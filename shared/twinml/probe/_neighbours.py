@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.contract import Contract
+from twinml.contract import Column, Contract
+from twinml.contract.dates import moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,8 @@ class Neighbour:
         In the reference.
     distance
         0 (equal in all features) to 1: the mean over the features of 0 or 1 for categories, and
-        of the difference by the training range, at most 1, for numbers. Null differs from all
-        but null.
+        of the difference by the training range, at most 1, for numbers and dates. Null differs
+        from all but null.
     row
         Its features, and its label where that is kept.
     differs
@@ -72,8 +73,8 @@ def nearest_rows(
     for place, column in enumerate(known):
         given = reference[column.name]
         parts[place] = (
-            _by_range(given, rows, column.name, column.minimum, column.maximum)
-            if column.type in ("long", "double")
+            _by_range(given, rows, column.name, column.minimum, column.maximum, _number(column))
+            if column.type in ("long", "double", "datetime")
             else _by_value(given, rows, column.name)
         )
     distances = parts.mean(axis=0)
@@ -100,17 +101,25 @@ def nearest_rows(
     return found
 
 
+def _number(column: Column) -> Callable[[Any], float]:
+    """Return what makes a number of a value; dates become seconds."""
+    form = column.dates
+    return float if form is None else lambda text: moment(text, form)
+
+
 def _by_range(
     given: pd.Series[Any],
     rows: Sequence[Mapping[str, Any]],
     name: str,
     low: float | None,
     high: float | None,
+    number: Callable[[Any], float],
 ) -> NDArray[np.float64]:
     ours = np.array(
-        [np.nan if row[name] is None else float(row[name]) for row in rows], dtype=np.float64
+        [np.nan if row[name] is None else number(row[name]) for row in rows], dtype=np.float64
     )[:, None]
-    theirs = np.asarray(given, dtype=np.float64)[None, :]
+    known = given.map(number, na_action="ignore")
+    theirs = np.asarray(known, dtype=np.float64)[None, :]
     width = (high - low) if low is not None and high is not None and high > low else 1.0
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.minimum(np.abs(ours - theirs) / width, 1.0)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinml.contract import Column, Contract
+from twinml.contract.dates import DateForm, moment, written
 from twinml.data.json_rows import native
 from twinml.errors import DataError
 from twinml.probe._unseen_pairs import unseen_pairs
@@ -65,6 +66,7 @@ PROBES = (
 OF_THE_VALUE = frozenset(
     {"negated", "other case", "whitespace", "next in calendar", "half a turn on"}
 )
+LATER = {"next day": 1, "next month": 30, "next year": 365}
 CALENDARS = (
     tuple(name.lower() for name in calendar.month_abbr[1:]),
     tuple(name.lower() for name in calendar.month_name[1:]),
@@ -171,6 +173,9 @@ def changes(column: Column) -> Iterator[tuple[str, str, Change]]:
     """Yield probe, what it sends in words, and how it changes a value; None leaves it out."""
     if column.type in ("long", "double"):
         yield from numeric_changes(column)
+    elif column.dates is not None:
+        for probe, days in LATER.items():
+            yield probe, f"{days} day{'' if days == 1 else 's'} later", later(column.dates, days)
     elif column.type == "string":
         unseen = "unseen category"
         while column.categories and unseen in column.categories:
@@ -187,6 +192,17 @@ def changes(column: Column) -> Iterator[tuple[str, str, Change]]:
                 break
     if column.nullable:
         yield constant("null", None, "null")
+
+
+def later(form: DateForm, days: int) -> Change:
+    """Return what moves a date on, written in its form.
+
+    Examples
+    --------
+    >>> later(DateForm(), 7)("2024-12-30")
+    '2025-01-06'
+    """
+    return lambda value: written(moment(value, form) + days * 86_400, form)
 
 
 def turned(names: Sequence[str], steps: int) -> Change:
@@ -262,6 +278,9 @@ def is_outside(column: Column, value: Any) -> bool:
     """Whether training cannot have seen ``value``, as far as the contract tells."""
     if value is None:
         return True
+    if column.dates is not None:
+        low, high = column.minimum, column.maximum
+        return low is None or high is None or not low <= moment(value, column.dates) <= high
     if column.type == "string":
         return column.categories is not None and value not in column.categories
     if column.minimum is None or column.maximum is None:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinml.contract import Column, Contract
+from twinml.contract.dates import written
 from twinml.errors import UsageError
 
 __all__ = ["Direction", "ResponseCurve", "read_monotonic", "sweep"]
@@ -213,6 +214,9 @@ def _places(column: Column) -> list[tuple[Any, bool]]:
         *np.linspace(low, high, INSIDE).tolist(),
         *(high + width * part for part in OUTSIDE),
     ]
+    if column.dates is not None:
+        form = column.dates
+        return [(written(number, form), low <= number <= high) for number in numbers]
     if column.type == "long":
         numbers = sorted({max(-(2**63), min(2**63 - 1, round(value))) for value in numbers})
     return [(value, low <= value <= high) for value in numbers]

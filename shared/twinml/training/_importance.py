@@ -61,8 +61,8 @@ def permutation_importance(
 ) -> pd.DataFrame:
     """Permute one feature at a time and see what the metric loses.
 
-    The encoding has one column a feature, so the encoded rows are permuted and every row is
-    encoded once.
+    The encoded rows are permuted, all columns that come from a feature together, so that every
+    row is encoded once.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def permutation_importance(
     X, y
         Encoded rows (n, p) and their truth (n,).
     names
-        Of the p features.
+        Of the feature that each of the p columns comes from.
     orders
         Permutations of the n rows, one a repeat.
 
@@ -87,19 +87,21 @@ def permutation_importance(
 
     reference = value(X)
 
-    def losses(column: int) -> list[float]:
+    columns = {name: [at for at, one in enumerate(names) if one == name] for name in names}
+
+    def losses(places: list[int]) -> list[float]:
         permuted = X.copy()
         found = []
         for order in orders:
-            permuted[:, column] = X[order, column]
+            permuted[:, places] = X[order][:, places]
             found.append(reference - value(permuted))
         return found
 
     with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
-        given = list(pool.map(losses, range(X.shape[1])))
+        given = list(pool.map(losses, columns.values()))
     table = pd.DataFrame(
         {
-            "feature": list(names),
+            "feature": list(columns),
             "mean": [float(np.mean(each)) for each in given],
             "std": [spread(each) for each in given],
         }

@@ -1,13 +1,14 @@
 """From a raw feature frame to the numbers that every learner takes.
 
 One encoding for all: strings become the codes of their sorted categories, numbers stay as
-they are. A learner that wants something else (the linear one) builds it from these codes,
-so that an ensemble encodes a row once.
+they are, and dates become their parts. A learner that wants something else (the linear one)
+builds it from these codes, so that an ensemble encodes a row once.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,11 @@ from sklearn.preprocessing import (
     SplineTransformer,
 )
 
-__all__ = ["LARGEST", "MOST_CATEGORIES", "encoder", "linear_features", "string_columns"]
+from twinml.contract.dates import DateForm
+from twinml.contract.notation import Notation
+from twinml.training._dates import date_parts
+
+__all__ = ["LARGEST", "MOST_CATEGORIES", "Forms", "encoder", "linear_features", "string_columns"]
 
 # Beyond this, the rarest categories share one code: the tail of a free-text column or an id
 # says nothing about rows to come, and a one-hot of it would not fit into memory.
@@ -37,24 +42,35 @@ LARGEST = 1e38
 # A null and a category never seen in training both mean "value unknown" to the model.
 _UNKNOWN = -1
 
+# How a file writes some of its columns, as ``Dataset.notations`` has it; the model reads dates.
+Forms: TypeAlias = Mapping[str, Notation | DateForm]
+_PLAIN: Forms = {}
 
-def string_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the names of the columns that hold strings, in the frame's order."""
+
+def string_columns(frame: pd.DataFrame, forms: Forms = _PLAIN) -> list[str]:
+    """Return the names of the columns that hold strings but no dates, in the frame's order."""
     return [
         str(name)
         for name in frame.columns
         if not (is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]))
+        and not isinstance(forms.get(str(name)), DateForm)
     ]
 
 
-def encoder(frame: pd.DataFrame) -> Pipeline:
+def encoder(frame: pd.DataFrame, forms: Forms = _PLAIN) -> Pipeline:
     """Return the unfitted transformer from raw features to a float matrix.
 
     Output columns: the string columns of ``frame`` as codes, then the others as numbers,
-    each in the frame's order. Nulls in numbers stay ``nan``.
+    each in the frame's order, then the parts of dates. Nulls in numbers stay ``nan``.
     """
-    strings = string_columns(frame)
-    numbers = [str(name) for name in frame.columns if name not in set(strings)]
+    strings = string_columns(frame, forms)
+    dates = [
+        (f"dates of {name}", date_parts(form), name)
+        for name, form in forms.items()
+        if isinstance(form, DateForm) and name in frame
+    ]
+    coded = {*strings, *(name for _, _, name in dates)}
+    numbers = [str(name) for name in frame.columns if name not in coded]
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=_UNKNOWN,
@@ -67,7 +83,9 @@ def encoder(frame: pd.DataFrame) -> Pipeline:
         [
             (
                 "columns",
-                ColumnTransformer([("codes", codes, strings), ("numbers", floats, numbers)]),
+                ColumnTransformer(
+                    [("codes", codes, strings), ("numbers", floats, numbers), *dates]
+                ),
             ),
             (
                 "finite",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from twinml.training._crossvalidation import fit
 from twinml.training._ensemble import Stack, Vote
-from twinml.training._preprocessing import encoder, string_columns
+from twinml.training._preprocessing import Forms, encoder, string_columns
 from twinml.training.learners import Learner, Shape
 from twinml.training.tasks import Task
 
@@ -74,6 +74,7 @@ class Recipe:
     members: Mapping[str, tuple[Learner, Mapping[str, Any]]]
     task: Task
     seed: int
+    forms: Forms = field(default_factory=dict)
 
     def fit(
         self, frame: pd.DataFrame, y: NDArray[Any], weights: NDArray[np.float64], jobs: int
@@ -102,14 +103,14 @@ class Fitting:
 
 def fit_all(fittings: Sequence[Fitting], jobs: int) -> list[Fitted]:
     """Fit several recipes, the members of all of them at the same time, each on one core."""
-    encoders = [encoder(one.frame) for one in fittings]
+    encoders = [encoder(one.frame, one.recipe.forms) for one in fittings]
     encoded = [
         np.asarray(encode.fit_transform(one.frame), dtype=np.float64)
         for encode, one in zip(encoders, fittings, strict=True)
     ]
     shapes = [
         Shape(
-            len(string_columns(one.frame)),
+            len(string_columns(one.frame, one.recipe.forms)),
             one.recipe.task.n_outputs,
             one.recipe.seed,
             one.recipe.task.estimator,

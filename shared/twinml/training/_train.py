@@ -28,6 +28,7 @@ from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
+from twinml.training.encoded import encoded_columns
 from twinml.training.learners import Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
@@ -392,7 +393,9 @@ class _Run:
     def _search_on(self, table: _Table, rows: Rows, forward: Split | None) -> Search:
         options = self._options
         frame, y = table.features.iloc[rows], table.y[rows]
-        X = np.asarray(encoder(frame).fit_transform(frame), dtype=np.float64)
+        X = np.asarray(
+            encoder(frame, self._dataset.notations).fit_transform(frame), dtype=np.float64
+        )
         copies = None if table.copies is None else table.copies[rows]
         groups = table.split.groups
         folds = folds_of(
@@ -400,7 +403,8 @@ class _Run:
             None if groups is None else groups[rows],
         )  # fmt: skip
         task = table.task
-        shape = Shape(len(string_columns(frame)), task.n_outputs, options.seed, task.estimator)
+        strings = string_columns(frame, self._dataset.notations)
+        shape = Shape(len(strings), task.n_outputs, options.seed, task.estimator)
         fold_rows = len(folds[0][0])
         refits = [
             len(table.split.train),
@@ -463,6 +467,7 @@ class _Run:
             },
             self._task,
             self._options.seed,
+            self._dataset.notations,
         )
 
     def _learnable(self, table: _Table, split: Split) -> bool:
@@ -516,8 +521,7 @@ class _Run:
         rng = np.random.default_rng(self._options.seed)
         rows = stratified_sample(rng, table.strata, test, _IMPORTANCE_ROWS)
         frame = table.features.iloc[rows]
-        strings = string_columns(frame)
-        names = strings + [name for name in map(str, frame.columns) if name not in set(strings)]
+        names = encoded_columns(fitted.encoder.named_steps["columns"])
         whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
         model = whole.named_steps["model"]
         X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
@@ -525,7 +529,7 @@ class _Run:
         if not self._options.reproducible:
             started = time.monotonic()
             predictions(model, X)
-            once = (time.monotonic() - started) * len(names) / self._options.jobs
+            once = (time.monotonic() - started) * len(set(names)) / self._options.jobs
             allowed = _IMPORTANCE_SHARE * self._options.budget
             repeats, size = affordable_repeats(once, allowed, len(X))
             kept = rng.permutation(len(X))[:size]

@@ -199,7 +199,7 @@ def _argument(column: Column, version: Version) -> Shape:
     if version == "3.1" and column.type != "string":
         return column_schema(column, version)
     types = {"long": "integer", "double": "number", "string": "string", "boolean": "boolean"}
-    return {"type": types[column.type]}
+    return {"type": types[column.mlflow_type]}
 
 
 def _ready(version: Version) -> Shape:

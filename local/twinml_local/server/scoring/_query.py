@@ -48,7 +48,7 @@ def body_from_query(contract: Contract, arguments: Iterable[tuple[str, str]]) ->
     >>> body_from_query(contract, [("age", "41"), ("job", "007")])
     b'{"input_data": [{"age": 41, "job": "007"}]}'
     """
-    types = {column.name: column.type for column in contract.columns}
+    types = {column.name: column.mlflow_type for column in contract.columns}
     collected: dict[str, list[Any]] = {}
     pairs = list(arguments)
     one_row = not any(name in ROUTES["score"] and name not in types for name, _ in pairs)
