@@ -118,11 +118,21 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str], numbers
     if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row <= LARGEST_ROW:
         raise refused("row", "a row of the request, counted from 0")
     typed = any(type(label) is type(one) and label == one for one in classes)
-    number = numbers and type(label) in (int, float) and math.isfinite(label)
+    number = numbers and _is_finite(label)
     if not number and not typed and not (isinstance(label, str) and label in spelt):
         ways = [f"one of {_first(sorted(spelt))}"] * bool(spelt) + ["a finite number"] * numbers
         raise refused("label", " or ".join(ways))
     return Truth(name, row, repr(float(label)) if number else str(label))
+
+
+def _is_finite(label: Any) -> bool:
+    """Tell whether a label is a finite number, or the text of one."""
+    if type(label) not in (int, float, str):
+        return False
+    try:
+        return math.isfinite(float(label))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _first(labels: list[str]) -> str:
