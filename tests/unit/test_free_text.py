@@ -87,7 +87,7 @@ def test_the_encoder_makes_dimensions_of_words(rows: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "width"),
-    [([None], 1), (["a"], 1), (["a b"] * 3, 2), (["a b", None, "b c", "c d e"], 4)],
+    [([None], 1), (["a"], 1), (["a b", "a", "b"], 2), (["a b", None, "b c", "c d e"], 4)],
 )
 def test_few_words_are_few_dimensions(texts: list[str | None], width: int) -> None:
     series = pd.Series(texts, dtype=object)
@@ -102,7 +102,7 @@ def test_what_is_read_as_free_text_is_said_and_profiled(tmp_path: Path) -> None:
     assert data.profile()["type"].tolist() == ["text"]
     said = [finding for finding in data.findings if finding.column == "said"]
     assert [finding.kind for finding in said] == ["free-text"]
-    assert said[0].decision
+    assert not said[0].decision
     assert said[0].message.startswith("'said' is free text: the model learns from words")
 
 

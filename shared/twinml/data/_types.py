@@ -150,7 +150,7 @@ def text_kinds(
         column = names[0] if len(names) == 1 else None
         if isinstance(form, FreeText):
             message = f"{_who(names)} free text: the model learns from words and pairs of words"
-            findings.append(Finding("note", "free-text", column, message, decision=True))
+            findings.append(Finding("note", "free-text", column, message))
             continue
         example = columns[names[0]].dropna().iloc[0]
         message = f"{_who(names)} read as dates ({form}), such as '{_short(example)}'"

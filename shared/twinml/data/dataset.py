@@ -121,8 +121,8 @@ class Dataset:
         -------
         Columns ``feature``, ``type`` (the contract's ``long``, ``double``, ``string``,
         ``boolean``, ``datetime``, ``text``), ``nulls``, ``distinct``; for numbers ``minimum``,
-        ``q25``, ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text
-        and booleans ``top``, the most frequent values with their shares, else empty.
+        ``q25``, ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN;
+        for text and booleans ``top``, the most frequent values with their shares, else empty.
         """
         return _profile.profile(self.features, self.notations)
 
