@@ -23,8 +23,12 @@ __all__ = [
     "read_task",
 ]
 
-# Azure's algorithms by the learners that stand for them here.
-ALGORITHMS = {one.name: one.automl for one in LEARNERS if one.automl is not None}
+# Azure's algorithms of a classification by the learners that stand for them here.
+ALGORITHMS = {
+    one.name: one.automl.format("Classifier")
+    for one in LEARNERS
+    if one.automl is not None and "Classifier" in one.kinds
+}
 ENSEMBLES = ("VotingEnsemble", "StackEnsemble")
 # Azure's metrics by the metric of twinml's that is nearest.
 PRIMARY_METRICS = {
