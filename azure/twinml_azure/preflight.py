@@ -338,7 +338,10 @@ def _without_emulator(environ: Mapping[str, str]) -> dict[str, str]:
     """
     if "127.0.0.1" not in environ.get("HTTPS_PROXY", ""):
         return dict(environ)
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
+    names = (
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        *("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "PIP_CERT"),
+    )
     return {name: value for name, value in environ.items() if name.upper() not in names}
 
 

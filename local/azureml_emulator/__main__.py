@@ -20,6 +20,7 @@ from azureml_emulator.app import Emulator
 from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.http.certificates import CertificateAuthority
 from azureml_emulator.http.proxy import Proxy
+from azureml_emulator.http.relay import index_hosts, is_host, pip_files, public_roots
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import Held, locked
 
@@ -40,6 +41,13 @@ def variables(account: Account, proxy_url: str, bundle: Path) -> dict[str, str]:
         "AZUREML_ARM_SUBSCRIPTION": account.subscription_id,
         "AZUREML_ARM_RESOURCEGROUP": account.resource_group,
         "AZUREML_ARM_WORKSPACE_NAME": account.workspace,
+        # What curl, urllib and pip look for, each at a name of its own.
+        "https_proxy": proxy_url,
+        "http_proxy": proxy_url,
+        "no_proxy": "127.0.0.1,localhost",
+        "SSL_CERT_FILE": str(bundle),
+        "CURL_CA_BUNDLE": str(bundle),
+        "PIP_CERT": str(bundle),
     }
 
 
@@ -80,11 +88,26 @@ In a shell of your own:
     help="The most that one AutoML run may take, whatever its limits say.",
 )
 @click.option(
+    "--curated",
+    type=click.Choice(["build", "own"]),
+    default="build",
+    show_default=True,
+    help="Whether jobs in curated environments run in one that is built like it, or with the "
+    "emulator's own interpreter.",
+)
+@click.option(
     "--mirror",
     "mirrors",
     multiple=True,
     metavar="ADDRESS=FOLDER",
     help="A folder that stands for an address elsewhere, from which nothing is fetched.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="HOST",
+    help="Let this host through, none by 'none' [default: the package index of pip and uv].",
 )
 @click.option(
     "--lenient",
@@ -109,7 +132,9 @@ def main(
     record: Path | None,
     workers: int,
     automl_seconds: float,
+    curated: str,
     mirrors: tuple[str, ...],
+    allowed: tuple[str, ...],
     lenient: bool,
     faults: tuple[str, ...],
     routes: bool,
@@ -142,8 +167,14 @@ def main(
             mirrors=dict(map(_mirror, mirrors)),
             faults=rules,
         )
-        begin = partial(emulator.start, workers=workers, automl_seconds=automl_seconds)
-        _serve(emulator, begin, directory, port, routes, as_json)
+        begin = partial(
+            emulator.start,
+            workers=workers,
+            automl_seconds=automl_seconds,
+            build_curated=curated == "build",
+        )
+        hosts = _allowed(allowed, emulator.router.knows_host)
+        _serve(emulator, begin, directory, port, hosts, routes, as_json)
     if "mlflow" in sys.modules:
         # Everything is closed. To take MLflow's modules apart would be seconds of work more.
         sys.stdout.flush()
@@ -161,11 +192,23 @@ def _mirror(text: str) -> tuple[str, Path]:
     return address.rstrip("/"), Path(folder)
 
 
+def _allowed(given: tuple[str, ...], emulated: Callable[[str], bool]) -> frozenset[str]:
+    """Return the hosts that are let through: an emulated one never is."""
+    for host in given:
+        if not is_host(host):
+            raise click.ClickException(f"--allow is '{host}', not the name of a host.")
+        if emulated(host):
+            raise click.ClickException(f"--allow {host}: the emulator stands in for this host.")
+    hosts = set(given) or index_hosts(os.environ, pip_files(Path.home()))
+    return frozenset(host.lower() for host in hosts if host != "none" and not emulated(host))
+
+
 def _serve(
     emulator: Emulator,
     begin: Callable[[dict[str, str]], None],
     directory: Path,
     port: int,
+    allowed: frozenset[str],
     routes: bool,
     as_json: bool,
 ) -> None:
@@ -176,9 +219,9 @@ def _serve(
             return
         authority = CertificateAuthority()
         bundle = directory / "ca.pem"
-        authority.write(bundle)
+        authority.write(bundle, public_roots(os.environ) if allowed else "")
         try:
-            proxy = Proxy(emulator, authority, port)
+            proxy = Proxy(emulator, authority, port, allowed=allowed)
         except OSError as error:
             raise click.ClickException(
                 f"cannot listen on 127.0.0.1:{port}: {error.strerror}"

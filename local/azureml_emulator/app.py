@@ -156,7 +156,12 @@ class Emulator:
         return response(environ, start_response)
 
     def start(
-        self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
+        self,
+        variables: Mapping[str, str],
+        *,
+        workers: int = 2,
+        automl_seconds: float = 120.0,
+        build_curated: bool = True,
     ) -> None:
         """Restart deployments and run jobs, unfinished ones first.
 
@@ -168,9 +173,13 @@ class Emulator:
             How many jobs run at once.
         automl_seconds
             The most that one AutoML run may take.
+        build_curated
+            Whether curated environments are built; else the emulator's own interpreter runs.
         """
         self._deployments.recover()
-        self._jobs.start(variables, workers=workers, automl_seconds=automl_seconds)
+        self._jobs.start(
+            variables, workers=workers, automl_seconds=automl_seconds, build_curated=build_curated
+        )
         self._schedules.start()
 
     def close(self) -> None:
@@ -197,7 +206,7 @@ class Emulator:
             if found is None:
                 _log.warning("no route: %s %s%s", request.method, host, path)
                 raise ArmError(
-                    404,
+                    501,
                     "RouteNotEmulated",
                     f"azureml_emulator has no route for {request.method} {host}{path}.",
                 )

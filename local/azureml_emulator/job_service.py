@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resource_types import Draft
+from azureml_emulator.environments.curated import curated_name
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
@@ -71,7 +72,12 @@ class JobService:
         return [*self.jobs.routes(), *self._history.routes(), *self.tracking.routes()]
 
     def start(
-        self, variables: Mapping[str, str], *, workers: int = 2, automl_seconds: float = 120.0
+        self,
+        variables: Mapping[str, str],
+        *,
+        workers: int = 2,
+        automl_seconds: float = 120.0,
+        build_curated: bool = True,
     ) -> None:
         """Start the workers; ``variables`` point a job's process at the emulator."""
         self.jobs.pages.base = variables["HTTPS_PROXY"]
@@ -83,6 +89,7 @@ class JobService:
             dict(variables),
             self._directory / "cache",
             automl_seconds,
+            build_curated,
         )
         self.jobs.workers = Workers(
             context, self._directory / "jobs", self.jobs.definition, count=workers
@@ -155,9 +162,12 @@ class JobService:
         )
 
     def _environment(self, environment: Any, workspace: str) -> Mapping[str, Any] | None:
-        """Return the definition of an environment; ``None`` for a curated one or none."""
+        """Return the definition of an environment; ``None`` for one of a registry, or none."""
         if not isinstance(environment, str):
             return environment if isinstance(environment, Mapping) else None
+        curated = curated_name(environment)
+        if curated is not None:
+            return {"environmentType": "Curated", "curated": curated}
         asset = environment.removeprefix("azureml:")
         if asset.startswith("//registries/"):
             return None

@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 import requests
+from werkzeug.test import Client, TestResponse
 
+from azureml_emulator.app import Emulator
+from azureml_emulator.identity import tokens
 from tests.emulator.warm import Cold, Warm
 
 # Programs that tests start: written as a user would, not to be imported.
 collect_ignore_glob = ["*_session.py", "small_model.py"]
 
 TYPES = Path(__file__).resolve().parents[3] / "shared" / "azure-wire" / "bicep-types"
+ARM_VERSION = "2023-04-01-preview"
 # How often the SDK asks while it streams a log.
 QUICK = {
     "AZUREML_RUN_POLLING_INTERVAL_MIN": "1",
@@ -155,7 +159,8 @@ class EmulatorProcess:
     def start(self) -> None:
         told, tell = os.pipe()
         with open(tell, "wb"), self.log.open("ab") as log:
-            options = ("--directory", str(self.directory), *self._options)
+            # Jobs need no more than what is installed here, so nothing is built for them.
+            options = ("--directory", str(self.directory), "--curated", "own", *self._options)
             self.process = self._starter.start(
                 ["-m", "azureml_emulator", "--json", "-v", *options],
                 env=os.environ,
@@ -291,3 +296,45 @@ def small_model(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = warm.run(Path(__file__).with_name("small_model.py"), path, env=os.environ)
     assert done.returncode == 0, done.stderr
     return path
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[Emulator]:
+    made = Emulator(tmp_path / "state", operation_seconds=0.05)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ask(emulator: Emulator) -> Callable[..., TestResponse]:
+    """Return a function that sends a request as the proxy would hand it on."""
+    client = Client(emulator)
+    token = tokens.issue(emulator.account, "https://management.azure.com/.default")
+
+    def send(
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        host: str = "management.azure.com",
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> TestResponse:
+        sent = {"authorization": f"Bearer {token}", **(headers or {})}
+        whole = emulator.account.workspace_id + path if path.startswith("/~") is False else path[2:]
+        return client.open(
+            whole,
+            method=method,
+            json=body,
+            data=data,
+            headers=sent,
+            query_string={"api-version": ARM_VERSION, **(query or {})},
+            environ_overrides={
+                "azureml_emulator.host": host,
+                "azureml_emulator.path": whole,
+                "azureml_emulator.headers": [(k.lower(), v) for k, v in sent.items()],
+            },
+        )
+
+    return send

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from werkzeug.test import TestResponse
+
+# Sends a request to an emulator in this process.
+Ask = Callable[..., TestResponse]
 PROVIDER = "Microsoft.MachineLearningServices"
 # Actions have bodies of their own kinds, which are no resources.
 ACTIONS = {

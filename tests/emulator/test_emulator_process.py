@@ -188,7 +188,7 @@ def test_one_connection_serves_many_requests_whatever_their_bodies(emulator):
     with emulator.signed_in() as http:
         for _ in range(3):
             assert (
-                http.post(f"{address}/nowhere", data=b"x" * 70_000, timeout=10).status_code == 404
+                http.post(f"{address}/nowhere", data=b"x" * 70_000, timeout=10).status_code == 501
             )
             chunked = http.put(
                 f"{address}/data/chunks/versions/1",

@@ -7,10 +7,13 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from platform import python_version, python_version_tuple
 
 import pytest
 
 from azureml_emulator.environments._eviction import evict
+from azureml_emulator.environments._interpreters import Interpreter, candidates, choose
+from azureml_emulator.environments.curated import curated_name, requirements_of
 from azureml_emulator.environments.venvs import BuildError, Requirements, Venv, VenvCache
 from azureml_runner.errors import UsageError
 from azureml_runner.locks import locked
@@ -72,13 +75,53 @@ def test_a_failure_shows_the_installers_words_and_leaves_nothing(tmp_path: Path)
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
 
 
-def test_a_python_that_is_not_here_is_stood_in_for_and_said_so(tmp_path: Path, wheel: str):
+def test_a_python_that_is_not_here_is_stood_in_for_and_said_so(
+    tmp_path: Path, wheel: str, monkeypatch
+):
+    monkeypatch.setenv("TWINML_FETCH_PYTHON", "off")
     lines: list[str] = []
     wanted = Requirements((wheel,), python="3.99.1")
     venv = VenvCache(tmp_path / "cache").get(wanted, log=lines.append)
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert f"WARNING: Python 3.99.1 is not on this machine; {here} stands in for it." in lines
+    said = f"Python 3.99.1 is not on this machine and could not be fetched; {python_version()}"
+    assert venv.stand_in == f"{said} stands in for it."
+    assert f"WARNING: {venv.stand_in}" in lines
     assert answer(venv) == "42"
+
+
+def test_the_python_that_runs_here_stands_in_for_none():
+    for asked in (None, "", python_version(), ".".join(python_version_tuple()[:2])):
+        found = choose(asked, pytest.fail)
+        assert (found.version, found.stand_in) == (python_version(), "")
+
+
+def test_a_python_is_looked_for_on_the_path_then_in_pyenv_then_in_conda(tmp_path: Path):
+    for folder in ("versions/3.8.9", "versions/3.8.18", "versions/3.80.1"):
+        (tmp_path / "pyenv" / folder).mkdir(parents=True)
+    (tmp_path / "conda/envs/old").mkdir(parents=True)
+    environ = {
+        "PATH": f"{tmp_path}/a:{tmp_path}/b",
+        "PYENV_ROOT": str(tmp_path / "pyenv"),
+        "CONDA_PREFIX": str(tmp_path / "conda"),
+    }
+    found = [str(path) for path in candidates("3.8", environ, tmp_path)]
+    assert found[:6] == [
+        f"{tmp_path}/{place}/python3.8"
+        for place in (
+            *("a", "b", "pyenv/versions/3.8.18/bin", "pyenv/versions/3.8.9/bin"),
+            *("conda/bin", "conda/envs/old/bin"),
+        )
+    ]
+    assert f"{tmp_path}/miniforge3/bin/python3.8" in found
+
+
+def test_a_python_on_the_path_is_taken_and_a_placeholder_is_not(tmp_path: Path, monkeypatch):
+    for folder, text in (("broken", "exit 127"), ("good", "echo /there/python3.8; echo 3.8.18")):
+        (tmp_path / folder).mkdir()
+        script = tmp_path / folder / "python3.8"
+        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}/broken:{tmp_path}/good")
+    assert choose("3.8.1", pytest.fail) == Interpreter(Path("/there/python3.8"), "3.8.18")
 
 
 def test_conda_specifications_are_read_as_conda_means_them():
@@ -99,16 +142,54 @@ dependencies:
     wanted = Requirements.from_conda(text)
     assert wanted.python == "3.11.7"
     assert wanted.packages == (
-        *("numpy==1.26.*", "scipy>=1.11,<2", "pandas==2.2.3", "joblib"),
+        *("pip<=23.2", "numpy==1.26.*", "scipy>=1.11,<2", "pandas==2.2.3", "joblib"),
         *("mlflow==3.15.0", "scikit-learn==1.9.1"),
+        *("setuptools<81", "wheel"),
     )
-    assert wanted.names() == {"numpy", "scipy", "pandas", "joblib", "mlflow", "scikit-learn"}
+    named = {"numpy", "scipy", "pandas", "joblib", "mlflow", "scikit-learn"}
+    assert wanted.names() == named | {"pip", "setuptools", "wheel"}
 
 
 @pytest.mark.parametrize("text", ["{", "name: env", "dependencies: none"])
 def test_what_is_no_conda_specification_is_refused(text: str):
     with pytest.raises(BuildError):
         Requirements.from_conda(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "package"),
+    [
+        ("sklearn-1.5", "3.10", "scikit-learn~=1.5.0"),
+        ("sklearn-1.0-ubuntu20.04-py38-cpu", "3.8", "scikit-learn~=1.0.0"),
+        ("sklearn-1.1-ubuntu20.04-py38-cpu", "3.8", "scikit-learn~=1.1.0"),
+        ("lightgbm-3.3", "3.10", "lightgbm>=4.6.0"),
+    ],
+)
+def test_a_curated_environment_holds_what_its_definition_says(name, python, package):
+    wanted = requirements_of(name)
+    assert wanted is not None
+    assert wanted.python == python
+    assert {package, "pip", "azureml-mlflow"} <= set(wanted.packages)
+
+
+@pytest.mark.parametrize("name", ["sklearn-1.50", "acpt-pytorch-2.2-cuda12.1", "", "None"])
+def test_what_is_not_known_of_a_curated_environment_is_not_made_up(name):
+    assert requirements_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("azureml://registries/azureml/environments/sklearn-1.5/versions/3", "sklearn-1.5"),
+        ("azureml://registries/AzureML/environments/sklearn-1.5", "sklearn-1.5"),
+        ("azureml:AzureML-sklearn-1.5:1", "sklearn-1.5"),
+        ("/subscriptions/s/workspaces/w/environments/AzureML-x/versions/1", "x"),
+        ("azureml:mine@latest", None),
+        ("azureml://registries/mine/environments/sklearn-1.5/versions/3", None),
+    ],
+)
+def test_a_reference_to_a_curated_environment_is_known_by_its_name(reference, name):
+    assert curated_name(reference) == name
 
 
 def built_long_ago(directory: Path, name: str, days: float, size: int = 0) -> Path:

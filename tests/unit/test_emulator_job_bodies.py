@@ -59,6 +59,128 @@ def test_a_command_job_is_a_graph_of_one_node():
     make_plan(definition.graph, definition.values)
 
 
+STEP = {
+    "type": "command",
+    "command": "run ${{inputs.n}} $[[${{inputs.group.size}}]]",
+    "environment": "azureml:e:1",
+    "inputs": {
+        "n": {"type": "integer", "default": "1"},
+        "group.size": {"type": "number", "optional": "True"},
+    },
+}
+
+
+def bound(job: dict[str, Any], value: Any = "60", **more: Any) -> Any:
+    """Return the graph of a pipeline of one node, and its plan; ``t`` is the pipeline's input."""
+    inputs = {"t": {"jobInputType": "literal", "value": value}}
+    body = {"jobType": "Pipeline", "inputs": inputs, "jobs": {"a": job}, **more}
+    definition = read_job(body, lambda _: STEP)
+    plan = make_plan(definition.graph, definition.values, run="r", strict=False)
+    return definition.graph.nodes["a"], plan
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "wanted"),
+    [
+        (90, "60", 90.0),
+        ("PT2M", "60", 120.0),
+        ("${{parent.inputs.t}}", "60", 60.0),
+        ("${{parent.inputs.t}}", "PT1H", 3600.0),
+        ("${{parent.inputs.t}}0", "60", 600.0),
+        (None, "60", None),
+    ],
+)
+def test_a_limit_is_a_number_a_duration_or_an_input_of_the_pipeline(limit, value, wanted):
+    node, _ = bound({"type": "command", "componentId": "c", "limits": {"timeout": limit}}, value)
+    assert node.timeout_seconds == wanted
+
+
+@pytest.mark.parametrize("limit", ["${{parent.inputs.t}}", "${{parent.inputs.u}}", "soon", [1]])
+def test_a_limit_that_is_none_is_refused_and_shown(limit):
+    job = {"type": "command", "componentId": "c", "limits": {"timeout": limit}}
+    with pytest.raises(ArmError, match="is not a limit in seconds") as caught:
+        bound(job, "never")
+    assert caught.value.status == 400
+
+
+def test_an_input_with_a_default_bounds_a_node_of_a_pipeline_within():
+    inner = {
+        "type": "pipeline",
+        "inputs": {"s": {"type": "integer", "default": "7"}, "u": {"type": "integer"}},
+        "jobs": {
+            name: {
+                "type": "command",
+                "componentId": "step",
+                "limits": {"timeout": f"${{{{parent.inputs.{name}}}}}"},
+            }
+            for name in ("s", "u")
+        },
+    }
+    body = {
+        "jobType": "Pipeline",
+        "inputs": {"t": {"jobInputType": "literal", "value": "5"}},
+        "jobs": {
+            "p": {
+                "type": "pipeline", "componentId": "inner",
+                "inputs": {"u": {"job_input_type": "literal", "value": "${{parent.inputs.t}}"}},
+            }
+        },
+    }  # fmt: skip
+    found = read_job(body, {"inner": inner, "step": STEP}.__getitem__)
+    pipeline: Any = found.graph.nodes["p"]
+    limits = {name: node.timeout_seconds for name, node in pipeline.graph.nodes.items()}
+    assert limits == {"s": 7.0, "u": 5.0}
+
+
+def sweep(**limits: Any) -> dict[str, Any]:
+    return {
+        "type": "sweep", "trial": {"componentId": "c"}, "limits": limits,
+        "search_space": {"n": ["choice", [[1, 2]]]}, "sampling_algorithm": "random",
+        "objective": {"goal": "maximize", "primary_metric": "auc"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["3", "${{parent.inputs.t}}"])
+def test_a_sweeps_count_of_trials_may_be_an_input(text: str):
+    node, _ = bound(sweep(max_total_trials=text, max_concurrent_trials=text), "3")
+    assert (node.spec.most_trials, node.spec.most_at_once) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["max_total_trials", "max_concurrent_trials"])
+def test_a_count_that_is_none_is_refused(name: str):
+    with pytest.raises(ArmError, match=f"{name} is 'many', not a whole number"):
+        bound(sweep(**{name: "many"}))
+
+
+def test_what_names_no_searched_value_is_left_to_the_trial():
+    body = {
+        "jobType": "Sweep",
+        "objective": {"goal": "Maximize", "primaryMetric": "auc"},
+        "searchSpace": {"lr": ["uniform", [0.1, 0.2]]},
+        "limits": {"maxTotalTrials": 1},
+        "trial": {"command": "run ${{search_space.lr}} ${{search_space.other}}"},
+    }
+    node: Any = read_job(body, no_components).graph.nodes["job"]
+    assert node.spec.trial.command.endswith("run ${{inputs.lr}} ${{search_space.other}}")
+
+
+@pytest.mark.parametrize(
+    ("given", "fed"),
+    [
+        ({"n": "${{parent.inputs.t}}"}, {"n": Literal("10.01"), "group.size": None}),
+        ({"group.size": "${{parent.name}}-${{parent.inputs.t}}"},
+         {"n": Literal(1), "group.size": Literal("r-10.01")}),
+    ],
+)  # fmt: skip
+def test_what_is_bound_is_not_held_to_its_type(given, fed):
+    inputs = {name: {"job_input_type": "literal", "value": text} for name, text in given.items()}
+    outputs = {"unwritten": {"jobOutputType": "uri_folder"}}
+    _, plan = bound(
+        {"type": "command", "componentId": "c", "inputs": inputs}, "10.01", outputs=outputs
+    )
+    assert plan.steps[0].sources == fed
+
+
 def test_a_pipelines_bindings_lead_through_a_pipeline_within_it():
     inner = {
         "type": "pipeline",

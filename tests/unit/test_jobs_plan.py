@@ -15,13 +15,16 @@ from azureml_runner.engine import (
     FromOutput,
     Graph,
     Input,
+    Joined,
     Literal,
     OtherNode,
     Output,
     PipelineNode,
+    RunName,
     StepOutput,
     make_plan,
     read_binding,
+    read_value,
 )
 from azureml_runner.engine._command import render
 from azureml_runner.errors import UsageError
@@ -150,6 +153,99 @@ def test_a_graph_that_cannot_run_is_refused_with_the_place(graph, values, messag
 def test_a_literal_must_fit_its_type_and_bounds(declared, value, message):
     with pytest.raises(UsageError, match=f"input 'x': found '{value}', expected .*{message}"):
         make_plan(Graph({}, {"x": declared}), {"x": Literal(value)})
+
+
+IN, OUT = FromInput("a"), FromOutput("j", "o")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("plain", None),
+        ("${{parent.inputs.a}}", IN),
+        ("${{inputs.group.a-b}}", FromInput("group.a-b")),
+        ("${{parent.outputs.a}}", "a"),
+        ("x ${{parent.inputs.a}}", Joined(("x ", IN))),
+        ("${{parent.inputs.a}}${{parent.jobs.j.outputs.o}}", Joined((IN, OUT))),
+        ("${{parent.jobs.j.outputs.o}}/f.csv", Joined((OUT, "/f.csv"))),
+        ("${{parent.name}}", Joined((RunName(),))),
+        ("run ${{ name }}!", Joined(("run ", RunName(), "!"))),
+    ],
+)
+def test_a_value_is_a_binding_or_a_text_with_bindings(text, read):
+    assert read_value(text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${{parent.jobs.a.inputs.b}}",
+        "x ${{parent.outputs.a}}",
+        "x ${{unknown.a}}",
+        "${{}}",
+        "${{name}} ${{",
+    ],
+)
+def test_what_is_no_binding_within_a_text_is_refused(text):
+    with pytest.raises(UsageError, match="is not a binding"):
+        read_value(text)
+
+
+FOLDER = {"d": Asset("azureml:d:1", "uri_folder")}
+
+
+@pytest.mark.parametrize(
+    ("parts", "source"),
+    [
+        (("a-", FromInput("s"), "-b"), Literal("a-v-b")),
+        ((FromInput("s"), FromInput("s")), Literal("vv")),
+        (("of ", RunName()), Literal("of r1")),
+        ((FromInput("none"), "x"), Literal("x")),
+        (("x", FromInput("none")), Literal("x")),
+        ((FromInput("d"), "/f.csv"), Asset("azureml:d:1", "uri_folder", "f.csv")),
+        ((FromInput("d"), "/", FromInput("s")), Asset("azureml:d:1", "uri_folder", "v")),
+    ],
+)
+def test_texts_are_joined_and_paths_lead_into_folders(parts, source):
+    inputs = {"s": Input(default="v"), "none": Input(optional=True), "d": Input("uri_folder")}
+    graph = Graph({"a": node(values={"x": Joined(parts)}, x="string")}, inputs)
+    if isinstance(source, Asset):
+        graph = Graph({"a": node(values={"x": Joined(parts)}, x="uri_file")}, inputs)
+    assert make_plan(graph, FOLDER, run="r1").steps[0].sources == {"x": source}
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("x", FromInput("d")), "a path stands within a text"),
+        ((FromInput("d"), "/../other"), "leads out of the folder"),
+    ],
+)
+def test_a_path_stands_at_the_beginning_and_stays_in_its_folder(parts, message):
+    step = node(values={"x": Joined(parts)}, x="uri_file")
+    with pytest.raises(UsageError, match=message):
+        make_plan(Graph({"a": step}, {"d": Input("uri_folder")}), FOLDER)
+
+
+def test_a_path_behind_an_output_is_a_part_of_it():
+    parts = Joined((FromOutput("b", "o"), "/f.csv"))
+    nodes = {"a": node(values={"x": parts}, x="uri_file"), "b": node(outputs=["o"])}
+    plan = make_plan(Graph(nodes))
+    assert plan.step("a").sources == {"x": StepOutput("b", "o", "f.csv")}
+    assert [step.name for step in plan.steps] == ["b", "a"]
+
+
+def test_the_service_checks_no_value_that_comes_through_a_binding():
+    nodes = {"a": node(values={"n": FromInput("v")}, n="integer")}
+    graph = Graph(nodes, {"v": Input("number")}, {"unwritten": Output()})
+    given = {"v": Literal(10.01)}
+    plan = make_plan(graph, given, strict=False)
+    assert plan.steps[0].sources == {"n": Literal("10.01")}
+    assert plan.outputs == {}
+    with pytest.raises(UsageError, match="expected an integer"):
+        make_plan(graph, given)
+    with pytest.raises(UsageError, match="expected an integer"):
+        make_plan(Graph({"a": node(values={"n": Literal("1.5")}, n="integer")}), strict=False)
 
 
 def test_only_whole_bindings_are_read():

@@ -181,12 +181,12 @@ class Datastores:
         return DatastorePath(str(properties["containerName"]), "")
 
     def asset(self, asset_id: str) -> Resource | None:
-        """Return a version of an asset by its id; ``…/labels/latest`` is its newest."""
+        """Return a version of an asset by its id; ``latest`` and ``default`` name its newest."""
         name, mark, label = asset_id.rpartition("/labels/")
         if not mark:
             return self._store.get(asset_id)
         versions = [item for item in self._store.list(f"{name}/versions") if not item.archived]
-        return versions[-1] if versions and label == "latest" else None
+        return versions[-1] if versions and label in ("latest", "default") else None
 
     def _of_asset(self, asset_id: str, workspace: str) -> DatastorePath:
         asset = self.asset(asset_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ from azureml_emulator.account import ARM_HOST, PROVIDER, Account
 from azureml_emulator.arm import listing
 from azureml_emulator.arm._conditions import conditions_hold
 from azureml_emulator.arm._operations import Operations, extra_seconds
+from azureml_emulator.arm.defaults import moment
 from azureml_emulator.arm.resource_types import (
     RESOURCE_TYPES,
     WORKSPACE,
@@ -356,6 +358,32 @@ class Management:
             self._number_versions(asset, kind)
         return stored
 
+    def validate(
+        self, workspace: str, segment: str, names: list[str], body: Mapping[str, Any]
+    ) -> None:
+        """Check a version of an asset as if it were written, and leave everything as it is.
+
+        Raises
+        ------
+        ArmError
+            It would not be taken.
+        """
+        kind = next((each for each in RESOURCE_TYPES if each.segment == segment), None)
+        if kind is None or not kind.versioned or len(names) != 2:
+            raise ArmError(
+                400, "InvalidTemplate", f"The emulator does not validate resources of '{segment}'."
+            )
+        name, version = names
+        resource_id = f"{workspace}/{segment}/{name}/versions/{version}"
+        for value, allowed in ((name, kind.names), (version, kind.versions)):
+            if not allowed.fullmatch(value):
+                raise ArmError(400, "ValidationError", f"'{value}' is not a name.")
+        draft = Draft(resource_id, version, dict(body), self.store.get(resource_id), self.account)
+        check = self._checks.get(kind.key)
+        if check is not None:
+            check(draft)
+        kind.checked(draft)
+
     def _writable_id(self, kind: ResourceType, call: Call, body: Mapping[str, Any]) -> str:
         """Return the id under which a request stores: with the workspace's own spelling."""
         if self._is_workspace(call):
@@ -426,7 +454,10 @@ class Management:
         properties: dict[str, Any] = found.properties if found else {"isArchived": False}
         if kind.provisioned:
             properties["provisioningState"] = "Succeeded"
-        properties["nextVersion"] = str(max(numbers, default=0) + 1)
+        following = str(max(numbers, default=0) + 1)
+        properties["nextVersion"] = (
+            moment(datetime.now(UTC)) if kind.dated and versions else following
+        )
         properties.pop("latestVersion", None)
         if versions:
             properties["latestVersion"] = versions[-1].name

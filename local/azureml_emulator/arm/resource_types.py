@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azureml_emulator.account import Account
+from azureml_emulator.arm.defaults import filled_component, folder_uri, with_modes
 from azureml_emulator.arm.resources import Resource, timestamp
 from azureml_emulator.errors import ArmError
 
@@ -66,6 +67,8 @@ class ResourceType:
         What it, and a version of it, may be called.
     versioned
         Whether the content is in numbered versions below it.
+    dated
+        Whether the next version is a moment, not a number.
     shared
         Properties of a version that its asset shows too.
     long_running
@@ -93,6 +96,7 @@ class ResourceType:
     names: re.Pattern[str] = _ASSET_NAME
     versions: re.Pattern[str] = _VERSION
     versioned: bool = False
+    dated: bool = False
     shared: tuple[str, ...] = ()
     long_running: bool = False
     works: bool = False
@@ -196,9 +200,15 @@ def _component(draft: Draft) -> dict[str, Any]:
         raise ArmError(400, "ValidationError", "componentSpec is not an object.")
     spec = dict(sent["componentSpec"])
     asset = draft.id.split("/")[-3]
-    # An anonymous component keeps the name that it was declared with.
-    spec["name"] = spec.get("name", asset) if asset == ANONYMOUS else asset
-    return {**sent, "componentSpec": {"is_deterministic": True, **spec, "version": draft.name}}
+    # An anonymous component keeps the name and the version that it was declared with.
+    named = {"name": asset, "version": draft.name}
+    spec = {**named, **spec} if asset == ANONYMOUS else {**spec, **named}
+    return {**sent, "componentSpec": filled_component(spec)}
+
+
+def _data(draft: Draft) -> dict[str, Any]:
+    sent = draft.properties
+    return {**sent, "dataUri": folder_uri(str(sent["dataUri"]), str(sent["dataType"]))}
 
 
 _COMPUTE_STATES: Mapping[str, Mapping[str, Any]] = {
@@ -281,12 +291,17 @@ def _batch_endpoint(draft: Draft) -> dict[str, Any]:
 
 
 def _batch_deployment(draft: Draft) -> dict[str, Any]:
+    sent = {name: value for name, value in draft.properties.items() if value is not None}
+    configuration = sent.get("deploymentConfiguration")
+    if isinstance(configuration, Mapping):
+        # The SDK reads them back without looking whether they are there.
+        sent["deploymentConfiguration"] = {"settings": {}, **configuration}
     return {
         "errorThreshold": -1,
         "maxConcurrencyPerInstance": 1,
         "miniBatchSize": 10,
         "outputFileName": "predictions.csv",
-        **{name: value for name, value in draft.properties.items() if value is not None},
+        **sent,
     }
 
 
@@ -304,7 +319,11 @@ def _schedule(draft: Draft) -> dict[str, Any]:
     if isinstance(chosen, Mapping) and chosen.get("weekDays"):
         days = [str(day).capitalize() for day in chosen["weekDays"]]
         trigger["schedule"] = {**chosen, "weekDays": days}
-    return {"isEnabled": True, "properties": {}, "tags": {}, **sent, "trigger": trigger}
+    action = dict(sent["action"])
+    if isinstance(action.get("jobDefinition"), Mapping):
+        action["jobDefinition"] = with_modes(action["jobDefinition"])
+    kept = {"trigger": trigger, "action": action}
+    return {"isEnabled": True, "properties": {}, "tags": {}, **sent, **kept}
 
 
 def _online_deployment(draft: Draft) -> dict[str, Any]:
@@ -382,6 +401,7 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
             "{version}. Its data uri cannot be changed, only description, tags and isArchived; "
             "use another name or version."
         ),
+        fill=_data,
     ),
     ResourceType(
         "environments",
@@ -405,6 +425,7 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         versioned=True,
         required=("componentSpec",),
         frozen=("componentSpec",),
+        dated=True,
         fill=_component,
     ),
     ResourceType(

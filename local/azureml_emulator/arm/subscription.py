@@ -42,6 +42,7 @@ class Subscription:
             ("GET", GROUP_PATH, self._group),
             ("PUT", f"{TEMPLATES}/{{template}}", self._deploy),
             ("GET", f"{TEMPLATES}/{{template}}", self._deployed),
+            ("POST", f"{TEMPLATES}/{{template}}/validate", self._validate),
             ("GET", f"{GROUP_PATH}/deployments/{{template}}/operations", self._nothing),
             ("GET", f"{GROUP_PATH}{registries}", self._nothing),
             ("GET", f"{SUBSCRIPTION}{registries}", self._nothing),
@@ -132,6 +133,26 @@ class Subscription:
             properties={field: given[field] for field in shown if given.get(field)},
         )
         return json_response(self._template(call), 201)
+
+    def _validate(self, call: Call) -> Response:
+        """Tell whether the assets of a template would be taken."""
+        self._management.require_subscription(call)
+        template = (call.json().get("properties") or {}).get("template") or {}
+        problems = []
+        for item in template.get("resources") or []:
+            workspace, *names = str(item.get("name", "")).split("/")
+            where = GROUP_PATH.format(subscription=call["subscription"], group=call["group"])
+            above = f"{where}/providers/{PROVIDER}/workspaces/{workspace}"
+            segment = str(item.get("type", "")).removesuffix("/versions").rpartition("/")[2]
+            try:
+                self._management.validate(above, segment, names, item)
+            except ArmError as error:
+                target = "properties/componentSpec"
+                problems.append({"code": error.code, "message": error.message, "target": target})
+        if problems:
+            error_body = {**problems[0], "code": "InvalidTemplateDeployment", "details": problems}
+            return json_response({"error": error_body}, 400)
+        return json_response(self._template(call))
 
     def _deployed(self, call: Call) -> Response:
         raise not_found(call.path)

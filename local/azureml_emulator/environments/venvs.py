@@ -38,6 +38,7 @@ from typing import Any
 import yaml
 
 from azureml_emulator.environments._eviction import USE, USED, bounds, evict, hold
+from azureml_emulator.environments._interpreters import choose, installer_environment, uv
 from azureml_runner.errors import RunnerError
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked
@@ -49,8 +50,9 @@ FORMAT = 1
 TAIL_LINES = 25
 COMPLETE = "complete.json"
 LOCK = "requirements.lock"
-# A conda package that is no package on the Python index.
-_CONDA_ONLY = {"pip", "python", "setuptools", "wheel"}
+# What conda puts beside each Python, unless the specification names it otherwise. Setuptools 81
+# was the first without pkg_resources, which many older packages still import.
+_BESIDE_PYTHON = {"pip": "pip", "setuptools": "setuptools<81", "wheel": "wheel"}
 # What may be installed only as it is now, not by a hash: another place, a path, an option.
 _UNHASHABLE = re.compile(r"^\s*(-|\.|/|git\+|https?:|file:)|@")
 
@@ -92,7 +94,9 @@ class Requirements:
 
     @classmethod
     def from_conda(cls, specification: str | Mapping[str, Any]) -> Requirements:
-        """Return what a ``conda.yaml`` asks for; conda's own packages are taken from pip.
+        """Return what a ``conda.yaml`` asks for, and what conda puts beside each Python.
+
+        Conda's own packages are taken from the Python index.
 
         Raises
         ------
@@ -101,8 +105,9 @@ class Requirements:
 
         Examples
         --------
-        >>> Requirements.from_conda("dependencies: [python=3.11.7, scipy=1.15, {pip: [mlflow]}]")
-        Requirements(packages=('scipy==1.15.*', 'mlflow'), python='3.11.7')
+        >>> wanted = Requirements.from_conda("dependencies: [python=3.8, pip=24, {pip: [six]}]")
+        >>> wanted.packages, wanted.python
+        (('pip==24.*', 'six', 'setuptools<81', 'wheel'), '3.8')
         """
         if isinstance(specification, str):
             try:
@@ -121,9 +126,12 @@ class Requirements:
             name, relation, version = _conda_match(str(item))
             if name == "python":
                 python = version or None
-            elif name not in _CONDA_ONLY:
+            else:
                 packages.append(_pip_match(name, relation, version))
-        return cls(tuple(packages), python)
+        named = cls(tuple(packages), python)
+        missing = _BESIDE_PYTHON.keys() - named.names()
+        beside = (line for name, line in _BESIDE_PYTHON.items() if name in missing)
+        return named.with_packages(*beside)
 
     def with_packages(self, *more: str) -> Requirements:
         """Return these and ``more``."""
@@ -137,9 +145,10 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Venv:
-    """A built environment."""
+    """A built environment; ``stand_in`` says so if its Python is not the one asked for."""
 
     directory: Path
+    stand_in: str = ""
 
     @property
     def python(self) -> Path:
@@ -177,14 +186,14 @@ class VenvCache:
         BuildError
             The packages cannot be installed.
         """
-        interpreter = _interpreter(wanted.python, log)
-        uv = _uv()
+        python = choose(wanted.python, log)
+        interpreter, program = python.path, uv()
         decisive = [
-            str(FORMAT), sys.platform, platform.machine(), str(interpreter), _version(interpreter),
-            "uv" if uv else "pip", preferred, *wanted.packages,
+            str(FORMAT), sys.platform, platform.machine(), str(interpreter), python.version,
+            "uv" if program else "pip", preferred, *wanted.packages,
         ]  # fmt: skip
         digest = hashlib.sha256("\0".join(decisive).encode()).hexdigest()[:32]
-        venv = Venv(self._directory / digest)
+        venv = Venv(self._directory / digest, python.stand_in)
         with locked(self._directory / f"{digest}.lock"):
             # From here to the end of this process nobody removes it.
             hold(self._directory / f"{digest}{USE}")
@@ -195,8 +204,8 @@ class VenvCache:
             shutil.rmtree(venv.directory, ignore_errors=True)
             log(f"environment {digest[:12]}: building with {len(wanted.packages)} requirements")
             try:
-                if uv:
-                    _build_with_uv(uv, venv, interpreter, wanted, preferred, log)
+                if program:
+                    _build_with_uv(program, venv, interpreter, wanted, preferred, log)
                 else:
                     _build_with_pip(venv, interpreter, wanted, log)
             except BaseException:
@@ -221,20 +230,20 @@ def cache_directory() -> Path:
 
 
 def _build_with_uv(
-    uv: str, venv: Venv, interpreter: Path, wanted: Requirements, preferred: str, log: Log
+    program: str, venv: Venv, interpreter: Path, wanted: Requirements, preferred: str, log: Log
 ) -> None:
-    _run([uv, "venv", "--quiet", "--python", str(interpreter), str(venv.directory)], log)
+    _run([program, "venv", "--quiet", "--python", str(interpreter), str(venv.directory)], log)
     source, lock = venv.directory / "requirements.in", venv.directory / LOCK
     source.write_text("\n".join(wanted.packages) + "\n", encoding="utf-8")
     target = ["--python", str(venv.python)]
     if any(_UNHASHABLE.search(package) for package in wanted.packages):
-        _run([uv, "pip", "install", *target, "-r", str(source)], log)
+        _run([program, "pip", "install", *target, "-r", str(source)], log)
         return
     # uv keeps to the versions that it finds in its output file as far as it can.
     lock.write_text(preferred, encoding="utf-8")
     flags = ["--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"]
-    _run([uv, "pip", "compile", *target, *flags, str(source), "-o", str(lock)], log)
-    _run([uv, "pip", "install", *target, "--require-hashes", "-r", str(lock)], log)
+    _run([program, "pip", "compile", *target, *flags, str(source), "-o", str(lock)], log)
+    _run([program, "pip", "install", *target, "--require-hashes", "-r", str(lock)], log)
 
 
 def _build_with_pip(venv: Venv, interpreter: Path, wanted: Requirements, log: Log) -> None:
@@ -255,7 +264,7 @@ def _run(arguments: list[str], log: Log) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=_environment(),
+        env=installer_environment(),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -264,56 +273,6 @@ def _run(arguments: list[str], log: Log) -> None:
     if process.returncode:
         what = " ".join([Path(arguments[0]).name, *arguments[1:3]])
         raise BuildError(f"'{what} …' failed with exit code {process.returncode}", tail)
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of installers: nothing that leads them to another Python."""
-    others = ("PYTHON", "VIRTUAL_ENV", "CONDA", "AZURE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(others)}
-
-
-def _uv() -> str | None:
-    beside = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
-    return str(beside) if beside.exists() else shutil.which("uv")
-
-
-def _interpreter(asked: str | None, log: Log) -> Path:
-    """Return the interpreter for a version; if it is not here, say so and take this one."""
-    mine = Path(getattr(sys, "_base_executable", sys.executable))
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    match = re.match(r"\d+\.\d+", asked or here)
-    minor = match[0] if match else here
-    if minor == here:
-        return mine
-    for command in _finders(minor):
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment()
-        )
-        if done.returncode == 0:
-            return Path(done.stdout.strip())
-    log(f"WARNING: Python {asked} is not on this machine; {here} stands in for it.")
-    return mine
-
-
-def _finders(minor: str) -> list[list[str]]:
-    """Return the commands that print where a version of Python is, if it is anywhere."""
-    commands, uv = list[list[str]](), _uv()
-    if uv:
-        commands.append([uv, "python", "find", "--system", "--no-python-downloads", minor])
-    on_path = shutil.which(f"python{minor}")
-    if on_path:
-        # Some are only placeholders that fail when they are run.
-        commands.append([on_path, "-c", "import sys; print(sys.executable)"])
-    return commands
-
-
-def _version(interpreter: Path) -> str:
-    if interpreter == Path(getattr(sys, "_base_executable", sys.executable)):
-        return platform.python_version()
-    done = subprocess.run(
-        [interpreter, "--version"], capture_output=True, text=True, check=False, env=_environment()
-    )
-    return done.stdout.strip()
 
 
 def _conda_match(text: str) -> tuple[str, str, str]:

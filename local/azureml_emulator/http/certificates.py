@@ -55,10 +55,10 @@ class CertificateAuthority:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
 
-    def write(self, path: Path) -> None:
-        """Write the authority's certificate as PEM, for ``REQUESTS_CA_BUNDLE``."""
+    def write(self, path: Path, others: str = "") -> None:
+        """Write the authority's certificate as PEM, and ``others``, for ``REQUESTS_CA_BUNDLE``."""
         pem = self._certificate.public_bytes(serialization.Encoding.PEM)
-        write_atomic(path, pem.decode())
+        write_atomic(path, f"{pem.decode()}{others}")
 
     def context(self, host: str) -> ssl.SSLContext:
         """Return what a server needs to speak as ``host``."""

@@ -3,7 +3,8 @@
 A client that is told to use this proxy asks for ``CONNECT management.azure.com:443``; it is
 answered yes, whatever the host, and then speaks TLS with this process, which has a
 certificate for that host. What it sends goes to one WSGI application. No name is ever looked
-up and no connection is ever opened.
+up and no connection is ever opened, except to the hosts that are let through
+(``azureml_emulator.http.relay``).
 
 The WSGI environment holds more than the standard asks for:
 
@@ -30,6 +31,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from azureml_emulator.faults.plan import ConnectionDropped
 from azureml_emulator.http.certificates import CertificateAuthority
+from azureml_emulator.http.relay import open_way, pump
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -54,15 +56,22 @@ class Proxy(ThreadingHTTPServer):
         Signs the certificates.
     port
         Where to listen; 0 takes a free port.
+    allowed
+        Hosts that are let through.
     """
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
-        self, app: WSGIApplication, authority: CertificateAuthority, port: int = 0
+        self,
+        app: WSGIApplication,
+        authority: CertificateAuthority,
+        port: int = 0,
+        *,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
-        self.app, self.authority = app, authority
+        self.app, self.authority, self.allowed = app, authority, allowed
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -94,8 +103,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_CONNECT(self) -> None:
         """Speak TLS as the requested host until the client closes the connection."""
-        host = self.path.rpartition(":")[0].strip("[]").lower()
+        name, _, port = self.path.rpartition(":")
+        host = name.strip("[]").lower()
         self.close_connection = True
+        if host in self.server.allowed and port.isdecimal():
+            self._let_through(host, int(port))
+            return
         self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         try:
             tls = self.server.authority.context(host).wrap_socket(self.connection, server_side=True)
@@ -107,6 +120,18 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             with tls:
                 self._say_goodbye(tls)
+
+    def _let_through(self, host: str, port: int) -> None:
+        try:
+            way = open_way(host, port)
+        except OSError as error:
+            _log.warning("%s: there is no way to this host: %s", host, error)
+            self.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return
+        _log.info("let through: %s:%d", host, port)
+        with way:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            pump(self.connection, way)
 
     @staticmethod
     def _say_goodbye(tls: ssl.SSLSocket) -> None:

@@ -68,7 +68,7 @@ class Container:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=_environment({**variables, **image.variables}),
+                env=_environment(venv, {**variables, **image.variables}),
                 start_new_session=os.name != "nt",
             )
 
@@ -130,7 +130,7 @@ class Container:
         return last_lines(self._log, TAIL_LINES)
 
 
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+def _environment(venv: Venv, variables: Mapping[str, str]) -> dict[str, str]:
     """Return a server's environment: ours without what leads Python or requests astray."""
     others = ("PYTHON", "VIRTUAL_ENV", "AZURE", "AML_", "HTTP", "MLFLOW", "TWINML")
     mine = {
@@ -142,7 +142,22 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # What is printed stays in the order in which it was printed.
         "PYTHONUNBUFFERED": "1",
-        # All servers would have this socket at the same place in the user's home.
-        "GUNICORN_CMD_ARGS": "--no-control-socket",
+        "PATH": f"{venv.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        **gunicorn_options(venv.directory),
     }
     return {**mine, **set_here, **variables}
+
+
+def gunicorn_options(directory: Path) -> dict[str, str]:
+    """Return the variables for the gunicorn of an environment, which refuses unknown options.
+
+    A newer one opens a control socket, and all servers would have it at the same place in the
+    user's home.
+    """
+    settings = [
+        *directory.glob("lib/python*/site-packages/gunicorn/config.py"),
+        *directory.glob("Lib/site-packages/gunicorn/config.py"),
+    ]
+    if any("--no-control-socket" in path.read_text(encoding="utf-8") for path in settings):
+        return {"GUNICORN_CMD_ARGS": "--no-control-socket"}
+    return {}

@@ -13,7 +13,8 @@ from azureml_emulator.environments.venvs import BuildError, Requirements
 __all__ = ["IMAGE", "SERVER", "Image", "Order", "plan", "seconds"]
 
 IMAGE = Path(__file__).with_name("inside")
-SERVER = "azureml-inference-server-http==1.5.1"
+# The pins of a model and its Python decide which version.
+SERVER = "azureml-inference-server-http"
 MONITORING = "azureml-ai-monitoring==1.0.0"
 # What stands for an environment that is an image and no more.
 CURATED = ("joblib", "numpy", "pandas", "scikit-learn")

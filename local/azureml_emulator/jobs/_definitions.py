@@ -27,7 +27,7 @@ from azureml_emulator.jobs._bindings import (
     setting,
 )
 from azureml_emulator.jobs._sweep_task import read_sweep
-from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader
+from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader, known_values
 from azureml_runner.engine import (
     Asset,
     CommandNode,
@@ -43,7 +43,7 @@ __all__ = ["ONLY_STEP", "Definition", "read_job"]
 
 ONLY_STEP = "job"
 _OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
-_INPUT = re.compile(r"\$\{\{\s*inputs\.([\w-]+)\s*\}\}")
+_INPUT = re.compile(r"\$\{\{\s*inputs\.([\w.-]+)\s*\}\}")
 
 
 @dataclass(frozen=True)
@@ -189,26 +189,27 @@ def _automl_job(properties: Mapping[str, Any]) -> Definition:
 def _pipeline_job(properties: Mapping[str, Any], find: FindComponent) -> Definition:
     settings = properties.get("settings") or {}
     inputs = properties.get("inputs") or {}
-    if component := properties.get("componentId"):
-        spec = find(str(component))
-        reader = PipelineReader(find)
-        declared = {name: read_declared(item) for name, item in (spec.get("inputs") or {}).items()}
-        graph = reader.graph(
-            spec.get("jobs") or {}, declared, read_outputs(spec.get("outputs")), ""
-        )
-    else:
-        reader = PipelineReader(find)
-        declared = {name: input_for(read_given(name, item)) for name, item in inputs.items()}
-        graph = reader.graph(
-            properties.get("jobs") or {}, declared, read_outputs(properties.get("outputs")), ""
-        )
-    if not graph.nodes:
-        raise ArmError(400, "UserError", "The pipeline has no jobs.")
     values = {
         name: value
         for name, item in inputs.items()
         if (value := read_given(name, item)) is not None
     }
+    if component := properties.get("componentId"):
+        spec = find(str(component))
+        reader = PipelineReader(find)
+        declared = {name: read_declared(item) for name, item in (spec.get("inputs") or {}).items()}
+        known = known_values(declared, values, {})
+        graph = reader.graph(
+            spec.get("jobs") or {}, declared, read_outputs(spec.get("outputs")), "", known
+        )
+    else:
+        reader = PipelineReader(find)
+        declared = {name: input_for(read_given(name, item)) for name, item in inputs.items()}
+        known = known_values(declared, values, {})
+        outputs = read_outputs(properties.get("outputs"))
+        graph = reader.graph(properties.get("jobs") or {}, declared, outputs, "", known)
+    if not graph.nodes:
+        raise ArmError(400, "UserError", "The pipeline has no jobs.")
     places = dict(reader.places)
     for name, item in (properties.get("outputs") or {}).items():
         places["", name] = read_place(item)

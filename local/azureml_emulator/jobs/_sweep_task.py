@@ -81,12 +81,11 @@ def read_sweep(
         Something is missing, unknown, or not a search space.
     """
     space = read_space(_either(spec, "search_space") or {})
-    command = _SEARCHED.sub(r"${{inputs.\1}}", trial.command)
-    unknown = sorted(set(_SEARCHED.findall(trial.command)) - set(space))
-    if unknown:
-        raise ArmError(
-            400, "ValidationError", f"'{unknown[0]}' of the command is not in the search space."
-        )
+    # What names something else than the space has is an error of each trial, as on the service.
+    command = _SEARCHED.sub(
+        lambda match: f"${{{{inputs.{match[1]}}}}}" if match[1] in space else match[0],
+        trial.command,
+    )
     objective = spec.get("objective") or {}
     metric, goal = _either(objective, "primary_metric"), str(objective.get("goal") or "").lower()
     if not metric or goal not in ("maximize", "minimize"):
@@ -104,7 +103,7 @@ def read_sweep(
     given = _either(limits, "max_total_trials")
     if given is None:
         remarks.append(f"The sweep has no max_total_trials: {FEW_TRIALS} trials are made.")
-    most = int(given or FEW_TRIALS)
+    most = _count(given or FEW_TRIALS, "max_total_trials")
     if not 1 <= most <= MOST_TRIALS:
         raise ArmError(400, "ValidationError", f"max_total_trials is {most}, not 1 to 1000.")
     inputs = {**trial.inputs}
@@ -118,13 +117,22 @@ def read_sweep(
         str(metric),
         goal == "maximize",
         most,
-        int(_either(limits, "max_concurrent_trials") or most),
+        _count(_either(limits, "max_concurrent_trials") or most, "max_concurrent_trials"),
         seconds,
         tuple(remarks),
     )
     if algorithm == "grid":
         task.values("")  # whatever makes it impossible is said now
     return task
+
+
+def _count(value: Any, name: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise ArmError(
+            400, "ValidationError", f"{name} is '{str(value)[:80]}', not a whole number."
+        ) from None
 
 
 def _algorithm(spec: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
+from azureml_emulator.arm.defaults import with_modes
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
@@ -27,6 +28,7 @@ from azureml_runner.errors import RunnerError
 __all__ = ["Jobs"]
 
 TYPE = f"{PROVIDER}/workspaces/jobs"
+SERVERLESS = "serverless"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _KINDS = {
     "Command": "azureml.commandrun",
@@ -84,7 +86,7 @@ class Jobs:
         name = name or f"job_{uuid.uuid4().hex[:12]}"
         if not _NAME.fullmatch(name):
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a job.")
-        sent = dict(properties)
+        sent = with_modes(properties)
         kind = str(sent.get("jobType"))
         self._check(workspace, sent)
         if kind == "Sweep":
@@ -146,7 +148,7 @@ class Jobs:
                 properties, lambda component: self._component(workspace, component)
             )
             # Whatever makes it impossible to run is said now.
-            make_plan(definition.graph, definition.values)
+            make_plan(definition.graph, definition.values, run="job", strict=False)
         except KeyError as error:
             raise ArmError(400, "ValidationError", f"The job lacks {error}.") from error
         except RunnerError as error:
@@ -175,6 +177,8 @@ class Jobs:
             raise ArmError(400, "ValidationError", "The JobType field is required.")
         self._definition(workspace, properties)
         for compute in _ids(properties, "computes"):
+            if compute.rpartition("/")[2].lower() == SERVERLESS:
+                continue
             if self._store.get(compute) is None:
                 raise ArmError(
                     404,

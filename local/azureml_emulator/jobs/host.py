@@ -52,7 +52,8 @@ _NOT_PASSED = ("AZURE", "AZUREML", "MLFLOW", "PYTHON", "VIRTUAL_ENV", "TWINML", 
 class JobContext:
     """What all jobs of an emulator have in common.
 
-    ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run.
+    ``variables`` point a job's code at the emulator; ``automl_seconds`` bound an AutoML run;
+    ``build_curated`` says whether curated environments are built.
     """
 
     account: Account
@@ -62,6 +63,7 @@ class JobContext:
     variables: Mapping[str, str]
     cache: Path
     automl_seconds: float
+    build_curated: bool
 
 
 class JobHost(Host):
@@ -88,6 +90,7 @@ class JobHost(Host):
         }
         self._published: dict[tuple[str, str], str] = {}
         self._fetching = threading.Lock()
+        self._step_logs: dict[str, Path] = {}
         self.codes: dict[str, str] = {}
 
     def _descendants(self, run: str) -> list[Run]:
@@ -145,7 +148,8 @@ class JobHost(Host):
                     self._all.environment_of(step.node.environment, run.workspace),
                     self._all.venvs,
                     write,
-                    lambda message: self._records.warn(run, message),
+                    lambda message: self._warn(run, step.name, message),
+                    build_curated=self._all.build_curated,
                 )
         except BuildError as error:
             self.codes[step.name] = "ImageBuildFailure"
@@ -155,6 +159,14 @@ class JobHost(Host):
             self._records.logs.finish(run, BUILD_LOG, log)
         self._records.set_status(run, "Running")
         return self.variables(run, python)
+
+    def _warn(self, run: Run, step: str, message: str) -> None:
+        """Say what differs from the service in a job's own log, and in its status."""
+        self._records.warn(run, message)
+        log = self._step_logs.get(step)
+        if log is not None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"WARNING: {message}\n")
 
     def variables(self, run: Run, python: Path) -> dict[str, str]:
         """Return the environment variables that a job's process has on the service."""
@@ -284,6 +296,7 @@ class JobHost(Host):
         if run.status == "NotStarted":
             self._records.set_status(run, "Preparing")
         if event.log is not None:
+            self._step_logs[event.name] = event.log
             self._records.logs.watch(run, STD_LOG, event.log)
 
     def _completed(self, run: Run, event: StepEvent) -> None:

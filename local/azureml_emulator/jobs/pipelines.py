@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,18 +28,63 @@ from azureml_runner.engine import (
     FromOutput,
     Graph,
     Input,
+    Joined,
+    Literal,
     Node,
     OtherNode,
     Output,
     PipelineNode,
     Value,
     read_binding,
+    read_value,
 )
 from azureml_runner.engine.settings import bound_settings
 
 __all__ = ["FindComponent", "PipelineReader", "component_of_job"]
 
 FindComponent = Callable[[str], Mapping[str, Any]]
+# What of a node may be bound to an input of its pipeline, besides the node's own inputs.
+BOUND = (
+    "display_name", "distribution", "early_termination", "environment_variables", "limits",
+    "objective", "resources", "sampling_algorithm", "search_space",
+)  # fmt: skip
+_OF_INPUT = re.compile(r"\$\{\{\s*(?:parent\.)?inputs\.([\w.-]+)\s*\}\}")
+
+
+def settled(value: Any, known: Mapping[str, str]) -> Any:
+    """Return a part of a body with the bindings to inputs whose values are known replaced.
+
+    Examples
+    --------
+    >>> settled({"timeout": "${{parent.inputs.t}}", "other": "${{parent.inputs.u}}"}, {"t": "60"})
+    {'timeout': '60', 'other': '${{parent.inputs.u}}'}
+    """
+    if isinstance(value, Mapping):
+        return {name: settled(item, known) for name, item in value.items()}
+    if isinstance(value, list):
+        return [settled(item, known) for item in value]
+    if isinstance(value, str):
+        return _OF_INPUT.sub(lambda match: known.get(match[1], match[0]), value)
+    return value
+
+
+def known_values(
+    declared: Mapping[str, Input], given: Mapping[str, Any], above: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the texts of a pipeline's inputs that are known before it runs.
+
+    ``given`` is what a job or a node gives, ``above`` what is known of the pipeline around it.
+    """
+    known: dict[str, str] = {}
+    for name in {**declared, **given}:
+        value = given.get(name)
+        if isinstance(value, Literal):
+            known[name] = value.text
+        elif isinstance(value, FromInput) and value.name in above:
+            known[name] = above[value.name]
+        elif value is None and name in declared and declared[name].default is not None:
+            known[name] = str(declared[name].default)
+    return known
 
 
 class PipelineReader:
@@ -55,12 +101,17 @@ class PipelineReader:
         inputs: Mapping[str, Input],
         outputs: Mapping[str, Output],
         prefix: str,
+        known: Mapping[str, str],
     ) -> Graph:
-        """Return the graph of a pipeline's nodes; ``prefix`` is what their names begin with."""
-        nodes = {name: self._node(f"{prefix}{name}", job) for name, job in jobs.items()}
+        """Return the graph of a pipeline's nodes.
+
+        ``prefix`` is what their names begin with; ``known`` are the texts of its inputs.
+        """
+        nodes = {name: self._node(f"{prefix}{name}", job, known) for name, job in jobs.items()}
         return Graph(nodes, inputs, outputs)
 
-    def _node(self, name: str, job: Mapping[str, Any]) -> Node:
+    def _node(self, name: str, sent: Mapping[str, Any], known: Mapping[str, str]) -> Node:
+        job = {key: settled(item, known) if key in BOUND else item for key, item in sent.items()}
         kind = str(job.get("type", "command")).lower()
         if kind == "automl":
             return self._automl(name, job)
@@ -79,7 +130,8 @@ class PipelineReader:
         values = self._values(job.get("inputs"))
         publishes = self._published(name, job.get("outputs"), outputs)
         if str(spec.get("type", kind)).lower() == "pipeline":
-            inner = self.graph(spec.get("jobs") or {}, declared, outputs, f"{name}.")
+            within = known_values(declared, values, known)
+            inner = self.graph(spec.get("jobs") or {}, declared, outputs, f"{name}.", within)
             return PipelineNode(inner, values, publishes, str(job.get("display_name") or ""))
         if kind == "parallel":
             return parallel_node(name, spec, job, declared, outputs, values, publishes)
@@ -168,8 +220,8 @@ class PipelineReader:
             text = item
             if isinstance(item, Mapping):
                 text = item.get("value") or item.get("path") or item.get("uri")
-            bound = read_binding(text, place=f"input '{name}'") if isinstance(text, str) else None
-            if isinstance(bound, FromInput | FromOutput):
+            bound = read_value(text, place=f"input '{name}'") if isinstance(text, str) else None
+            if isinstance(bound, FromInput | FromOutput | Joined):
                 values[name] = bound
                 continue
             given = read_given(name, item)
@@ -227,4 +279,11 @@ def _limit(job: Mapping[str, Any], name: str) -> float | None:
     limit = (job.get("limits") or {}).get(name)
     if limit in (None, ""):
         return None
-    return seconds(limit) if str(limit).startswith("P") else float(limit)
+    if str(limit).startswith("P"):
+        return seconds(limit)
+    try:
+        return float(limit)
+    except (TypeError, ValueError):
+        raise ArmError(
+            400, "ValidationError", f"'{str(limit)[:80]}' is not a limit in seconds."
+        ) from None

@@ -93,7 +93,7 @@ class Workers(WorkerPool[Job]):
         self._records.begin(run)
         try:
             definition = self._definition_of(run)
-            plan = make_plan(definition.graph, definition.values)
+            plan = make_plan(definition.graph, definition.values, run=run.id, strict=False)
         except (ArmError, RunnerError) as error:
             self._records.fail(run, "UserError", error.message)
             return

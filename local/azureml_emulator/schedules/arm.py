@@ -65,6 +65,7 @@ class Schedules:
         self._store = management.store
         self._clock = ScheduleClock(management.store, self._fire)
         management.before_write("schedules", self._check)
+        management.before_delete("schedules", self._check_disabled)
         management.after_write("schedules", lambda _: self._clock.changed())
         management.after_delete("schedules", lambda _: self._clock.changed())
 
@@ -80,6 +81,15 @@ class Schedules:
     def close(self) -> None:
         """Stop firing."""
         self._clock.stop()
+
+    @staticmethod
+    def _check_disabled(schedule: Resource) -> None:
+        if schedule.properties.get("isEnabled", True):
+            raise ArmError(
+                400,
+                "UserError",
+                f"Cannot delete an active trigger: disable the schedule '{schedule.name}' first.",
+            )
 
     def _check(self, draft: Draft) -> None:
         properties = draft.properties

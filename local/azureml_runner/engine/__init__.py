@@ -57,13 +57,16 @@ from azureml_runner.engine.graph import (
     FromOutput,
     Graph,
     Input,
+    Joined,
     Literal,
     Node,
     OtherNode,
     Output,
     PipelineNode,
+    RunName,
     Value,
     read_binding,
+    read_value,
 )
 from azureml_runner.engine.plan import Plan, Step, StepOutput, make_plan
 from azureml_runner.engine.process import StepFiles, StepProcess, end_orphans
@@ -81,6 +84,7 @@ __all__ = [
     "Host",
     "Input",
     "Interrupted",
+    "Joined",
     "Literal",
     "Node",
     "OtherNode",
@@ -89,6 +93,7 @@ __all__ = [
     "PipelineNode",
     "Plan",
     "ReuseStore",
+    "RunName",
     "RunOptions",
     "Step",
     "StepEvent",
@@ -100,6 +105,7 @@ __all__ = [
     "end_orphans",
     "make_plan",
     "read_binding",
+    "read_value",
     "run_plan",
     "step_folder",
 ]

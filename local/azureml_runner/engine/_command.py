@@ -17,7 +17,8 @@ from azureml_runner.errors import UsageError
 __all__ = ["expressions", "render"]
 
 _EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
-_NAMED = re.compile(r"(inputs|outputs)\.([\w-]+)")
+# An input of a group has the group's name before its own, with a dot.
+_NAMED = re.compile(r"(inputs|outputs)\.([\w-]+(?:\.[\w-]+)*)")
 _OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
 _SPECIAL = re.compile(r"\\.|'|\"|\$\(|\(|\)|\$\{\{\s*.+?\s*\}\}", re.DOTALL)
 

@@ -208,16 +208,20 @@ class _Run:
         for name, path in done.outputs.items():
             self._outputs[StepOutput(step.name, name)] = path
         last = self._last(event)
-        self._tell(
-            replace(
-                last,
-                status="Completed",
-                reused=done.reused,
-                attempt=done.attempt,
-                exit_code=0 if isinstance(step.node, CommandNode) and not done.reused else None,
-                outputs=done.outputs,
-            )
+        completed = replace(
+            last,
+            status="Completed",
+            reused=done.reused,
+            attempt=done.attempt,
+            exit_code=0 if isinstance(step.node, CommandNode) and not done.reused else None,
+            outputs=done.outputs,
         )
+        try:
+            self._tell(completed)
+        except refusals as error:
+            # The host keeps the outputs when it hears of them.
+            reason = f"its outputs cannot be kept: {getattr(error, 'message', error)}"
+            self._tell(replace(last, status="Failed", error=reason))
 
     def _last(self, event: StepEvent) -> StepEvent:
         return self._events.get(event.name, event)
@@ -346,8 +350,10 @@ class _Run:
         if isinstance(source, Literal):
             return source.text
         if isinstance(source, Asset):
-            return self._host.resolve(source)
-        return self._outputs[source]
+            base = self._host.resolve(replace(source, path=""))
+        else:
+            base = self._outputs[replace(source, path="")]
+        return base / source.path if source.path else base
 
     def _key(self, step: Step, inputs: Given) -> str | None:
         """Return what the step's result is kept under; ``None`` where it is not kept."""

@@ -22,13 +22,16 @@ __all__ = [
     "FromOutput",
     "Graph",
     "Input",
+    "Joined",
     "Literal",
     "Node",
     "OtherNode",
     "Output",
     "PipelineNode",
+    "RunName",
     "Value",
     "read_binding",
+    "read_value",
 ]
 
 LITERAL_TYPES = ("string", "integer", "number", "boolean")
@@ -82,10 +85,14 @@ class Literal:
 
 @dataclass(frozen=True)
 class Asset:
-    """Data or a model that is there already; only the host knows what ``uri`` means."""
+    """Data or a model that is there already; only the host knows what ``uri`` means.
+
+    ``path`` leads to a part of it.
+    """
 
     uri: str
     type: str = "uri_folder"
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,19 @@ class FromOutput:
     output: str
 
 
-Value = Union[Literal, Asset, FromInput, FromOutput]  # noqa: UP007 - read by get_args
+@dataclass(frozen=True)
+class RunName:
+    """The name of the run that the node is in."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A text with bindings in it, or a path behind the binding of a folder."""
+
+    parts: tuple[str | FromInput | FromOutput | RunName, ...]
+
+
+Value = Union[Literal, Asset, FromInput, FromOutput, Joined]  # noqa: UP007 - read by get_args
 
 
 @dataclass(frozen=True)
@@ -194,9 +213,12 @@ class Graph:
 
 
 _EXPRESSION = re.compile(r"\s*\$\{\{\s*(.+?)\s*\}\}\s*")
-_INPUT = re.compile(r"(?:parent\.)?inputs\.([\w-]+)")
+_WITHIN = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
+# An input of a group has the group's name before its own, with a dot.
+_INPUT = re.compile(r"(?:parent\.)?inputs\.([\w-]+(?:\.[\w-]+)*)")
 _NODE_OUTPUT = re.compile(r"(?:parent\.)?jobs\.([\w-]+)\.outputs\.([\w-]+)")
 _OUTPUT = re.compile(r"(?:parent\.)?outputs\.([\w-]+)")
+_RUN_NAME = re.compile(r"(?:parent\.)?name")
 
 
 def read_binding(text: str, *, place: str = "a value") -> FromInput | FromOutput | str | None:
@@ -231,6 +253,45 @@ def read_binding(text: str, *, place: str = "a value") -> FromInput | FromOutput
     if found := _OUTPUT.fullmatch(content):
         return found.group(1)
     raise _not_a_binding(text, place)
+
+
+def read_value(
+    text: str, *, place: str = "a value"
+) -> FromInput | FromOutput | str | Joined | None:
+    """Return what ``read_binding`` does, or the parts of a text with bindings in it.
+
+    Raises
+    ------
+    UsageError
+        It holds an expression that is none.
+
+    Examples
+    --------
+    >>> read_value("${{parent.inputs.folder}}/a.csv")
+    Joined(parts=(FromInput(name='folder'), '/a.csv'))
+    >>> read_value("${{parent.name}}")
+    Joined(parts=(RunName(),))
+    """
+    whole = _EXPRESSION.fullmatch(text)
+    if "${{" not in text or (whole is not None and not _RUN_NAME.fullmatch(whole.group(1))
+                             and "${{" not in whole.group(1)):  # fmt: skip
+        return read_binding(text, place=place)
+    parts: list[str | FromInput | FromOutput | RunName] = []
+    position = 0
+    for match in _WITHIN.finditer(text):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if _RUN_NAME.fullmatch(match.group(1)):
+            parts.append(RunName())
+            continue
+        bound = read_binding(match.group(0), place=place)
+        if not isinstance(bound, FromInput | FromOutput):
+            raise _not_a_binding(text, place)
+        parts.append(bound)
+    parts.append(text[position:])
+    if any(isinstance(part, str) and "${{" in part for part in parts):
+        raise _not_a_binding(text, place)
+    return Joined(tuple(part for part in parts if part != ""))
 
 
 def _not_a_binding(text: str, place: str) -> UsageError:

@@ -7,8 +7,9 @@ literal, an asset, the output of a step, or nothing where it is optional.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from azureml_runner.engine._command import expressions
@@ -21,10 +22,12 @@ from azureml_runner.engine.graph import (
     FromOutput,
     Graph,
     Input,
+    Joined,
     Literal,
     Node,
     OtherNode,
     PipelineNode,
+    RunName,
     Value,
 )
 from azureml_runner.errors import UsageError
@@ -36,10 +39,11 @@ MAX_DEPTH = 20
 
 @dataclass(frozen=True)
 class StepOutput:
-    """The output of a step, by the step's full name."""
+    """The output of a step, by the step's full name, or what ``path`` leads to in it."""
 
     step: str
     output: str
+    path: str = ""
 
 
 Source = Literal | Asset | StepOutput | None
@@ -85,7 +89,13 @@ class Plan:
         return next(step for step in self.steps if step.name == name)
 
 
-def make_plan(graph: Graph, values: Mapping[str, Literal | Asset] | None = None) -> Plan:
+def make_plan(
+    graph: Graph,
+    values: Mapping[str, Literal | Asset] | None = None,
+    *,
+    run: str = "",
+    strict: bool = True,
+) -> Plan:
     """Check a graph and trace every input of every step.
 
     Parameters
@@ -94,6 +104,11 @@ def make_plan(graph: Graph, values: Mapping[str, Literal | Asset] | None = None)
         The pipeline.
     values
         Of its inputs; those that are left out have their default.
+    run
+        The name of the run, for those that ask for it.
+    strict
+        Whether a value that comes to an input through a binding has to fit its type, and every
+        output of the pipeline has to be written by a job. The service asks for neither.
 
     Raises
     ------
@@ -112,12 +127,14 @@ def make_plan(graph: Graph, values: Mapping[str, Literal | Asset] | None = None)
         name: _checked(given.get(name), declared, f"input '{name}'")
         for name, declared in graph.inputs.items()
     }
-    tracer = _Tracer()
+    tracer = _Tracer(run, strict=strict)
     tracer.walk(graph, sources, prefix="", depth=0)
     steps = tracer.steps
     outputs = {}
     for name in graph.outputs:
         found = _published(graph, name, prefix="")
+        if found is None and not strict:
+            continue
         if found is None:
             raise UsageError(
                 f"output '{name}' of the pipeline is not written by any job",
@@ -130,7 +147,8 @@ def make_plan(graph: Graph, values: Mapping[str, Literal | Asset] | None = None)
 class _Tracer:
     """Collects the steps of a graph, depth first."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str, *, strict: bool) -> None:
+        self._run, self._strict = run, strict
         self.steps: dict[str, Step] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
 
@@ -177,18 +195,56 @@ class _Tracer:
             declared = Input("any", optional=True)
         value: Value | None = node.values.get(item)
         source: Source
-        if isinstance(value, FromInput):
-            if value.name not in sources:
-                raise UsageError(
-                    f"{place}: the pipeline has no input '{value.name}'",
-                    hint=f"Its inputs: {', '.join(graph.inputs) or 'none'}.",
-                )
-            source = sources[value.name]
-        elif isinstance(value, FromOutput):
-            source = _resolve_output(graph, value.node, value.output, prefix, place)
+        if isinstance(value, FromInput | FromOutput):
+            source = self._bound(graph, value, sources, prefix, place)
+        elif isinstance(value, Joined):
+            parts = [
+                self._run if isinstance(part, RunName)
+                else part if isinstance(part, str)
+                else self._bound(graph, part, sources, prefix, place)
+                for part in value.parts
+            ]  # fmt: skip
+            source = _join(parts, place)
         else:
             source = value
+        if isinstance(source, Literal) and source is not value and not self._strict:
+            declared = Input("string" if declared.literal else declared.type)
         return _checked(source, declared, place)
+
+    @staticmethod
+    def _bound(
+        graph: Graph,
+        value: FromInput | FromOutput,
+        sources: Mapping[str, Source],
+        prefix: str,
+        place: str,
+    ) -> Source:
+        if isinstance(value, FromOutput):
+            return _resolve_output(graph, value.node, value.output, prefix, place)
+        if value.name not in sources:
+            raise UsageError(
+                f"{place}: the pipeline has no input '{value.name}'",
+                hint=f"Its inputs: {', '.join(graph.inputs) or 'none'}.",
+            )
+        return sources[value.name]
+
+
+def _join(parts: Sequence[str | Source], place: str) -> Source:
+    """Return one text of texts and values, or a path behind what the first of them leads to."""
+    first, *rest = parts
+    texts = [part.text if isinstance(part, Literal) else part or "" for part in rest]
+    for part in texts:
+        if not isinstance(part, str):
+            raise UsageError(
+                f"{place}: a path stands within a text", hint="Only a path may follow a path."
+            )
+    behind = "".join(str(part) for part in texts)
+    if isinstance(first, Asset | StepOutput):
+        path = PurePosixPath(behind.lstrip("/"))
+        if ".." in path.parts:
+            raise UsageError(f"{place}: '{behind}' leads out of the folder")
+        return replace(first, path=str(PurePosixPath(first.path) / path))
+    return Literal((first.text if isinstance(first, Literal) else first or "") + behind)
 
 
 def _resolve_output(graph: Graph, name: str, output: str, prefix: str, place: str) -> StepOutput:

@@ -1,6 +1,6 @@
 """Score an MLflow model by the contract of Azure's no-code deployments.
 
-Runs in the model's own environment, loaded by azmlinfsrv::
+Runs in the model's own environment (Python 3.8 or newer), loaded by azmlinfsrv::
 
     {"input_data": …, "params": {…}}   →   the predictions as a bare list
 
@@ -82,7 +82,7 @@ def sample_of(schema: Any) -> Any:
         }
         return arrays if schema.has_input_names() else next(iter(arrays.values()))
     names = schema.input_names()
-    types = dict(zip(names, schema.pandas_types(), strict=True))
+    types = dict(zip(names, schema.pandas_types()))  # noqa: B905 -- not before Python 3.10
     return pd.DataFrame(columns=names).astype(types)
 
 
@@ -114,7 +114,8 @@ def described(model: Model, directory: Path) -> tuple[Any, Any, Any]:
     if sample is None and signature.inputs is not None:
         sample = sample_of(signature.inputs)
     answer = None if signature.outputs is None else sample_of(signature.outputs)
-    params = {param.name: param.default for param in signature.params or []}
+    # Before 2.6 MLflow's signatures have none, and its models take none.
+    params = {param.name: param.default for param in getattr(signature, "params", None) or []}
     known = params and all(value is not None for value in params.values())
     return (
         parameter_of(sample, "split"),
@@ -157,7 +158,7 @@ def run(input_data: Any, params: dict[str, Any] | None = None) -> Any:
     arrays = isinstance(input_data, dict) and any(
         isinstance(value, np.ndarray) for value in input_data.values()
     )
-    if not arrays and not isinstance(input_data, pd.DataFrame | np.ndarray):
+    if not arrays and not isinstance(input_data, (pd.DataFrame, np.ndarray)):
         input_data = table_of(input_data)
-    answer = model.predict(input_data, params=params)
+    answer = model.predict(input_data, params=params) if params else model.predict(input_data)
     return _get_jsonable_obj(answer, pandas_orient="records")  # type: ignore[no-untyped-call]

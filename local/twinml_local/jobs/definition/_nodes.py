@@ -15,6 +15,7 @@ from azureml_runner.engine import (
     FromOutput,
     Graph,
     Input,
+    Joined,
     Literal,
     Node,
     OtherNode,
@@ -65,7 +66,7 @@ def declared_inputs(content: Mapping[str, Any]) -> dict[str, Literal | Asset]:
     values: dict[str, Literal | Asset] = {}
     for name, item in _mapping(content.get("inputs"), "inputs").items():
         value = _value(item, f"inputs.{name}")
-        if isinstance(value, (FromInput, FromOutput)):
+        if isinstance(value, (FromInput, FromOutput, Joined)):
             raise UsageError(f"inputs.{name}: a pipeline's own input cannot be bound")
         if value is not None:
             values[name] = value

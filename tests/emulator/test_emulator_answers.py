@@ -1,0 +1,191 @@
+"""What the service accepts, fills in and refuses, asked in this process without running a job."""
+
+import re
+from typing import Any
+
+import pytest
+
+from azureml_emulator.app import Emulator
+from tests.emulator.contract import Ask
+
+ENVIRONMENT = "azureml:AzureML-sklearn-1.5:1"
+FOLDER = {"jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/a/"}
+
+
+def component(kind: str = "command", **more: Any) -> dict[str, Any]:
+    spec = {"type": kind, "command": "run ${{inputs.n}}", "environment": ENVIRONMENT,
+            "inputs": {"n": {"type": "integer", "default": "1"}}, **more}  # fmt: skip
+    return {"properties": {"componentSpec": spec}}
+
+
+@pytest.fixture
+def cluster(ask: Ask) -> None:
+    body = {"properties": {"computeType": "AmlCompute", "properties": {}}}
+    assert ask("PUT", "/computes/cpu-cluster", body).status_code == 201
+
+
+@pytest.fixture
+def pipeline(ask: Ask, emulator: Emulator, cluster: None) -> Any:
+    """Return a function that submits a pipeline of one node, and returns the answer."""
+    made = ask("PUT", "/components/step/versions/1", component())
+    assert made.status_code == 201, made.text
+    number = iter(range(100))
+
+    def submit(node: dict[str, Any] | None = None, *, compute: str = "cpu-cluster", **more: Any):
+        workspace = emulator.account.workspace_id
+        properties = {
+            "jobType": "Pipeline",
+            "settings": {"default_compute": f"{workspace}/computes/{compute}"},
+            "jobs": {"a": {"type": "command", "componentId": made.json["id"], **(node or {})}},
+            **more,
+        }
+        return ask("PUT", f"/jobs/job{next(number)}", {"properties": properties})
+
+    return submit
+
+
+def test_a_component_is_answered_as_the_service_fills_it(ask: Ask):
+    sent = component(name="other", version="7")
+    answer = ask("PUT", "/components/c/versions/1", sent).json["properties"]["componentSpec"]
+    assert (answer["name"], answer["version"]) == ("c", "1")
+    assert answer["inputs"]["n"]["optional"] == "False"
+    assert answer["resources"] == {"instance_count": 1}
+    where = "azureml://registries/azureml/environments/AzureML-sklearn-1.5/versions/1"
+    assert answer["environment"] == where
+    # What was answered may be sent back.
+    again = ask("PUT", "/components/c/versions/1", {"properties": {"componentSpec": answer}})
+    assert again.status_code == 200
+
+
+def test_an_anonymous_component_keeps_name_and_version(ask: Ask):
+    sent = component(name="mine", version="0.0.1")
+    answer = ask("PUT", "/components/azureml_anonymous/versions/0a1b", sent).json
+    spec = answer["properties"]["componentSpec"]
+    assert (spec["name"], spec["version"], answer["name"]) == ("mine", "0.0.1", "0a1b")
+
+
+def test_after_its_first_version_a_component_is_numbered_by_moments(ask: Ask):
+    ask("PUT", "/components/c/versions/1", component())
+    following = ask("GET", "/components/c").json["properties"]["nextVersion"]
+    assert re.fullmatch(r"\d{4}(-\d\d){5}-\d{7}", following)
+    ask("PUT", "/models/m/versions/1", {"properties": {"modelUri": "azureml://m"}})
+    assert ask("GET", "/models/m").json["properties"]["nextVersion"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("kind", "uri"), [("uri_folder", "azureml://x/"), ("uri_file", "azureml://x")]
+)
+def test_a_folder_of_data_is_answered_with_a_slash(ask: Ask, kind: str, uri: str):
+    sent = {"properties": {"dataType": kind, "dataUri": "azureml://x"}}
+    assert ask("PUT", "/data/d/versions/1", sent).json["properties"]["dataUri"] == uri
+    assert ask("PUT", "/data/d/versions/1", sent).status_code == 200
+
+
+def test_a_command_is_answered_with_the_modes_that_it_has(ask: Ask, cluster: None):
+    sent = {
+        "jobType": "Command", "command": "ls ${{inputs.a}} > ${{outputs.o}}/f",
+        "inputs": {"a": FOLDER}, "outputs": {"o": {"jobOutputType": "uri_folder"}},
+    }  # fmt: skip
+    answer = ask("PUT", "/jobs/j", {"properties": sent})
+    assert answer.status_code == 201, answer.text
+    properties = answer.json["properties"]
+    assert properties["inputs"]["a"]["mode"] == "ReadOnlyMount"
+    assert properties["outputs"]["o"]["mode"] == "ReadWriteMount"
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs"),
+    [
+        ({"inputs": {"n": "${{parent.inputs.x}}"}}, {"x": {"value": "10.01"}}),
+        ({"inputs": {"n": "1${{parent.inputs.x}}"}}, {"x": {"value": "2"}}),
+        ({"inputs": {"n": "${{parent.inputs.group.x}}"}}, {"group.x": {"value": "2"}}),
+        ({"inputs": {"n": "${{parent.name}}"}}, {}),
+        ({"limits": {"timeout": "${{parent.inputs.x}}"}}, {"x": {"value": "60"}}),
+    ],
+)
+def test_a_pipeline_may_bind_what_it_likes(pipeline, node: dict[str, Any], inputs: dict[str, Any]):
+    given = {name: {"jobInputType": "literal", **item} for name, item in inputs.items()}
+    for name, text in node.get("inputs", {}).items():
+        node["inputs"][name] = {"job_input_type": "literal", "value": text}
+    answer = pipeline(node, inputs=given)
+    assert answer.status_code == 201, answer.text
+    # It is answered as it was sent.
+    sent = answer.json["properties"]["jobs"]["a"]
+    assert {name: sent[name] for name in node} == node
+
+
+@pytest.mark.parametrize(
+    ("node", "code"),
+    [
+        ({"limits": {"timeout": "soon"}}, "ValidationError"),
+        ({"inputs": {"n": {"job_input_type": "literal", "value": "${{nothing.x}}"}}}, "UserError"),
+        ({"inputs": {"n": {"job_input_type": "literal", "value": "x"}}}, "UserError"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(pipeline, node: dict[str, Any], code: str):
+    answer = pipeline(node)
+    assert (answer.status_code, answer.json["error"]["code"]) == (400, code)
+
+
+def test_serverless_compute_needs_no_cluster_and_others_do(pipeline):
+    assert pipeline(compute="serverless").status_code == 201
+    assert pipeline(compute="Serverless").status_code == 201
+    missing = pipeline(compute="gpu-cluster")
+    assert missing.status_code == 404
+    assert "'gpu-cluster' was not found" in missing.json["error"]["message"]
+
+
+def test_the_default_version_of_a_component_may_be_named(ask: Ask, emulator: Emulator, pipeline):
+    default = f"{emulator.account.workspace_id}/components/step/labels/default"
+    answer = pipeline({"componentId": default})
+    assert answer.status_code == 201, answer.text
+    assert answer.json["properties"]["jobs"]["a"]["componentId"] == default
+
+
+def test_an_enabled_schedule_is_not_deleted(ask: Ask):
+    action = {"actionType": "CreateJob", "jobDefinition": {
+        "jobType": "Command", "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}}  # fmt: skip
+    trigger = {"triggerType": "Cron", "expression": "15 10 * * 1", "timeZone": "UTC"}
+    sent = {"properties": {"trigger": trigger, "action": action}}
+    answer = ask("PUT", "/schedules/s", sent)
+    defined = answer.json["properties"]["action"]["jobDefinition"]
+    assert defined["inputs"]["a"]["mode"] == "ReadOnlyMount"
+    settle(ask, "/schedules/s")
+    refused = ask("DELETE", "/schedules/s")
+    assert refused.status_code == 400
+    assert "Cannot delete an active trigger" in refused.json["error"]["message"]
+    sent["properties"]["isEnabled"] = False
+    ask("PUT", "/schedules/s", sent)
+    settle(ask, "/schedules/s")
+    assert ask("DELETE", "/schedules/s").status_code == 202
+
+
+def settle(ask: Ask, path: str) -> None:
+    """Wait for the operation on a resource, which takes a twentieth of a second here."""
+    while ask("GET", path).json["properties"]["provisioningState"] != "Succeeded":
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "status", "words"),
+    [
+        ("c/1", component()["properties"], 200, ""),
+        ("c/1", {"componentSpec": "x"}, 400, "componentSpec is not an object"),
+        ("c/1", {}, 400, "ComponentSpec field is required"),
+        ("c.c/1", component()["properties"], 400, "is not a name"),
+    ],
+)
+def test_a_component_is_validated_and_not_made(
+    ask: Ask, emulator: Emulator, name: str, properties: Any, status: int, words: str
+):
+    group = emulator.account.workspace_id.split("/providers/")[0]
+    path = f"/~{group}/providers/Microsoft.Resources/deployments/d/validate"
+    kind = "Microsoft.MachineLearningServices/workspaces/components/versions"
+    resource = {"type": kind, "name": f"emulator/{name}", "properties": properties}
+    template = {"template": {"resources": [resource]}, "mode": "Incremental"}
+    answer = ask("POST", path, {"properties": template})
+    assert answer.status_code == status
+    if words:
+        (detail,) = answer.json["error"]["details"]
+        assert words in detail["message"]
+    assert ask("GET", "/components/c").status_code == 404
