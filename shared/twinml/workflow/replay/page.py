@@ -78,7 +78,7 @@ def _curves(history: History, metric: Metric) -> Figure:
     figure, axes = canvas(3.6)
     _draw(axes, history, metric)
     _name_periods(axes, history)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
     return figure
 
 
