@@ -100,6 +100,15 @@ class LocalPlatform:
             digest=model.digest,
         )
 
+    def export(self, model: ModelVersion, folder: Path, *, name: str) -> Mapping[str, str]:
+        """Write a folder that serves a model without the packages that trained it."""
+        from twinml.registry.model_files import fetch_model
+        from twinml.registry.training_run import model_folder
+        from twinml_local.export import export_model
+
+        directory = fetch_model(self._tracking, model, model_folder(model.digest))
+        return export_model(model, directory, folder, name=name)
+
     def start(self, endpoint: str) -> EndpointInfo:
         """Bring a stopped endpoint back; returns once it answers."""
         return endpoints.start(endpoint)

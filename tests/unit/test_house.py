@@ -24,9 +24,10 @@ import twinml
 
 ROOT = Path(__file__).parents[2]
 PLAN = {  # package: rooms, arrows
-    "twinml": (23, 121),  # data keeps what it fetched in the state folder of settings
+    "twinml": (23, 122),  # a model is registered with its card, which report writes
     # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
-    "twinml_local": (12, 24),
+    # What is exported is an endpoint's folder: its state, keys, compiled form and name.
+    "twinml_local": (13, 29),
     "azureml_emulator": (17, 74),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),

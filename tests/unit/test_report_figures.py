@@ -13,9 +13,9 @@ from PIL import Image
 
 from twinml.pages import figure_style
 from twinml.report import _figures as figures
-from twinml.report._figures import Curve
+from twinml.report._figures import Curve, Line
 from twinml.report._measures import measure
-from twinml.training.result import Candidate, Evaluation, Interval
+from twinml.training.result import Evaluation, Interval
 
 ROC_AUC = measure("roc_auc")
 
@@ -39,8 +39,8 @@ def curve(name: str = "a", n: int = 400, seed: int = 0) -> Curve:
     return Curve(name, rng.random(n) < score, score, (0.2, 0.7, 0.6))
 
 
-def candidate(name: str, value: float) -> Candidate:
-    return Candidate(name, "learner", {"roc_auc": value})
+def candidate(name: str, value: float, half: float = math.nan) -> Line:
+    return Line(name, value, value - half, value + half)
 
 
 def evaluation(value: float) -> Evaluation:
@@ -63,6 +63,10 @@ def test_all_pictures_have_one_width() -> None:
         figures.confusion(np.array([[5, 1], [2, 3]]), ["no", "yes"], "title"),
         figures.scores([("no", np.array([0.1])), ("yes", np.array([0.8]))], "x", 0.3),
         figures.importance(frame, ROC_AUC),
+        figures.gain([curve()]),
+        figures.lift([curve(), curve("b")]),
+        figures.dependence("x", [1.0, 2.5], [("yes", np.array([0.1, 0.3]))], "y"),
+        figures.dependence("c", ["a", None], [("x", np.zeros(2)), ("y", np.ones(2))], "y"),
     ]
     assert {opened(png).width for png in drawn} == {round(figure_style.WIDTH * figure_style.DPI)}
 
@@ -86,18 +90,54 @@ def test_any_name_can_be_drawn(name: str) -> None:
     assert opened(figures.confusion(counts, [name, "other"], name)).format == "PNG"
 
 
-def test_the_winner_is_the_one_coloured_bar() -> None:
-    png = figures.leaderboard(
+def test_the_winner_is_the_one_coloured_dot() -> None:
+    one = figures.leaderboard([candidate("a", 0.9)], ROC_AUC, None)
+    three = figures.leaderboard(
         [candidate("a", 0.9), candidate("b", 0.9), candidate("c", 0.9)], ROC_AUC, None
     )
-    winner, others = share_of(png, figure_style.BLUE), share_of(png, figure_style.GREY)
-    assert winner > 0.05
-    assert others == pytest.approx(2 * winner, rel=0.1)
+    blue = [share_of(png, figure_style.BLUE) * np.prod(opened(png).size) for png in (one, three)]
+    assert blue[0] > 100
+    assert blue[1] == pytest.approx(blue[0], rel=0.1)
+
+
+def test_the_axis_of_the_leaderboard_is_that_of_the_candidates() -> None:
+    near = [candidate("a", 0.9), candidate("b", 0.899)]
+    far = [candidate("a", 0.9), candidate("b", 0.5)]
+    spread = figures.leaderboard(near, ROC_AUC, 0.5)
+    assert spread != figures.leaderboard(far, ROC_AUC, 0.5)
+    # A dot at each end of the axis, however near the two are.
+    pixels = np.asarray(opened(spread).convert("RGB"), dtype=int)
+    blue = np.array([int(figure_style.BLUE[i : i + 2], 16) for i in (1, 3, 5)])
+    dots = np.flatnonzero((np.abs(pixels - blue).max(axis=2) <= 3).any(axis=0))
+    assert dots.max() > 0.85 * pixels.shape[1]
+
+
+def test_an_interval_is_drawn_where_it_is_known() -> None:
+    bare = figures.leaderboard([candidate("a", 0.9), candidate("b", 0.8)], ROC_AUC, None)
+    with_bars = [candidate("a", 0.9, 0.01), candidate("b", 0.8, 0.01)]
+    assert figures.leaderboard(with_bars, ROC_AUC, None) != bare
+
+
+def test_gain_and_lift_by_hand() -> None:
+    hit = np.array([True, False, True, False])
+    given = Curve("a", hit, np.array([0.9, 0.8, 0.4, 0.1]))
+    taken, found = figures.cumulative(given)
+    assert taken.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert found.tolist() == [0, 0.5, 0.5, 1, 1]
+    twenty = Curve("b", np.arange(20) < 4, -np.arange(20.0))
+    assert figures.tenths(twenty) == pytest.approx([5, 5, 0, 0, 0, 0, 0, 0, 0, 0])
+
+
+def test_importance_of_one_repeat_has_no_whiskers() -> None:
+    frame = pd.DataFrame({"feature": ["a", "b"], "mean": [0.2, 0.1], "std": [math.nan, math.nan]})
+    bars = share_of(figures.importance(frame, ROC_AUC), figure_style.INK)
+    spread = share_of(figures.importance(frame.assign(std=0.05), ROC_AUC), figure_style.INK)
+    assert spread > bars
 
 
 def test_a_candidate_without_the_metric_is_not_drawn() -> None:
     known = figures.leaderboard([candidate("a", 0.9)], ROC_AUC, 0.5)
-    with_gap = [candidate("a", 0.9), Candidate("b", "learner", {}), candidate("c", math.nan)]
+    with_gap = [candidate("a", 0.9), candidate("b", math.nan)]
     assert figures.leaderboard(with_gap, ROC_AUC, 0.5) == known
 
 

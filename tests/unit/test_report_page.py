@@ -34,6 +34,7 @@ from twinml.data import Dataset, load
 from twinml.platform import EndpointInfo, ModelVersion
 from twinml.report import ReportFiles, write
 from twinml.report._measures import measure
+from twinml.training._dependence import partial_dependence
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult, Trial
 
 EVIL = "<script>alert('x')</script>"
@@ -151,6 +152,9 @@ def trained(data: Dataset, metric: str) -> TrainingResult:
         infer_contract(data.features, data.labels, name=data.name), model, None, None,
         tuple(board), trials, metric, threshold, test, forward, "", importance,
         {"search": 61.3, "refit": 12.2}, options,
+        dependence=partial_dependence(
+            model.predict_proba, data.features.iloc[held_out], importance["feature"].tolist()[:2]
+        ),
     )  # fmt: skip
 
 
@@ -290,18 +294,21 @@ def test_every_picture_is_inside_and_beside_the_page(written: ReportFiles, page:
     assert sorted(inside) == sorted(path.read_bytes() for path in written.pictures.values())
     assert set(written.pictures) == {
         "splits", "leaderboard", "roc", "pr", "calibration", "confusion", "confusion_forward",
-        "scores", "importance",
+        "scores", "gain", "lift", "importance", "dependence_1", "dependence_2",
     }  # fmt: skip
     assert {path.name for path in written.html.parent.iterdir()} == {
-        "report.html", *(f"{name}.png" for name in written.pictures)
+        "report.html", "predictions.csv", "model-card.html", "model-card.md",
+        *(f"{name}.png" for name in written.pictures),
     }  # fmt: skip
 
 
-def test_the_page_loads_nothing(page: Page) -> None:
+def test_the_page_loads_nothing(page: Page, written: ReportFiles) -> None:
+    beside = {path.name for path in written.html.parent.iterdir()}
     for element in page.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster", "background"):
             value = element.attributes.get(name, "")
-            assert value == "" or value.startswith(("data:", "#")), (element.tag, name, value)
+            link = element.tag == "a" and value in beside
+            assert value == "" or link or value.startswith(("data:", "#")), (element.tag, value)
         assert {"link", "iframe", "object", "embed", "base"}.isdisjoint(
             e.tag for e in page.elements
         )
@@ -321,7 +328,9 @@ def test_the_page_can_be_read_without_seeing(page: Page) -> None:
     assert all(len(image.attributes["alt"]) > 30 for image in page.all("img"))
     ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
     assert len(ids) == len(set(ids))
-    assert {link.attributes["href"][1:] for link in page.all("a")} == set(ids)
+    links = {link.attributes["href"] for link in page.all("a")}
+    assert {link[1:] for link in links if link.startswith("#")} == set(ids)
+    assert links - {f"#{each}" for each in ids} == {"predictions.csv", "model-card.html"}
 
 
 def test_the_headline(page: Page, result: TrainingResult, bank: Dataset) -> None:
@@ -367,7 +376,7 @@ def test_the_leaderboard_names_every_candidate(page: Page, result: TrainingResul
         ["blend", "lightgbm", "0.750", "75.0%"],
         ["blend", "tree", "0.250", "25.0%"],
     ]
-    assert "8 configurations of 1 learners; 2 were stopped early or failed" in page.text
+    assert "8 configurations of 1 learner; 2 were stopped early or failed" in page.text
 
 
 def test_figures_by_class_come_from_the_confusion_matrix(
@@ -397,7 +406,7 @@ def test_text_from_the_data_is_text(evil_page: Page, evil: tuple[TrainingResult,
     assert QUOTES in evil_page.text
     assert "{{ 7*7 }}" in evil_page.text
     assert "<b>evil</b>" in evil_page.all("h1")[0].text
-    assert len(evil_page.all("img")) == 10
+    assert len(evil_page.all("img")) == 13
 
 
 def test_many_classes_are_shown_each_against_the_rest(

@@ -68,5 +68,5 @@ def test_numbers_stand_to_the_right_with_commas_and_a_real_minus(page: str) -> N
 
 def test_pictures_have_a_text_and_a_size(page: str) -> None:
     assert re.search(
-        r'src="data:image/png;base64,[^"]+" alt="A line that rises." width="728" height="260"', page
+        r'src="data:image/png;base64,[^"]+" alt="A line that rises." width="660" height="300"', page
     )

@@ -28,6 +28,14 @@ __all__ = ["Functions", "Kernel", "built", "key", "loaded", "sealed"]
 _SOURCES = ("_source_trees.py", "_source_joins.py", "_source_types.py", "_layout.py")
 _SEAL = hashlib.sha256().digest_size
 
+# What processors of an architecture have at least, in LLVM's words, and what of it to look for in
+# one: portable code runs on all of these. x86-64-v3 is Intel since 2013 and AMD since 2015.
+_BASELINES: dict[str, tuple[str, frozenset[str]]] = {
+    "x86_64": ("x86-64-v3", frozenset({"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"})),
+    "aarch64": ("generic", frozenset()),
+    "arm64": ("generic", frozenset()),
+}
+
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
@@ -91,28 +99,54 @@ class Kernel:
         return Functions(**found)
 
 
-def _machine() -> Any:
+def _machine(*, portable: bool = False) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    cpu, features = _processor(portable)
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+        cpu=cpu,
+        features=features,
         opt=3,
         codemodel="jitdefault",
         jit=True,
     )
 
 
+def _processor(portable: bool) -> tuple[str, str]:
+    """Return the processor that code is for, and its features, as LLVM names them.
+
+    Raises
+    ------
+    ModelError
+        It is to be portable, and this one is of another architecture or lacks something.
+    """
+    if not portable:
+        return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    architecture = llvm.get_default_triple().partition("-")[0]
+    if architecture not in _BASELINES:
+        raise ModelError(
+            f"there is no portable code for processors of the architecture {architecture}",
+            hint=f"Use a machine of {', '.join(_BASELINES)}.",
+        )
+    baseline, needed = _BASELINES[architecture]
+    lacking = sorted(needed - {name for name, has in llvm.get_host_cpu_features().items() if has})
+    if lacking:
+        raise ModelError(
+            f"this processor lacks {', '.join(lacking)}, which portable code may use",
+            hint=f"Take a machine whose processor is {baseline}.",
+        )
+    return baseline, ""
+
+
 @cache
-def key() -> str:
-    """Return what machine code depends on: the kernel's source, LLVM and this processor."""
+def key(*, portable: bool = False) -> str:
+    """Return what machine code depends on: the kernel's source, LLVM and the processor."""
     here = Path(__file__).parent
     parts = [
         *((here / name).read_text(encoding="utf-8") for name in _SOURCES),
         version("llvmlite"),
         llvm.get_default_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
+        *_processor(portable),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -137,17 +171,18 @@ def loaded(content: bytes) -> Kernel:
     return Kernel(code)
 
 
-def built(directory: Path) -> Kernel:
+def built(directory: Path, *, portable: bool = False) -> Kernel:
     """Return the kernel, from ``directory`` or translated and kept there.
 
-    Translating takes some seconds and imports numba.
+    Translating takes some seconds and imports numba. A portable one runs on all usual processors
+    of this architecture, with the same bits.
     """
-    path = directory / f"kernel-{key()[:16]}.o"
+    path = directory / f"kernel-{key(portable=portable)[:16]}.o"
     try:
         return loaded(path.read_bytes())
     except (FileNotFoundError, ModelError):
         pass
-    kernel = _translated()
+    kernel = _translated(portable=portable)
     directory.mkdir(parents=True, exist_ok=True)
     # Others may be doing the same: the last one wins, and nobody reads half a file.
     handle, name = tempfile.mkstemp(dir=directory)
@@ -158,11 +193,21 @@ def built(directory: Path) -> Kernel:
 
 
 @cache
-def _translated() -> Kernel:
+def _translated(*, portable: bool) -> Kernel:
+    machine = _machine(portable=portable)
+    whole = llvm.parse_assembly(_linked())
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(whole, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3)))
+    return Kernel(bytes(machine.emit_object(whole)))
+
+
+@cache
+def _linked() -> str:
+    """Return all functions in LLVM's language, translated from Python."""
     # Here because this is what a server must not import.
     from twinml_local.compiled import _source_joins, _source_trees
 
-    machine = _machine()
     whole = llvm.parse_assembly("")
     for name, translated in {**_source_trees.KERNELS, **_source_joins.KERNELS}.items():
         module = llvm.parse_assembly(translated().inspect_llvm())
@@ -175,7 +220,4 @@ def _translated() -> Kernel:
             elif f"_{name}B" in function.name:
                 function.name = f"twinml_{name}"
         whole.link_in(module)
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(whole, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(3)))
-    return Kernel(bytes(machine.emit_object(whole)))
+    return str(whole)

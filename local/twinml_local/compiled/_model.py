@@ -117,6 +117,9 @@ class CompiledModel:
         larger one that decides.
     threads
         How many share the rows of one call, where there are enough of them; 1 unless changed.
+    portable
+        Whether it is for any usual processor of this architecture, and for machines without the
+        libraries that trained it.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class CompiledModel:
         self.threshold = threshold
         self.digest = digest
         self.threads = 1
+        self.portable = False
         self._kernel = kernel
         self._own = threading.local()
         forest = members.forest
@@ -323,6 +327,22 @@ class CompiledModel:
             room = self._own.room = _Room(self, 1)
         return room
 
+    def made_portable(self, directory: Path) -> CompiledModel:
+        """Return the same model as ``portable``; ``directory`` keeps the kernel for that.
+
+        Raises
+        ------
+        ModelError
+            There is no portable code for this architecture.
+        """
+        kernel = _kernel.built(directory, portable=True)
+        made = CompiledModel(
+            self.encoding, self.members, self.join, self.classes, kernel,
+            threshold=self.threshold, digest=self.digest,
+        )  # fmt: skip
+        made.portable = True
+        return made
+
     def save(self, directory: Path) -> None:
         """Write the model into ``directory``: arrays, a description and the kernel.
 
@@ -354,8 +374,10 @@ class CompiledModel:
         description = {
             "format_version": FORMAT_VERSION,
             "digest": self.digest,
-            "kernel": _kernel.key(),
-            "versions": versions(),
+            "portable": self.portable,
+            "kernel": _kernel.key(portable=self.portable),
+            # Where the pipeline is not there to be asked, numpy alone computes.
+            "versions": {"numpy": versions()["numpy"]} if self.portable else versions(),
             "classes": list(self.classes),
             "threshold": self.threshold,
             "join": joined,
@@ -460,11 +482,13 @@ def load(directory: Path, *, digest: str | None = None, form: str | None = None)
                 f"expected {digest[:12]}",
                 hint="Deploy the model again.",
             )
-        if changed := changed_versions(description["versions"], versions()):
+        then, now = description["versions"], versions()
+        if changed := changed_versions(then, {name: now.get(name) for name in then}):
             raise ModelError(
                 f"the compiled form was verified with {changed}", hint="Deploy the model again."
             )
-        if description["kernel"] != _kernel.key():
+        portable = bool(description.get("portable"))
+        if description["kernel"] != _kernel.key(portable=portable):
             raise ModelError(
                 "the compiled form is for another processor or an earlier kernel",
                 hint="Deploy the model again.",

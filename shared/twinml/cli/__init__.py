@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "promote": "Make a challenger the champion, on record.",
     "promotions": "Show who promoted which model, when and why.",
     "deploy": "Deploy a registered model to an endpoint.",
+    "export": "Write a folder that serves a model elsewhere.",
     "traffic": "Share out requests among deployments.",
     "keys": "Show or replace the keys of an endpoint.",
     "score": "Score rows with a deployed endpoint.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
@@ -10,6 +11,8 @@ from twinml.cli._endpoint import on_option
 from twinml.cli._output import emit, errors_in_one_line, json_option, table
 from twinml.cli._types import MODEL_NAME
 from twinml.errors import NotFound
+from twinml.report import CARD_TEXT
+from twinml.settings import home
 
 __all__ = ["command"]
 
@@ -41,13 +44,28 @@ def command(name: str | None, platform_name: str, as_json: bool) -> None:
         )
         for one in found
     ]
+    cards = {str(one.version.reference): _card(one.version.digest) for one in found}
+    lines = [table(HEADINGS, rows, right="|".join(FIGURES.values()))]
+    if name is not None:
+        lines += [f"Model card of {model}: {path}" for model, path in cards.items() if path]
     emit(
-        [{**vars(one.version), "metrics": dict(one.metrics)} for one in found],
+        [
+            {
+                **vars(one.version),
+                "metrics": dict(one.metrics),
+                "card": cards[str(one.version.reference)],
+            }
+            for one in found
+        ],
         as_json=as_json,
-        text=table(HEADINGS, rows, right="|".join(FIGURES.values()))
-        if rows
-        else "No model is registered yet: twinml train",
+        text="\n".join(lines) if rows else "No model is registered yet: twinml train",
     )
+
+
+def _card(digest: str) -> Path | None:
+    """Return the card in the model's folder on this machine, if it is there."""
+    path = home() / "models" / digest / CARD_TEXT
+    return path if digest and path.is_file() else None
 
 
 def _unknown(name: str, known: list[str]) -> NotFound:

@@ -13,7 +13,7 @@ from twinml.cli._endpoint import on_option
 from twinml.cli._output import console, emit, errors_in_one_line, json_option
 from twinml.cli._types import MODEL
 from twinml.errors import NotFound
-from twinml.report import PAGE, newest
+from twinml.report import CARD, PAGE, newest
 from twinml.settings import home
 
 __all__ = ["command"]
@@ -28,21 +28,26 @@ __all__ = ["command"]
     show_default=True,
     help="Open it in the browser, where there is a display.",
 )
+@click.option("--card", is_flag=True, help="The model card instead.")
 @on_option
 @json_option
 @errors_in_one_line
-def command(model: str | None, open_it: bool, platform_name: str, as_json: bool) -> None:
+def command(
+    model: str | None, open_it: bool, card: bool, platform_name: str, as_json: bool
+) -> None:
     """Print the path of a model's report, or without one of the newest, and open it.
 
     A bare name means the champion. For example: twinml report bank-full/2
     """
-    path = _of(model, platform_name) if model else newest(home() / "reports")
+    file = CARD if card else PAGE
+    folder = home() / "reports"
+    path = _of(model, platform_name, file) if model else newest(folder).with_name(file)
     opened = open_it and _has_display() and _open(path)
     emit({"report": path, "opened": opened}, as_json=as_json, text=str(path))
 
 
-def _of(text: str, platform_name: str) -> Path:
-    """Return the report of a registered model, or of one that was only trained."""
+def _of(text: str, platform_name: str, file: str) -> Path:
+    """Return the report or card of a registered model, or of one that was only trained."""
     from twinml.platform import ModelReference, load
     from twinml.registry.listing import named
     from twinml.workflow.model_report import of_version
@@ -52,11 +57,11 @@ def _of(text: str, platform_name: str) -> Path:
     try:
         version = named(uri, reference)
     except NotFound:
-        unregistered = home() / "reports" / reference.name / PAGE
+        unregistered = home() / "reports" / reference.name / file
         if str(reference) != reference.name or not unregistered.is_file():
             raise
         return unregistered
-    return of_version(version, uri)
+    return of_version(version, uri, file)
 
 
 def _has_display() -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twinml.contract import model_frame
 from twinml.contract.dates import DateForm
+from twinml.contract.free_text import FreeText
 from twinml.contract.notation import Notation
 from twinml.data import _checks, _copies, _known, _order, _profile
 from twinml.data._finding import Finding
@@ -64,7 +65,7 @@ class Dataset:
         Columns of the file that are not in ``frame``, in file order: those asked for, keys,
         and those without any value.
     notations
-        How the file writes the numbers or dates of some features, by column.
+        How the file writes the numbers or dates of some features, and which are free text.
     reading
         The options ``keep``, ``rare`` and ``sheet``, and ``task`` if it was asked for, with which
         ``load`` reads the file so again.
@@ -84,7 +85,7 @@ class Dataset:
     order_note: str
     leaks: Mapping[str, str]
     dropped: tuple[str, ...]
-    notations: Mapping[str, Notation | DateForm] = field(default_factory=dict)
+    notations: Mapping[str, Notation | DateForm | FreeText] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     task: TaskKind = "classification"
     task_reason: str = ""
@@ -119,9 +120,9 @@ class Dataset:
         Returns
         -------
         Columns ``feature``, ``type`` (the contract's ``long``, ``double``, ``string``,
-        ``boolean``, ``datetime``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``,
-        ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
-        booleans ``top``, the most frequent values with their shares, else empty.
+        ``boolean``, ``datetime``, ``text``), ``nulls``, ``distinct``; for numbers ``minimum``,
+        ``q25``, ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN;
+        for text and booleans ``top``, the most frequent values with their shares, else empty.
         """
         return _profile.profile(self.features, self.notations)
 

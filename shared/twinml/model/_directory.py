@@ -11,12 +11,14 @@
     ├── reference.parquet        values of up to 2,000 training rows, shuffled among like rows,
     │                            for drift and probe (``twinml.model._reference``)
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
+    ├── model-card.md, model-card.html   for people (``twinml.report.model_card``), where it was
+    │                            trained by twinml
     ├── code/twinml_scoring_v1.py    of a regression twinml_regression_v1 and twinml_intervals_v1
     ├── data/pipeline.pkl        the fitted scikit-learn pipeline
     └── measured.pkl             the same recipe without the test rows, if the pipeline saw them
 
-Nothing of a prediction depends on ``reference.parquet`` and ``ood.npz``: they are no part of the
-digest, and a model without them answers the same.
+Nothing of a prediction depends on ``reference.parquet``, ``ood.npz`` and the card: they are no part
+of the digest, and a model without them answers the same.
 """
 
 from __future__ import annotations

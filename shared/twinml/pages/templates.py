@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Any
 
 from twinml.settings import __version__
 
 __all__ = ["render"]
+
+
+def _breakable(name: str) -> str:
+    """Return a name that a line may end in, between its words: ``Stack<wbr>Ensemble``."""
+    from markupsafe import Markup
+
+    words = re.split(r"(?<=[a-z])(?=[A-Z])", name)
+    return Markup("<wbr>").join(words)
 
 
 def render(template: str, **values: Any) -> str:
@@ -25,5 +34,6 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
     )
+    environment.filters["breakable"] = _breakable
     environment.globals["generator"] = f"twinml {__version__}"
     return environment.get_template(template).render(**values)

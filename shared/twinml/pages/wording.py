@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
+    "counted",
+    "edge",
+    "listed",
     "number",
     "percent",
     "quantity",
@@ -32,6 +35,31 @@ def number(value: Any, digits: int = 3) -> str:
     text = f"{value:.{digits}f}"
     # "-0.000" would claim a sign that the shown digits do not carry.
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def counted(many: int, one: str, several: str = "") -> str:
+    """Write a count with its noun, in the singular or the plural.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(45211, "row"), counted(2, "class", "classes")
+    ('1 row', '45,211 rows', '2 classes')
+
+    """
+    return f"{many:,} {one if many == 1 else several or one + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Write names in quotation marks, the first of many.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    '“a”, “b” and 1 more'
+
+    """
+    shown = ", ".join(f"“{name}”" for name in names[:most])
+    return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -92,6 +120,19 @@ def quantity(value: Any) -> str:
     if isinstance(value, (list, tuple, set, frozenset)):
         return ", ".join(quantity(item) for item in value) or NOTHING
     return str(value) or NOTHING
+
+
+def edge(value: float) -> str:
+    """Write the end of a range: as ``quantity``, but a year is no thousands.
+
+    Examples
+    --------
+    >>> edge(1975.0), edge(45211.0), edge(0.25)
+    ('1975', '45,211', '0.25')
+
+    """
+    whole = float(value).is_integer() and abs(value) < 10_000
+    return f"{value:.0f}".replace("-", "−") if whole else quantity(float(value))
 
 
 def sentence(text: str) -> str:

@@ -9,6 +9,7 @@ with ``isinstance`` and say so where a side has nothing of the kind::
     Trains      ways to train on the platform's own machines
     Rehearses   a stand-in for the platform, on this machine
     InstallsServices  a service manager that starts what is deployed
+    Exports     folders that serve a model elsewhere
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from twinml.errors import UsageError
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
-    from twinml.platform import DataAsset, Platform, TrainedModel
+    from twinml.platform import DataAsset, ModelVersion, Platform, TrainedModel
     from twinml.training import TrainingOptions
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Change",
     "Check",
     "Checks",
+    "Exports",
     "InstallsServices",
     "Plans",
     "Rehearses",
@@ -175,6 +177,15 @@ class InstallsServices(Protocol):
 
     def uninstall_services(self) -> tuple[str, ...]:
         """End and remove them; returns their names."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Can write a folder that serves a model on a machine without what trained it."""
+
+    def export(self, model: ModelVersion, folder: Path, *, name: str) -> Mapping[str, str]:
+        """Write the folder, as endpoint ``name``; returns what is in it, by file."""
         ...
 
 

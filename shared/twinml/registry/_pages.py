@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from twinml.report import CARD
+
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
@@ -79,7 +81,7 @@ def description(
     run: str,
     learned_from: str | None = None,
 ) -> str:
-    """Return the description of a model version, in Markdown: both estimates, and the report.
+    """Return the description of a model version, in Markdown: estimates, report, model card.
 
     Examples
     --------
@@ -87,6 +89,7 @@ def description(
     ...                   experiment="1", run="ab"))
     Forest. f1 on test rows 0.5000, forward in time 0.4000.
     [Report](#/experiments/1/runs/ab/artifacts/report/report.html)
+    [Model card](#/experiments/1/runs/ab/artifacts/model/model-card.html)
     """
     shown = [
         f"{words} {metrics[f'{prefix}_{metric}']:.4f}"
@@ -96,5 +99,6 @@ def description(
     estimates = f" {metric} {', '.join(shown)}." if shown else ""
     if learned_from:
         estimates += f" Learned from {learned_from}."
-    link = f"[Report](#/experiments/{experiment}/runs/{run}/artifacts/report/report.html)"
-    return f"{title}.{estimates}\n{link}"
+    artifacts = f"#/experiments/{experiment}/runs/{run}/artifacts"
+    report = f"[Report]({artifacts}/report/report.html)"
+    return f"{title}.{estimates}\n{report}\n[Model card]({artifacts}/model/{CARD})"

@@ -24,6 +24,7 @@ from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import TrainedModel
 from twinml.registry.tracking import LoggedRun, Tracking, put
+from twinml.report import model_card
 from twinml.training import learners
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ __all__ = [
 
 # Raised when other files are written beside the model, so that what was trained before is not
 # reused.
-MODEL_FORMAT = 4
+MODEL_FORMAT = 5
 # What computes, beside the learners.
 _COMPUTING = {"flaml", "numpy", "pandas", "scikit-learn", "scipy"}
 
@@ -170,7 +171,7 @@ def known(dataset: Dataset, options: TrainingOptions, tracking: Tracking) -> str
 
 
 def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
-    return model.save(
+    digest = model.save(
         result.pipeline,
         result.contract,
         directory,
@@ -186,6 +187,8 @@ def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
         training_rows=_rows_learned(result, dataset),
         measured=result.measured,
     )
+    model_card.write(result, dataset, directory, digest=digest)
+    return digest
 
 
 def train_into(

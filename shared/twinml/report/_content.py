@@ -10,19 +10,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinml.pages.tables import Cell, Table, profile_column
-from twinml.pages.wording import number, percent, quantity, sentence
+from twinml.pages.wording import counted, number, percent, quantity, sentence
+from twinml.report import _distributions as distributions
 from twinml.report import _origin as origin
 from twinml.report import _regression as regression
 from twinml.report._calls import calls
+from twinml.report._decisions import confused_pairs, cost_table, threshold_table
 from twinml.report._figure_choice import estimates
+from twinml.report._files import CARD, PREDICTIONS
+from twinml.report._held_out import (
+    Group,
+    by_group,
+    group_table,
+    predicts_numbers,
+    weak_groups,
+    worst,
+)
 from twinml.report._measures import Measure, interval, measure, ordered, split_name
+from twinml.report._omissions import omissions
 
 if TYPE_CHECKING:
     from twinml.data import Dataset, Finding
     from twinml.platform import EndpointInfo, ModelVersion
     from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult
 
-__all__ = ["build"]
+__all__ = ["build", "estimate_table", "expectation", "parts", "weakness"]
 
 MAX_PROFILE_ROWS = 200
 MAX_IMPORTANCE_ROWS = 40
@@ -48,11 +60,12 @@ def build(
         "tiles": _tiles(result),
         "accuracy": _accuracy(result, dataset),
         "interrupted": result.interrupted,
-        "expectation": _expectation(result, dataset),
+        "expectation": expectation(result, dataset),
         "shift": _shift(result),
-        "estimates": _estimates(result),
+        "estimates": estimate_table(result),
         "glossary": ordered(result.test.metrics, first=result.metric),
         "columns": _columns(result, dataset),
+        "omissions": omissions(result, dataset),
         "leaderboard": _leaderboard(result),
         "search": _search(result),
         "weights": _weights(result),
@@ -62,9 +75,22 @@ def build(
             if each.config
         ],
         "decision": _decision(result),
-        "regression": result.contract.task == "regression",
-        "classes": [_by_part(result, found, name) for name, found in estimates(result)],
+        "regression": predicts_numbers(result),
+        "classes": parts(result),
+        "thresholds": threshold_table(result),
+        "costs": cost_table(result),
+        "pairs": confused_pairs(result),
+        "groups": group_table(result, groups := by_group(result, dataset)),
+        "weak": weakness(result, groups),
+        "worst": worst(result, dataset),
+        "predictions": PREDICTIONS,
+        "card": CARD,
         "importance": _importance(result),
+        "dependence": [f"dependence_{place}" for place in range(1, len(result.dependence) + 1)],
+        "target": distributions.target(dataset),
+        "distributions": distributions.features(result, dataset),
+        "n_columns": dataset.features.shape[1],
+        "missing": distributions.missing(dataset),
         "profile": _profile(dataset),
         "findings": [(found.level, _finding(found)) for found in dataset.findings],
         "order": sentence(dataset.order_note),
@@ -89,9 +115,9 @@ def _summary(result: TrainingResult, dataset: Dataset) -> str:
         result.contract.task, f" with {len(result.contract.classes)} classes"
     )
     return (
-        f"Data {dataset.name}: {dataset.n_rows:,} rows, {len(result.contract.columns)} columns, "
-        f"target {dataset.target}{kinds}. Best of {len(result.leaderboard)} candidates: "
-        f"{result.best.name}."
+        f"Data {dataset.name}: {counted(dataset.n_rows, 'row')}, "
+        f"{counted(len(result.contract.columns), 'column')}, target {dataset.target}{kinds}. "
+        f"Best of {counted(len(result.leaderboard), 'candidate')}: {result.best.name}."
     )
 
 
@@ -115,7 +141,9 @@ def _tiles(result: TrainingResult) -> list[tuple[str, str, str]]:
                 f"majority baseline {percent(result.test.baseline.get('accuracy'))}",
             )
         )
-    tiles.append(("Best candidate", result.best.name, f"of {len(result.leaderboard)} candidates"))
+    tiles.append(
+        ("Best candidate", result.best.name, f"of {counted(len(result.leaderboard), 'candidate')}")
+    )
     return tiles
 
 
@@ -148,7 +176,7 @@ def _figure(found: Interval) -> str:
     return f"{number(found.value)} (95% interval {interval(found)})"
 
 
-def _expectation(result: TrainingResult, dataset: Dataset) -> dict[str, str]:
+def expectation(result: TrainingResult, dataset: Dataset) -> dict[str, str]:
     """Say which figure to expect of new rows, and why that one."""
     chosen_by = _main(result)
     here = result.test.metrics[chosen_by.name]
@@ -205,7 +233,8 @@ def _shift(result: TrainingResult) -> str:
     )
 
 
-def _estimates(result: TrainingResult) -> Table:
+def estimate_table(result: TrainingResult) -> Table:
+    """Return both estimates, a line a metric."""
     shown = estimates(result)
     heads = [Cell("Metric")]
     for name, _ in shown:
@@ -222,7 +251,7 @@ def _estimates(result: TrainingResult) -> Table:
             ]
         rows.append(tuple(cells))
     tested = "; ".join(
-        f"{name.lower()}: {found.n_train:,} rows to train, {found.n_test:,} to test"
+        f"{name.lower()}: {counted(found.n_train, 'row')} to train, {found.n_test:,} to test"
         + (f", by {_by(found.split)}" if found.split != "random" else "")
         for name, found in shown
     )
@@ -320,12 +349,16 @@ def _search(result: TrainingResult) -> str:
         return ""
     unfinished = sum(trial.loss is None for trial in result.trials)
     learners = len({trial.learner for trial in result.trials})
-    text = f"The search tried {len(result.trials):,} configurations of {learners} learners"
-    return text + (f"; {unfinished:,} were stopped early or failed." if unfinished else ".")
+    text = (
+        f"The search tried {counted(len(result.trials), 'configuration')} of "
+        f"{counted(learners, 'learner')}"
+    )
+    ended = "was" if unfinished == 1 else "were"
+    return text + (f"; {unfinished:,} {ended} stopped early or failed." if unfinished else ".")
 
 
 def _decision(result: TrainingResult) -> str:
-    if result.contract.task == "regression":
+    if predicts_numbers(result):
         return regression.decision(result)
     if result.threshold is None:
         return "The class with the highest probability is predicted."
@@ -335,8 +368,14 @@ def _decision(result: TrainingResult) -> str:
     )
 
 
+def parts(result: TrainingResult) -> list[Table]:
+    """Return the figures by class, or of the prediction intervals, a table an estimate."""
+    found = [_by_part(result, found, name) for name, found in estimates(result)]
+    return [table for table in found if table is not None]
+
+
 def _by_part(result: TrainingResult, found: Evaluation, name: str) -> Table | None:
-    if result.contract.task == "regression":
+    if predicts_numbers(result):
         return regression.coverage(found, name)
     return _classes(result, found, name)
 
@@ -362,7 +401,18 @@ def _classes(result: TrainingResult, found: Evaluation, name: str) -> Table:
         )
     heads = (Cell("Class"), Cell("Rows", True), Cell("Predicted", True),
              Cell("Precision", True), Cell("Recall", True), Cell("F1", True))  # fmt: skip
-    return Table(f"By class, {name.lower()}, {found.n_test:,} rows", heads, tuple(rows))
+    return Table(f"By class, {name.lower()}, {counted(found.n_test, 'row')}", heads, tuple(rows))
+
+
+def weakness(result: TrainingResult, groups: list[Group]) -> str:
+    """Say in which groups the model errs."""
+    found = weak_groups(result, groups)
+    if not groups:
+        return "No group of the test rows is large enough for figures of its own."
+    if not found:
+        return "In no group of them does the model err clearly more than in the other rows."
+    named = ", ".join(f"{each.column} {each.value}" for each in found[:5])
+    return f"The model errs more where: {named}."
 
 
 def _importance(result: TrainingResult) -> Table | None:
@@ -386,7 +436,7 @@ def _profile(dataset: Dataset) -> Table:
     whole = dataset.profile()
     frame = whole.head(MAX_PROFILE_ROWS)
     columns = [profile_column(str(name), frame[name]) for name in frame.columns]
-    caption = f"Columns of {dataset.name}, {dataset.n_rows:,} rows"
+    caption = f"Columns of {dataset.name}, {counted(dataset.n_rows, 'row')}"
     if len(whole) > len(frame):
         caption += f"; the first {len(frame)} of {len(whole)} columns"
     heads = tuple(head for head, _ in columns)

@@ -10,17 +10,18 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from twinml.pages.figure import Picture
-from twinml.pages.wording import number, percent, shorten
+from twinml.pages.wording import counted, number, percent, quantity, shorten
 from twinml.report import _figures as figures
 from twinml.report import _regression as regression
-from twinml.report._figures import Curve
+from twinml.report._figures import Curve, Line
+from twinml.report._held_out import predicts_numbers
 from twinml.report._measures import Measure, measure, ordered, split_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinml.data import Dataset
-    from twinml.training.result import Evaluation, TrainingResult
+    from twinml.training.result import Candidate, Dependence, Evaluation, TrainingResult
 
 __all__ = ["draw"]
 
@@ -32,10 +33,14 @@ def draw(result: TrainingResult, dataset: Dataset) -> dict[str, Picture]:
     classes could not be read.
     """
     pictures = {"splits": _splits(result), "leaderboard": _leaderboard(result)}
-    of_task = regression.pictures if result.contract.task == "regression" else _of_classes
+    of_task = regression.pictures if predicts_numbers(result) else _of_classes
     pictures |= of_task(result)
     if len(result.importance):
         pictures["importance"] = _importance(result)
+    pictures |= {
+        f"dependence_{place}": _dependence(result, each)
+        for place, each in enumerate(result.dependence, 1)
+    }
     return pictures
 
 
@@ -45,6 +50,9 @@ def _of_classes(result: TrainingResult) -> dict[str, Picture]:
     if curves:
         pictures["roc"] = _roc(result, curves)
         pictures["pr"] = _precision_recall(result, curves)
+        pictures["gain"] = _gain(result, curves)
+        if result.contract.task == "binary":
+            pictures["lift"] = _lift(result, curves)
     pictures["calibration"] = _calibration(result)
     for name, found in (("confusion", result.test), ("confusion_forward", result.forward)):
         if found is not None and len(result.contract.classes) <= figures.MAX_CONFUSION_CLASSES:
@@ -90,12 +98,26 @@ def _leaderboard(result: TrainingResult) -> Picture:
         f"{each.name} {number(each.metrics.get(result.metric), 4)}"
         for each in result.leaderboard[: figures.MAX_BARS]
     )
-    return Picture(
-        figures.leaderboard(result.leaderboard, chosen_by, result.test.baseline.get(result.metric)),
-        f"{chosen_by.label} of the candidates, out of fold: {told}.",
-        "In brackets the difference from the best. A difference that is small beside the "
-        "95% interval of the estimate may be chance.",
+    lines = [
+        Line(each.name, each.metrics.get(result.metric, math.nan), *_ends(each))
+        for each in result.leaderboard
+    ]
+    bars = (
+        "Bars are 95% intervals. All candidates are judged on the same rows, so a difference is "
+        "surer than the bars look; one that is small beside them may be chance."
+        if any(math.isfinite(line.low) for line in lines)
+        else "A difference that is small beside the interval of the estimate may be chance."
     )
+    return Picture(
+        figures.leaderboard(lines, chosen_by, result.test.baseline.get(result.metric)),
+        f"{chosen_by.label} of the candidates, out of fold: {told}.",
+        f"The axis begins where the candidates do, not at 0. {bars}",
+    )
+
+
+def _ends(candidate: Candidate) -> tuple[float, float]:
+    found = candidate.interval
+    return (found.low, found.high) if found else (math.nan, math.nan)
 
 
 def _curves(result: TrainingResult) -> list[Curve]:
@@ -155,6 +177,76 @@ def _precision_recall(result: TrainingResult, curves: Sequence[Curve]) -> Pictur
         f"Precision-recall curves; average precision: {_told(areas)}.",
         f"Precision and recall. {_about(result)} "
         "Dotted lines: the precision of guessing, which is the share of the class.",
+    )
+
+
+def _gain(result: TrainingResult, curves: Sequence[Curve]) -> Picture:
+    told = []
+    for curve in curves:
+        taken, found = figures.cumulative(curve)
+        fifth = float(np.interp(0.2, taken, found))
+        told.append(f"{curve.name} {percent(fifth)} of the class in the first fifth of the rows")
+    about = (
+        f"Class: {result.contract.positive_class}."
+        if result.contract.task == "binary"
+        else _about(result)
+    )
+    return Picture(
+        figures.gain(curves),
+        f"Cumulative gain: {', '.join(told)}.",
+        f"Gain. {about} Who takes the rows with the highest scores finds so much of the class; "
+        "on the dotted line, taking rows at random.",
+    )
+
+
+def _lift(result: TrainingResult, curves: Sequence[Curve]) -> Picture:
+    told = ", ".join(
+        f"{curve.name} {number(float(figures.tenths(curve)[0]), 1)}" for curve in curves
+    )
+    return Picture(
+        figures.lift(curves),
+        f"Lift in each tenth of the rows; in the first: {told}.",
+        f"Lift. How many times more often {result.contract.positive_class} is in each tenth of the "
+        "rows than in all of them.",
+    )
+
+
+def _dependence(result: TrainingResult, found: Dependence) -> Picture:
+    numbers = predicts_numbers(result)
+    if numbers:
+        shown = [(result.contract.target, found.predictions[:, 0])]
+        ylabel = f"mean prediction of {shorten(result.contract.target, 20)}"
+    else:
+        classes = [str(each) for each in result.contract.classes]
+        if len(classes) == 2:
+            order = [1]
+        else:
+            spread = np.ptp(found.predictions, axis=0)
+            order = sorted(np.argsort(-spread, kind="stable")[: figures.MAX_LINES].tolist())
+        shown = [(classes[k], found.predictions[:, k]) for k in order]
+        ylabel = (
+            f"mean probability of {shorten(classes[1], 16)}"
+            if len(classes) == 2
+            else "mean probability"
+        )
+    told = "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{quantity(value)} {quantity(float(given)) if numbers else percent(float(given))}"
+            for value, given in zip(found.values, line, strict=True)
+        )
+        for name, line in shown
+    )
+    few = (
+        f" The {len(shown)} classes that move most."
+        if not numbers and len(result.contract.classes) > max(2, len(shown))
+        else ""
+    )
+    return Picture(
+        figures.dependence(found.feature, found.values, shown, ylabel),
+        f"Partial dependence on {found.feature}: {told}.",
+        f"{found.feature}: the mean prediction when it is set to each value in "
+        f"{counted(found.rows, 'test row')}, all else as it is.{few}",
     )
 
 
@@ -242,6 +334,7 @@ def _scores(result: TrainingResult) -> Picture:
 
 def _importance(result: TrainingResult) -> Picture:
     chosen_by = measure(result.metric)
+    known = bool(result.importance["std"].notna().any())
     top = result.importance.head(figures.MAX_BARS)
     told = ", ".join(
         f"{name} {number(mean, 4)}" for name, mean in zip(top["feature"], top["mean"], strict=True)
@@ -249,6 +342,6 @@ def _importance(result: TrainingResult) -> Picture:
     return Picture(
         figures.importance(result.importance, chosen_by),
         f"Permutation importance by {chosen_by.label}: {told}.",
-        f"How much {chosen_by.label} worsens on test rows when one column is shuffled; "
-        "whiskers are one standard deviation over the repeats.",
+        f"How much {chosen_by.label} worsens on test rows when one column is shuffled"
+        + ("; whiskers are one standard deviation over the repeats." if known else "."),
     )

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from twinml.pages.figure_style import (
     BLUE,
     DASHES,
-    GREY,
     HEAT,
     INK,
     MUTED,
@@ -29,23 +29,28 @@ from twinml.pages.figure_style import (
     canvas,
     drawn,
 )
-from twinml.pages.wording import number, percent, shorten
+from twinml.pages.wording import number, percent, quantity, shorten
 from twinml.report._measures import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from twinml.training.result import Candidate, Evaluation
+    from twinml.training.result import Evaluation
 
 __all__ = [
     "MAX_CONFUSION_CLASSES",
     "MAX_CURVES",
+    "MAX_LINES",
     "Curve",
+    "Line",
     "calibration",
     "confusion",
+    "dependence",
+    "gain",
     "importance",
     "leaderboard",
+    "lift",
     "precision_recall",
     "roc",
     "scores",
@@ -54,7 +59,18 @@ __all__ = [
 
 MAX_CURVES = 6
 MAX_CONFUSION_CLASSES = 20
+MAX_LINES = 4
 MAX_BARS = 15
+
+
+@dataclass(frozen=True)
+class Line:
+    """A candidate: its figure with the ends of its interval, NaN where it is not known."""
+
+    name: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -131,41 +147,39 @@ def splits(measures: Sequence[Measure], estimates: Sequence[tuple[str, Evaluatio
 
 
 @drawn
-def leaderboard(
-    candidates: Sequence[Candidate], chosen_by: Measure, baseline: float | None
-) -> Figure:
-    """Draw one bar a candidate, best at the top, with its distance from the best."""
-    shown = [each for each in candidates if math.isfinite(_metric(each, chosen_by))][:MAX_BARS]
-    figure, axes = canvas(1.2 + 0.36 * max(len(shown), 1))
-    values = [_metric(each, chosen_by) for each in shown]
-    colours = [BLUE] + [GREY] * (len(shown) - 1)
-    axes.barh(range(len(shown)), values, color=colours[: len(shown)], height=0.62)
-    reach = max([*values, baseline or 0.0, 1e-9])
-    for row, value in enumerate(values):
-        gap = value - values[0]
-        text = number(value, 4) + (f"  ({gap:+.4f})".replace("-", "−") if row else "")
+def leaderboard(lines: Sequence[Line], chosen_by: Measure, baseline: float | None) -> Figure:
+    """Draw a dot a candidate, best at the top, with its interval, on an axis of their range.
+
+    The baseline is drawn where it lies in that range, and else is a remark.
+    """
+    shown = [each for each in lines if math.isfinite(each.value)][:MAX_BARS]
+    figure, axes = canvas(1.25 + 0.34 * max(len(shown), 1))
+    ends = [end for each in shown for end in (each.value, each.low, each.high)]
+    known = [end for end in ends if math.isfinite(end)] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    room = (high - low) * 0.06 or abs(high) * 0.01 or 0.01
+    for row, each in enumerate(shown):
+        colour = BLUE if row == 0 else MUTED
+        if math.isfinite(each.low) and math.isfinite(each.high):
+            axes.plot([each.low, each.high], [row, row], color=colour, linewidth=2, alpha=0.5)
+        axes.plot(each.value, row, "o", color=colour, markersize=6.5)
         axes.annotate(
-            text, (value, row), (5, 0), textcoords="offset points", va="center", fontsize=9,
-            color=BLUE if row == 0 else MUTED, bbox={"facecolor": "white", "lw": 0, "pad": 0.8},
+            number(each.value, 4), (each.value, row), (0, 6), textcoords="offset points",
+            ha="center", fontsize=8.5, color=colour,
         )  # fmt: skip
-    if baseline is not None and math.isfinite(baseline):
-        axes.axvline(baseline, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"baseline {number(baseline)}", (baseline, 1), (3, 3), fontsize=8.5, color=MUTED,
-            xycoords=("data", "axes fraction"), textcoords="offset points",
-        )  # fmt: skip
-    axes.set(xlim=(0, reach * 1.34), ylim=(len(shown) - 0.4, -0.6))
-    if chosen_by.higher_is_better and reach <= 1:
-        axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_yticks(range(len(shown)), [shorten(each.name, 24) for each in shown], color=INK)
+    axes.set(xlim=(low - room, high + room), ylim=(len(shown) - 0.4, -0.75))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_yticks(range(len(shown)), [shorten(each.name, 20) for each in shown], color=INK)
     axes.grid(visible=False, axis="y")
     way = "more is better" if chosen_by.higher_is_better else "less is better"
     axes.set_xlabel(f"{chosen_by.label}, out of fold ({way})")
+    if baseline is not None and math.isfinite(baseline):
+        if low - room <= baseline <= high + room:
+            axes.axvline(baseline, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.set_title(
+            f"baseline {number(baseline, 4)}", fontsize=8.5, color=MUTED, fontweight="normal"
+        )
     return figure
-
-
-def _metric(candidate: Candidate, chosen_by: Measure) -> float:
-    return float(candidate.metrics.get(chosen_by.name, math.nan))
 
 
 @drawn
@@ -333,6 +347,90 @@ def scores(
 
 
 @drawn
+def gain(curves: Sequence[Curve]) -> Figure:
+    """Draw the share of a class found against the share of rows taken, best scores first."""
+    figure, axes = canvas(4.0)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+    for curve, (colour, dash) in zip(curves, _colours(len(curves)), strict=False):
+        taken, found = cumulative(curve)
+        axes.plot(
+            taken, found, color=colour, linestyle=dash, linewidth=2, label=shorten(curve.name, 22)
+        )
+    _unit_square(axes)
+    axes.set(xlabel="share of rows taken, highest scores first", ylabel="share of the class found")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def cumulative(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return shares of the rows taken, from the highest score down, and of the hits among them.
+
+    Examples
+    --------
+    >>> cumulative(Curve("a", np.array([False, True, False]), np.array([0.1, 0.9, 0.2])))[1]
+    array([0., 1., 1., 1.])
+    """
+    order = np.argsort(-curve.score, kind="stable")
+    found = np.concatenate([[0.0], np.cumsum(curve.hit[order])]) / max(int(curve.hit.sum()), 1)
+    return np.linspace(0, 1, len(found)), found
+
+
+@drawn
+def lift(curves: Sequence[Curve]) -> Figure:
+    """Draw, for each tenth of the rows from the highest scores down, the share over the mean."""
+    figure, axes = canvas(3.2)
+    width = 0.8 / max(len(curves), 1)
+    for place, (curve, (colour, _)) in enumerate(zip(curves, _colours(len(curves)), strict=False)):
+        at = np.arange(10) + (place - (len(curves) - 1) / 2) * width
+        axes.bar(at, tenths(curve), width * 0.92, color=colour, label=shorten(curve.name, 22))
+    axes.axhline(1, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+    axes.set_xticks(range(10), [str(tenth) for tenth in range(1, 11)])
+    axes.grid(visible=False, axis="x")
+    axes.set(xlabel="tenth of the rows, highest scores first", ylabel="times the mean share")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def tenths(curve: Curve) -> NDArray[np.float64]:
+    """Return the share of hits in each tenth of the rows over that of all rows, shape (10,)."""
+    order = np.argsort(-curve.score, kind="stable")
+    parts = np.array_split(curve.hit[order], 10)
+    mean = max(float(curve.hit.mean()), 1e-12)
+    return np.array([float(part.mean()) / mean if len(part) else math.nan for part in parts])
+
+
+@drawn
+def dependence(
+    feature: str,
+    values: Sequence[Any],
+    lines: Sequence[tuple[str, NDArray[np.float64]]],
+    ylabel: str,
+) -> Figure:
+    """Draw mean predictions at values of a column, a line a class; texts as rows of dots."""
+    numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool)
+                  for value in values)  # fmt: skip
+    figure, axes = canvas(2.7 if numeric else 1.2 + 0.27 * len(values))
+    for (name, given), (colour, dash) in zip(lines, _colours(len(lines)), strict=False):
+        label = shorten(name, 22)
+        if numeric:
+            axes.plot(values, given, color=colour, linestyle=dash, marker="o", markersize=4.5,
+                      linewidth=1.8, label=label)  # fmt: skip
+        else:
+            axes.plot(given, range(len(values)), "o", color=colour, markersize=6, label=label)
+    if numeric:
+        axes.set(xlabel=shorten(feature, 40), ylabel=ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    else:
+        axes.set_yticks(range(len(values)), [shorten(quantity(value), 20) for value in values],
+                        color=INK)  # fmt: skip
+        axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=ylabel)
+        axes.set_title(shorten(feature, 40))
+    if len(lines) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
+@drawn
 def importance(frame: pd.DataFrame, chosen_by: Measure) -> Figure:
     """Draw the drop of the metric when a column is shuffled, most important at the top."""
     shown = frame.head(MAX_BARS)
@@ -341,7 +439,8 @@ def importance(frame: pd.DataFrame, chosen_by: Measure) -> Figure:
     spread = np.nan_to_num(shown["std"].to_numpy(float))
     place = range(len(shown))
     axes.barh(place, mean, color=BLUE, height=0.62)
-    axes.errorbar(mean, place, xerr=spread, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2)
+    if spread.any():
+        axes.errorbar(mean, place, xerr=spread, fmt="none", ecolor=INK, elinewidth=1.1, capsize=2)
     for row, (value, width) in enumerate(zip(mean, spread, strict=True)):
         axes.annotate(
             number(value, 4), (max(value, 0) + width, row), (5, 0), textcoords="offset points",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twinml.platform import ModelVersion
     from twinml.training.result import TrainingResult
 
-__all__ = ["build"]
+__all__ = ["build", "shown_options", "versions"]
 
 PACKAGES = (
     "twinml",
@@ -40,13 +40,13 @@ def build(
     environment: Mapping[str, str] | None,
 ) -> dict[str, Table | None]:
     """Return the tables of origin by the name under which the template shows them."""
-    versions = _environment() if environment is None else environment
+    named = versions() if environment is None else environment
     timings = result.timings
     return {
         "steps": _steps(steps),
         "timings": pairs("Time by phase of training", timings, seconds) if timings else None,
-        "environment": pairs("Versions", versions, str),
-        "options": pairs("Options of the run", _open(result.options), quantity),
+        "environment": pairs("Versions", named, str),
+        "options": pairs("Options of the run", shown_options(result.options), quantity),
         "identity": pairs("Identity", _identity(result, dataset, model), str),
     }
 
@@ -68,7 +68,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> Table | None:
     return Table(f"Steps of the run, {seconds(total)} in all", heads, rows)
 
 
-def _open(options: Mapping[str, Any]) -> dict[str, Any]:
+def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out options whose name says that they are secret."""
     return {
         name: value
@@ -77,7 +77,8 @@ def _open(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, here."""
     found = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

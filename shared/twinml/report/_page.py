@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 from twinml.errors import NotFound, UsageError
 from twinml.pages.figure import PNG_SIGNATURE, Picture
 from twinml.pages.templates import render
+from twinml.report._files import PAGE, PREDICTIONS
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml.platform import EndpointInfo, ModelVersion
     from twinml.training.result import TrainingResult
 
-__all__ = ["PAGE", "ReportFiles", "newest", "write"]
-
-PAGE = "report.html"
+__all__ = ["ReportFiles", "newest", "write"]
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The files written: the page, and the pictures by name (``roc``, ``pr``, ``splits``, …)."""
+    """The files written: the page, and the pictures by name (``roc``, ``pr``, ``splits``, …).
+
+    The predictions of held-out rows and the model card lie beside them.
+    """
 
     html: Path
     pictures: dict[str, Path]
@@ -77,6 +79,8 @@ def write(
     """
     from twinml.report import _content as content
     from twinml.report import _figure_choice as figure_choice
+    from twinml.report import model_card
+    from twinml.report._held_out import predictions
 
     added = [_extra(title, path) for title, path in (extras or {}).items()]
     drawn = figure_choice.draw(result, dataset)
@@ -85,6 +89,8 @@ def write(
         endpoint=endpoint, model=model, steps=steps, environment=environment,
     )  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
+    predictions(result).to_csv(directory / PREDICTIONS, index=False)
+    model_card.write(result, dataset, directory, digest=model.digest if model else None)
     paths = {}
     for name, picture in drawn.items():
         paths[name] = directory / f"{name}.png"

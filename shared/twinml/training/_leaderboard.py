@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from twinml.training import metrics
 from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
 from twinml.training._found import Found
+from twinml.training._intervals import interval
 from twinml.training.options import TrainingOptions
 from twinml.training.result import Candidate
 from twinml.training.tasks import Task
@@ -194,4 +195,9 @@ def leaderboard(
 
     best = min(candidates, key=place).metrics[metric]
     candidates.sort(key=lambda one: place(one, best))
+    for position, one in enumerate(candidates):
+        given = out_of_fold[one.name]
+        at = threshold_for(options, y, given)
+        known = interval(metric, one.metrics[metric], y, given, at)
+        candidates[position] = replace(one, interval=known)
     return Leaderboard(metric, tuple(candidates), joins, out_of_fold, tuple(notes))

@@ -21,6 +21,7 @@ from twinml.errors import DataError
 from twinml.training._budget import Clock, Progress
 from twinml.training._conformal import coverage, fit_intervals
 from twinml.training._crossvalidation import Judging, judging
+from twinml.training._dependence import partial_dependence
 from twinml.training._found import Found
 from twinml.training._importance import REPEATS, affordable_repeats, permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
@@ -34,6 +35,7 @@ from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
     Coverage,
+    Dependence,
     Evaluation,
     FittedCandidate,
     Interval,
@@ -56,10 +58,12 @@ __all__ = ["train"]
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-_IMPORTANCE_ROWS = 2_000
+_IMPORTANCE_ROWS = 1_200
 # Of the budget: repeats and rows become fewer where they would take more.
 _IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
+# Of the budget, the same for partial dependence.
+_DEPENDENCE_SHARE = 0.02
 # At which the coverage of prediction intervals is measured.
 _LEVELS = (0.5, 0.8, 0.9, 0.95)
 # To join members once, for each row, class and member.
@@ -254,6 +258,7 @@ class _Run:
             forward = self._evaluate(table, forward_split, ahead, threshold, intervals)
         other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
         importance = self._importance(table, split.test, measured, learned, board.metric, threshold)
+        dependence = self._dependence(table, split.test, learned, importance)
         self._phase("evaluate", "done")
 
         return TrainingResult(
@@ -272,6 +277,7 @@ class _Run:
             forward_note=" ".join([forward_note, *self._notes]),
             notes=tuple(self._notes),
             importance=importance,
+            dependence=dependence,
             timings=dict(self._timings),
             options=options.to_dict(),
             runner_up_test=(
@@ -431,7 +437,9 @@ class _Run:
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * task.n_outputs + 0.5)
-            return 1.1 * refit + rest + (_IMPORTANCE_SHARE + 0.03) * options.budget
+            return (
+                1.1 * refit + rest + (_IMPORTANCE_SHARE + _DEPENDENCE_SHARE + 0.03) * options.budget
+            )
 
         search = Search(
             task,
@@ -508,6 +516,18 @@ class _Run:
             probabilities=predicted,
             rows=rows,
             coverage=() if intervals is None else _coverage(intervals, y_test, predicted[:, 0]),
+        )
+
+    def _dependence(
+        self, table: _Table, test: Rows, pipeline: Any, importance: pd.DataFrame
+    ) -> tuple[Dependence, ...]:
+        rows = np.random.default_rng(self._options.seed).permutation(test)
+        allowed = math.inf if self._options.reproducible else self._options.budget
+        return partial_dependence(
+            lambda frame: predictions(pipeline, frame),
+            table.features.iloc[rows],
+            importance["feature"].tolist(),
+            _DEPENDENCE_SHARE * allowed,
         )
 
     def _importance(

@@ -15,6 +15,7 @@ from twinml.contract import Contract
 __all__ = [
     "Candidate",
     "Coverage",
+    "Dependence",
     "Evaluation",
     "FittedCandidate",
     "Interval",
@@ -46,6 +47,7 @@ class Candidate:
 
     ``metrics`` are out-of-fold on the training rows: every row is predicted by models that
     never saw it. ``weights`` maps member names to their share; empty for a single learner.
+    ``interval`` is that of the metric that chose, where its standard error is known.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Candidate:
     trials: int = 0
     seconds: float = 0.0
     note: str = ""
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,26 @@ class Coverage:
     level: float
     share: float
     width: float
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What a model predicts in the mean when a column is set to a value.
+
+    Attributes
+    ----------
+    values
+        Of the column, m of them: ascending numbers, or the most frequent texts first.
+    predictions
+        Means over the rows, shape (m, k).
+    rows
+        Of the test that were set so.
+    """
+
+    feature: str
+    values: tuple[Any, ...]
+    predictions: NDArray[np.float64]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -189,6 +212,8 @@ class TrainingResult:
         What the search sampled or left out, and why.
     trained_on
         Positions in the data set of the rows that the pipeline learned from, ascending.
+    dependence
+        Partial dependence of the most important columns.
     candidates
         All lines of the leaderboard with their models, if they were asked for.
     """
@@ -214,6 +239,7 @@ class TrainingResult:
     measured: Any | None = None
     measured_apart: bool = False
     notes: tuple[str, ...] = ()
+    dependence: tuple[Dependence, ...] = ()
 
     @property
     def best(self) -> Candidate:

@@ -20,8 +20,8 @@ __all__ = ["of_version", "write_for"]
 FOLDER = "report"  # among the artifacts of a run
 
 
-def of_version(version: ModelVersion, tracking_uri: str) -> Path:
-    """Return the report of the run that made a registered version.
+def of_version(version: ModelVersion, tracking_uri: str, file: str = PAGE) -> Path:
+    """Return the report of the run that made a registered version, or a file beside it.
 
     One in a store on this machine is shown where it is, another one is fetched into the state
     folder.
@@ -33,15 +33,15 @@ def of_version(version: ModelVersion, tracking_uri: str) -> Path:
     """
     found = None
     if version.uri.startswith("file:"):
-        found = _beside(version.uri.rpartition("/")[0])
+        found = _beside(version.uri.rpartition("/")[0], file)
     elif version.run_id:
         from twinml.registry.tracking import Tracking
 
         folder = home() / "fetched" / f"{version.name}-{version.version}"
-        found = Tracking(tracking_uri).fetch(version.run_id, f"{FOLDER}/{PAGE}", folder)
+        found = Tracking(tracking_uri).fetch(version.run_id, f"{FOLDER}/{file}", folder)
     if found is None:
         raise NotFound(
-            f"no report was written of model {version.reference}",
+            f"no {'report' if file == PAGE else file} was written of model {version.reference}",
             hint="twinml run and twinml train write one, of the model that they make.",
         )
     return found
@@ -69,7 +69,7 @@ def write_for(
     return files.html
 
 
-def _beside(artifacts: str) -> Path | None:
-    """Return the report among artifacts on this machine, if there is one."""
-    found = Path(unquote(urlsplit(artifacts).path)) / FOLDER / PAGE
+def _beside(artifacts: str, file: str = PAGE) -> Path | None:
+    """Return a file of the report among artifacts on this machine, if it is there."""
+    found = Path(unquote(urlsplit(artifacts).path)) / FOLDER / file
     return found if found.is_file() else None
