@@ -22,7 +22,7 @@ from twinml.data._left_out import left_out
 from twinml.data._read import read
 from twinml.data._source import local_file, near
 from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
-from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task
+from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task, is_number, maybe_numbers
 from twinml.errors import DataError
 
 __all__ = ["Dataset", "UnknownColumn", "check_names", "load"]
@@ -211,6 +211,10 @@ def load(
             hint=f"Choose one of {', '.join(RARE)}.",
         )
     content = read(path, plain=[target], skip=drop, expected=[target], sheet=sheet)
+    if task != "classification" and maybe_numbers(content.frame, target):
+        # Classes stay as they are written; numbers may have a decimal comma or a currency.
+        other = read(path, skip=drop, expected=[target], sheet=sheet)
+        content = other if is_number(other.frame[target]) else content
     known = _known.KNOWN.get(content.digest)
     everything = [str(column) for column in content.frame.columns]
     check_names(path.name, everything, target, drop)
@@ -267,7 +271,7 @@ def load(
         notations={
             column: notation
             for column, notation in content.notations.items()
-            if column in frame.columns
+            if column in frame.columns and column != target
         },
         reading={
             "keep": keep,
