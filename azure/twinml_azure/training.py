@@ -5,7 +5,7 @@ job again, running or done, and nothing is trained twice::
 
     job      code: this package    environment: the versions of this process
              twinml train --save ${{outputs.trained}}  ──▶ fetched: model and result
-    automl   automl.classification, VotingEnsemble on ──▶ best child's outputs/mlflow-model
+    automl   automl.classification or .regression, VotingEnsemble on ──▶ best child's mlflow-model
 """
 
 from __future__ import annotations
@@ -70,6 +70,15 @@ METRICS = {
     "accuracy": "accuracy",
     "average_precision": "average_precision_score_weighted",
     "balanced_accuracy": "norm_macro_recall",
+    "r2_score": "r2_score",
+    "spearman_correlation": "spearman_correlation",
+    "normalized_root_mean_squared_error": "normalized_root_mean_squared_error",
+    "normalized_mean_absolute_error": "normalized_mean_absolute_error",
+}
+# What AutoML follows where it has not the metric that was asked for.
+NEAREST = {
+    "classification": "AUC_weighted",
+    "regression": "normalized_root_mean_squared_error",
 }
 
 
@@ -253,12 +262,12 @@ def train_with_automl(
     table = register_table(connection, dataset)
 
     def job(name: str) -> Any:
-        made = automl.classification(
+        made = getattr(automl, dataset.task)(
             compute=cluster,
             experiment_name=dataset.name,
             training_data=Input(type="mltable", path=table),
             target_column_name=dataset.target,
-            primary_metric=METRICS.get(options.metric or "roc_auc", "AUC_weighted"),
+            primary_metric=METRICS.get(options.metric, NEAREST[dataset.task]),
             n_cross_validations=5,
             enable_model_explainability=False,
             tags={TAG: "training", "data": asset.digest},

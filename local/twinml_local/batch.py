@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from twinml import model
+from twinml.training.tasks import predictions
 from twinml_local.compiled import NotCovered, load
 from twinml_local.server.deployments.compiling import compiled_form
 
@@ -71,13 +72,15 @@ class TableScorer:
         self.form = f"pipeline ({outcome.refusal})" if outcome.refusal else "compiled"
 
     def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
-        """Return labels and probabilities, to the last bit as the pipeline gives them."""
+        """Return labels and probabilities, or numbers, to the last bit as the pipeline does."""
         if self._compiled is not None:
             try:
                 places, probabilities = self._compiled.score(
                     matrix(self._compiled, table), table.num_rows
                 )
                 classes = self._compiled.classes
+                if not classes:
+                    return probabilities[:, 0].tolist(), probabilities
                 return [classes[place] for place in places], probabilities
             except NotCovered:
                 pass
@@ -88,8 +91,11 @@ class TableScorer:
         with self._alone:
             if self._pipeline is None:
                 self._pipeline = model.load_predictor(self._directory, self._digest)
+            if not self._contract.classes:
+                numbers = predictions(self._pipeline, frame)
+                return numbers[:, 0].tolist(), numbers
             labels = self._pipeline.predict(frame)
-            return labels.tolist(), np.asarray(self._pipeline.predict_proba(frame), np.float64)
+            return labels.tolist(), predictions(self._pipeline, frame)
 
 
 def _frame(table: pa.Table, types: Mapping[str, str]) -> Any:

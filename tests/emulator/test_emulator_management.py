@@ -217,7 +217,7 @@ def test_ids_are_the_same_in_any_case_and_keep_their_own(ask: Ask, emulator: Emu
 
 
 def test_operations_take_their_time_and_are_not_overtaken(ask: Ask):
-    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "S"}}}
+    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "Standard_F2"}}}
     created = ask("PUT", "/computes/cluster", body)
     assert created.status_code == 201
     assert "Retry-After" not in created.headers

@@ -59,7 +59,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(emulators):
     )
     assert put.status_code == 201
     assert http.put(f"{base}/data/d/versions/1", json=data(), params=VERSION, timeout=10).ok
-    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "S"}}}
+    body = {"properties": {"computeType": "AmlCompute", "properties": {"vmSize": "Standard_F2"}}}
     created = http.put(f"{base}/computes/cluster", json=body, params=COMPUTES, timeout=10)
     assert created.json()["properties"]["provisioningState"] == "Creating"
     emulator.kill()

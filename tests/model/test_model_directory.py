@@ -37,7 +37,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     path = tmp_path_factory.mktemp("model") / "customers.csv"
     table = make_table()
     days = pd.date_range("2023-01-01", periods=len(table), freq="6h")
-    table.assign(since=days.strftime("%d.%m.%Y %H:%M")).to_csv(path, index=False)
+    words = np.random.default_rng(3).choice(["late", "broken", "great", "fast"], (len(table), 6))
+    table.assign(
+        since=days.strftime("%d.%m.%Y %H:%M"), said=[" ".join(one) for one in words]
+    ).to_csv(path, index=False)
     return load(path, "y")
 
 

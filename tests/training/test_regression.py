@@ -194,3 +194,107 @@ def test_a_file_with_many_numbers_or_asked_for_is_a_regression(tmp_path: Path) -
     assert (found.task, found.reading["task"]) == ("regression", "regression")
     with pytest.raises(DataError, match="no task 'clustering'"):
         load(tmp_path / "t.csv", "y", task="clustering")  # type: ignore[arg-type]
+
+
+def test_explanations_are_in_the_targets_unit_and_add_up(regression: TrainedRegression) -> None:
+    from twinml.explanation.members import explain
+    from twinml.training._ensemble import Vote, fit_stack
+    from twinml.training._recipe import Recipe
+    from twinml.training.learners import LEARNERS
+    from twinml.training.tasks import predictions, task_of
+
+    features, labels = regression.dataset.features, regression.dataset.labels
+    task = task_of(labels, "regression")
+    truth = task.truth(labels)
+    configs = {"LightGBM": {"n_estimators": 9}, "RandomForest": {"n_estimators": 5}}
+    configs |= {"HistGradientBoosting": {"max_iter": 9}, "XGBoost": {"n_estimators": 9}}
+    configs["Ridge"] = {}
+    members = {one.name: (one, configs[one.name]) for one in LEARNERS if one.name in configs}
+    fitted = Recipe(members, task, seed=0).fit(features, truth, np.ones(len(truth)), jobs=1)
+    encoded = np.asarray(fitted.encoder.transform(features), dtype=np.float64)
+    noise = np.random.default_rng(0)
+    votes = {
+        name: predictions(one, encoded) + noise.normal(0, 30, (len(truth), 1))
+        for name, one in fitted.members.items()
+    }
+    for join in (
+        Vote(dict.fromkeys(members, 0.2)),
+        fit_stack(task, votes, truth, np.ones(len(truth))),
+    ):
+        pipeline = fitted.pipeline(join)
+        told = explain(pipeline, features.head(20), background=features)
+        np.testing.assert_allclose(told.score, pipeline.predict(features.head(20)), rtol=1e-6)
+        assert told.left_out == {}
+        assert told.to_dict()["unit"] == "the target's unit"
+        assert set(told.to_dict()["rows"][0]) == {"prediction", "base", "score", "contributions"}
+
+
+@pytest.mark.parametrize("worse", [0.0, 40.0])
+def test_two_regressions_are_compared_by_their_losses(
+    regression: TrainedRegression, worse: float
+) -> None:
+    from twinml.abtest.predictions import compare_predictions
+
+    test = regression.result.test
+    noise = np.random.default_rng(0).normal(0, worse, test.probabilities.shape)
+    found = compare_predictions(test.labels, test.probabilities + noise, test.probabilities)
+    assert found.verdict.decision == ("ship B" if worse else "keep A")
+    assert found.primary == "root_mean_squared_error"
+    held = found["root_mean_squared_error"]
+    assert held.b == pytest.approx(test.metrics["root_mean_squared_error"].value)
+    assert held.low <= held.difference <= held.high
+    assert found.only_a_right + found.only_b_right + found.both_right == 89
+    assert "nearer on a row" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"b": [1.0] * 9}, UsageError, "the shapes are"),
+        ({"b": [np.nan] * 20}, UsageError, "no finite number"),
+        ({"n_bootstrap": 99}, UsageError, "n_bootstrap is 99"),
+        ({"primary": "accuracy"}, UsageError, "primary is 'accuracy'"),
+        ({"truth": [1.0] * 9, "a": [1.0] * 9, "b": [1.0] * 9}, DataError, "9 labelled rows"),
+    ],
+)
+def test_numbers_that_cannot_be_compared(
+    change: dict[str, object], error: type, message: str
+) -> None:
+    from twinml.abtest.predictions import compare_numbers
+
+    given: dict[str, object] = {name: [1.0] * 20 for name in ("truth", "a", "b")}
+    with pytest.raises(error, match=message):
+        compare_numbers(**given | change)  # type: ignore[arg-type]
+
+
+def test_a_better_regression_is_promoted_and_an_equal_one_is_not(
+    regression: TrainedRegression, own_home: Path
+) -> None:
+    from twinml.registry.champion import compare
+    from twinml.registry.tracking import Tracking
+
+    rows = regression.dataset.frame.iloc[regression.result.test.rows]
+    tracking = Tracking()
+    first = compare(tracking, regression.directory, rows, name="diabetes", metric="r2_score")
+    assert first.better
+    held = regression.result.test.metrics["r2_score"].value
+    assert first.candidate["r2_score"] == pytest.approx(held)
+
+
+def test_a_file_is_scored_with_intervals(regression: TrainedRegression, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from twinml.batch.scoring import score_file, source_for
+    from twinml_local.batch import TableScorer
+
+    contract, out = regression.result.contract, tmp_path / "scored.parquet"
+    scorer = TableScorer(regression.directory)
+    path = tmp_path / "rows.csv"
+    regression.dataset.features.to_csv(path, index=False)
+    score_file(source_for(path, contract), contract, scorer, out, digest="d", chunk_rows=100)
+    scored = pq.read_table(out).to_pandas()
+    expected = regression.result.pipeline.predict(regression.dataset.features)
+    np.testing.assert_array_equal(scored["prediction"], expected)
+    assert contract.intervals is not None
+    bounds = contract.intervals.bounds(expected)
+    np.testing.assert_array_equal(scored[["prediction_lower", "prediction_upper"]], bounds)

@@ -207,7 +207,7 @@ def test_equal_models_are_not_yet_with_the_rows_needed():
 def test_the_same_probabilities_keep_a():
     labels, a, _ = models(np.random.default_rng(0), 100, 1.0, 1.0)
     result = compare(labels, a, a.copy(), names=("old", "new"))
-    assert str(result.verdict) == "keep A: both give the same probabilities on every row"
+    assert str(result.verdict) == "keep A: both give the same predictions on every row"
     assert [item.required_rows for item in result.differences] == [None] * 3
 
 

@@ -281,6 +281,28 @@ def test_a_task_of_the_rest_interface_and_of_a_pipeline_say_the_same():
     assert first.remarks == ()
 
 
+def test_a_regression_is_read_in_both_spellings():
+    rest = {
+        "taskType": "Regression",
+        "targetColumnName": "y",
+        "primaryMetric": "R2Score",
+        "trainingSettings": {"allowedTrainingAlgorithms": ["XGBoostRegressor", "ElasticNet"]},
+    }
+    node = {"task": "regression", "target_column_name": "y", "primary_metric": "r2_score"}
+    node["training"] = {"allowed_training_algorithms": ["xg_boost_regressor", "elastic_net"]}
+    first, second = (read_task(each, most_seconds=50, cores=4) for each in (rest, node))
+    assert first == second
+    assert (first.kind, first.primary_metric) == ("regression", "r2_score")
+    assert set(first.learners) == {"XGBoost", "Ridge"}
+    plain = read_task(
+        {**rest, "primaryMetric": None, "trainingSettings": {}}, most_seconds=50, cores=4
+    )
+    assert plain.primary_metric == "normalized_root_mean_squared_error"
+    assert "LogisticRegression" not in plain.learners
+    with pytest.raises(ArmError, match="'AUC_weighted' is not one that regression has"):
+        check_task({**rest, "primaryMetric": "AUC_weighted"})
+
+
 def test_a_task_without_small_limits_is_bounded_and_says_so():
     read = read_task(task(limitSettings={"maxTrials": 1000}), most_seconds=50, cores=2)
     assert (read.trials, read.budget) == (None, 50)

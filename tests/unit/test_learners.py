@@ -16,11 +16,14 @@ from twinml.training import learners
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("shared", "local", "azure")
-# Of the learners: the home, the readers of their compiled forms, and one choice of two by name.
+# Of the learners: the home, the readers of their compiled forms, one choice of two by name, and
+# the libraries whose files are imported, learners here or not.
 MAY_NAME_THEM = {
     "shared/twinml/training/learners.py",
     "local/twinml_local/compiled/_compile.py",
     "shared/twinml/cli/replay.py",
+    "shared/twinml/registry/importing/_estimator.py",
+    "shared/twinml/registry/importing/_source.py",
 }
 # scikit-learn is not only a learner's package.
 PACKAGES = sorted({*learners.packages(), *learners.modules()} - {"scikit-learn", "sklearn"})

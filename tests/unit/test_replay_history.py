@@ -45,20 +45,20 @@ def test_scores_are_those_of_scikit_learn() -> None:
     truth = rng.integers(0, 2, 200)
     yes = np.clip(0.3 * truth + rng.random(200) * 0.7, 0, 1)
     found = scores(truth, np.column_stack([1 - yes, yes]))
-    assert found.roc_auc == roc_auc_score(truth, yes)
-    assert found.log_loss == log_loss(truth, yes)
+    assert found.ranking == roc_auc_score(truth, yes)
+    assert found.loss == log_loss(truth, yes)
 
 
 def test_one_class_has_no_roc_auc() -> None:
     found = scores(np.zeros(3, dtype=np.int64), np.full((3, 2), 0.5))
-    assert found.roc_auc is None
-    assert found.log_loss == pytest.approx(math.log(2))
+    assert found.ranking is None
+    assert found.loss == pytest.approx(math.log(2))
 
 
 def test_three_classes_with_one_missing() -> None:
     truth = np.array([0, 1, 1, 0])
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]])
-    assert scores(truth, probabilities).roc_auc == 1.0
+    assert scores(truth, probabilities).ranking == 1.0
 
 
 def test_no_rows_are_refused() -> None:
@@ -68,8 +68,8 @@ def test_no_rows_are_refused() -> None:
 
 def test_overall_scores_weigh_periods_by_their_rows() -> None:
     found = history(entry(1, 0.4, 0.1), entry(3, 0.8, 0.3))
-    assert found.overall("first").log_loss == pytest.approx((0.4 + 3 * 0.8) / 4)
-    assert found.overall("kept").log_loss == pytest.approx((0.1 + 3 * 0.3) / 4)
+    assert found.overall("first").loss == pytest.approx((0.4 + 3 * 0.8) / 4)
+    assert found.overall("kept").loss == pytest.approx((0.1 + 3 * 0.3) / 4)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_counts() -> None:
 
 def test_it_is_plain_json() -> None:
     found = json.loads(json.dumps(history(entry(1, 0.8, 0.4)).to_dict()))
-    assert found["overall"]["kept"]["log_loss"] == 0.4
-    assert found["entries"][0]["first"] == {"roc_auc": 0.7, "log_loss": 0.8}
+    assert found["overall"]["kept"]["loss"] == 0.4
+    assert found["entries"][0]["first"] == {"ranking": 0.7, "loss": 0.8}
 
 
 def test_the_page_tells_what_happened(tmp_path: Path) -> None:

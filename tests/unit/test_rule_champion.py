@@ -7,6 +7,7 @@ import math
 import pytest
 
 from twinml.registry.promotion import abandoned, carry_out, serving, shares
+from twinml.training._regression_metrics import METRICS as OF_NUMBERS
 from twinml.training.metrics import HIGHER_IS_BETTER, METRICS, is_better
 
 INF, NAN = math.inf, math.nan
@@ -15,8 +16,10 @@ A_BIT_LESS = math.nextafter(0.75, 0)
 
 
 def test_only_losses_are_better_when_lower() -> None:
-    assert tuple(HIGHER_IS_BETTER) == METRICS
+    assert tuple(HIGHER_IS_BETTER) == (*METRICS, *OF_NUMBERS)
     assert {name for name in METRICS if not HIGHER_IS_BETTER[name]} == {"log_loss", "brier"}
+    errors = {name for name in OF_NUMBERS if name.endswith("_error")}
+    assert {name for name in OF_NUMBERS if not HIGHER_IS_BETTER[name]} == errors
 
 
 @pytest.mark.parametrize("metric", METRICS)

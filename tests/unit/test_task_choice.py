@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from twinml.data import load
 from twinml.data._task import check_numbers, choose_task
 from twinml.errors import DataError
 
@@ -59,3 +62,23 @@ def test_targets_of_numbers_that_are_refused(values: np.ndarray, message: str) -
     with pytest.raises(DataError, match=message):
         check_numbers(pd.Series(values, name="y"), "t.csv")
     check_numbers(pd.Series(np.arange(50.0), name="y"), "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("form", "task"),
+    [
+        ("{},50 €", "regression"),
+        ("{}%", "regression"),
+        ("1.{:03d},5", "regression"),
+        ("c{}", "classification"),
+        ("{}-a", "classification"),
+    ],
+)
+def test_a_target_may_be_written_in_another_notation(tmp_path: Path, form: str, task: str) -> None:
+    lines = [f"{n % 7};{form.format(n % 25 + 10)}" for n in range(250)]
+    path = tmp_path / "t.csv"
+    path.write_text("x;y\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    dataset = load(path, "y")
+    assert dataset.task == task
+    assert "y" not in dataset.notations
+    assert (dataset.labels.dtype.kind in "if") == (task == "regression")

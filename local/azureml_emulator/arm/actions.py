@@ -12,6 +12,12 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.refusals import (
+    check_cluster,
+    check_datastore,
+    check_deletable,
+    check_environment,
+)
 from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
@@ -33,6 +39,10 @@ class Actions:
     def __init__(self, account: Account, management: Management, blobs: BlobStore) -> None:
         self._account, self._management, self._blobs = account, management, blobs
         management.before_write("onlineEndpoints", self._check_endpoint)
+        management.before_write("computes", check_cluster)
+        management.before_write("environments", check_environment)
+        management.before_write("data", self._check_place)
+        management.before_delete("datastores", check_deletable)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -48,6 +58,14 @@ class Actions:
             ("POST", f"{endpoint}/token", self._endpoint_token),
         ]  # fmt: skip
         return [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
+
+    def _check_place(self, draft: Draft) -> None:
+        workspace = draft.id.rpartition("/data/")[0]
+        store = self._management.store
+        check_datastore(
+            draft.properties.get("dataUri"),
+            lambda name: store.get(f"{workspace}/datastores/{name}") is not None,
+        )
 
     # Codes
 

@@ -153,7 +153,11 @@ class Datastores:
         if match is None:
             return uri
         below = re.sub(r"^paths(/|$)", "", match["path"] or "")
-        if match["output"] == "artifacts":
+        # A job may have an output of this name: it is meant where nothing says otherwise.
+        own = not (match["path"] or "").startswith("paths") and self._output_uri(
+            match["job"], "artifacts"
+        )
+        if match["output"] == "artifacts" and not own:
             return datastore_uri(
                 workspace, ARTIFACT_STORE, f"{artifact_prefix(match['job'])}/{below}"
             )

@@ -34,6 +34,7 @@ ENTRY_POINT = "azureml_emulator.automl"
 class Task(Protocol):
     """A task that was read; ``remarks`` say where a run departs from it."""
 
+    kind: str
     target: str
     primary_metric: str
     folds: int
@@ -257,7 +258,7 @@ def _parent_properties(task: Task, run: Run) -> dict[str, str]:
     return {
         "runTemplate": "AutoML",
         "azureml.runsource": "automl",
-        "task_type": "classification",
+        "task_type": task.kind,
         "primary_metric": task.primary_metric,
         "num_cross_validation": str(task.folds),
         "target": str(run.details.get("target")),

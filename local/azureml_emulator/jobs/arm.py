@@ -14,6 +14,7 @@ from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
 from azureml_emulator.arm.defaults import with_modes
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.refusals import check_instances, check_same_job
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs._definitions import Definition, read_job
@@ -186,6 +187,9 @@ class Jobs:
                     f"Compute '{compute.rpartition('/')[2]}' was not found in the workspace.",
                     inner="NotFoundError",
                 )
+        cluster = self._store.get(str(properties.get("computeId") or ""))
+        count = (properties.get("resources") or {}).get("instanceCount")
+        check_instances(count, cluster.properties if cluster else None)
         commands = (properties, properties.get("trial") or {})
         for field, command in product(("environmentId", "codeId"), commands):
             asset = str(command.get(field) or "").removeprefix("azureml:")
@@ -210,6 +214,7 @@ class Jobs:
         found = self._store.get(f"{workspace}/jobs/{call['name']}")
         if found is None:
             return self._answer(self.submit(workspace, properties, name=call["name"]), 201)
+        check_same_job(found.name, found.properties, properties)
         change = {name: properties[name] for name in _CHANGEABLE if name in properties}
         return self._answer(self.change(found, change))
 

@@ -325,7 +325,7 @@ class _Run:
             else:
                 path.unlink(missing_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if declared.type not in ("uri_file", "custom_model"):
+            if declared.type != "uri_file":
                 path.mkdir()
             outputs[name] = path
         return outputs

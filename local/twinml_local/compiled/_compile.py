@@ -145,10 +145,17 @@ def _thawed(estimator: Any) -> Any:
     return estimator
 
 
+# Types of columns of which an encoder makes several numbers.
+PARTED = {
+    "datetime": "dates, of which only the pipeline makes parts",
+    "text": "free text, of which only the pipeline makes words",
+}
+
+
 def _encoding(encode: Any, contract: Contract) -> Encoding:
-    dated = next((column.name for column in contract.columns if column.type == "datetime"), None)
-    if dated is not None:
-        raise Refusal(f"column '{dated}' holds dates, of which only the pipeline makes parts")
+    for column in contract.columns:
+        if column.type in PARTED:
+            raise Refusal(f"column '{column.name}' holds {PARTED[column.type]}")
     low, high = -np.inf, np.inf
     columns = encode
     if type(encode) is Pipeline:

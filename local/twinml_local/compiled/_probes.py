@@ -43,7 +43,7 @@ def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     if column.type == "boolean":
         bits = [0.0, 1.0, math.nan] if column.nullable else [False, True]
         return [bits[place] for place in rng.integers(0, len(bits), n_rows)]
-    if column.type == "string":
+    if column.mlflow_type == "string" and column.dates is None:
         texts = [*(column.categories or ()), None, "never seen", ""]
         return [texts[place] for place in rng.integers(0, len(texts), n_rows)]
     low = float(column.minimum if column.minimum is not None else -1.0)

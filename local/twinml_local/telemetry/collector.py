@@ -52,7 +52,9 @@ class Payload(NamedTuple):
     target: str
     classes: Sequence[Any]
     labels: Sequence[Any]
-    probabilities: Any  # array or nested lists, shape (n_rows, n_classes), or None
+    # Array or nested lists, shape (n_rows, n_classes), or None; bounds, shape (n_rows, 2), of
+    # what has no classes.
+    probabilities: Any
 
 
 class Collector:
@@ -166,5 +168,7 @@ def _input_rows(payload: Payload) -> list[dict[str, Any]]:
 def _output_rows(payload: Payload) -> list[dict[str, Any]]:
     if payload.probabilities is None:
         return [{payload.target: label} for label in payload.labels]
-    names = [str(label) for label in payload.classes]
+    names = [str(label) for label in payload.classes] or [
+        f"{payload.target}_{bound}" for bound in ("lower", "upper")
+    ]
     return [dict(zip(names, row, strict=True)) for row in payload.probabilities]

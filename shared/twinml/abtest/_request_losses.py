@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,9 +12,16 @@ from twinml.traffic.collected import Request
 
 __all__ = ["METRICS", "Metric", "best_metric", "known", "value"]
 
-Metric = Literal["accuracy", "log_loss", "brier"]
+Metric = Literal["accuracy", "log_loss", "brier", "squared_error", "absolute_error"]
 
-METRICS: dict[str, str] = {"accuracy": "accuracy", "log_loss": "log loss", "brier": "Brier score"}
+METRICS: dict[str, str] = {
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "squared_error": "squared error",
+    "absolute_error": "absolute error",
+}
+OF_NUMBERS = ("squared_error", "absolute_error")
 
 
 def known(request: Request, labels: Mapping[tuple[str, int], str]) -> dict[int, str]:
@@ -24,8 +31,13 @@ def known(request: Request, labels: Mapping[tuple[str, int], str]) -> dict[int, 
 
 
 def best_metric(requests: Sequence[Request]) -> Metric:
-    """Return log loss where every answer holds probabilities, else accuracy."""
+    """Return log loss where every answer holds probabilities, else accuracy.
+
+    The squared error where every answer is a number with a fraction, as regressions give them.
+    """
     rows = [output for request in requests for output in request.outputs]
+    if rows and all(len(one) == 1 and isinstance(next(iter(one.values())), float) for one in rows):
+        return "squared_error"
     return "log_loss" if rows and all(len(output) > 1 for output in rows) else "accuracy"
 
 
@@ -51,6 +63,8 @@ def _row_value(request: Request, row: int, label: str, metric: Metric, threshold
             f"the answer to request {request.id} was not collected",
             hint="Collect outputs as well as inputs.",
         )
+    if metric in OF_NUMBERS:
+        return _error(request, output, label) ** (2 if metric == "squared_error" else 1)
     if len(output) == 1:
         if metric != "accuracy":
             raise DataError(
@@ -74,3 +88,14 @@ def _row_value(request: Request, row: int, label: str, metric: Metric, threshold
         return float(np.sum((shares - hit) ** 2) / (2 if len(names) == 2 else 1))
     chosen = int(shares[1] >= threshold) if len(names) == 2 else int(shares.argmax())
     return float(chosen == place)
+
+
+def _error(request: Request, output: Mapping[str, Any], label: str) -> float:
+    try:
+        (value,) = output.values()
+        return abs(float(value) - float(label))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"the answer to request {request.id}, or its label {label!r}, is no number",
+            hint="Errors are of models that predict a number.",
+        ) from None

@@ -24,7 +24,10 @@ CHUNK_ROWS = 5000
 
 @dataclass(frozen=True)
 class Scored:
-    """What one side makes of all rows: its classes, and probabilities of shape (n, k)."""
+    """What one side makes of all rows: its classes, and probabilities of shape (n, k).
+
+    Of a regression there are no classes, and the numbers have the shape (n, 1).
+    """
 
     classes: tuple[Any, ...]
     probabilities: Any
@@ -41,8 +44,10 @@ def scored_by_model(directory: Path, dataset: Dataset) -> Scored:
     from twinml.model import LoadedModel
 
     model = LoadedModel.open(directory)
-    probabilities = model.predictor.predict_proba(fitting_frame(model, dataset))
-    return Scored(model.contract.classes, probabilities)
+    frame = fitting_frame(model, dataset)
+    if model.contract.task == "regression":
+        return Scored((), model.predictor.predict(frame)[:, None])
+    return Scored(model.contract.classes, model.predictor.predict_proba(frame))
 
 
 def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
@@ -57,7 +62,11 @@ def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
 
     from twinml.endpoint.document import facts_of
 
-    classes = tuple(facts_of(endpoint).classes)
+    facts = facts_of(endpoint)
+    if facts.regression:
+        numbers = [each for chunk in _chunks(dataset) for each in endpoint.score(chunk)]
+        return Scored((), np.array(numbers, dtype=np.float64)[:, None])
+    classes = tuple(facts.classes)
     if not classes:
         raise ModelError(
             f"deployment '{endpoint.deployment}' does not tell its classes",
@@ -89,14 +98,23 @@ def compare_scored(dataset: Dataset, a: Scored, b: Scored, **options: Any) -> AB
     DataError
         A label is none of their classes.
     """
-    from twinml.abtest.offline import compare
+    from twinml.abtest.predictions import compare_predictions
 
     if set(a.classes) != set(b.classes):
         raise ModelError(
             f"A predicts {list(a.classes)}, B predicts {list(b.classes)}",
             hint="Compare models of the same target.",
         )
-    return compare(
+    if not a.classes:
+        if dataset.labels.dtype.kind not in "iuf":
+            raise DataError(
+                f"the column '{dataset.target}' holds text, and the models predict numbers",
+                hint="Name the column of true numbers with --target.",
+            )
+        return compare_predictions(
+            dataset.labels.to_numpy(float), a.probabilities, b.probabilities, **options
+        )
+    return compare_predictions(
         indices(dataset.labels.tolist(), a.classes),
         a.probabilities,
         b.probabilities[:, [b.classes.index(label) for label in a.classes]],

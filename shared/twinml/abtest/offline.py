@@ -28,7 +28,9 @@ from twinml.errors import DataError, UsageError
 
 __all__ = ["RULE", "ABResult", "Difference", "Verdict", "compare"]
 
-Metric = Literal["roc_auc", "log_loss", "accuracy"]
+Metric = Literal[
+    "roc_auc", "log_loss", "accuracy", "root_mean_squared_error", "mean_absolute_error"
+]
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
@@ -36,9 +38,16 @@ POWER = 0.8
 RULE = (
     "Ship B if it is better on the primary metric at the two-sided 5 % level and not worse on "
     "another metric at that level; keep A if B is worse on the primary metric at that level or "
-    "both give the same probabilities; otherwise not yet."
+    "both give the same predictions; otherwise not yet."
 )
-METRIC_NAMES = {"roc_auc": "ROC AUC", "log_loss": "log loss", "accuracy": "accuracy"}
+METRIC_NAMES = {
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "accuracy": "accuracy",
+    "root_mean_squared_error": "RMSE",
+    "mean_absolute_error": "MAE",
+}
+HIGHER_IS_BETTER = ("roc_auc", "accuracy")
 
 # Two-sided 95 % of the normal distribution, and the quantile of the power asked for.
 Z_LEVEL = NormalDist().inv_cdf(1 - LEVEL / 2)
@@ -54,7 +63,8 @@ class Difference:
     Attributes
     ----------
     metric
-        ``roc_auc``, ``log_loss`` or ``accuracy``.
+        ``roc_auc``, ``log_loss`` or ``accuracy``; of numbers ``root_mean_squared_error`` or
+        ``mean_absolute_error``.
     a, b, difference
         The values of A and B on all rows, and ``b - a``.
     low, high
@@ -89,7 +99,7 @@ class Difference:
     @property
     def gain(self) -> float:
         """The difference turned so that positive means B is better."""
-        return -self.difference if self.metric == "log_loss" else self.difference
+        return self.difference if self.metric in HIGHER_IS_BETTER else -self.difference
 
     @property
     def significant(self) -> bool:
@@ -120,13 +130,14 @@ class ABResult:
         Of A and B.
     n_rows, n_classes, threshold, n_bootstrap, seed
         What was compared and how. ``threshold`` is the decision threshold on the second
-        class when there are two classes, else ``None`` (argmax).
+        class when there are two classes, else ``None`` (argmax). Of numbers ``n_classes`` is 0.
     primary
         The metric that decides.
     differences
         One a metric, the primary one first.
     both_right, only_a_right, only_b_right, both_wrong
-        Rows; McNemar's table.
+        Rows; McNemar's table. Of numbers "right" is the model that is nearer to the truth, and
+        both are where both are as near.
     mcnemar_exact, mcnemar_mid_p
         Two-sided p-values of that table.
     verdict
@@ -172,7 +183,9 @@ class ABResult:
         lines = [
             f"A = {first}",
             f"B = {second}",
-            f"{self.n_rows:,} labelled rows, {self.n_classes} classes, both models on every row",
+            f"{self.n_rows:,} labelled rows, "
+            f"{f'{self.n_classes} classes' if self.n_classes else 'a number'}, "
+            "both models on every row",
             "",
             f"{'metric':<10}{'A':>10}{'B':>10}{'B - A':>11}   {'95 % interval':<24}"
             f"{'p':>8}  {'rows needed':>12}",
@@ -187,14 +200,26 @@ class ABResult:
             )
         lines += [
             "",
-            f"right on a row: both {self.both_right:,}, only A {self.only_a_right:,}, "
-            f"only B {self.only_b_right:,}, neither {self.both_wrong:,} "
-            f"(McNemar: exact p {small(self.mcnemar_exact)}, mid-p {small(self.mcnemar_mid_p)})",
+            f"{self.on_rows()} "
+            f"({'McNemar' if self.n_classes else 'sign test'}: "
+            f"exact p {small(self.mcnemar_exact)}, mid-p {small(self.mcnemar_mid_p)})",
             "",
             f"Verdict: {self.verdict}",
             f"Rule: {RULE} Primary metric: {METRIC_NAMES[self.primary]}.",
         ]
         return "\n".join(lines)
+
+    def on_rows(self) -> str:
+        """Say on how many rows which of the two is right, or nearer."""
+        if self.n_classes:
+            return (
+                f"right on a row: both {self.both_right:,}, only A {self.only_a_right:,}, "
+                f"only B {self.only_b_right:,}, neither {self.both_wrong:,}"
+            )
+        return (
+            f"nearer on a row: A {self.only_a_right:,}, B {self.only_b_right:,}, "
+            f"as near {self.both_right:,}"
+        )
 
 
 def small(p_value: float) -> str:
@@ -426,7 +451,7 @@ def difference(
 def judge(differences: Sequence[Difference], n: int, *, same: bool) -> Verdict:
     """Carry out ``RULE``; the first of ``differences`` is the primary metric's."""
     if same:
-        return Verdict("keep A", "both give the same probabilities on every row")
+        return Verdict("keep A", "both give the same predictions on every row")
     primary, *others = differences
     title = METRIC_NAMES[primary.metric]
     seen = f"{primary.difference:+.5f} (95 % interval {primary.low:+.5f} to {primary.high:+.5f})"

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from twinml.abtest._request_losses import METRICS
-from twinml.abtest.offline import METRIC_NAMES, ABResult, Difference, small
+from twinml.abtest.offline import HIGHER_IS_BETTER, METRIC_NAMES, ABResult, Difference, small
 from twinml.abtest.offline import RULE as OFFLINE_RULE
 from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, drawn
@@ -142,9 +142,9 @@ def offline(result: ABResult) -> ResultPage:
             for one in result.differences
         ],
     )  # fmt: skip
+    what = "Right on a row (McNemar" if result.n_classes else "Nearer on a row (sign test"
     agreement = rows(
-        f"Right on a row (McNemar: exact p {small(result.mcnemar_exact)}, "
-        f"mid-p {small(result.mcnemar_mid_p)})",
+        f"{what}: exact p {small(result.mcnemar_exact)}, mid-p {small(result.mcnemar_mid_p)})",
         ("both", "only A", "only B", "neither"),
         [(result.both_right, result.only_a_right, result.only_b_right, result.both_wrong)],
     )
@@ -211,7 +211,7 @@ def differences(given: tuple[Difference, ...]) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.95 * len(given) + 0.3), layout="constrained")
     for place, one in enumerate(given):
         axes = figure.add_subplot(len(given), 1, place + 1)
-        sign = -1 if one.metric == "log_loss" else 1
+        sign = 1 if one.metric in HIGHER_IS_BETTER else -1
         low, high = sorted((sign * one.low, sign * one.high))
         colour = GREY if not one.significant else BLUE if one.gain > 0 else ORANGE
         axes.plot([low, high], [0, 0], color=colour, linewidth=3, solid_capstyle="round")

@@ -41,7 +41,7 @@ def free(name: str, taken: Collection[str]) -> str:
 def result_columns(
     taken: Collection[str], classes: Sequence[Any], width: int | None
 ) -> tuple[str, list[str]]:
-    """Return the names of the label column and of the ``width`` probability columns."""
+    """Return the names of the prediction's column and of the ``width`` probabilities'."""
     names = classes if len(classes) == (width or 0) else range(width or 0)
     return free("prediction", taken), [free(f"probability_{name}", taken) for name in names]
 

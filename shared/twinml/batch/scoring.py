@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from twinml.batch._parts import Parts, result_columns
+from twinml.batch._parts import Parts, free, result_columns
 from twinml.batch._read import Source, types_of
+from twinml.contract.intervals import DEFAULT_LEVEL
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -27,6 +28,8 @@ __all__ = ["CHUNK_ROWS", "BatchResult", "Scorer", "ScoresBatches", "score_file",
 # Small enough that threads which end at different times leave little idle.
 CHUNK_ROWS = 32_768
 ABANDONED = -1
+# Of a regression: columns of the prediction interval.
+BOUNDS = ("prediction_lower", "prediction_upper")
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -41,7 +44,10 @@ class Scorer(Protocol):
     """How many tables it scores at a time."""
 
     def score(self, table: pa.Table) -> tuple[Sequence[Any], NDArray[np.float64]]:
-        """Return labels, length n, and probabilities, shape (n, k), as the pipeline gives them."""
+        """Return labels, length n, and probabilities, shape (n, k), as the pipeline gives them.
+
+        Of a regression the numbers, both times: length n, and shape (n, 1).
+        """
         ...
 
 
@@ -202,17 +208,25 @@ def with_results(
     labels: Sequence[Any],
     probabilities: NDArray[np.float64],
 ) -> pa.Table:
-    """Return ``table`` with a column of labels and one of probabilities for each class."""
+    """Return ``table`` with a column of labels and one of probabilities for each class.
+
+    Of a regression, with the numbers and the bounds of their intervals at the default level.
+    """
     label, shares = result_columns(table.column_names, contract.classes, len(contract.classes))
     table = table.append_column(label, pa.array(labels, label_type(contract)))
-    for place, name in enumerate(shares):
-        table = table.append_column(name, pa.array(np.ascontiguousarray(probabilities[:, place])))
+    columns = dict(zip(shares, probabilities.T, strict=False))
+    intervals = contract.intervals
+    if intervals is not None and intervals.highest_level >= DEFAULT_LEVEL:
+        bounds = intervals.bounds(labels)
+        columns = {free(name, table.column_names): bounds[:, at] for at, name in enumerate(BOUNDS)}
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(np.ascontiguousarray(values)))
     return table
 
 
 def label_type(contract: Contract) -> pa.DataType:
-    """Return the Arrow type of the classes."""
-    return pa.array(list(contract.classes)).type
+    """Return the Arrow type of the classes, or of numbers."""
+    return pa.array(list(contract.classes) or [0.0]).type
 
 
 def source_for(path: Path, contract: Contract) -> Source:

@@ -130,7 +130,11 @@ def _score(
             frame.select(
                 "*",
                 udf("predict", SQL_TYPES[str(label_type(contract))])(features).alias("__label"),
-                udf("predict_proba", "array<double>")(features).alias("__shares"),
+                *(
+                    udf(method, "array<double>")(features).alias("__shares")
+                    for method in contract.methods
+                    if method == "predict_proba"
+                ),
             ).write.parquet(str(scored))
         )
 
@@ -148,13 +152,17 @@ def _collect(file: Path, parts: Parts, contract: Contract, row: str, chunk_rows:
     first, last = int(rows[0]), int(rows[-1])
     assert first % chunk_rows == 0, "Spark has cut a chunk"
     assert last - first + 1 == table.num_rows, "Spark has mixed chunks"
-    shares = _flat(table.column("__shares")).reshape(table.num_rows, -1)
+    added = [name for name in ("__label", "__shares") if name in table.column_names]
     labels = table.column("__label").to_pylist()
-    rest = table.drop_columns([row, "__label", "__shares"])
+    shares = _flat(table.column(added[-1])).reshape(table.num_rows, -1)
+    rest = table.drop_columns([row, *added])
     parts.add(first // chunk_rows, with_results(rest, contract, labels, shares))
 
 
 def _flat(values: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return the numbers of a column of lists, one after the other."""
-    flat: NDArray[np.float64] = values.combine_chunks().flatten().to_numpy()
+    """Return the numbers of a column, or of its lists, one after the other."""
+    joined = values.combine_chunks()
+    flat: NDArray[np.float64] = (
+        joined.flatten() if pa.types.is_list(joined.type) else joined
+    ).to_numpy()
     return flat

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-OFFLINE = ("roc_auc", "log_loss", "accuracy")
-ONLINE = ("log_loss", "accuracy", "brier")
+OFFLINE = (
+    "roc_auc", "log_loss", "accuracy", "root_mean_squared_error", "mean_absolute_error",
+)  # fmt: skip
+ONLINE = ("log_loss", "accuracy", "brier", "squared_error", "absolute_error")
 
 
 @click.command(short_help="Compare two models, or two deployments on live traffic.")
@@ -40,9 +42,9 @@ ONLINE = ("log_loss", "accuracy", "brier")
 @endpoint_options("on", "url", "collected")
 @click.option(
     "--metric",
-    type=click.Choice(["roc_auc", "log_loss", "accuracy", "brier"]),
+    type=click.Choice(list(dict.fromkeys([*OFFLINE, *ONLINE]))),
     help="The metric that decides [default: roc_auc, with more than two classes log_loss; online "
-    "log_loss, without probabilities accuracy].",
+    "log_loss, without probabilities accuracy; of numbers the squared error].",
 )
 @click.option(
     "--threshold", type=float, default=0.5, show_default=True, help="Of the decision, two classes."

@@ -74,17 +74,18 @@ def command(
 
     Then sweep every feature through its training range and beyond. A refusal that says what is
     wrong is a good answer; the exit code is 1 if a probe made the endpoint fail or give what is no
-    probability, or if a declared direction is broken.
+    prediction, or if a declared direction is broken.
     """
     from twinml.data import read_records
     from twinml.endpoint.document import facts_of
     from twinml.probe.whole import probe
 
     with where.connect() as endpoint, where.model_directory(model) as directory:
-        rows = None if file is None else read_records(file, text=facts_of(endpoint).text_columns)
+        facts = facts_of(endpoint)
+        rows = None if file is None else read_records(file, text=facts.text_columns)
         with console().status("probing"):
             found = probe(
-                endpoint.score_proba,
+                endpoint.numbers if facts.regression else endpoint.score_proba,
                 directory,
                 rows,
                 n_base=base,

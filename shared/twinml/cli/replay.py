@@ -18,7 +18,7 @@ BUNDLED_PERIOD = "month"
 # The day of a call is a date like its month: it moves on whatever the clients do.
 BUNDLED_IGNORED = ("day",)
 # Two learners of different kinds that train and compile in a second or two.
-LEARNERS = "LightGBM,LogisticRegression"
+LEARNERS = {"classification": "LightGBM,LogisticRegression", "regression": "LightGBM,Ridge"}
 
 
 @click.command(short_help="Show the loop at work on data in time order.")
@@ -68,7 +68,9 @@ LEARNERS = "LightGBM,LogisticRegression"
 @click.option("--budget", default="5s", show_default=True, help="Time for each training.")
 @click.option("--trials", type=int, help="Try this many configurations each time instead.")
 @click.option(
-    "--learners", metavar="A,B,…", default=LEARNERS, show_default=True, help="Search these only."
+    "--learners",
+    metavar="A,B,…",
+    help=f"Search these only [default: {' or '.join(LEARNERS.values())}].",
 )
 @click.option(
     "--ignore",
@@ -90,7 +92,7 @@ def command(
     last: int | None,
     budget: str,
     trials: int | None,
-    learners: str,
+    learners: str | None,
     ignore: tuple[str, ...],
     seed: int,
     as_json: bool,
@@ -119,8 +121,10 @@ def command(
         trials=trials,
         seed=seed,
         # Probabilities are what goes wrong in time: search and loop follow one measure.
-        metric="log_loss",
-        learners=tuple(name.strip() for name in learners.split(",") if name.strip()),
+        metric="log_loss" if dataset.task == "classification" else "root_mean_squared_error",
+        learners=tuple(
+            name.strip() for name in (learners or LEARNERS[dataset.task]).split(",") if name.strip()
+        ),
     )
     if period is None and source.data is None:
         period = BUNDLED_PERIOD
@@ -138,6 +142,8 @@ def command(
     if last is not None:
         periods = periods[: start + last]
 
+    loss = "log loss" if dataset.task == "classification" else "RMSE"
+
     class Printed(ReplayWatcher):
         """Prints a line for each period when it ends, and what takes long."""
 
@@ -145,7 +151,7 @@ def command(
             console().print(f"        [dim]{escape(text)} …[/]", soft_wrap=True)
 
         def ended(self, entry: Entry) -> None:
-            console().print(_line(entry, len(periods)), soft_wrap=True)
+            console().print(_line(entry, len(periods), loss), soft_wrap=True)
 
     keeps("The endpoint, the pipeline and the model NAME-replay stay as they are: twinml stop.")
     history = Replay(
@@ -172,7 +178,7 @@ def command(
     )
 
 
-def _line(entry: Entry, total: int) -> str:
+def _line(entry: Entry, total: int, loss: str) -> str:
     from rich.markup import escape
 
     happened = ""
@@ -184,6 +190,6 @@ def _line(entry: Entry, total: int) -> str:
         happened += f" [yellow]{entry.proposed} proposed[/]"
     return (
         f"[bold]{entry.number:>2}/{total}[/] {escape(entry.label):<9} {entry.n_rows:>6,} rows  "
-        f"log loss {entry.kept.log_loss:.3f}, never again {entry.first.log_loss:.3f}{happened} "
+        f"{loss} {entry.kept.loss:.3f}, never again {entry.first.loss:.3f}{happened} "
         f"[dim]({entry.seconds:.1f} s)[/]"
     )

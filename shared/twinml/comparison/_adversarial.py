@@ -148,7 +148,11 @@ def _ends(column: Column) -> Iterator[tuple[str, float, int]]:
 
 def _whole_rows(contract: Contract) -> Iterator[tuple[str, dict[str, Any]]]:
     nulls = {column.name: None for column in contract.columns if column.nullable}
-    texts = [column.name for column in contract.columns if column.type == "string"]
+    texts = [
+        column.name
+        for column in contract.columns
+        if column.mlflow_type == "string" and not column.dates
+    ]
     doubles = [column.name for column in contract.columns if column.type == "double"]
     if nulls:
         yield "every null that is allowed", nulls

@@ -53,7 +53,8 @@ class Answers:
     labels
         ``None`` where the row was refused.
     probabilities
-        Shape (n_rows, n_classes), NaN where the row was refused.
+        Shape (n_rows, n_classes), of a regression the numbers, shape (n_rows, 1); NaN where the
+        row was refused.
     refusals
         By row.
     seconds
@@ -92,10 +93,12 @@ def ask(
     alone_from: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Answers:
-    """Score ``rows`` with an endpoint, labels and probabilities.
+    """Score ``rows`` with an endpoint, labels and probabilities, or numbers.
 
     Parameters
     ----------
+    n_classes
+        0 of a regression.
     size
         Rows in a request.
     alone_from
@@ -109,7 +112,7 @@ def ask(
         The endpoint refused a whole request of ordinary rows, or did not answer.
     """
     labels: list[Any] = [None] * len(rows)
-    probabilities = np.full((len(rows), n_classes), np.nan)
+    probabilities = np.full((len(rows), n_classes or 1), np.nan)
     refusals: dict[int, Refusal] = {}
     seconds: list[float] = []
     for start, chunk in chunked(rows, size, alone_from):
@@ -117,18 +120,21 @@ def ask(
         try:
             given = endpoint.score(chunk)
             seconds.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            shares = np.asarray(endpoint.score_proba(chunk), dtype=np.float64)
-            seconds.append(time.perf_counter() - began)
+            if n_classes:
+                began = time.perf_counter()
+                shares = np.asarray(endpoint.score_proba(chunk), dtype=np.float64)
+                seconds.append(time.perf_counter() - began)
+            else:
+                shares = np.asarray(given, dtype=np.float64).reshape(len(given), -1)
         except EndpointError as error:
             if error.status not in REFUSALS or start < alone_from:
                 raise
             refusals[start] = Refusal(error.status, error.message)
         else:
-            if shares.shape != (len(chunk), n_classes):
+            if shares.shape != (len(chunk), n_classes or 1):
                 raise EndpointError(
                     f"{endpoint.scoring_uri} answered probabilities of shape {shares.shape}, "
-                    f"expected {(len(chunk), n_classes)}",
+                    f"expected {(len(chunk), n_classes or 1)}",
                     hint="Its model must take params={'method': 'predict_proba'}.",
                     status=502,
                 )
@@ -167,7 +173,7 @@ def _recalculated(
     answers = []
     for frame_of in (exact, parsed):
         labels: list[Any] = [None] * len(rows)
-        probabilities = np.full((len(rows), len(contract.classes)), np.nan)
+        probabilities = np.full((len(rows), len(contract.classes) or 1), np.nan)
         refusals: dict[int, Refusal] = {}
         for start, chunk in chunked(rows, size, alone_from):
             try:
@@ -176,7 +182,11 @@ def _recalculated(
                     warnings.simplefilter("ignore")
                     frame = frame_of(start, chunk)
                     given = model.predict(frame)
-                    shares = model.predict_proba(frame)
+                    shares = (
+                        model.predict_proba(frame)
+                        if contract.classes
+                        else np.reshape(given, (-1, 1))
+                    )
             except (PayloadError, ValueError, TypeError, OverflowError) as error:
                 refusals |= {start + n: Refusal(400, str(error)) for n in range(len(chunk))}
             else:

@@ -45,6 +45,7 @@ EXPECTED: dict[ColumnType, str] = {
     "string": "text",
     "boolean": "true or false",
     "datetime": "a date",
+    "text": "text",
 }
 
 NAN = math.nan
@@ -244,6 +245,7 @@ CONVERTERS: dict[Reading, Callable[[Any], Any]] = {
     "string": to_string,
     "boolean": to_boolean,
     "nullable boolean": to_nullable_boolean,
+    "text": to_string,
     "datetime": partial(date_text, form=DateForm()),
 }
 

@@ -83,7 +83,7 @@ def _typical(column: Column, row: int) -> Any:
     """
     if column.type == "boolean":
         return row % 2 == 0
-    if column.type == "string":
+    if column.mlflow_type == "string" and column.dates is None:
         return column.categories[row % len(column.categories)] if column.categories else TEXT
     low = 0 if column.minimum is None else column.minimum
     high = 0 if column.maximum is None else column.maximum

@@ -11,6 +11,7 @@ from twinml.contract._request import is_masked
 from twinml.contract._schema import Column, ColumnType, Contract, Label
 from twinml.contract._words import LARGEST, SMALLEST, listed
 from twinml.contract.dates import DateForm, moment
+from twinml.contract.free_text import FreeText
 from twinml.contract.intervals import PredictionIntervals
 from twinml.contract.notation import PLAIN, Notation
 from twinml.errors import DataError
@@ -30,7 +31,7 @@ def infer_contract(
     labels: pd.Series,
     *,
     name: str,
-    notations: Mapping[str, Notation | DateForm] | None = None,
+    notations: Mapping[str, Notation | DateForm | FreeText] | None = None,
     regression: bool = False,
     intervals: PredictionIntervals | None = None,
 ) -> Contract:
@@ -49,7 +50,7 @@ def infer_contract(
     name
         Of the data.
     notations
-        How the file writes the numbers or dates of some columns, by column.
+        How the file writes the numbers or dates of some columns, and which are free text.
     regression
         The labels are numbers to be predicted, not classes.
     intervals
@@ -150,7 +151,9 @@ def _labels(labels: pd.Series, target: str) -> list[Label]:
     return values
 
 
-def _column(name: str, series: pd.Series, notation: Notation | DateForm) -> Column:
+def _column(name: str, series: pd.Series, notation: Notation | DateForm | FreeText) -> Column:
+    if isinstance(notation, FreeText):
+        return Column(name, "text", nullable=True)
     if isinstance(notation, DateForm):
         moments = [moment(text, notation) for text in series.dropna().unique()]
         return Column(

@@ -41,6 +41,7 @@ FORMATS: dict[ColumnType, Schema] = {
     "string": {"type": "string"},
     "boolean": {"type": "boolean"},
     "datetime": {"type": "string", "format": "date-time"},
+    "text": {"type": "string"},
 }
 # The largest double below 2^63, so that it can be cut to an integer of 64 bits.
 LARGEST_CUT = 9223372036854774784
@@ -70,6 +71,7 @@ OTHER_FORMS: dict[ColumnType, tuple[Schema, ...]] = {
         {"enum": [*BOOLEANS, "0", "1"], "description": "The same as text."},
     ),
     "datetime": (),
+    "text": ({"type": ["number", "boolean"], "description": "Becomes text."},),
 }
 # The same in CSV, where an empty cell is null.
 CELLS: dict[SignatureType, str] = {
@@ -92,6 +94,8 @@ def column_schema(column: Column, version: Version) -> Schema:
             "any other text is an unknown category."
         )
         schema["x-known-values"] = list(column.categories)
+    if column.type == "text":
+        remarks.append("Free text.")
     if column.dates is not None:
         # Of times without a zone RFC 3339, which date-time means, knows nothing.
         schema["format"] = "date-time" if column.dates.time else "date"
@@ -116,7 +120,7 @@ def column_schema(column: Column, version: Version) -> Schema:
     form: Schema = {name: schema.pop(name) for name in ("type", "format") if name in schema}
     if column.dates is not None:
         form["pattern"] = ISO_PATTERN
-    if column.nullable or column.type in ("double", "string"):
+    if column.nullable or column.type in ("double", "string", "text"):
         form = nullable(form, version)
     if column.type == "long":
         form |= {"minimum": SMALLEST, "maximum": LARGEST}

@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label", "SignatureType"]
 
-ColumnType: TypeAlias = Literal["long", "double", "string", "boolean", "datetime"]
+ColumnType: TypeAlias = Literal["long", "double", "string", "boolean", "datetime", "text"]
 # As MLflow's signature has them: dates are sent as text.
 SignatureType: TypeAlias = Literal["long", "double", "string", "boolean"]
 Label: TypeAlias = str | int | bool | float
 
-COLUMN_TYPES: tuple[ColumnType, ...] = ("long", "double", "string", "boolean", "datetime")
+COLUMN_TYPES: tuple[ColumnType, ...] = (
+    "long", "double", "string", "boolean", "datetime", "text",
+)  # fmt: skip
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
 # another notation than the plain one. 4: the task may be regression, columns may
-# be of type datetime.
+# be of type datetime or text.
 FORMAT_VERSION = 4
 
 
@@ -46,9 +48,9 @@ class Column:
         As in the training data.
     type
         ``long``, ``double``, ``string``, ``boolean`` or ``datetime``, as MLflow names types.
-        Dates come as text.
+        Dates come as text. ``text`` is free text, of which words are learned.
     nullable
-        Whether a request may hold null here: always for double, string and datetime; for long and
+        Whether a request may hold null here: always but for long and
         boolean if the training rows had nulls.
     categories
         String columns: all values seen, sorted; ``None`` when there are more than 1,000.
@@ -109,7 +111,7 @@ class Column:
         long nor a boolean of MLflow holds null: where a column may, both are doubles, as MLflow
         advises, and null is nan.
         """
-        if self.type == "datetime":
+        if self.type == "datetime" or self.type == "text":
             return "string"
         return "double" if self.nullable and self.type in ("long", "boolean") else self.type
 
@@ -265,7 +267,9 @@ class Contract:
             number["target_range"] = list(self.target_range)
         if self.intervals is not None:
             number["intervals"] = self.intervals.to_dict()
-        if self.task == "regression" or any(column.type == "datetime" for column in self.columns):
+        if self.task == "regression" or any(
+            column.type in ("datetime", "text") for column in self.columns
+        ):
             lowest = 4
         elif any(column.notation != PLAIN for column in self.columns):
             lowest = 3

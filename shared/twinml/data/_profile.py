@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from twinml.contract.dates import DateForm
+from twinml.contract.free_text import FreeText
 
 __all__ = ["profile", "rates"]
 
 TYPES = {"i": "long", "f": "double", "b": "boolean"}
+KINDS: Mapping[type, str] = {DateForm: "datetime", FreeText: "text"}
 TOP = 3
 
 
@@ -24,8 +26,7 @@ def profile(features: pd.DataFrame, notations: Mapping[str, Any]) -> pd.DataFram
 
 
 def _row(name: str, values: pd.Series, notation: Any) -> dict[str, object]:
-    dates = isinstance(notation, DateForm)
-    kind = "datetime" if dates else TYPES.get(values.dtype.kind, "string")
+    kind = KINDS.get(type(notation)) or TYPES.get(values.dtype.kind, "string")
     row: dict[str, object] = {
         "feature": name,
         "type": kind,

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from twinml.contract.dates import DateForm
+from twinml.contract.free_text import FreeText
 from twinml.contract.notation import Notation
 from twinml.data._csv import check_width, csv_columns, csv_names
 from twinml.data._encoding import decoded
@@ -23,7 +24,7 @@ from twinml.data._finding import Finding
 from twinml.data._json import is_json, json_columns
 from twinml.data._parquet import parquet_columns, parquet_names
 from twinml.data._source import is_workbook, local_file, raw_bytes
-from twinml.data._types import date_columns, typed_columns
+from twinml.data._types import text_kinds, typed_columns
 from twinml.data._workbook import workbook_columns
 
 __all__ = ["FileContent", "column_names", "read", "read_records", "read_rows"]
@@ -38,7 +39,7 @@ class FileContent:
     frame
         All its columns.
     notations
-        How it writes the numbers or dates of some of them, by column.
+        How it writes the numbers or dates of some of them, and which are free text, by column.
     findings
         How it was read.
     digest
@@ -46,7 +47,7 @@ class FileContent:
     """
 
     frame: pd.DataFrame
-    notations: Mapping[str, Notation | DateForm]
+    notations: Mapping[str, Notation | DateForm | FreeText]
     findings: tuple[Finding, ...]
     digest: str
 
@@ -87,7 +88,7 @@ def read(
         series, findings = parquet_columns(name, content, text=text, skip=skip)
         check_width(name, list(series), least)
         texts = {one: series[one] for one in series if one not in {*text, *plain, *skip}}
-        dates, remarks = date_columns(texts)
+        dates, remarks = text_kinds(texts)
         return FileContent(pd.DataFrame(series), dates, (*findings, *remarks), digest)
     delimiter = ","
     if is_workbook(content):

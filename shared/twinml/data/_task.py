@@ -6,11 +6,19 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from twinml.data._words import count
 from twinml.errors import DataError
 
-__all__ = ["TASKS", "TaskKind", "check_numbers", "choose_task"]
+__all__ = [
+    "TASKS",
+    "TaskKind",
+    "check_numbers",
+    "choose_task",
+    "is_number",
+    "maybe_numbers",
+]
 
 TaskKind: TypeAlias = Literal["classification", "regression"]
 TASKS: tuple[TaskKind, ...] = ("classification", "regression")
@@ -19,6 +27,20 @@ MOST_NUMBER_CLASSES = 20
 # Of a short table: fractions that repeat less often than this are no classes.
 ROWS_A_CLASS = 4
 FEWEST_ROWS = 50
+
+
+def is_number(values: pd.Series) -> bool:
+    """Tell whether a column holds numbers, with or without nulls."""
+    return bool(is_numeric_dtype(values) and not is_bool_dtype(values))
+
+
+def maybe_numbers(frame: pd.DataFrame, target: str) -> bool:
+    """Tell whether a target of text may be numbers in another notation: many, with digits."""
+    if target not in frame.columns or frame[target].dtype != object:
+        return False
+    known = frame[target].dropna()
+    digits = known.map(lambda text: any(map(str.isdigit, text)))
+    return bool(known.nunique() > MOST_NUMBER_CLASSES and digits.all())
 
 
 def choose_task(labels: pd.Series, asked: TaskKind | None, file: str) -> tuple[TaskKind, str]:

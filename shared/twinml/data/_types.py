@@ -13,6 +13,8 @@ well. The rules for a column, in order:
   whose texts stay as they are; see :mod:`twinml.contract.dates`;
 * a column whose cells are all ``true`` or ``false`` is ``bool``; with nulls ``boolean``;
 * in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
+* a column of sentences that differ is free text, of which a model learns words; see
+  :mod:`twinml.contract.free_text`;
 * everything else stays text, character by character. ``NA`` or ``None`` in a text column is
   a value like any other, because a client that scores can send it as one.
 
@@ -31,11 +33,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.contract.dates import ISO, DateForm, date_form_of
+from twinml.contract.free_text import FreeText, is_free_text
 from twinml.contract.notation import PLAIN, Notation, decimal_mark, notation_of, plain_number
 from twinml.contract.text_values import BOOLEANS, INTEGER, is_null, is_number
 from twinml.data._finding import Finding
 
-__all__ = ["TextColumn", "TypedColumns", "date_columns", "text_column", "typed_columns"]
+__all__ = ["TextColumn", "TypedColumns", "text_column", "text_kinds", "typed_columns"]
 
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 # Beyond this a double can no longer hold every whole number.
@@ -65,7 +68,7 @@ class TypedColumns:
     """Columns with their types, how their numbers and dates are written, and remarks."""
 
     columns: dict[str, pd.Series]
-    notations: dict[str, Notation | DateForm]
+    notations: dict[str, Notation | DateForm | FreeText]
     findings: list[Finding]
 
 
@@ -113,7 +116,7 @@ def typed_columns(
         made.findings.extend(remarks)
     numbers = {name: one for name, one in made.notations.items() if isinstance(one, Notation)}
     made.findings.extend(_about_notations(columns, numbers))
-    dates, remarks = date_columns(
+    dates, remarks = text_kinds(
         {name: made.columns[name] for name in columns if name not in as_text and name not in plain}
     )
     made.notations.update(dates)
@@ -121,28 +124,36 @@ def typed_columns(
     return made
 
 
-def date_columns(columns: Mapping[str, pd.Series]) -> tuple[dict[str, DateForm], list[Finding]]:
-    """Return the form of the dates that text columns hold, with remarks, a line for each form.
+def text_kinds(
+    columns: Mapping[str, pd.Series],
+) -> tuple[dict[str, DateForm | FreeText], list[Finding]]:
+    """Return which text columns hold dates or free text, with remarks, a line for each kind.
 
     Null markers among dates become null, in the columns as they are given.
     """
-    found: dict[str, DateForm] = {}
+    found: dict[str, DateForm | FreeText] = {}
     for name, values in columns.items():
         if values.dtype != object:
             continue
         texts = values.dropna().unique().tolist()
         known = [text for text in texts if not is_null(text)]
-        form = date_form_of(known) if known else None
-        if form is not None:
-            found[name] = form
+        dates = date_form_of(known) if known else None
+        if dates is not None:
+            found[name] = dates
             if len(known) < len(texts):
                 values[values.isin(set(texts) - set(known))] = np.nan
+        elif is_free_text(texts, int(values.notna().sum())):
+            found[name] = FreeText()
     findings = []
     for form in dict.fromkeys(found.values()):
         names = [name for name, other in found.items() if other == form]
+        column = names[0] if len(names) == 1 else None
+        if isinstance(form, FreeText):
+            message = f"{_who(names)} free text: the model learns from words and pairs of words"
+            findings.append(Finding("note", "free-text", column, message))
+            continue
         example = columns[names[0]].dropna().iloc[0]
         message = f"{_who(names)} read as dates ({form}), such as '{_short(example)}'"
-        column = names[0] if len(names) == 1 else None
         findings.append(Finding("note", "dates", column, message, decision=form.form != ISO))
     return found, findings
 

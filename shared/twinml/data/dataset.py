@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twinml.contract import model_frame
 from twinml.contract.dates import DateForm
+from twinml.contract.free_text import FreeText
 from twinml.contract.notation import Notation
 from twinml.data import _checks, _copies, _known, _order, _profile
 from twinml.data._finding import Finding
@@ -21,7 +22,7 @@ from twinml.data._left_out import left_out
 from twinml.data._read import read
 from twinml.data._source import local_file, near
 from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
-from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task
+from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task, is_number, maybe_numbers
 from twinml.errors import DataError
 
 __all__ = ["Dataset", "UnknownColumn", "check_names", "load"]
@@ -64,7 +65,7 @@ class Dataset:
         Columns of the file that are not in ``frame``, in file order: those asked for, keys,
         and those without any value.
     notations
-        How the file writes the numbers or dates of some features, by column.
+        How the file writes the numbers or dates of some features, and which are free text.
     reading
         The options ``keep``, ``rare`` and ``sheet``, and ``task`` if it was asked for, with which
         ``load`` reads the file so again.
@@ -84,7 +85,7 @@ class Dataset:
     order_note: str
     leaks: Mapping[str, str]
     dropped: tuple[str, ...]
-    notations: Mapping[str, Notation | DateForm] = field(default_factory=dict)
+    notations: Mapping[str, Notation | DateForm | FreeText] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     task: TaskKind = "classification"
     task_reason: str = ""
@@ -119,9 +120,9 @@ class Dataset:
         Returns
         -------
         Columns ``feature``, ``type`` (the contract's ``long``, ``double``, ``string``,
-        ``boolean``, ``datetime``), ``nulls``, ``distinct``; for numbers ``minimum``, ``q25``,
-        ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN; for text and
-        booleans ``top``, the most frequent values with their shares, else empty.
+        ``boolean``, ``datetime``, ``text``), ``nulls``, ``distinct``; for numbers ``minimum``,
+        ``q25``, ``median``, ``q75``, ``maximum``, ``mean`` in the feature's own unit, else NaN;
+        for text and booleans ``top``, the most frequent values with their shares, else empty.
         """
         return _profile.profile(self.features, self.notations)
 
@@ -210,6 +211,10 @@ def load(
             hint=f"Choose one of {', '.join(RARE)}.",
         )
     content = read(path, plain=[target], skip=drop, expected=[target], sheet=sheet)
+    if task != "classification" and maybe_numbers(content.frame, target):
+        # Classes stay as they are written; numbers may have a decimal comma or a currency.
+        other = read(path, skip=drop, expected=[target], sheet=sheet)
+        content = other if is_number(other.frame[target]) else content
     known = _known.KNOWN.get(content.digest)
     everything = [str(column) for column in content.frame.columns]
     check_names(path.name, everything, target, drop)
@@ -266,7 +271,7 @@ def load(
         notations={
             column: notation
             for column, notation in content.notations.items()
-            if column in frame.columns
+            if column in frame.columns and column != target
         },
         reading={
             "keep": keep,

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinml.contract.dates import DateForm, date_form_of, moment
+from twinml.contract.free_text import is_free_text
 from twinml.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -314,10 +315,11 @@ def _compare_one(name: str, reference: pd.Series[Any], current: pd.Series[Any]) 
     if form is not None:
         # Dates move on; what may change is on which days of the week.
         before, after = (part.map(lambda text: _weekday(text, form)) for part in (before, after))
+    elif _is_free_text(reference):
+        # No text comes again; what may change is how long they are.
+        before, after = (part.map(lambda text: len(str(text).split())) for part in (before, after))
     numeric = (
-        is_numeric_dtype(reference)
-        and not is_bool_dtype(reference)
-        and before.nunique() > FEW_VALUES
+        is_numeric_dtype(before) and not is_bool_dtype(before) and before.nunique() > FEW_VALUES
     )
     if numeric:
         values = [_numbers(name, part) for part in (before, after)]
@@ -358,6 +360,11 @@ def _date_form(values: pd.Series[Any]) -> DateForm | None:
     """Return the form of the dates that texts are, if they are."""
     texts = values.dropna().unique().tolist() if values.dtype == object else []
     return date_form_of(texts) if texts and all(isinstance(one, str) for one in texts) else None
+
+
+def _is_free_text(values: pd.Series[Any]) -> bool:
+    texts = values.dropna().unique().tolist() if values.dtype == object else []
+    return all(isinstance(one, str) for one in texts) and is_free_text(texts, values.notna().sum())
 
 
 def _weekday(text: Any, form: DateForm) -> str:

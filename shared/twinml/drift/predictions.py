@@ -46,7 +46,7 @@ def with_predictions(
     names = [str(label) for label in contract.classes]
     scorer = load_predictor(directory, digest(directory))
     features = before[list(contract.column_names)]
-    if outputs and all(names[-1] in output for output in outputs):
+    if outputs and names and all(names[-1] in output for output in outputs):
         shares = np.array([[output[name] for name in names] for output in outputs])
         was = np.asarray(scorer.predict_proba(features))
         if len(names) == 2:
@@ -56,7 +56,8 @@ def with_predictions(
                 np.array(names, dtype=object)[part.argmax(axis=1)] for part in (shares, was)
             )
     elif outputs and all(contract.target in output for output in outputs):
-        values = np.array([output[contract.target] for output in outputs], dtype=object)
+        kind = object if names else np.float64
+        values = np.array([output[contract.target] for output in outputs], dtype=kind)
         predicted = scorer.predict(features)
     else:
         return now, before

@@ -207,6 +207,16 @@ class Endpoint:
         """
         return self.answer(rows, dialect=dialect, method="predict_proba").predictions
 
+    def numbers(self, rows: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+        """Return the predictions of a regression, ``len(rows)`` lists of one number.
+
+        Raises
+        ------
+        EndpointError, UsageError
+            As ``score``.
+        """
+        return [[value] for value in self.score(rows)]
+
     def answer(
         self,
         rows: Sequence[Mapping[str, Any]],
@@ -219,7 +229,8 @@ class Endpoint:
         Parameters
         ----------
         method
-            ``predict`` for labels, ``predict_proba`` for probabilities.
+            ``predict`` for labels or numbers, ``predict_proba`` for probabilities,
+            ``predict_interval`` for lower and upper bounds.
 
         Raises
         ------

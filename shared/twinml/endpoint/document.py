@@ -22,6 +22,7 @@ class Facts:
     samples: Sequence[Mapping[str, Any]] = ()
     text_columns: frozenset[str] = frozenset()
     classes: Sequence[Any] = ()
+    regression: bool = False
     types: Mapping[str, str] = field(default_factory=dict)
     """A contract's types by column."""
     notations: Mapping[str, Notation] = field(default_factory=dict)
@@ -44,7 +45,8 @@ def facts_of(endpoint: Endpoint) -> Facts:
         return Facts(
             samples=body["examples"][RECORDS.name]["value"][RECORDS.key],
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
-            classes=schemas["Label"].get("enum", ()),
+            classes=schemas.get("Label", {}).get("enum", ()),
+            regression="Value" in schemas,
             types={name: _type(columns[name]) for name in columns},
             notations={
                 name: Notation(**columns[name][NOTATION])

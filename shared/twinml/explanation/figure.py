@@ -54,8 +54,8 @@ def _waterfall(axes: Axes, found: Explanation, row: int) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
     axes.set_title(
-        f"row {row}: P({shorten(found.classes[row], 16)}) = {found.probability[row]:.3f}, "
-        f"from base {found.base[row]:+.2f} to {found.score[row]:+.2f} log-odds"
+        f"row {row}: {found.told(row, digits=3, longest=16)}, "
+        f"from base {found.base[row]:+.2f} to {found.score[row]:+.2f} {found.unit}"
     )
 
 
@@ -67,4 +67,4 @@ def _strength(axes: Axes, found: Explanation) -> None:
         range(len(order)), [shorten(found.features[place], 24) for place in order], fontsize=8
     )
     axes.grid(axis="y", visible=False)
-    axes.set_title(f"mean |contribution| over {len(found.base):,} rows, log-odds")
+    axes.set_title(f"mean |contribution| over {len(found.base):,} rows, {found.unit}")

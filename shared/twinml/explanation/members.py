@@ -29,13 +29,18 @@ from numpy.typing import NDArray
 
 from twinml.errors import ModelError
 from twinml.explanation import treeshap
+from twinml.pages.wording import shorten
 from twinml.training.encoded import encoded_columns
 from twinml.training.learners import LEARNERS, Explainer, modules
+from twinml.training.tasks import predictions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["TOLERANCE", "Explanation", "explain"]
+
+LOG_ODDS = "log-odds"
+TARGET_UNIT = "the target's unit"
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +76,9 @@ class Explanation:
         Other members by their weight in the ensemble.
     share
         Weight of the covered members in the ensemble, 0 to 1.
+    unit
+        Of base, contributions and score. Of a regression the target's: there are no classes,
+        ``probability`` is the predicted number, and it is the score where all is covered.
     """
 
     features: tuple[str, ...]
@@ -82,6 +90,14 @@ class Explanation:
     members: Mapping[str, float]
     left_out: Mapping[str, float]
     share: float
+    unit: str = LOG_ODDS
+
+    def told(self, row: int, *, digits: int = 4, longest: int = 40) -> str:
+        """Return what the model says of a row."""
+        if not self.classes:
+            return f"predicted {self.probability[row]:.{digits}f}"
+        name = shorten(self.classes[row], longest)
+        return f"P({name}) = {self.probability[row]:.{digits}f}"
 
     def covered(self) -> str:
         """Return in a sentence what the contributions cover."""
@@ -97,15 +113,14 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as JSON-able values, one object a row in ``rows``."""
         return {
-            "unit": "log-odds",
+            "unit": self.unit,
             "covered": self.covered(),
             "members": dict(self.members),
             "left_out": dict(self.left_out),
             "share": self.share,
             "rows": [
                 {
-                    "class": self.classes[row],
-                    "probability": float(self.probability[row]),
+                    **self._answer(row),
                     "base": float(self.base[row]),
                     "score": float(self.score[row]),
                     "contributions": dict(
@@ -115,6 +130,12 @@ class Explanation:
                 for row in range(len(self.base))
             ],
         }
+
+    def _answer(self, row: int) -> dict[str, Any]:
+        value = float(self.probability[row])
+        if not self.classes:
+            return {"prediction": value}
+        return {"class": self.classes[row], "probability": value}
 
     def strongest(self, row: int, n: int = 5) -> list[tuple[str, float]]:
         """Return the ``n`` features that moved a row most, with their contributions."""
@@ -166,20 +187,24 @@ def explain(
             hint="Trees can be; a linear model with the training rows that are kept with it.",
         )
     X = _matrix(encode, frame)
-    probabilities = np.asarray(pipeline.predict_proba(frame), dtype=np.float64)
-    labels = list(pipeline.classes_)
+    predicted = predictions(pipeline, frame)
+    labels = list(getattr(pipeline, "classes_", ()))
     two = len(labels) == 2
-    chosen = np.full(len(X), 1) if two else probabilities.argmax(axis=1)
+    chosen = np.full(len(X), 1) if two else predicted.argmax(axis=1)
     covered = sum(abs(weights[name]) for name in usable)
     base, contributions = np.zeros(len(X)), np.zeros((len(X), X.shape[1]))
     rows = np.arange(len(X))
     for name, member in usable.items():
-        values = member_values(member, X, len(labels), known)  # (n, scores, p + 1)
+        values = member_values(member, X, len(labels) or 1, known)  # (n, scores, p + 1)
         one = values[rows, 0 if two else chosen]
         # A stack may count a member negatively; a vote never does.
         weight = weights[name] / covered
         base += weight * one[:, -1]
         contributions += weight * one[:, :-1]
+    if not labels:
+        # A blend of numbers is no mean: its coefficients need not sum to 1.
+        scale, shift = sum(weights.values()), _intercept(model)
+        base, contributions = base * scale + shift, contributions * scale
     # Parts of a date are one feature.
     features = list(dict.fromkeys(names))
     of_features = np.zeros((len(X), len(features)))
@@ -187,21 +212,24 @@ def explain(
         of_features[:, features.index(name)] += contributions[:, place]
     return Explanation(
         features=tuple(features),
-        classes=tuple(_plain(labels[place]) for place in chosen),
+        classes=tuple(_plain(labels[place]) for place in chosen) if labels else (),
         base=base,
         contributions=of_features,
         score=base + contributions.sum(axis=1),
-        probability=probabilities[rows, chosen],
+        probability=predicted[rows, chosen],
         members={name: abs(weights[name]) / covered for name in usable},
         left_out={
             name: abs(weight) / total for name, weight in weights.items() if name not in usable
         },
         share=covered / total,
+        unit=LOG_ODDS if labels else TARGET_UNIT,
     )
 
 
 def raw_scores(member: Any, X: Floats) -> Floats:
     """Return a member's scores, log-odds, shape (n, 1), or (n, k) for k > 2 classes.
+
+    Of numbers the predictions, shape (n, 1).
 
     Of a forest and more than two classes, the logarithm of the probability.
     """
@@ -209,9 +237,10 @@ def raw_scores(member: Any, X: Floats) -> Floats:
     if own is not None:
         found = own.scores(member, X)
     elif _kind(member) == FOREST:
-        return _log_odds(np.asarray(member.predict_proba(X), dtype=np.float64))
+        found = predictions(member, X)
+        return _log_odds(found) if hasattr(member, "classes_") else found
     else:
-        found = member.decision_function(X)
+        found = _scores(member)(X)
     values = np.asarray(found, dtype=np.float64)
     return values.reshape(len(X), -1)
 
@@ -236,7 +265,7 @@ def member_values(
     X, background
         Encoded rows, shapes (n, p) and (m, p).
     n_classes
-        With two there is one score, with k > 2 there are k.
+        With two, or 1 for a number, there is one score, with k > 2 there are k.
 
     Raises
     ------
@@ -244,7 +273,7 @@ def member_values(
         They do not add up to the member's raw score.
     """
     kind, own = _kind(member), _explainer(member)
-    scores = 1 if n_classes == 2 else n_classes
+    scores = 1 if n_classes <= 2 else n_classes
     if own is not None:
         found = own.contributions(member, X)
     elif kind == FOREST:
@@ -276,11 +305,13 @@ def _of_forest(member: Any, X: Floats, n_classes: int) -> Floats:
     narrow = X.astype(np.float32).astype(np.float64)
     mean, parts = treeshap.shap_values(treeshap.of_forest(member), narrow)
     reached = mean + parts.sum(axis=1)
-    if not np.allclose(reached, member.predict_proba(X), atol=TOLERANCE):
+    if not np.allclose(reached, predictions(member, X), atol=TOLERANCE):
         raise ModelError(
-            f"the contributions of {type(member).__name__} miss its probability",
+            f"the contributions of {type(member).__name__} miss its prediction",
             hint="This should not happen: please report it with the versions of the packages.",
         )
+    if n_classes == 1:
+        return _joined(mean, parts)
     base, score = _log_odds(mean), _log_odds(reached)
     if n_classes == 2:
         mean, reached, parts = mean[1:], reached[:, 1:], parts[:, :, 1:]
@@ -296,7 +327,7 @@ def _of_linear(member: Any, X: Floats, background: Floats) -> Floats:
     """Return what each feature adds by itself: the score less that with the feature fixed."""
 
     def scores(rows: Floats) -> Floats:
-        return np.asarray(member.decision_function(rows), dtype=np.float64).reshape(len(rows), -1)
+        return np.asarray(_scores(member)(rows), dtype=np.float64).reshape(len(rows), -1)
 
     def without(rows: Floats, place: int) -> Floats:
         fixed = rows.copy()
@@ -314,6 +345,16 @@ def _of_linear(member: Any, X: Floats, background: Floats) -> Floats:
     return _joined(mean.mean(axis=0), parts)
 
 
+def _scores(member: Any) -> Any:
+    """Return a linear member's function of its scores."""
+    return getattr(member, "decision_function", None) or member.predict
+
+
+def _intercept(model: Any) -> float:
+    final = getattr(_thawed(model), "final_estimator_", None)
+    return 0.0 if final is None else float(np.ravel(_thawed(final)[-1].intercept_)[0])
+
+
 def _matrix(encode: Any, frame: pd.DataFrame) -> Floats:
     return np.asarray(encode.transform(frame), dtype=np.float64)
 
@@ -324,14 +365,14 @@ def _members(model: Any) -> tuple[dict[str, Any], dict[str, float]]:
     fitted: Sequence[Any] = getattr(model, "estimators_", ())
     if hasattr(model, "final_estimator_"):
         names = [name for name, _ in model.estimators]
-        coefficients = np.asarray(_thawed(model.final_estimator_)[-1].coef_)
+        coefficients = np.atleast_2d(_thawed(model.final_estimator_)[-1].coef_)
         if coefficients.shape != (1, len(names)):
             raise ModelError(
                 "a stack of more than two classes cannot be explained",
                 hint="Explain a vote or a single learner of it.",
             )
         given = coefficients[0].tolist()
-    elif hasattr(model, "voting"):
+    elif hasattr(model, "weights"):
         names = [name for name, _ in model.estimators]
         given = list(model.weights or [1.0] * len(names))
     else:

@@ -50,7 +50,7 @@ def text(found: Explanation, n_rows: int) -> str:
     told = [_line(found, row) for row in range(min(n_rows, MOST_SHOWN))]
     if n_rows > MOST_SHOWN:
         told.append(f"… and {n_rows - MOST_SHOWN:,} more: --out FILE, --json")
-    return "\n".join([f"contributions in log-odds; {found.covered()}", "", *told])
+    return "\n".join([f"contributions in {found.unit}; {found.covered()}", "", *told])
 
 
 def _rows(model: LoadedModel, data: str | None, sample: int) -> Rows:
@@ -80,7 +80,7 @@ def _kept(directory: Path, model: LoadedModel) -> pd.DataFrame | None:
 def _line(found: Explanation, row: int) -> str:
     moved = "  ".join(f"{name} {value:+.3f}" for name, value in found.strongest(row))
     return (
-        f"row {row}: P({found.classes[row]}) = {found.probability[row]:.4f}, score "
+        f"row {row}: {found.told(row)}, score "
         f"{found.score[row]:+.3f} = base {found.base[row]:+.3f} and  {moved}"
     )
 
@@ -109,8 +109,12 @@ def write(out: Path, rows: Rows, found: Explanation, *, safe: bool = False) -> N
         return
     same = len(set(found.classes)) == 1
     added: dict[str, Any] = {} if same else {"explained_class": list(found.classes)}
-    added[f"probability_{found.classes[0]}" if same else "probability"] = found.probability
-    added |= {"score_log_odds": found.score, "contribution_(base)": found.base}
+    if not found.classes:
+        added = {"prediction": found.probability}
+    else:
+        added[f"probability_{found.classes[0]}" if same else "probability"] = found.probability
+    score = "score_log_odds" if found.classes else "score"
+    added |= {score: found.score, "contribution_(base)": found.base}
     for place, name in enumerate(found.features):
         added[f"contribution_{name}"] = found.contributions[:, place]
     table = pd.concat([pd.DataFrame(list(rows)), pd.DataFrame(added)], axis=1)

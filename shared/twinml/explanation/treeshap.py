@@ -65,7 +65,7 @@ class _Tree:
 
 
 def of_forest(member: Any) -> Paths:
-    """Read a forest of scikit-learn's classifiers: the values are probabilities."""
+    """Read a forest of scikit-learn's: the values are probabilities, or numbers."""
     n_trees = len(member.estimators_)
     return _paths(
         _Tree(

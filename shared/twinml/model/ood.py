@@ -192,8 +192,8 @@ class OODScorer:
 
 
 def columns_of(contract: Contract) -> tuple[Column, ...]:
-    """Return the columns that are looked at: not dates, which move on with the world."""
-    return tuple(column for column in contract.columns if column.type != "datetime")
+    """Return the columns that are looked at: no free text, and no dates, which move on."""
+    return tuple(column for column in contract.columns if column.type not in ("datetime", "text"))
 
 
 def fit(frame: pd.DataFrame, contract: Contract, *, seed: int = 0) -> OODScorer:

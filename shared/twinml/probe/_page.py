@@ -49,7 +49,7 @@ def result_page(
         sections.append(_nearest(neighbours))
     told = [
         f"{counts['failed']} probes made the model fail" if counts["failed"] else "",
-        f"{counts['broken']} rows got what is no probability" if counts["broken"] else "",
+        f"{counts['broken']} rows got what is no prediction" if counts["broken"] else "",
         f"{', '.join(one.feature for one in broken)} broke what was declared" if broken else "",
     ]
     return ResultPage(
@@ -58,7 +58,7 @@ def result_page(
         verdict=(
             "; ".join(part for part in told if part).capitalize() + "."
             if bad
-            else "Every probe was answered with probabilities or refused with a reason."
+            else "Every probe was answered or refused with a reason."
         ),
         reason=" ".join(remarks),
         good=not bad,
@@ -78,8 +78,16 @@ def _changes(result: ProbeResult) -> Section:
         png = result.picture(Path(scratch) / "probe.png").read_bytes()
     told = ", ".join(f"{one.feature} {one.probe} {_number(one.mean_change)}" for one in worst[:8])
     table = rows(
-        "The worst probes: failures, then the largest mean change of a probability",
-        ("feature", "probe", "sent", "mean |Δp|", "max |Δp|", "labels flipped", "OOD score"),
+        "The worst probes: failures, then the largest mean change",
+        (
+            "feature",
+            "probe",
+            "sent",
+            f"mean {result.change}",
+            f"max {result.change}",
+            "labels flipped",
+            "OOD score",
+        ),
         [
             (
                 one.feature,
@@ -102,8 +110,8 @@ def _changes(result: ProbeResult) -> Section:
         (
             Picture(
                 png,
-                f"Mean change of the probability by feature and probe. Worst: {told}.",
-                "Mean absolute change of the probability when one feature is changed.",
+                f"Mean change of the prediction by feature and probe. Worst: {told}.",
+                "Mean absolute change of the prediction when one feature is changed.",
             ),
         ),
         (table,),
@@ -113,11 +121,11 @@ def _changes(result: ProbeResult) -> Section:
 def _responses(responses: Sequence[ResponseCurve]) -> Section:
     shown = responses[:MOST_CURVES]
     told = "; ".join(
-        f"{one.feature}: mean probability {min(one.mean):.2f} to {max(one.mean):.2f}"
+        f"{one.feature}: mean prediction {min(one.mean):.2f} to {max(one.mean):.2f}"
         for one in shown
     )
     table = rows(
-        "All features, by how far the mean probability goes inside the training range",
+        "All features, by how far the mean prediction goes inside the training range",
         ("feature", "lowest mean", "highest mean", "reach in range", "rows that flip in range %"),
         [
             (one.feature, min(one.mean), max(one.mean), one.reach, 100 * one.flipping)
@@ -127,8 +135,9 @@ def _responses(responses: Sequence[ResponseCurve]) -> Section:
     picture = Picture(
         curves(shown),
         f"Answers to single features. {told}.",
-        "Probability of the last class while one feature changes and the others stay: mean and "
-        "10th to 90th percentile of the rows. Grey: beyond what training had.",
+        "Probability of the last class, or the predicted number, while one feature changes and "
+        "the others stay: mean and 10th to 90th percentile of the rows. Grey: beyond what "
+        "training had.",
     )
     return Section("How predictions answer to each feature", pictures=(picture,), tables=(table,))
 

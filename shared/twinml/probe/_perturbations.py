@@ -176,7 +176,7 @@ def changes(column: Column) -> Iterator[tuple[str, str, Change]]:
     elif column.dates is not None:
         for probe, days in LATER.items():
             yield probe, f"{days} day{'' if days == 1 else 's'} later", later(column.dates, days)
-    elif column.type == "string":
+    elif column.mlflow_type == "string":
         unseen = "unseen category"
         while column.categories and unseen in column.categories:
             unseen += "_"
@@ -281,7 +281,7 @@ def is_outside(column: Column, value: Any) -> bool:
     if column.dates is not None:
         low, high = column.minimum, column.maximum
         return low is None or high is None or not low <= moment(value, column.dates) <= high
-    if column.type == "string":
+    if column.mlflow_type == "string":
         return column.categories is not None and value not in column.categories
     if column.minimum is None or column.maximum is None:
         return column.type != "boolean"

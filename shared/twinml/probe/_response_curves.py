@@ -46,9 +46,10 @@ class ResponseCurve:
     inside
         Whether training had it.
     mean, low, high
-        Of the probability of the last class over the rows: mean, 10th and 90th percentile.
+        Of the probability of the last class, or the number, over the rows: mean, 10th and 90th
+        percentile.
     positive
-        Share of the rows that are predicted to be of that class.
+        Share of the rows that are predicted to be of that class; 0 of numbers.
     flipping
         Share of the rows whose label is not the same at all places inside the range.
     declared
@@ -120,7 +121,7 @@ def sweep(
     contract
         Gives features, ranges and categories.
     score_proba
-        Takes rows as dicts and returns their class probabilities.
+        Takes rows as dicts and returns their class probabilities, or numbers in lists of one.
     rows
         Real rows with every feature, n of them.
     monotonic
@@ -148,7 +149,7 @@ def sweep(
     decided = (
         table[:, 1] >= threshold
         if table.shape[1] == 2
-        else table.argmax(axis=1) == table.shape[1] - 1
+        else (table.argmax(axis=1) == table.shape[1] - 1) & (table.shape[1] > 1)
     )
     found, start = [], 0
     for name, values in places.items():

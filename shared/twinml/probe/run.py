@@ -68,12 +68,13 @@ class Shift:
     outcome
         ``answered``, ``refused`` (a clear 4xx) or ``failed`` (a 5xx, a crash, a wrong reply).
     mean_change, max_change
-        Of the probability, over rows: the largest absolute change of any class; NaN without
-        a usable answer.
+        Of the probability, over rows: the largest absolute change of any class; of a number the
+        absolute change over the range of the target. NaN without a usable answer.
     flips
         Rows whose predicted label changed.
     broken
-        Rows whose probabilities are not finite, not in [0, 1] or do not sum to 1 within 1e-6.
+        Rows whose probabilities are not finite, not in [0, 1] or do not sum to 1 within 1e-6, or
+        whose number is not finite.
     message
         What a refusal or failure said.
     ood
@@ -122,6 +123,8 @@ class ProbeResult:
         Calls of the scoring function.
     shifts
         One a feature and probe, in training order.
+    change
+        What changes are of, in a word or two.
     """
 
     name: str
@@ -131,6 +134,7 @@ class ProbeResult:
     threshold: float
     n_requests: int
     shifts: tuple[Shift, ...]
+    change: str = "|Δp|"
 
     @property
     def counts(self) -> dict[str, int]:
@@ -172,9 +176,10 @@ class ProbeResult:
             f"{counts['rows']:,} rows in {self.n_requests} requests",
             f"answered {counts['answered']}, refused {counts['refused']}, "
             f"failed {counts['failed']}; labels flipped on {counts['flips']:,} rows, "
-            f"probabilities broken on {counts['broken']:,}",
+            f"answers broken on {counts['broken']:,}",
             "",
-            f"{'feature':<20} {'probe':<16} {'sent':<24} {'mean |Δp|':>9} {'max |Δp|':>9} "
+            f"{'feature':<20} {'probe':<16} {'sent':<24} {f'mean {self.change}':>9} "
+            f"{f'max {self.change}':>9} "
             f"{'flips':>9} {'OOD':>6}",
         ]
         for shift in self.worst(n):
@@ -243,14 +248,14 @@ class ProbeResult:
         left_out = len(worst_first) - len(features)
         note = f" ({left_out} features with smaller changes left out)" if left_out > 0 else ""
         axes.set_title(
-            f"How far probabilities move when one feature leaves its range{note}",
+            f"How far predictions move when one feature leaves its range{note}",
             fontsize=10.5, fontweight="bold", loc="left",
         )  # fmt: skip
-        figure.colorbar(image, ax=axes, label="mean |Δp|", shrink=0.8, pad=0.02)
+        figure.colorbar(image, ax=axes, label=f"mean {self.change}", shrink=0.8, pad=0.02)
         if any(shift.outcome != "answered" or shift.broken for shift in self.shifts):
             keys = [
                 Patch(color="#c9cdd2", label="refused with a reason"),
-                Patch(color="#b42318", label="failed, or no probabilities"),
+                Patch(color="#b42318", label="failed, or no prediction"),
             ]
             figure.legend(
                 handles=keys, loc="outside lower right", ncols=2, fontsize=8, frameon=False
@@ -277,8 +282,8 @@ def run(
     contract
         Of the model: its columns, ranges and categories.
     score_proba
-        Takes rows as dicts and returns their class probabilities in the contract's order.
-        ``Endpoint.score_proba`` is one.
+        Takes rows as dicts and returns their class probabilities in the contract's order, as
+        ``Endpoint.score_proba``, or numbers, as ``Endpoint.numbers``.
     rows
         Real rows to change; further keys than the features are ignored.
     n_base
@@ -331,6 +336,7 @@ def run(
         threshold=threshold,
         n_requests=session.n_requests,
         shifts=tuple(session.shifts),
+        change="|Δp|" if contract.classes else "|Δ| / range",
     )
 
 
@@ -365,30 +371,35 @@ class Session:
         threshold: float,
     ) -> None:
         self.n_classes = len(contract.classes)
+        self.sound = sound if contract.classes else finite
+        low, high = contract.target_range or (0.0, 1.0)
+        self.unit = (high - low) or 1.0
         self.score_proba = score_proba
         self.base = base
         self.threshold = threshold
         self.n_requests = 0
         self.shifts: list[Shift] = []
         self.before = self.ask(base)
-        if not np.all(sound(self.before)):
+        if not np.all(self.sound(self.before)):
             raise ModelError(
                 "the unchanged rows already give probabilities that are not finite or do not "
-                "sum to 1",
+                "sum to 1"
+                if contract.classes
+                else "the unchanged rows already give numbers that are not finite",
                 hint="Check the model on rows like those it was trained on.",
             )
 
     def ask(self, rows: Sequence[dict[str, Any]]) -> Floats:
-        """Return the probabilities of ``rows``, shape (len(rows), n_classes)."""
+        """Return the answers to ``rows``, shape (len(rows), n_classes or 1)."""
         self.n_requests += 1
         reply = self.score_proba([dict(row) for row in rows])
         try:
             answer = np.asarray(reply, dtype=np.float64)
         except (TypeError, ValueError):
-            raise wrong("the reply is not a table of probabilities") from None
-        if answer.shape != (len(rows), self.n_classes):
+            raise wrong("the reply is not a table of numbers") from None
+        if answer.shape != (len(rows), self.n_classes or 1):
             raise wrong(
-                f"the reply has shape {answer.shape}, expected {(len(rows), self.n_classes)}"
+                f"the reply has shape {answer.shape}, expected {(len(rows), self.n_classes or 1)}"
             )
         return answer
 
@@ -412,9 +423,9 @@ class Session:
 
     def measure(self, attempt: Attempt, after: Floats) -> Shift:
         """Compare the answers of changed and unchanged rows, shapes (n, n_classes)."""
-        usable = sound(after)
+        usable = self.sound(after)
         before = self.before[list(attempt.positions)]
-        change = np.abs(after[usable] - before[usable]).max(axis=1)
+        change = np.abs(after[usable] - before[usable]).max(axis=1) / self.unit
         flips = self.decide(after[usable]) != self.decide(before[usable])
         return attempt_shift(
             attempt,
@@ -464,6 +475,11 @@ def sound(probabilities: Floats) -> NDArray[np.bool_]:
     inside = np.all((probabilities >= 0) & (probabilities <= 1), axis=1)
     sums = np.where(inside[:, None], probabilities, 0).sum(axis=1)
     return np.asarray(np.abs(sums - 1) <= 1e-6)
+
+
+def finite(numbers: Floats) -> NDArray[np.bool_]:
+    """Tell which rows are finite numbers."""
+    return np.asarray(np.isfinite(numbers).all(axis=1))
 
 
 def wrong(message: str) -> EndpointError:

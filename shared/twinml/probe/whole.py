@@ -90,7 +90,7 @@ class WholeProbe:
             if one.declared
         ]
         strongest = ", ".join(f"{one.feature} {one.reach:.3f}" for one in self.responses[:5])
-        lines.append(f"strongest in range (reach of the mean probability): {strongest}")
+        lines.append(f"strongest in range (reach of the mean prediction): {strongest}")
         lines += [
             f"nearest training row to {shift.feature} {shift.probe}: distance {one.distance:.3f}"
             for shift, one in self.neighbours[:3]
@@ -125,7 +125,7 @@ def probe(
     Parameters
     ----------
     score
-        From rows to probabilities, shape (n, k).
+        From rows to probabilities, shape (n, k), or numbers, (n, 1).
     directory
         The model, whose contract says what is out of range.
     rows

@@ -131,33 +131,28 @@ def compare(
 
 def _measure(directory: Path, rows: pd.DataFrame) -> Any:
     """Return labels, probabilities and metrics of a model on labelled rows."""
-    import numpy as np
-
     from twinml import model
     from twinml.contract import model_frame
-    from twinml.training.metrics import score
+    from twinml.training.tasks import predictions, task_of_model
 
     contract = model.load_contract(directory)
     missing = [name for name in [*contract.column_names, contract.target] if name not in rows]
     if missing:
         raise ModelError(f"the rows lack its column '{missing[0]}'")
-    classes = {str(label): index for index, label in enumerate(contract.classes)}
-    truth = rows[contract.target].astype(str)
-    unknown = sorted(set(truth) - set(classes))
-    if unknown:
-        raise ModelError(f"it does not know the class '{unknown[0]}'")
-    labels: Any = truth.map(classes).to_numpy(dtype=np.int64)
+    task = task_of_model(contract)
+    labels = task.truth(rows[contract.target])
     predictor = model.load_measured(directory, model.digest(directory))
     features = model_frame(rows[list(contract.column_names)], contract)
-    probabilities = np.asarray(predictor.predict_proba(features), dtype=np.float64)
+    predicted = predictions(predictor, features)
     threshold = model.metadata(directory).get("threshold")
-    return labels, probabilities, score(labels, probabilities, threshold)
+    return labels, predicted, task.score(labels, predicted, threshold)
 
 
 def _paired(labels: Any, old: Any, new: Any, held: str) -> dict[str, Any]:
-    from twinml.abtest import offline
+    from twinml.abtest.predictions import compare_predictions
 
-    found = offline.compare(labels, old, new, names=(held, "candidate"), n_bootstrap=400)
+    names = (held, "candidate")
+    found = compare_predictions(labels, old, new, names=names, n_bootstrap=400)
     return found.to_dict()
 
 

@@ -8,6 +8,7 @@ returns. Labels may come before their request was collected, or after that was d
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -238,24 +239,36 @@ def labelled_frame(
     Raises
     ------
     DataError
-        A label is none of the classes.
+        A label is none of the classes, or no number where the model predicts one.
     """
     import pandas as pd
 
-    spelt = {str(label): label for label in contract.classes}
+    spelt: dict[str, Any] = {str(label): label for label in contract.classes}
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     for request in traffic.requests:
         for number, features in enumerate(request.rows):
             told = labels.get((request.id, number))
             if told is None:
                 continue
-            if told not in spelt:
+            if contract.task == "regression":
+                spelt[told] = _finite(told)
+            if spelt.get(told) is None:
                 raise DataError(
                     f"request {request.id} row {number} has the label {told!r}",
-                    hint=f"The classes are: {', '.join(spelt)}.",
+                    hint=f"The classes are: {', '.join(map(str, contract.classes))}."
+                    if contract.classes
+                    else "The model predicts numbers.",
                 )
             rows[request.id, number] = {**features, contract.target: spelt[told]}
     return pd.DataFrame(list(rows.values()), columns=[*contract.column_names, contract.target])
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def records_from(file: Path, request_id: str) -> Iterable[Mapping[str, Any]]:

@@ -26,8 +26,10 @@ from sklearn.preprocessing import (
 )
 
 from twinml.contract.dates import DateForm
+from twinml.contract.free_text import FreeText
 from twinml.contract.notation import Notation
 from twinml.training._dates import date_parts
+from twinml.training._free_text import words
 
 __all__ = ["LARGEST", "MOST_CATEGORIES", "Forms", "encoder", "linear_features", "string_columns"]
 
@@ -42,18 +44,19 @@ LARGEST = 1e38
 # A null and a category never seen in training both mean "value unknown" to the model.
 _UNKNOWN = -1
 
-# How a file writes some of its columns, as ``Dataset.notations`` has it; the model reads dates.
-Forms: TypeAlias = Mapping[str, Notation | DateForm]
+# How a file writes some of its columns, as ``Dataset.notations`` has it; the model reads dates
+# and free text.
+Forms: TypeAlias = Mapping[str, Notation | DateForm | FreeText]
 _PLAIN: Forms = {}
 
 
 def string_columns(frame: pd.DataFrame, forms: Forms = _PLAIN) -> list[str]:
-    """Return the names of the columns that hold strings but no dates, in the frame's order."""
+    """Return the names of the columns of strings, but dates and free text, in the frame's order."""
     return [
         str(name)
         for name in frame.columns
         if not (is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]))
-        and not isinstance(forms.get(str(name)), DateForm)
+        and not isinstance(forms.get(str(name)), DateForm | FreeText)
     ]
 
 
@@ -61,15 +64,17 @@ def encoder(frame: pd.DataFrame, forms: Forms = _PLAIN) -> Pipeline:
     """Return the unfitted transformer from raw features to a float matrix.
 
     Output columns: the string columns of ``frame`` as codes, then the others as numbers,
-    each in the frame's order, then the parts of dates. Nulls in numbers stay ``nan``.
+    each in the frame's order, then the parts of dates and the words of
+    free text. Nulls in numbers stay ``nan``.
     """
     strings = string_columns(frame, forms)
-    dates = [
-        (f"dates of {name}", date_parts(form), name)
-        for name, form in forms.items()
-        if isinstance(form, DateForm) and name in frame
-    ]
-    coded = {*strings, *(name for _, _, name in dates)}
+    parts: list[tuple[str, Pipeline, str]] = []
+    for name, form in forms.items():
+        if name in frame and isinstance(form, DateForm):
+            parts.append((f"dates of {name}", date_parts(form), name))
+        elif name in frame and isinstance(form, FreeText):
+            parts.append((f"words of {name}", words(frame[name]), name))
+    coded = {*strings, *(name for _, _, name in parts)}
     numbers = [str(name) for name in frame.columns if name not in coded]
     codes = OrdinalEncoder(
         handle_unknown="use_encoded_value",
@@ -84,7 +89,8 @@ def encoder(frame: pd.DataFrame, forms: Forms = _PLAIN) -> Pipeline:
             (
                 "columns",
                 ColumnTransformer(
-                    [("codes", codes, strings), ("numbers", floats, numbers), *dates]
+                    [("codes", codes, strings), ("numbers", floats, numbers), *parts],
+                    sparse_threshold=0,
                 ),
             ),
             (

@@ -334,9 +334,8 @@ class _Run:
         task = self._task
         y = task.truth(labels)
         copies = dataset.copies()
-        random = options.split == "random"
         split = hold_out(
-            features, task.strata(y) if random else task.classes_of(y), options.split,
+            features, task.divided(y, options.split), options.split,
             options.test_size, options.seed, lambda: copies,
         )  # fmt: skip
         name = split_column(options.split)

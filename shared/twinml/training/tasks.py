@@ -114,6 +114,13 @@ class Task(ABC):
     def classes_of(self, truth: Truth) -> NDArray[np.int64]:
         """Return the class of each row, each of which must be there to learn and to measure."""
 
+    def divided(self, truth: Truth, split: str) -> NDArray[np.int64]:
+        """Return the groups that ``hold_out`` is to have on both sides of a split.
+
+        Rows in order, and whole groups of rows, may not hold values of all sizes.
+        """
+        return self.strata(truth) if split == "random" else self.classes_of(truth)
+
     @abstractmethod
     def row_losses(self, truth: Truth, predicted: Matrix) -> Matrix:
         """Return what each prediction loses, shape (n,); its mean is ``loss_name``."""

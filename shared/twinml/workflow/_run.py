@@ -324,8 +324,8 @@ class Workflow:
             )
         read = found.causes.get("input parsing", 0)
         summary = (
-            f"{len(rows):,} rows scored over REST; labels and probabilities equal the "
-            "model's to the last bit"
+            f"{len(rows):,} rows scored over REST; predictions equal the model's "
+            "to the last bit"
             + (f", on {read:,} rows for the numbers as the server read them" if read else "")
         )
         return None, summary, {"rows": len(rows), "read_otherwise": read}
@@ -355,7 +355,7 @@ class Workflow:
     def _ab_test(
         self, done: TrainedModel, version: ModelVersion
     ) -> tuple[None, str, Mapping[str, Any]]:
-        from twinml.abtest import offline
+        from twinml.abtest.predictions import compare_predictions
 
         result = done.result
         deployed = f"deployed is {version.reference}"
@@ -363,7 +363,7 @@ class Workflow:
             return None, f"the platform's AutoML leaves one model, {deployed}", {}
         if result.runner_up_test is None or result.runner_up_name is None:
             return None, f"only one candidate, {result.best.name}: {deployed}", {}
-        compared = offline.compare(
+        compared = compare_predictions(
             result.test.labels,
             result.runner_up_test,
             result.test.probabilities,
@@ -382,19 +382,20 @@ class Workflow:
             return None, "the model of the platform's AutoML gives labels only: not probed", {}
         found = probing.run(
             result.contract,
-            client.score_proba,
+            client.score_proba if result.contract.classes else client.numbers,
             self._rows(200),
             n_base=10,
             threshold=result.threshold or 0.5,
         )
-        self._pictures["How probes move the probabilities"] = found.picture(
+        self._pictures["How probes move the predictions"] = found.picture(
             self._folder / "probe.png"
         )
         counts = found.counts
+        flipped = f"{counts['flips']} of {counts['rows']} decisions flipped, "
         summary = (
             f"{counts['probes']} probes: {counts['answered']} answered, {counts['refused']} "
-            f"refused with a reason, {counts['failed']} failed; {counts['flips']} of "
-            f"{counts['rows']} decisions flipped, {counts['broken']} answers broken"
+            f"refused with a reason, {counts['failed']} failed; "
+            f"{flipped if result.contract.classes else ''}{counts['broken']} answers broken"
         )
         return None, summary, {"counts": dict(counts)}
 

@@ -12,31 +12,39 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twinml.errors import UsageError
-from twinml.training.learners import LEARNERS
+from twinml.training import learners
+from twinml.training.tasks import Kind
 
 __all__ = [
-    "ALGORITHMS",
     "ENSEMBLES",
     "PRIMARY_METRICS",
     "AutoMLTask",
     "TaskNotRun",
+    "algorithms",
     "read_task",
 ]
 
-# Azure's algorithms of a classification by the learners that stand for them here.
-ALGORITHMS = {
-    one.name: one.automl.format("Classifier")
-    for one in LEARNERS
-    if one.automl is not None and "Classifier" in one.kinds
-}
+# The kinds of task that are run, and the estimators that they need.
+KINDS: dict[Kind, learners.Kind] = {"classification": "Classifier", "regression": "Regressor"}
 ENSEMBLES = ("VotingEnsemble", "StackEnsemble")
-# Azure's metrics by the metric of twinml's that is nearest.
-PRIMARY_METRICS = {
-    "AUC_weighted": "roc_auc",
-    "accuracy": "accuracy",
-    "average_precision_score_weighted": "average_precision",
-    "norm_macro_recall": "balanced_accuracy",
-    "precision_score_weighted": "f1",
+# Azure's metrics by the metric of twinml's that is nearest, the default first.
+PRIMARY_METRICS: dict[Kind, dict[str, str]] = {
+    "classification": {
+        "AUC_weighted": "roc_auc",
+        "accuracy": "accuracy",
+        "average_precision_score_weighted": "average_precision",
+        "norm_macro_recall": "balanced_accuracy",
+        "precision_score_weighted": "f1",
+    },
+    "regression": {
+        name: name
+        for name in (
+            "normalized_root_mean_squared_error",
+            "r2_score",
+            "spearman_correlation",
+            "normalized_mean_absolute_error",
+        )
+    },
 }
 DEFAULT_FOLDS = 5
 MOST_EXACT_TRIALS = 40
@@ -50,10 +58,12 @@ class TaskNotRun(UsageError):
 
 @dataclass(frozen=True)
 class AutoMLTask:
-    """A classification task.
+    """A task of classification or regression.
 
     Attributes
     ----------
+    kind
+        Which of the two.
     target, primary_metric
         The column, and the metric by Azure's name.
     folds
@@ -74,6 +84,7 @@ class AutoMLTask:
         Where this departs from what was asked for.
     """
 
+    kind: Kind
     target: str
     primary_metric: str
     folds: int
@@ -108,10 +119,12 @@ def read_task(
     UsageError
         A setting is missing or not valid.
     """
-    kind = str(_of(task, "taskType") or _of(task, "task") or "").lower()
-    if kind != "classification":
+    asked = str(_of(task, "taskType") or _of(task, "task") or "").lower()
+    kind = next((one for one in KINDS if one == asked), None)
+    if kind is None:
         raise TaskNotRun(
-            f"AutoML tasks of type '{kind}' are not run here", hint="Classification is."
+            f"AutoML tasks of type '{asked}' are not run here",
+            hint=f"There are {' and '.join(KINDS)}.",
         )
     target = _of(task, "targetColumnName")
     if not target:
@@ -128,13 +141,14 @@ def read_task(
     timeout = 60.0 * _number(minutes, float, "timeout_minutes") if minutes else None
     budget, trials = _limits(limits, timeout, most_seconds, remarks)
     return AutoMLTask(
+        kind=kind,
         target=str(target),
-        primary_metric=_metric(_of(task, "primaryMetric")),
+        primary_metric=_metric(kind, _of(task, "primaryMetric")),
         folds=_folds(_of(task, "nCrossValidations")),
         budget=budget,
         timeout=None if trials is None else timeout,
         trials=trials,
-        learners=_learners(training, remarks),
+        learners=_learners(kind, training, remarks),
         ensembles=tuple(
             name
             for name, setting in zip(
@@ -173,14 +187,33 @@ def _first(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _metric(asked: Any) -> str:
-    plain = re.sub("_", "", str(asked or "AUC_weighted")).lower()
-    for name in PRIMARY_METRICS:
+def algorithms(kind: Kind) -> dict[str, str]:
+    """Return Azure's algorithms by the learners that stand for them here.
+
+    Examples
+    --------
+    >>> algorithms("regression")["XGBoost"], algorithms("classification")["XGBoost"]
+    ('XGBoostRegressor', 'XGBoostClassifier')
+    """
+    estimator = KINDS[kind]
+    return {
+        one.name: one.automl.format(estimator)
+        for one in learners.LEARNERS
+        if one.automl is not None and estimator in one.kinds
+    }
+
+
+def _metric(kind: Kind, asked: Any) -> str:
+    metrics = PRIMARY_METRICS[kind]
+    if not asked:
+        return next(iter(metrics))
+    plain = re.sub("_", "", str(asked)).lower()
+    for name in metrics:
         if name.replace("_", "").lower() == plain:
             return name
     raise UsageError(
-        f"the primary metric '{asked}' is not one that classification has here",
-        hint=f"It has {', '.join(PRIMARY_METRICS)}.",
+        f"the primary metric '{asked}' is not one that {kind} has here",
+        hint=f"It has {', '.join(metrics)}.",
     )
 
 
@@ -205,8 +238,9 @@ def _limits(
     return budget, None
 
 
-def _learners(training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...]:
-    by_azure = {_plain(azure): name for name, azure in ALGORITHMS.items()}
+def _learners(kind: Kind, training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...]:
+    there = algorithms(kind)
+    by_azure = {_plain(azure): name for name, azure in there.items()}
     allowed = _of(training, "allowedTrainingAlgorithms") or []
     blocked = _of(training, "blockedTrainingAlgorithms") or []
     unknown = [str(name) for name in allowed if _plain(name) not in by_azure]
@@ -216,10 +250,10 @@ def _learners(training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...
     if allowed and not chosen:
         raise TaskNotRun(
             f"none of the allowed algorithms is there: {', '.join(map(str, allowed))}",
-            hint=f"There are {', '.join(ALGORITHMS.values())}.",
+            hint=f"There are {', '.join(there.values())}.",
         )
     barred = {by_azure.get(_plain(name)) for name in blocked}
-    left = tuple(name for name in chosen or ALGORITHMS if name not in barred)
+    left = tuple(name for name in chosen or there if name not in barred)
     if not left:
         raise UsageError("every algorithm that is there is blocked")
     return left

@@ -27,8 +27,10 @@ from twinml.data import load
 from twinml.errors import TwinmlError
 from twinml.pipeline.unforeseen import without_words
 from twinml.training import Progress, TrainingOptions, train
+from twinml.training.metrics import HIGHER_IS_BETTER
+from twinml.training.tasks import task_of_model
 from twinml_local.jobs.automl._mltable import read_table
-from twinml_local.jobs.automl._task import ALGORITHMS, ENSEMBLES, PRIMARY_METRICS, AutoMLTask
+from twinml_local.jobs.automl._task import ENSEMBLES, PRIMARY_METRICS, AutoMLTask, algorithms
 
 if TYPE_CHECKING:
     from twinml.training import FittedCandidate, TrainingResult
@@ -96,8 +98,12 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         _say(without_words(error))
         return 1
-    best = max(range(len(scores)), key=lambda number: (scores[number], -number))
-    _say(f"best: {_name(children[best])}, {task.primary_metric} {scores[best]:.5f}")
+    higher = HIGHER_IS_BETTER[PRIMARY_METRICS[task.kind][task.primary_metric]]
+    best = max(
+        range(len(scores)),
+        key=lambda number: (scores[number] if higher else -scores[number], -number),
+    )
+    _say(f"best: {_name(children[best], task)}, {task.primary_metric} {scores[best]:.5f}")
     write_atomic(out / "best.json", json.dumps({"best": best, "children": len(children)}))
     return 0
 
@@ -107,12 +113,12 @@ def _train(task: AutoMLTask, data: Path, out: Path) -> TrainingResult:
     out.mkdir(parents=True, exist_ok=True)
     table = out / "table.parquet"
     frame.to_parquet(table)
-    dataset = load(table, task.target, name="automl")
+    dataset = load(table, task.target, name="automl", task=task.kind)
     _say(f"{len(frame):,} rows, target '{task.target}', primary metric {task.primary_metric}")
     options = TrainingOptions(
         budget=task.budget,
         trials=task.trials,
-        metric=PRIMARY_METRICS[task.primary_metric],
+        metric=PRIMARY_METRICS[task.kind][task.primary_metric],
         folds=task.folds,
         test_size=HELD_OUT,
         learners=tuple(task.learners),
@@ -142,13 +148,18 @@ def _in_order(result: TrainingResult, task: AutoMLTask) -> list[FittedCandidate]
     return [*single, *joined]
 
 
-def _name(one: FittedCandidate) -> str:
-    return ALGORITHMS.get(one.candidate.name, one.candidate.name)
+def _name(one: FittedCandidate, task: AutoMLTask) -> str:
+    return algorithms(task.kind).get(one.candidate.name, one.candidate.name)
 
 
 def _write(folder: Path, one: FittedCandidate, result: TrainingResult, task: AutoMLTask) -> float:
     """Write a child; returns its score."""
-    figures = azure_metrics(one.labels, one.out_of_fold)
+    if task.kind == "regression":
+        # They have Azure's names; what the rows cannot give, it leaves out.
+        measured = task_of_model(result.contract).score(one.labels, one.out_of_fold)
+        figures = {name: value for name, value in measured.items() if np.isfinite(value)}
+    else:
+        figures = azure_metrics(one.labels, one.out_of_fold)
     score = figures[task.primary_metric]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -157,20 +168,21 @@ def _write(folder: Path, one: FittedCandidate, result: TrainingResult, task: Aut
         result.contract,
         folder / "mlflow-model",
         metrics=dict(one.candidate.metrics),
-        extra={"algorithm": _name(one)},
+        extra={"algorithm": _name(one, task)},
     )
     child: dict[str, Any] = {
-        "algorithm": _name(one),
+        "algorithm": _name(one, task),
         "score": score,
         "metrics": figures,
         "params": {name: str(value) for name, value in one.candidate.config.items()},
         "weights": {
-            ALGORITHMS.get(name, name): weight for name, weight in one.candidate.weights.items()
+            algorithms(task.kind).get(name, name): weight
+            for name, weight in one.candidate.weights.items()
         },
         "seconds": one.candidate.seconds,
     }
     write_atomic(folder / "child.json", json.dumps(child))
-    _say(f"{folder.name:>3}  {_name(one):22} {task.primary_metric} {score:.5f}")
+    _say(f"{folder.name:>3}  {_name(one, task):22} {task.primary_metric} {score:.5f}")
     return score
 
 

@@ -99,7 +99,7 @@ def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
         ({"name": column.name, "in": "query", "required": True}, _argument(column, version))
         for column in contract.columns
     ]
-    method: Shape = {"type": "string", "enum": ["predict", "predict_proba"], "default": "predict"}
+    method: Shape = {"type": "string", "enum": [*contract.methods], "default": "predict"}
     described.append(({"name": "method", "in": "query", "required": False}, method))
     by_id = [parameter for parameter in post["parameters"] if parameter["in"] == "header"]
     if version == "2":
@@ -121,6 +121,9 @@ def _score_by_query(contract: Contract, post: Shape, version: Version) -> Shape:
 
 def _feedback(contract: Contract, scoring: Shape, version: Version) -> Shape:
     spelt = [str(label) for label in contract.classes]
+    kind: Shape = {"enum": list(dict.fromkeys([*contract.classes, *spelt]))}
+    if contract.target_range is not None:
+        kind = {"type": "number"}
     record: Shape = {
         "type": "object",
         "required": ["request_id", "label"],
@@ -140,12 +143,16 @@ def _feedback(contract: Contract, scoring: Shape, version: Version) -> Shape:
                 "description": "Row of that request, counted from 0.",
             },
             "label": {
-                "enum": list(dict.fromkeys([*contract.classes, *spelt])),
+                **kind,
                 "description": "What turned out to be true.",
             },
         },
         "additionalProperties": False,
-        "example": {"request_id": "8f0c2a", "row": 0, "label": contract.classes[0]},
+        "example": {
+            "request_id": "8f0c2a",
+            "row": 0,
+            "label": (contract.classes or contract.target_range or (0,))[0],
+        },
     }
     several: Shape = {"type": "array", "minItems": 1, "items": record}
     counts: Shape = {

@@ -11,6 +11,7 @@ repeated counts once; once it is answered with 200 the labels survive a crash.
 from __future__ import annotations
 
 import json
+import math
 import re
 import sqlite3
 from pathlib import Path
@@ -50,12 +51,9 @@ def feedback_route(directory: Path, endpoint: str) -> Blueprint:
         body = request.get_data(cache=False)
         if len(body) > exchange.serving.settings.max_body_bytes:
             raise RequestEntityTooLarge
-        classes = [
-            label
-            for deployment in exchange.serving.deployments.values()
-            for label in deployment.contract.classes
-        ]
-        told = _truths(body, classes)
+        contracts = [one.contract for one in exchange.serving.deployments.values()]
+        numbers = any(contract.task == "regression" for contract in contracts)
+        told = _truths(body, [label for one in contracts for label in one.classes], numbers=numbers)
         try:
             done = truth.record(told)
         except sqlite3.Error as error:
@@ -69,13 +67,14 @@ def feedback_route(directory: Path, endpoint: str) -> Blueprint:
     return routes
 
 
-def _truths(body: bytes, classes: list[Any]) -> list[Truth]:
+def _truths(body: bytes, classes: list[Any], *, numbers: bool = False) -> list[Truth]:
     """Read the labels of a request's body.
 
     Raises
     ------
     PayloadError
-        A record is not as the module says, or its label is no class of a model that is served.
+        A record is not as the module says, or its label is no class of a model that is served; with
+        ``numbers`` it may be a finite number.
     """
     try:
         given = json.loads(body)
@@ -93,10 +92,10 @@ def _truths(body: bytes, classes: list[Any]) -> list[Truth]:
     if not records:
         raise PayloadError("the request holds no label", hint=HINT)
     spelt = {str(label) for label in classes}
-    return [_truth(record, place, classes, spelt) for place, record in enumerate(records)]
+    return [_truth(record, place, classes, spelt, numbers) for place, record in enumerate(records)]
 
 
-def _truth(record: Any, place: int, classes: list[Any], spelt: set[str]) -> Truth:
+def _truth(record: Any, place: int, classes: list[Any], spelt: set[str], numbers: bool) -> Truth:
     if not isinstance(record, dict) or not {"request_id", "label"} <= record.keys() <= FIELDS:
         raise PayloadError(f"record {place} is not an object of request_id, row, label", hint=HINT)
 
@@ -119,9 +118,21 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str]) -> Trut
     if isinstance(row, bool) or not isinstance(row, int) or not 0 <= row <= LARGEST_ROW:
         raise refused("row", "a row of the request, counted from 0")
     typed = any(type(label) is type(one) and label == one for one in classes)
-    if not typed and not (isinstance(label, str) and label in spelt):
-        raise refused("label", f"one of {_first(sorted(spelt))}")
-    return Truth(name, row, str(label))
+    number = numbers and _is_finite(label)
+    if not number and not typed and not (isinstance(label, str) and label in spelt):
+        ways = [f"one of {_first(sorted(spelt))}"] * bool(spelt) + ["a finite number"] * numbers
+        raise refused("label", " or ".join(ways))
+    return Truth(name, row, repr(float(label)) if number else str(label))
+
+
+def _is_finite(label: Any) -> bool:
+    """Tell whether a label is a finite number, or the text of one."""
+    if type(label) not in (int, float, str):
+        return False
+    try:
+        return math.isfinite(float(label))
+    except (ValueError, OverflowError):
+        return False
 
 
 def _first(labels: list[str]) -> str:

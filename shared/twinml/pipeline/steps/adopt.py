@@ -52,15 +52,16 @@ def command(
     training: Path,
 ) -> None:
     """Give the model a contract from its training rows, measure it on others, and log it."""
-    import numpy as np
     import pandas as pd
+    from sklearn.base import is_regressor
 
     from twinml import model as directories
     from twinml.contract import infer_contract, is_masked, model_frame
     from twinml.registry.tracking import Tracking
-    from twinml.training.metrics import AUTO, METRICS, chosen_metric, score
+    from twinml.training.metrics import AUTO, HIGHER_IS_BETTER
+    from twinml.training.tasks import predictions, task_of_model
 
-    known = (AUTO, *METRICS)
+    known = (AUTO, *HIGHER_IS_BETTER)
     if metric not in known:
         raise ModelError(f"there is no metric '{metric}'", hint=f"Known: {', '.join(known)}.")
     described = read_json(prepared / "dataset.json")
@@ -69,15 +70,18 @@ def command(
     # The table holds what a model gets; the rows held out know which floats are booleans.
     masked = {key: held[key].dtype for key in held.columns if is_masked(held[key])}
     typed = learned.astype({key: dtype for key, dtype in masked.items() if key in learned})
-    contract = infer_contract(typed.drop(columns=target), typed[target], name=name)
-    pipeline = _load(model, contract)
-    classes = {str(label): index for index, label in enumerate(contract.classes)}
-    metric = chosen_metric(metric, len(classes))
-    labels = held[target].astype(str).map(classes).to_numpy(dtype=np.int64)
+    pipeline = _load(model)
+    contract = infer_contract(
+        typed.drop(columns=target), typed[target], name=name, regression=is_regressor(pipeline)
+    )
+    _check_classes(pipeline, contract)
+    task = task_of_model(contract)
+    task.check(metric)
+    metric = task.chosen(metric)
+    labels = task.truth(held[target])
     features = model_frame(held[list(contract.column_names)])
-    probabilities = np.asarray(pipeline.predict_proba(features), dtype=np.float64)
-    threshold = THRESHOLD if len(classes) == 2 else None
-    measured = score(labels, probabilities, threshold)
+    threshold = THRESHOLD if contract.task == "binary" else None
+    measured = task.score(labels, predictions(pipeline, features), threshold)
     best = str(directories.metadata(model).get("algorithm") or type(pipeline).__name__)
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / "model"
@@ -127,13 +131,13 @@ def command(
     say(f"{best}: {metric} {measured[metric]:.4f} on test rows")
 
 
-def _load(directory: Path, contract: Contract) -> Any:
+def _load(directory: Path) -> Any:
     """Return the fitted pipeline of an MLflow model of flavour sklearn.
 
     Raises
     ------
     ModelError
-        It has no such flavour, needs packages that are not here, or knows other classes.
+        It has no such flavour, or needs packages that are not here.
     """
     import mlflow.sklearn
     from mlflow.exceptions import MlflowException
@@ -161,11 +165,15 @@ def _load(directory: Path, contract: Contract) -> Any:
             "twinml's does not carry",
             hint="Register and deploy it as the plain MLflow model that it is.",
         )
+    return pipeline
+
+
+def _check_classes(pipeline: Any, contract: Contract) -> None:
+    """Refuse a classifier of other classes than the rows'."""
     known = [str(label) for label in getattr(pipeline, "classes_", [])]
     wanted = [str(label) for label in contract.classes]
-    if known != wanted or not hasattr(pipeline, "predict_proba"):
+    if known != wanted or hasattr(pipeline, "predict_proba") == (contract.task == "regression"):
         raise ModelError(f"the model's classes are {known}, those of the rows {wanted}")
-    return pipeline
 
 
 if __name__ == "__main__":

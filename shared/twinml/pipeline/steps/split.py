@@ -30,20 +30,20 @@ transformations:
 @step
 def command(prepared: Path, split: str, seed: int, table: Path, holdout: Path) -> None:
     """Hold out the same rows as a training with the same split and seed."""
-    import numpy as np
-
     from twinml.contract import model_frame
     from twinml.data import load
     from twinml.data.reading import options_of
     from twinml.training import TrainingOptions
     from twinml.training.splits import hold_out, split_column
+    from twinml.training.tasks import task_of
 
     described = read_json(prepared / "dataset.json")
     target, name = described["target"], described["name"]
     reading = options_of(described["reading"])
     dataset = load(prepared / "data", target, name=name, drop=described["drop"], **reading)
     options = TrainingOptions(split=split, seed=seed)
-    _, labels = np.unique(np.asarray(dataset.labels), return_inverse=True)
+    task = task_of(dataset.labels, dataset.task)
+    labels = task.divided(task.truth(dataset.labels), split)
     sides = hold_out(dataset.features, labels, split, options.test_size, seed, dataset.copies)
     column = split_column(split)
     rows = dataset.frame if column is None else dataset.frame.drop(columns=column)

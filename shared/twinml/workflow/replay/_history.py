@@ -12,26 +12,37 @@ from numpy.typing import NDArray
 
 from twinml.errors import DataError
 
-__all__ = ["Entry", "History", "Scores", "scores"]
+__all__ = ["Entry", "History", "Metric", "Scores", "scores"]
 
 Floats = NDArray[np.float64]
+Metric = Literal["ranking", "loss"]
+NAMES: dict[Metric, str] = {"ranking": "ROC AUC", "loss": "log loss"}
+NAMES_OF_NUMBERS: dict[Metric, str] = {"ranking": "Spearman correlation", "loss": "RMSE"}
 Decision = Literal["kept", "promoted", "no challenger"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """ROC AUC and log loss (nats) on the rows of a period.
+    """How well rows of a period were ranked, and what was lost on them.
 
-    ``roc_auc`` is ``None`` where the rows have one class only; with more than two classes it
-    is the mean of each class against the rest, weighted by its rows.
+    Attributes
+    ----------
+    ranking
+        ROC AUC, ``None`` where the rows have one class only; with more than two classes the mean
+        of each class against the rest, weighted by its rows. Of numbers Spearman's correlation,
+        ``None`` where they are all the same.
+    loss
+        Log loss (nats), or the root mean squared error in the target's unit.
     """
 
-    roc_auc: float | None
-    log_loss: float
+    ranking: float | None
+    loss: float
 
 
-def scores(truth: NDArray[np.int64], probabilities: Floats) -> Scores:
+def scores(truth: NDArray[Any], probabilities: Floats) -> Scores:
     """Return the scores of ``probabilities``, shape (n, k), against class numbers, shape (n,).
+
+    Of a regression these are numbers, shapes (n, 1) and (n,).
 
     Probabilities of 0 and 1 are drawn in by the machine's smallest step, as scikit-learn does.
 
@@ -42,13 +53,19 @@ def scores(truth: NDArray[np.int64], probabilities: Floats) -> Scores:
 
     Examples
     --------
-    >>> scores(np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])).roc_auc
+    >>> scores(np.array([0, 1]), np.array([[0.8, 0.2], [0.4, 0.6]])).ranking
     1.0
     """
     from sklearn.metrics import log_loss, roc_auc_score
 
+    from twinml.training.tasks import Regression
+
     if not len(truth):
         raise DataError("no rows to measure")
+    if probabilities.shape[1] == 1:
+        found = Regression().score(truth, probabilities)
+        ranking = found["spearman_correlation"]
+        return Scores(None if math.isnan(ranking) else ranking, found["root_mean_squared_error"])
     classes = np.arange(probabilities.shape[1])
     loss = float(log_loss(truth, probabilities, labels=classes))
     seen = np.unique(truth)
@@ -70,7 +87,7 @@ class Entry:
     number, label, n_rows
         The period.
     shares
-        Share of each class among its labels.
+        Share of each class among its labels; of numbers their mean, under the target's name.
     first, kept
         Scores of the model that never learns again, and of what the endpoint answered.
     champion
@@ -122,6 +139,11 @@ class History:
     seconds: float
 
     @property
+    def names(self) -> dict[Metric, str]:
+        """What the scores are called."""
+        return NAMES if self.classes else NAMES_OF_NUMBERS
+
+    @property
     def promotions(self) -> int:
         """How often a challenger became champion."""
         return sum(entry.decision == "promoted" for entry in self.entries)
@@ -136,24 +158,28 @@ class History:
         found: Sequence[Scores] = [getattr(entry, which) for entry in self.entries]
         rows = [entry.n_rows for entry in self.entries]
         ranked = [
-            (one.roc_auc, n) for one, n in zip(found, rows, strict=True) if one.roc_auc is not None
+            (one.ranking, n) for one, n in zip(found, rows, strict=True) if one.ranking is not None
         ]
         area = (
             float(np.average([a for a, _ in ranked], weights=[n for _, n in ranked]))
             if ranked
             else None
         )
-        return Scores(area, float(np.average([one.log_loss for one in found], weights=rows)))
+        losses = np.array([one.loss for one in found])
+        if not self.classes:  # a root of means
+            return Scores(area, math.sqrt(float(np.average(losses**2, weights=rows))))
+        return Scores(area, float(np.average(losses, weights=rows)))
 
     @property
     def verdict(self) -> str:
         """The answer in one sentence."""
-        first, kept = self.overall("first").log_loss, self.overall("kept").log_loss
+        first, kept = self.overall("first").loss, self.overall("kept").loss
+        name = self.names["loss"]
         if math.isclose(first, kept, rel_tol=0.01):
-            return f"Learning again changed little: log loss {kept:.3f} against {first:.3f}."
+            return f"Learning again changed little: {name} {kept:.3f} against {first:.3f}."
         better = "lower" if kept < first else "higher"
         return (
-            f"With the loop the log loss is {kept:.3f}, without it {first:.3f}: "
+            f"With the loop the {name} is {kept:.3f}, without it {first:.3f}: "
             f"{abs(kept / first - 1):.0%} {better}."
         )
 

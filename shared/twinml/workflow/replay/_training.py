@@ -42,7 +42,7 @@ class Served:
     deployment: str
     model: ModelVersion
     reference: pd.DataFrame
-    log_loss: float
+    loss: float
 
     @property
     def version(self) -> str:
@@ -108,7 +108,7 @@ class Trainer:
                 raise
         rows = self._rows(0, stop)
         done = training_run.run(
-            load(rows, self._dataset.target, name=self._name, **READING),
+            load(rows, self._dataset.target, name=self._name, task=self._dataset.task, **READING),
             self._options,
             self._tracking,
         )
@@ -119,7 +119,7 @@ class Trainer:
             deployment_name(model),
             model,
             self._dataset.features.iloc[:stop],
-            result.test.metrics["log_loss"].value,
+            result.test.metrics[_names(result.contract.task)[1]].value,
         )
         return FirstModel(served, tuple(str(each) for each in result.contract.classes))
 
@@ -158,7 +158,7 @@ class Trainer:
             str(deployed["deployment"]),
             model,
             self._dataset.features.iloc[start:stop],
-            float(registration["candidate"]["log_loss"]),
+            float(registration["candidate"][_names(self._dataset.task)[1]]),
         )
         return Proposed(served, registration["reason"])
 
@@ -166,7 +166,8 @@ class Trainer:
         """Return the scores of a model trained and measured on rows of all times."""
         done = training_run.run(self._dataset, self._options, self._tracking)
         metrics = done.searched().test.metrics
-        return Scores(metrics["roc_auc"].value, metrics["log_loss"].value)
+        ranking, loss = (metrics[name].value for name in _names(self._dataset.task))
+        return Scores(ranking, loss)
 
     def _rows(self, start: int, stop: int) -> Path:
         """Write a slice of the table, as a file that the pipeline reads, and return its path."""
@@ -175,12 +176,16 @@ class Trainer:
         self._dataset.frame.iloc[start:stop].to_parquet(path, index=False)
         return path
 
+    def _asked(self) -> Mapping[str, Any]:
+        # A slice may look like the other task.
+        return {"task": "regression"} if self._dataset.task == "regression" else {}
+
     def _inputs(self, rows: Path) -> dict[str, Any]:
         options = self._options
         return {
             "data": str(rows),
             "target": self._dataset.target,
-            "reading": text_of(READING),
+            "reading": text_of({**READING, **self._asked()}),
             "model_name": self._name,
             "budget": f"{options.budget:g}s",
             "trials": options.trials or 0,
@@ -191,6 +196,13 @@ class Trainer:
             "learners": ",".join(options.learners) or "all",
             "refit": options.refit,
         }
+
+
+def _names(task: str) -> tuple[str, str]:
+    """Return the metrics that ``Scores`` holds."""
+    if task == "regression":
+        return "spearman_correlation", "root_mean_squared_error"
+    return "roc_auc", "log_loss"
 
 
 def _output(client: PipelineClient, job_id: str, name: str) -> dict[str, Any]:

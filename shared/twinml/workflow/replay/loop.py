@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinml import drift
 from twinml.abtest import offline
+from twinml.abtest.predictions import compare_predictions
 from twinml.contract import model_frame
 from twinml.data.json_rows import records
 from twinml.endpoint import Endpoint
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Replay", "ReplayOptions", "ReplayWatcher"]
 
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
+Labels = NDArray[Any]
 
 FIRST = "first"
 CHUNK_ROWS = 2000
@@ -195,7 +196,7 @@ class Replay:
         never = self._ask(rows, FIRST)
         # The period is over: its labels are there.
         truth = self._truth(period)
-        shares = np.bincount(truth, minlength=len(self._classes)) / len(truth)
+        shares = self._shares(truth)
         serving, trying = champion, challenger
         decision, reason = self._judge(rows, truth, champion, challenger)
         if decision == "promoted" and challenger is not None:
@@ -212,7 +213,7 @@ class Replay:
         kept = scores(truth, answered)
         drifted = self._drifted(champion, rows)
         error = _standard_error(truth, answered)
-        why = self._why(champion, serving, drifted, kept.log_loss, error)
+        why = self._why(champion, serving, drifted, kept.loss, error)
         proposed = None
         if period is self._periods[-1] or self._pausing(period):
             why = ""  # Nothing would ever ask what is trained last.
@@ -228,7 +229,7 @@ class Replay:
             number=period.number,
             label=period.label,
             n_rows=period.n_rows,
-            shares=dict(zip(self._classes, map(float, shares), strict=True)),
+            shares=shares,
             first=scores(truth, never),
             kept=kept,
             champion=serving.version,
@@ -242,6 +243,13 @@ class Replay:
         )
         return entry, champion, challenger
 
+    def _shares(self, truth: Labels) -> dict[str, float]:
+        """Return the share of each class, or the mean of numbers."""
+        if not self._classes:
+            return {self._dataset.target: float(truth.mean())}
+        shares = np.bincount(truth, minlength=len(self._classes)) / len(truth)
+        return dict(zip(self._classes, map(float, shares), strict=True))
+
     def _judge(
         self, rows: pd.DataFrame, truth: Labels, champion: Served, challenger: Served | None
     ) -> tuple[Decision, str]:
@@ -249,12 +257,12 @@ class Replay:
         if challenger is None:
             return "no challenger", ""
         try:
-            found = offline.compare(
+            found = compare_predictions(
                 truth,
                 self._ask(rows, champion.deployment),
                 self._ask(rows, challenger.deployment),
                 names=("the champion", "the challenger"),
-                primary="log_loss",
+                primary="log_loss" if self._classes else "root_mean_squared_error",
             )
         except DataError as error:
             return "kept", error.message
@@ -285,8 +293,9 @@ class Replay:
             named = ", ".join(drifted[:3]) + (f" and {more} more" if more > 0 else "")
             reasons.append(f"{named} drifted")
         # A champion that has just been promoted has not answered this period's rows.
-        if champion is serving and loss - 2 * error > self._options.worse * champion.log_loss:
-            reasons.append(f"log loss {loss:.3f} where {champion.log_loss:.3f} was promised")
+        if champion is serving and loss - 2 * error > self._options.worse * champion.loss:
+            name = "log loss" if self._classes else "RMSE"
+            reasons.append(f"{name} {loss:.3f} where {champion.loss:.3f} was promised")
         return f"{'; '.join(reasons)}." if reasons else ""
 
     # The endpoint
@@ -322,16 +331,26 @@ class Replay:
         found: list[list[float]] = []
         with Endpoint(info.scoring_uri, key, deployment=deployment) as client:
             for start in range(0, len(rows), size):
-                found += client.score_proba(records(rows.iloc[start : start + size]))
+                ask = client.score_proba if self._classes else client.numbers
+                found += ask(records(rows.iloc[start : start + size]))
         return np.array(found, dtype=np.float64)
 
     def _truth(self, period: Period) -> Labels:
-        labels = self._dataset.labels.iloc[period.start : period.stop].astype(str)
+        part = self._dataset.labels.iloc[period.start : period.stop]
+        if not self._classes:
+            return part.to_numpy(dtype=np.float64)
+        labels = part.astype(str)
         numbers = {name: number for number, name in enumerate(self._classes)}
         return np.array([numbers[label] for label in labels], dtype=np.int64)
 
 
 def _standard_error(truth: Labels, probabilities: Floats) -> float:
-    """Return the standard error of the mean log loss."""
+    """Return the standard error of the mean log loss, or about that of the RMSE."""
+    if probabilities.shape[1] == 1:
+        squared = (truth - probabilities[:, 0]) ** 2
+        root = float(np.sqrt(squared.mean()))
+        # By the delta method.
+        enough = len(squared) > 1 and root > 0
+        return float(squared.std(ddof=1) / np.sqrt(len(squared)) / (2 * root)) if enough else 0.0
     losses = offline.row_losses(truth, probabilities)
     return float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,20 +12,18 @@ from twinml.pages.figure import Picture
 from twinml.pages.figure_style import BLUE, GREY, INK, MUTED, ORANGE, WIDTH, canvas, drawn
 from twinml.pages.result_page import ResultPage, Section, Tile, rows
 from twinml.pages.tables import Table
-from twinml.workflow.replay._history import History, Scores
+from twinml.workflow.replay._history import History, Metric, Scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["curves", "result_page"]
 
-Metric = Literal["roc_auc", "log_loss"]
-METRIC_NAMES: dict[Metric, str] = {"roc_auc": "ROC AUC", "log_loss": "log loss"}
-
 
 def result_page(history: History) -> ResultPage:
     """Return the page that shows ``history``."""
     kept, first = history.overall("kept"), history.overall("first")
+    ranking, loss = history.names["ranking"], history.names["loss"]
     return ResultPage(
         f"{history.name}, replayed in time order",
         kind="Replay",
@@ -36,12 +34,14 @@ def result_page(history: History) -> ResultPage:
             "pipeline trained a challenger, which got a part of the traffic and was promoted if "
             "it was better on the rows whose labels had come."
         ),
-        good=kept.log_loss <= first.log_loss,
+        good=kept.loss <= first.loss,
         tiles=(
-            Tile("log loss, with the loop", _number(kept.log_loss), "all periods, by rows"),
-            Tile("log loss, never again", _number(first.log_loss), "the same rows"),
-            Tile("ROC AUC, with the loop", _number(kept.roc_auc), "mean of the periods, by rows"),
-            Tile("ROC AUC, never again", _number(first.roc_auc), "the same rows"),
+            Tile(f"{loss}, with the loop", _number(kept.loss), "all periods, by rows"),
+            Tile(f"{loss}, never again", _number(first.loss), "the same rows"),
+            Tile(
+                f"{ranking}, with the loop", _number(kept.ranking), "mean of the periods, by rows"
+            ),
+            Tile(f"{ranking}, never again", _number(first.ranking), "the same rows"),
             Tile("trainings", str(history.retrainings), f"{history.promotions} were promoted"),
         ),
         sections=(
@@ -52,7 +52,7 @@ def result_page(history: History) -> ResultPage:
                     "promoted. The dashed line is the figure of a random split over the whole "
                     "table: what a report would have promised.",
                 ),
-                (_picture(history, "log_loss"), _picture(history, "roc_auc")),
+                (_picture(history, "loss"), _picture(history, "ranking")),
             ),
             Section("What changed", (), (_shares(history),)),
             Section("The log", (), (), (_log(history),)),
@@ -64,11 +64,11 @@ def _picture(history: History, metric: Metric) -> Picture:
     kept, first = history.overall("kept"), history.overall("first")
     return Picture(
         _curves(history, metric),
-        f"{METRIC_NAMES[metric]} by period. With the loop "
+        f"{history.names[metric]} by period. With the loop "
         f"{_number(getattr(kept, metric))} overall, "
         f"without it {_number(getattr(first, metric))}.",
-        f"{METRIC_NAMES[metric]} by period; "
-        + ("less is better." if metric == "log_loss" else "more is better."),
+        f"{history.names[metric]} by period; "
+        + ("less is better." if metric == "loss" else "more is better."),
     )
 
 
@@ -78,7 +78,7 @@ def _curves(history: History, metric: Metric) -> Figure:
     figure, axes = canvas(3.6)
     _draw(axes, history, metric)
     _name_periods(axes, history)
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
     return figure
 
 
@@ -87,8 +87,8 @@ def curves(history: History) -> Figure:
     """Draw log loss and ROC AUC of both models, one above the other, as one picture."""
     figure = Figure(figsize=(1.4 * WIDTH, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    _draw(upper, history, "log_loss")
-    _draw(lower, history, "roc_auc")
+    _draw(upper, history, "loss")
+    _draw(lower, history, "ranking")
     _name_periods(lower, history)
     upper.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4)
     return figure
@@ -107,12 +107,19 @@ def _draw(axes: Axes, history: History, metric: Metric) -> None:
         axes.axhline(
             expected, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), label="random split"
         )
-    axes.set_ylabel(METRIC_NAMES[metric])
-    if metric == "log_loss":
+    axes.set_ylabel(history.names[metric])
+    if metric == "loss":
         axes.set_ylim(bottom=0)
 
 
 def _shares(history: History) -> Picture:
+    if not history.classes:
+        ((target, _),) = history.entries[0].shares.items()
+        return Picture(
+            _world(history),
+            f"Mean of {target} by period, and rows by period.",
+            f"The mean of {target} (line) and the number of rows (bars).",
+        )
     last = history.classes[-1]
     low = min(entry.shares[last] for entry in history.entries)
     high = max(entry.shares[last] for entry in history.entries)
@@ -132,13 +139,14 @@ def _world(history: History) -> Figure:
     rows_axes.bar(place, [entry.n_rows for entry in history.entries], color=GREY, alpha=0.5)
     rows_axes.set_ylabel("rows")
     rows_axes.grid(visible=False)
-    last = history.classes[-1]
+    last = next(reversed(history.entries[0].shares))
     axes.plot(place, [entry.shares[last] for entry in history.entries], color=INK, linewidth=1.8)
     axes.set_zorder(rows_axes.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
-    axes.set_ylabel(f"share of '{last}'")
+    axes.set_ylabel(f"share of '{last}'" if history.classes else f"mean of {last}")
+    if history.classes:
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
     _name_periods(axes, history)
     return figure
 
@@ -156,8 +164,8 @@ def _log(history: History) -> Table:
         (
             f"{entry.number} {entry.label}",
             entry.n_rows,
-            _number(entry.first.log_loss),
-            _number(entry.kept.log_loss),
+            _number(entry.first.loss),
+            _number(entry.kept.loss),
             entry.champion,
             _happened(entry.decision, entry.reason, entry.challenger),
             (entry.why + (f" Proposed: {entry.proposed}." if entry.proposed else "")) or "–",
@@ -165,7 +173,8 @@ def _log(history: History) -> Table:
         for entry in history.entries
     ]
     heads = (
-        "period", "rows", "log loss, never again", "log loss, loop", "champion", "challenger",
+        "period", "rows", f"{history.names['loss']}, never again", f"{history.names['loss']}, loop",
+        "champion", "challenger",
         "trained again, because",
     )  # fmt: skip
     return rows("What the loop did after each period", heads, body)
