@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from twinml.batch import Parts, Source, result_columns
 from twinml.batch import _read as read
+from twinml.contract.notation import Notation
 from twinml.errors import DataError, TwinmlError, UsageError
 
 TYPES = {"n": "long", "x": "double", "word": "string", "yes": "boolean"}
@@ -75,6 +81,70 @@ def test_packed_parquet_and_other_delimiters_are_read_alike(file: Path, tmp_path
     assert found["x"] == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def as_lines(text: str) -> bytes:
+    frame = pd.read_csv(io.StringIO(text), dtype={"word": "string"})
+    return frame.to_json(orient="records", lines=True, force_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv.bz2", lambda text: bz2.compress(text.encode())),
+        ("rows.csv.xz", lambda text: lzma.compress(text.encode())),
+        ("rows.csv.zst", lambda text: pa.compress(text.encode(), "zstd", asbytes=True)),
+        ("utf-16.csv", lambda text: text.encode("utf-16")),
+        ("windows.csv", lambda text: text.encode("cp1252")),
+        ("rows.jsonl", as_lines),
+    ],
+)
+def test_what_training_reads_is_read(
+    name: str, content: Callable[[str], bytes], file: Path, tmp_path: Path
+) -> None:
+    """The same values, whatever holds them; texts that look like numbers stay as they are."""
+    path = tmp_path / name
+    path.write_bytes(content(file.read_text(encoding="utf-8")))
+    source = Source(path, TYPES)
+    sizes, found = together(source, 2)
+    assert sizes == [2, 2, 1]
+    assert {one: found[one] for one in EXPECTED} == EXPECTED
+    assert source.share == 1.0
+    with pytest.raises(DataError, match="lacks 1 of 5 columns: 'age'"):
+        Source(path, {**TYPES, "age": "long"})
+
+
+def test_numbers_are_read_in_their_notation_whatever_holds_them(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_bytes("n;x\n1;1.234,50 €\n2;0,5 €\n".encode("cp1252"))
+    types = {"n": "long", "x": "double"}
+    euros = {"x": Notation(decimal=",", thousands=".", unit="€")}
+    assert together(Source(path, types, notations=euros), 9)[1] == {
+        "n": [1, 2],
+        "x": [1234.5, 0.5],
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "is_csv"),
+    [
+        (b"", True),
+        (b"a,b\n", True),
+        ("ä".encode(), True),
+        (b"\xef\xbb\xbfa,b\n", True),
+        ("ä".encode("cp1252"), False),
+        ("ä".encode()[:1], False),  # a whole file, which ends in half a character
+        (b"a" * (read.HEAD - 1) + "ä".encode()[:1], True),  # the start of one that goes on
+        (b"a" * (read.HEAD - 2) + b"\xe4a", False),
+        (b" [1]", False),
+        (b"{", False),
+        (b"a\0b", False),
+        (b"PK\x03\x04", False),
+        (b"a\tb\r\n\x1b", True),
+    ],
+)
+def test_what_is_read_in_parts(start: bytes, is_csv: bool) -> None:
+    assert read.is_csv(start) is is_csv
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -103,7 +173,8 @@ def test_what_cannot_be_read_is_refused_at_once(tmp_path: Path, file: Path) -> N
         Source(file, TYPES | {"word2": "string"})
     for content, message in (
         (b"", "is empty"),
-        (b'{"data": []}', "neither CSV nor Parquet"),
+        (b"<html>a</html>", "neither CSV nor Parquet"),
+        (b'[{"a": [1]}]', "column 'a', row 1: found a list"),
         (b"a,a\n1,2\n", r"names a column twice: 'a'\."),
         (b"b;a;b;a\n1;2;3;4\n", r"names a column twice: 'a', 'b'\."),
         (b"a,,Unnamed: 1\n1,2,3\n", r"names a column twice: 'Unnamed: 1'\."),

@@ -94,7 +94,6 @@ def test_an_interrupted_sweep_draws_the_same_values_again():
         ({"searchSpace": {}}, "search space is empty"),
         ({"searchSpace": {"rate": ["triangular", [1]]}}, "'triangular', not one of choice"),
         ({"searchSpace": {"rate": ["uniform", [1]]}}, "needs"),
-        ({"searchSpace": {"other": ["randint", [4]]}}, "'rate' of the command is not in"),
         ({"objective": {"goal": "Highest", "primaryMetric": "auc"}}, "primary metric and the goal"),
         ({"samplingAlgorithm": {"samplingAlgorithmType": "Sobol"}}, "'Sobol"),
         ({"samplingAlgorithm": {"samplingAlgorithmType": "Grid"}}, "takes 'choice' alone"),
@@ -104,6 +103,14 @@ def test_an_interrupted_sweep_draws_the_same_values_again():
 def test_a_sweep_that_cannot_be_run_is_refused_by_name(change, words):
     with pytest.raises(ArmError, match=words):
         read_job({**SWEEP, **change}, no_components)
+
+
+def test_what_a_command_names_beside_its_space_is_left_for_the_trials_to_fail_on():
+    """The service takes such a sweep; its trials end with the name of what is missing."""
+    found = read_job({**SWEEP, "searchSpace": {"other": ["randint", [4]]}}, no_components)
+    [node] = found.graph.nodes.values()
+    assert isinstance(node, OtherNode)
+    assert "${{search_space.rate}}" in node.spec.trial.command
 
 
 def parallel(**changes: Any) -> dict[str, Any]:

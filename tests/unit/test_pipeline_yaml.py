@@ -282,7 +282,8 @@ def test_the_variant_with_an_automl_node_runs_here_too(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("task",), "regression", "AutoML tasks of type 'regression' are not run here"),
+        (("task",), "regression", "metric 'AUC_weighted' is not one that regression has here"),
+        (("task",), "forecasting", "AutoML tasks of type 'forecasting' are not run here"),
         (("task",), "image_classification", "type 'image_classification' are not run here"),
         (("weight_column_name",), "w", "jobs.search.weight_column_name is not supported"),
         (("validation_data",), "x", "jobs.search.validation_data is not supported"),

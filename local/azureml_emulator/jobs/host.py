@@ -44,8 +44,11 @@ __all__ = ["JobContext", "JobHost", "failure_of_step"]
 
 BUILD_LOG = "azureml-logs/20_image_build_log.txt"
 EXECUTION_LOG = "logs/azureml/executionlogs.txt"
-# Variables of the emulator's own process that would lead a job's code elsewhere.
-_NOT_PASSED = ("AZURE", "AZUREML", "MLFLOW", "PYTHON", "VIRTUAL_ENV", "TWINML", "CONDA", "MSI_")
+# Variables of the emulator's own process that would lead a job's code elsewhere. A notebook's
+# backend of matplotlib is not in a job's environment.
+_NOT_PASSED = (
+    "AZURE", "AZUREML", "CONDA", "MLFLOW", "MPLBACKEND", "MSI_", "PYTHON", "TWINML", "VIRTUAL_ENV",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

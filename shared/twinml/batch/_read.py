@@ -1,4 +1,7 @@
-"""A CSV or Parquet file of any size, in chunks of typed columns.
+"""A file of rows, in chunks of typed columns: CSV and Parquet of any size.
+
+What else training reads (workbooks, JSON rows, other packings and encodings) is read as it reads
+them, and whole: memory has to hold it.
 
 The types are known beforehand, from a contract or an endpoint's document, so that every chunk
 is read alike; a cell that is not of its type is refused with its row. Columns without a known
@@ -8,6 +11,7 @@ type pass through as text (CSV) or as they are (Parquet).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
@@ -22,13 +26,15 @@ import pyarrow.parquet as pq
 from twinml.contract import Column, text_values
 from twinml.contract.dates import DateForm, date_text
 from twinml.contract.notation import Notation, plain_number
-from twinml.data import csv_header, near
+from twinml.data import csv_header, near, read_rows
 from twinml.errors import DataError
 
 __all__ = ["Source"]
 
 BLOCK = 1 << 24  # bytes of CSV parsed at a time
 HEAD = 1 << 16  # bytes looked at to find the delimiter
+# Of packed files and workbooks, never of text.
+_BINARY = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 LONGEST_NAME = 80  # characters of a name that an error repeats
 TRUE = pa.array(["true", "True", "TRUE", "1"])
 FALSE = pa.array(["false", "False", "FALSE", "0"])
@@ -42,7 +48,8 @@ class Source:
     Parameters
     ----------
     path
-        CSV (``.gz`` as well) in UTF-8 with a header, or Parquet.
+        CSV (``.gz`` as well) in UTF-8 with a header, or Parquet, read in parts; or whatever else
+        ``twinml.data.load`` reads, at once.
     types
         ``long``, ``double``, ``string``, ``boolean``, ``datetime`` or ``nullable boolean`` by
         column; see ``types_of``.
@@ -54,7 +61,7 @@ class Source:
     Raises
     ------
     DataError
-        There is no such file, it is not CSV or Parquet, or a column is missing.
+        There is no such file, it is none of these, or a column is missing.
     """
 
     def __init__(
@@ -70,16 +77,18 @@ class Source:
         self.notations = dict(notations or {})
         try:
             with path.open("rb") as stream:
-                start = stream.read(4)
+                start = stream.read(HEAD)
             self.size = path.stat().st_size
         except FileNotFoundError:
             raise DataError(
-                f"there is no file '{path}'", hint="Name a CSV or Parquet file."
+                f"there is no file '{path}'",
+                hint="Name a file of CSV, Parquet, Excel or JSON lines.",
             ) from None
         except OSError as error:
             raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
-        self.parquet = start == b"PAR1"
+        self.parquet = start[:4] == b"PAR1"
         self.packed = start[:2] == b"\x1f\x8b"
+        self._whole = None if self.parquet or self.packed or is_csv(start) else self._table()
         self._read_bytes = 0
         self._prepare(required)
 
@@ -122,8 +131,19 @@ class Source:
 
     # Reading
 
+    def _table(self) -> pa.Table:
+        """Read all at once, as training does; what is text in the contract stays text."""
+        texts = [name for name, kind in self.types.items() if kind in ("string", "datetime")]
+        frame = read_rows(self.path, text=texts)
+        for name in frame.columns:
+            if frame[name].dtype == object:
+                frame[name] = frame[name].map(_as_text, na_action="ignore")
+        return pa.Table.from_pandas(frame, preserve_index=False)
+
     def _prepare(self, required: bool) -> None:
-        if self.parquet:
+        if self._whole is not None:
+            names = text_values.header_names(self._whole.column_names, self.types)
+        elif self.parquet:
             try:
                 names = text_values.header_names(pq.read_schema(self.path).names, self.types)
             except (pa.ArrowInvalid, OSError) as error:
@@ -160,7 +180,7 @@ class Source:
             raise DataError(
                 f"'{self.path.name}' cannot be unpacked: {error}", hint="Fetch it again."
             ) from error
-        if "\0" in text or text.strip()[:1] in ("{", "[", "<"):
+        if "\0" in text or text.lstrip()[:1] in ("{", "[", "<"):
             raise DataError(
                 f"'{self.path.name}' is neither CSV nor Parquet",
                 hint="Convert it to CSV in UTF-8, or to Parquet.",
@@ -169,6 +189,10 @@ class Source:
         return names
 
     def _tables(self) -> Iterator[pa.Table]:
+        if self._whole is not None:
+            self._read_bytes = self.size
+            yield self._whole.rename_columns(self.names)
+            return
         try:
             yield from self._parquet_tables() if self.parquet else self._csv_tables()
         except (pa.ArrowInvalid, OSError) as error:
@@ -295,6 +319,27 @@ class _Counted:
     @property
     def closed(self) -> bool:
         return self._stream.closed
+
+
+def is_csv(start: bytes) -> bool:
+    r"""Tell whether a file that begins so is text in UTF-8, and no JSON.
+
+    Examples
+    --------
+    >>> is_csv(b"age,job\n41,x\n"), is_csv(b'[{"age": 41}]'), is_csv(b"PK\x03\x04")
+    (True, False, False)
+    """
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data" or len(start) < HEAD:
+            return False  # Only what was cut by us ends in the middle of a character.
+        text = start[: error.start].decode("utf-8-sig")
+    return "\0" not in text and not _BINARY.search(text) and text.lstrip()[:1] not in ("{", "[")
+
+
+def _as_text(value: Any) -> Any:
+    return value if isinstance(value, (str, bool)) else str(value)
 
 
 def _text(values: pa.Array) -> pa.Array:
