@@ -22,6 +22,7 @@ from twinml.platform import ModelVersion
 from twinml_local.compiled import _kernel
 from twinml_local.export import export_model
 from twinml_local.export.__main__ import KEY, SECOND_KEY, given_keys, prepare
+from twinml_local.export._folder import _WRITTEN, FILES
 from twinml_local.export._packages import SERVING, pinned
 from twinml_local.server.state import read_state
 
@@ -185,6 +186,7 @@ def test_files_for_other_machines(exported: Path) -> None:
     assert f"FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim" in docker
     unit = (exported / "bank-ep.service").read_text()
     assert "ExecStart=/opt/bank-ep/.venv/bin/python -m twinml_local.export /opt/bank-ep" in unit
+    assert {one.name for one in FILES.iterdir() if one.is_file()} == {*_WRITTEN}
     for path in exported.iterdir():
         if path.is_file():
             assert "{{" not in path.read_text()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twinml.contract import Contract, example, example_rows, parse, render
-from twinml.contract.dialects import DIALECTS, JSON
+from twinml.contract.dialects import DIALECTS, JSON, Method
 from twinml.endpoint import request_body
 from twinml_local.server.deployments.deployment import Deployment
 
@@ -29,21 +29,15 @@ def proof(deployment: Deployment) -> list[Mapping[str, Any]]:
         _asked(deployment, dialect.routes[0], body(contract, dialect.name, method))
         for dialect in DIALECTS.values()
         if dialect.media_type == JSON
-        for method in methods(contract)
+        for method in contract.methods
     ]
     many = request_body(example_rows(contract, 100), dialect="data")
     return [*asked, _asked(deployment, "score", many)]
 
 
-def methods(contract: Contract) -> tuple[str, ...]:
-    """Return what a contract's model may be asked for without more parameters."""
-    return ("predict", "predict_proba") if contract.classes else ("predict",)
-
-
-def body(contract: Contract, dialect: str, method: str) -> bytes:
+def body(contract: Contract, dialect: str, method: Method) -> bytes:
     """Return a request of some rows."""
-    wanted: Any = method
-    return json.dumps(example(contract, dialect, n=ROWS, method=wanted)).encode()
+    return json.dumps(example(contract, dialect, n=ROWS, method=method)).encode()
 
 
 def _asked(deployment: Deployment, route: Any, content: bytes) -> Mapping[str, Any]:

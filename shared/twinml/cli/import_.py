@@ -46,7 +46,7 @@ def command(
     if data is not None and target is None:
         raise UsageError("the label among the rows is not named", hint="Name it: --target COLUMN.")
     keeps("Nothing was registered.")
-    rows = None if data is None else load_data(data, target or "", keep=())
+    rows = None if data is None else load_data(data, target or "")
     done = import_model(
         source,
         Tracking(load(platform_name).tracking_uri),
