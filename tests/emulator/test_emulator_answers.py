@@ -9,6 +9,7 @@ from azureml_emulator.app import Emulator
 from tests.emulator.contract import Ask
 
 ENVIRONMENT = "azureml:AzureML-sklearn-1.5:1"
+COMMAND = {"jobType": "Command", "environmentId": ENVIRONMENT}
 FOLDER = {"jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/a/"}
 
 
@@ -83,7 +84,7 @@ def test_a_folder_of_data_is_answered_with_a_slash(ask: Ask, kind: str, uri: str
 
 def test_a_command_is_answered_with_the_modes_that_it_has(ask: Ask, cluster: None):
     sent = {
-        "jobType": "Command", "command": "ls ${{inputs.a}} > ${{outputs.o}}/f",
+        **COMMAND, "command": "ls ${{inputs.a}} > ${{outputs.o}}/f",
         "inputs": {"a": FOLDER}, "outputs": {"o": {"jobOutputType": "uri_folder"}},
     }  # fmt: skip
     answer = ask("PUT", "/jobs/j", {"properties": sent})
@@ -144,7 +145,7 @@ def test_the_default_version_of_a_component_may_be_named(ask: Ask, emulator: Emu
 
 def test_an_enabled_schedule_is_not_deleted(ask: Ask):
     action = {"actionType": "CreateJob", "jobDefinition": {
-        "jobType": "Command", "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}}  # fmt: skip
+        **COMMAND, "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}}  # fmt: skip
     trigger = {"triggerType": "Cron", "expression": "15 10 * * 1", "timeZone": "UTC"}
     sent = {"properties": {"trigger": trigger, "action": action}}
     answer = ask("PUT", "/schedules/s", sent)
@@ -227,7 +228,7 @@ def test_a_cluster_keeps_its_size_and_bounds_its_jobs(ask: Ask, emulator: Emulat
     assert "cannot be changed" in refused.json["error"]["message"]
     for count, status in ((3, 201), (4, 400)):
         properties = {
-            "jobType": "Command", "command": "true", "resources": {"instanceCount": count},
+            **COMMAND, "command": "true", "resources": {"instanceCount": count},
             "computeId": f"{emulator.account.workspace_id}/computes/nodes",
         }  # fmt: skip
         assert ask("PUT", f"/jobs/of{count}", {"properties": properties}).status_code == status
@@ -235,7 +236,7 @@ def test_a_cluster_keeps_its_size_and_bounds_its_jobs(ask: Ask, emulator: Emulat
 
 def test_a_name_is_one_jobs(ask: Ask):
     def put(**more: Any) -> Any:
-        sent = {"jobType": "Command", "command": "echo one", **more}
+        sent = {**COMMAND, "command": "echo one", **more}
         return ask("PUT", "/jobs/twice", {"properties": sent})
 
     assert put().status_code == 201
@@ -262,7 +263,12 @@ def test_the_default_datastore_stays(ask: Ask):
 
 @pytest.mark.parametrize(
     ("properties", "status"),
-    [({}, 400), ({"description": "x"}, 400), ({"image": "i"}, 201), ({"build": {"a": "b"}}, 201)],
+    [
+        ({}, 400),
+        ({"description": "x"}, 400),
+        ({"image": "i"}, 201),
+        ({"build": {"contextUri": "b"}}, 201),
+    ],
 )
 def test_an_environment_is_made_of_something(ask: Ask, properties: dict[str, Any], status: int):
     answer = ask("PUT", "/environments/e/versions/1", {"properties": properties})
