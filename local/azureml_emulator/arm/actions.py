@@ -62,8 +62,12 @@ class Actions:
 
     def _check_unused(self, asset: Resource) -> None:
         """Refuse to delete what a deployment is made of."""
-        deployments = self._management.store.find("*endpoints/*/deployments/*")
-        users = [item.name for item in deployments if _names(item.properties, asset.id.lower())]
+        users = [
+            item.name
+            for kind in ("onlineendpoints", "batchendpoints")
+            for item in self._management.store.find(f"*/{kind}/*/deployments/*")
+            if _names(item.properties, asset.id.lower())
+        ]
         check_unused(f"'{asset.name}'", users)
 
     # Codes

@@ -61,7 +61,8 @@ def check_version(path: str, version: str, today: date) -> None:
             f"The api-version '{version}' is invalid: it is a date, 'yyyy-MM-dd', and '-preview' "
             "where it is one.",
         )
-    if f"/providers/{PROVIDER}/".lower() not in path.lower() or version in API_VERSIONS:
+    provider = path.lower().rpartition("/providers/")[2].partition("/")[0]
+    if provider != PROVIDER.lower() or version in API_VERSIONS:
         return
     if not NEWEST < match[1] <= today.isoformat():
         raise ArmError(

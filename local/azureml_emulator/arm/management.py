@@ -18,7 +18,7 @@ from azureml_emulator.arm._operations import Operations, extra_seconds
 from azureml_emulator.arm.availability import check_location
 from azureml_emulator.arm.contract import fitted
 from azureml_emulator.arm.defaults import moment
-from azureml_emulator.arm.refusals import check_counts, check_datastore
+from azureml_emulator.arm.refusals import check_counts, check_datastore, check_own_name
 from azureml_emulator.arm.resource_types import (
     RESOURCE_TYPES,
     WORKSPACE,
@@ -286,6 +286,7 @@ class Management:
         is_container = kind.versioned and "version" not in call.parameters
         body = fitted(kind.type_name(whole=not is_container), body)
         check_location(body.get("location"))
+        check_own_name(kind.segment, call.parameters.get("name", ""))
         self._check_content(resource_id, body.get("properties") or {})
         draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.account)
         if is_container:

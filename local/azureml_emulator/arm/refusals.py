@@ -23,6 +23,7 @@ __all__ = [
     "check_experiment",
     "check_instances",
     "check_machine",
+    "check_own_name",
     "check_same_job",
     "check_unused",
 ]
@@ -73,6 +74,12 @@ def check_cluster(draft: Draft) -> None:
     before = ((draft.old.properties.get("properties") if draft.old else None) or {}).get("vmSize")
     if before and size and str(size).lower() != str(before).lower():
         raise _refused(f"The size of '{draft.name}' is {before} and cannot be changed to {size}.")
+
+
+def check_own_name(segment: str, name: str) -> None:
+    """Refuse a name that the service keeps for its own environments."""
+    if segment == "environments" and name.lower().startswith("azureml-"):
+        raise _refused(f"'{name}' begins with 'AzureML-', which only Azure's own environments do.")
 
 
 def check_environment(draft: Draft) -> None:
