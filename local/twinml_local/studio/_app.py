@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, flash, get_flashed_messages, jsonify, redirect, request
@@ -28,7 +28,7 @@ __all__ = ["create_app"]
 
 log = logging.getLogger("twinml.studio")
 
-HERE = files("twinml_local.studio")
+HERE = Path(__file__).parent
 MAX_BODY_BYTES = 2_000_000
 # Neither //HOST nor /\\HOST, which browsers read as another site.
 OWN_PATH = re.compile(r"/([A-Za-z0-9._~%-][A-Za-z0-9._~%/-]*)?")

@@ -11,6 +11,7 @@ from twinml.settings import __version__
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from jinja2 import Environment
 
@@ -28,7 +29,7 @@ def _breakable(name: str) -> str:
 
 
 @cache
-def environment(*folders: Traversable) -> Environment:
+def environment(*folders: Path) -> Environment:
     """Return the templates in ``folders``, then those of the kit, in one environment.
 
     Every value is escaped; a name that a template uses and is not given is an error.
