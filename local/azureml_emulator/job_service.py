@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resource_types import Draft
-from azureml_emulator.environments.curated import check_known, curated_name
+from azureml_emulator.environments.curated import CURATED, check_known, curated_name
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
@@ -64,6 +64,7 @@ class JobService:
         self.jobs = Jobs(management, self.records, lenient=lenient)
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
+        management.before_list("environments", self._provide_all_curated)
         management.before_write("models", self._settle_address)
         management.before_write("components", self._take_from_job)
 
@@ -165,6 +166,10 @@ class JobService:
             version or "1",
             {"image": image, "description": "Stands for a curated environment."},
         )
+
+    def _provide_all_curated(self, workspace: str) -> None:
+        for name in CURATED:
+            self._provide_curated(workspace, f"AzureML-{name}", None)
 
     def _environment(self, environment: Any, workspace: str) -> Mapping[str, Any] | None:
         """Return the definition of an environment; ``None`` for one of a registry, or none."""
