@@ -61,6 +61,7 @@ class JobService:
             account, management, directory / "tracking", self._registry, lenient=lenient
         )
         self.records = Records(self._runs, self.tracking, management, self.datastores)
+        self.tracking.before_get = self._begin_waiting
         self.jobs = Jobs(management, self.records, lenient=lenient)
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
@@ -109,6 +110,11 @@ class JobService:
         """Return the status of a job or of a child, ``None`` if there is none."""
         found = self._runs.get(run)
         return None if found is None else found.status
+
+    def _begin_waiting(self, workspace: str, run: str) -> None:
+        found = self._runs.get(run)
+        if found and found.workspace == workspace and found.status in ("NotStarted", "Queued"):
+            self.records.begin(found)
 
     def _output_uri(self, run: str, name: str) -> str | None:
         return self._history.output_uri(run, name)
