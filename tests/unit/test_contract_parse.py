@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -648,6 +649,49 @@ def test_deep_nesting_is_refused(before, depth):
     assert refusal((before + "[" * depth + "]" * depth + "}]}"[: before.count("{") * 2]).encode())
     body = f'{{"data": [{{"age": {"[" * depth}{"]" * depth}}}]}}'
     assert refusal(body.encode()).status == 400
+
+
+PADDED = Contract(
+    name="t", target="y", task="binary", classes=(0, 1), n_rows=1, samples=(),
+    columns=(Column("a", "long", False), Column("a.1", "long", False), Column(" b", "long", False)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data", [{" a ": 1, "a.1": 2, " b": 3}]),
+        ("data", [{"a": 1, "a.1\u00a0": 2, " b": 3, "other": 4}]),
+        ("input_data", {"columns": ["a", "a", " b"], "data": [[1, 2, 3]]}),
+        ("input_data", {"columns": [" b", "a ", "a"], "data": [[3, 1, 2]]}),
+        ("inputs", {"a ": [1], "a.1": [2], " b": [3]}),
+        ("inputs", {"a ": 1, "a.1": 2, " b": 3}),
+        ("dataframe_records", [{"a ": 1, "a.1": 2, " b": 3}]),
+    ],
+)
+def test_names_of_a_request_are_read_as_those_of_a_file(key, value):
+    route = "score" if key in ("data", "input_data") else "invocations"
+    body = json.dumps({key: value}).encode()
+    read = parse(PADDED, body, content_type="application/json", route=route)
+    assert read.columns == {"a": [1], "a.1": [2], " b": [3]}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([{"a": 1, "a.1": 2, "b": 3}], "column ' b' is missing"),
+        ([{"a ": 1, " a.1": 2, "a.1": 2, " b": 3}], "column 'a.1' appears more than once"),
+        ([{"A": 1, "a.1": 2, " b": 3}], "column 'a' is missing"),
+    ],
+)
+def test_names_that_cannot_be_told_are_refused(value, message):
+    with pytest.raises(PayloadError, match=re.escape(message)):
+        parse(
+            PADDED,
+            json.dumps({"data": value}).encode(),
+            content_type="application/json",
+            route="score",
+        )
 
 
 HEADER = ("a\nb", 'c "d"', "e,f", "Unnamed: 3")

@@ -130,7 +130,7 @@ def test_odd_columns(load: Load) -> None:
     assert found(dataset, "comma") == [("note", "notation")]
     assert found(dataset, "endless") == [("warning", "infinite")]
     assert found(dataset, "day") == [("note", "dates")]
-    assert found(dataset, "padded") == [("note", "blanks")]
+    assert found(dataset, "padded") == [("note", "unit"), ("note", "blanks")]
     (message,) = (f.message for f in dataset.findings if f.kind == "mixed-types")
     assert message == (
         "'mixed' mixes numbers and text and is read as text: 1 of 400 values is not a number, "

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from twinml.contract import Column, text_values
 from twinml.contract.dates import DateForm, date_text
 from twinml.contract.notation import Notation, plain_number
-from twinml.data import csv_header, near, read_rows
+from twinml.data import csv_header, csv_names, near, read_rows
 from twinml.errors import DataError
 
 __all__ = ["Source"]
@@ -38,7 +38,7 @@ _BINARY = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 LONGEST_NAME = 80  # characters of a name that an error repeats
 TRUE = pa.array(["true", "True", "TRUE", "1"])
 FALSE = pa.array(["false", "False", "FALSE", "0"])
-MARKERS = pa.array(sorted(text_values.NULL_MARKERS))
+MARKERS = pa.array(["", *sorted(text_values.NULL_MARKERS | text_values.RARE_MARKERS)])
 LARGEST_WHOLE = 2.0**53  # beyond it a double does not hold every whole number
 
 
@@ -162,6 +162,10 @@ class Source:
                 hint="Give every column a name of its own in the header.",
             )
         missing = [name for name in self.types if name not in names]
+        if missing and self._is_unusual():
+            self._whole = self._table()
+            self._prepare(required)
+            return
         if missing and required:
             raise DataError(
                 f"'{self.path.name}' lacks {len(missing)} of {len(self.types)} columns: "
@@ -170,12 +174,21 @@ class Source:
             )
         self.names = names
 
+    def _is_unusual(self) -> bool:
+        """Tell whether a CSV file has the columns, but no header of its own, or blanks part it."""
+        if self._whole is not None or self.parquet:
+            return False
+        try:
+            return set(self.types) <= {*csv_names(self.path.name, self._head)}
+        except DataError:
+            return False
+
     def _header(self) -> list[str]:
         """Read the names of a CSV file's columns and find its delimiter."""
         try:
             with pa.input_stream(str(self.path), compression="gzip" if self.packed else None) as f:
                 head = f.read(HEAD)
-            text = head.decode("utf-8-sig", "ignore")
+            text = self._head = head.decode("utf-8-sig", "ignore")
         except OSError as error:
             raise DataError(
                 f"'{self.path.name}' cannot be unpacked: {error}", hint="Fetch it again."

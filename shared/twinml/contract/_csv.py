@@ -40,7 +40,7 @@ def read_csv(contract: Contract, text: str) -> dict[str, list[Any]]:
             header = _header(reader)
         if not header:
             raise PayloadError("the body is empty", hint="Send a header line and at least one row.")
-        positions = check_header(contract, header_names(header, known))
+        positions = check_header(contract, header)
         for line in reader:
             if not line:
                 continue
