@@ -707,6 +707,20 @@ def test_a_csv_header_is_read_as_in_training():
     assert list(read.columns.values()) == [[1], [2], [3], [4]]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_quoted_names_are_told_whatever_parts_them(delimiter):
+    names = ["age", "balance", "job", "loan"]
+    lines = [[f'"{name}"' for name in names], ["41", "1.5", '"services"', "true"]]
+    text = "\n".join(delimiter.join(line) for line in lines).encode()
+    read = parse(CONTRACT, text, content_type="text/csv", route="score")
+    assert [read.columns[name] for name in names] == [[41], [1.5], ["services"], [True]]
+
+
+def test_quotes_that_are_broken_are_refused():
+    with pytest.raises(PayloadError, match="the body is not CSV"):
+        parse(CONTRACT, b'"age"x,"job"\n41,x\n', content_type="text/csv", route="score")
+
+
 @pytest.mark.parametrize(("dialect", "n"), [("csv", 1), ("other", 1), ("data", 0)])
 def test_an_example_that_cannot_be_is_refused(dialect, n):
     from twinml.errors import UsageError

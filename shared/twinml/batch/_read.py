@@ -134,7 +134,7 @@ class Source:
     def _table(self) -> pa.Table:
         """Read all at once, as training does; what is text in the contract stays text."""
         texts = [name for name, kind in self.types.items() if kind in ("string", "datetime")]
-        frame = read_rows(self.path, text=texts)
+        frame = read_rows(self.path, text=texts, least=min(2, len(self.types)))
         for name in frame.columns:
             if frame[name].dtype == object:
                 frame[name] = frame[name].map(_as_text, na_action="ignore")
@@ -161,11 +161,11 @@ class Source:
                 + (", …" if len(twice) > 5 else ""),
                 hint="Give every column a name of its own in the header.",
             )
-        missing = [name for name in self.types if name not in names]
-        if missing and self._is_unusual():
+        if self._is_unusual(names):
             self._whole = self._table()
             self._prepare(required)
             return
+        missing = [name for name in self.types if name not in names]
         if missing and required:
             raise DataError(
                 f"'{self.path.name}' lacks {len(missing)} of {len(self.types)} columns: "
@@ -174,14 +174,15 @@ class Source:
             )
         self.names = names
 
-    def _is_unusual(self) -> bool:
-        """Tell whether a CSV file has the columns, but no header of its own, or blanks part it."""
+    def _is_unusual(self, names: list[str]) -> bool:
+        """Tell whether a CSV file has the columns, but not as its first line and delimiter say."""
         if self._whole is not None or self.parquet:
             return False
         try:
-            return set(self.types) <= {*csv_names(self.path.name, self._head)}
+            found = csv_names(self.path.name, self._head)
         except DataError:
             return False
+        return set(self.types) <= {*found} and (found != names or self.delimiter == " ")
 
     def _header(self) -> list[str]:
         """Read the names of a CSV file's columns and find its delimiter."""

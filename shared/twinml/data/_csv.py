@@ -131,7 +131,7 @@ def csv_header(
     DataError
         There is no header.
     """
-    file = opened(name, text, 1)
+    file = opened(name, text, 1 if known is None else min(2, len(known)))
     return header_names(next(file.rows())[1], known), file.delimiter, file.skipped
 
 

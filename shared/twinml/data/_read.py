@@ -129,18 +129,20 @@ def read(
 
 
 def read_rows(
-    source: Path | str, *, text: Collection[str] = (), sheet: str | None = None
+    source: Path | str, *, text: Collection[str] = (), sheet: str | None = None, least: int = 1
 ) -> pd.DataFrame:
     """Read the rows of a file as ``load`` does, whatever they are for.
 
     Parameters
     ----------
     source
-        As in ``load``; a single column is enough.
+        As in ``load``.
     text
         Columns whose values stay text even if all of them look like numbers or booleans.
     sheet
         Of a workbook; the first one by default.
+    least
+        Columns that it has; a file of a single one may hold blanks that part nothing.
 
     Returns
     -------
@@ -152,7 +154,7 @@ def read_rows(
     DataError
         There is no such file, or it cannot be read exactly; the message names the place.
     """
-    return read(local_file(source), least=1, text=text, expected=text, sheet=sheet).frame
+    return read(local_file(source), least=least, text=text, expected=text, sheet=sheet).frame
 
 
 def column_names(source: Path | str) -> list[str]:
