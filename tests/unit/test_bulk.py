@@ -132,7 +132,7 @@ def test_a_header_is_looked_for_as_in_training(
     kinds = dict(zip(names, ("long", "string", "double"), strict=True))
     found = together(Source(path, kinds), 9)[1]
     assert [found[name] for name in names] == [[1, 2, 3], ["a", "b", "a"], [0.5, 1.5, 2.5]]
-    with pytest.raises(DataError, match="of 4 columns: .*'age'"):
+    with pytest.raises(DataError, match=r"of 4 columns: .*'age'"):
         Source(path, {**kinds, "age": "long"})
 
 
