@@ -27,7 +27,8 @@ PLAN = {  # package: rooms, arrows
     "twinml": (23, 122),  # a model is registered with its card, which report writes
     # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
-    "twinml_local": (13, 29),
+    # The Studio shows all stores of this machine: it is above them, and below the platform.
+    "twinml_local": (14, 35),
     "azureml_emulator": (17, 74),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),

@@ -23,6 +23,7 @@ from twinml.data import Dataset
 from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import TrainedModel
+from twinml.registry.searching import announced
 from twinml.registry.tracking import LoggedRun, Tracking, put
 from twinml.report import model_card
 from twinml.training import learners
@@ -140,7 +141,8 @@ def run(
     from twinml.training import train
 
     tracking.prepare(dataset.name)  # What cannot be logged is not worth a search.
-    result = train(dataset, options, progress)
+    with announced(dataset, progress) as watched:
+        result = train(dataset, options, watched)
     models = settings.home() / "models"
     settings.private_folder(models)
     with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:

@@ -11,9 +11,9 @@ import numpy as np
 
 from twinml.pages.tables import Cell, Table, profile_column
 from twinml.pages.wording import counted, number, percent, quantity, sentence
-from twinml.report import _distributions as distributions
 from twinml.report import _origin as origin
 from twinml.report import _regression as regression
+from twinml.report import distributions
 from twinml.report._calls import calls
 from twinml.report._decisions import confused_pairs, cost_table, threshold_table
 from twinml.report._figure_choice import estimates
