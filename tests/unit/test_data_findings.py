@@ -228,7 +228,7 @@ def test_copies_are_told_from_what_few_values_give_by_chance() -> None:
 
 @pytest.mark.parametrize(("different", "told"), [(6, False), (7, True)])
 def test_each_class_needs_different_rows_for_copies_to_count(different: int, told: bool) -> None:
-    rows = [(row, -row, 0) for row in range(20)] * 2
+    rows = [(row, -row, 0) for row in range(40)] * 2
     rows += [(100 + row % different, row % different, 1) for row in range(20)]
     assert (copies(pd.DataFrame(rows, columns=["x", "z", "y"]), "y") is not None) == told
 
