@@ -328,6 +328,16 @@ def test_durations_are_seconds(tmp_path: Path) -> None:
     assert decisions(dataset) == ["'wait' holds durations and is read as numbers of seconds"]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_to_score_are_seconds_too(tmp_path: Path, unit: str) -> None:
+    file = tmp_path / "table.parquet"
+    took = pa.array([1_500_000_000, None], pa.int64()).cast(pa.duration("ns"))
+    took = took.cast(pa.duration(unit), safe=False)
+    pq.write_table(pa.table({"took": took}), file)
+    (table,) = Source(file, {"took": "double"}).chunks(9)
+    assert table.column("took").to_pylist() == [1.0 if unit == "s" else 1.5, None]
+
+
 def test_columns_in_one_notation_are_one_remark(tmp_path: Path) -> None:
     rows = [f"{i % 9},5;{i % 8},25;1.{i % 7:03};{i % 2}" for i in range(60)]
     dataset = data.load(save(tmp_path, "a;b;c;y\n" + "\n".join(rows)), "y")

@@ -393,7 +393,10 @@ def _whole(values: pa.Array) -> pa.Array:
 
 
 def _double(values: pa.Array) -> pa.Array:
-    """Cast to float64; null markers become null."""
+    """Cast to float64; null markers become null, durations seconds as in training."""
+    if pa.types.is_duration(values.type):
+        seconds = [None if one is None else one.total_seconds() for one in values.to_pylist()]
+        return pa.array(seconds, pa.float64())
     if not _is_text(values):
         return values.cast(pa.float64(), safe=False)
     return _from_texts(_without_markers(values), text_values.number, pa.float64())
