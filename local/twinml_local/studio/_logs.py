@@ -58,10 +58,10 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/logs")
     def first() -> str | Response:
-        infos = sources.endpoints()
-        if not infos:
+        names = sources.names()
+        if not names:
             return render("monitoring_none.html.j2", title="Logs", section="logs")
-        return redirect(url_for("logs.page", name=infos[0].name))  # type: ignore[return-value]
+        return redirect(url_for("logs.page", name=names[0]))  # type: ignore[return-value]
 
     @made.get("/logs/<name>")
     def page(name: str) -> str:
@@ -73,7 +73,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             title="Logs",
             section="logs",
             info=info,
-            names=[one.name for one in sources.endpoints()],
+            names=sources.names(),
             asked=wanted,
             follows=follows,
             live=f"/logs/{name}/live?{wanted.query}" if follows else "",

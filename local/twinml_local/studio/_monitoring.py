@@ -33,10 +33,10 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/monitoring")
     def first() -> str | Response:
-        infos = sources.endpoints()
-        if not infos:
+        names = sources.names()
+        if not names:
             return render("monitoring_none.html.j2", title="Monitoring", section="monitoring")
-        return redirect(url_for("monitoring.page", name=infos[0].name))  # type: ignore[return-value]
+        return redirect(url_for("monitoring.page", name=names[0]))  # type: ignore[return-value]
 
     @made.get("/monitoring/<name>")
     def page(name: str) -> str:
@@ -49,7 +49,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             title="Monitoring",
             section="monitoring",
             info=info,
-            names=[one.name for one in sources.endpoints()],
+            names=sources.names(),
             span=span,
             spans=list(SPANS),
             recent=found,

@@ -66,7 +66,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
                 (job, took(job.started, job.ended)) for job in jobs.recorded(name, limit=LAST_JOBS)
             ],
             schedules=platform.schedules(name),
-            endpoints=[one.name for one in sources.endpoints()],
+            endpoints=sources.names(),
             snippet=snippet(info),
             documents=service_documents(info),
             **{"key": None, **more},

@@ -21,7 +21,7 @@ from twinml.registry import runs
 from twinml.registry.listing import Listed, listed
 from twinml.registry.runs import Run
 from twinml_local import assets
-from twinml_local.endpoint_folders import folder_of, state_of
+from twinml_local.endpoint_folders import folder_of, names, state_of
 from twinml_local.telemetry import Recent, recent, totals
 
 if TYPE_CHECKING:
@@ -204,6 +204,10 @@ class Sources:
     def endpoints(self) -> tuple[EndpointInfo, ...]:
         """Return all endpoints, by name."""
         return self.platform.endpoints()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all endpoints: quicker than what they do."""
+        return names()
 
     def deployments(self, endpoint: str) -> Mapping[str, DeploymentState]:
         """Return the deployments of an endpoint; ``NotFound`` if there is no such endpoint."""
