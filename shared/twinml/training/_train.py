@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from twinml.contract import Contract, infer_contract, model_frame
 from twinml.contract.intervals import PredictionIntervals
 from twinml.data import Dataset
-from twinml.errors import DataError
+from twinml.errors import DataError, UsageError
 from twinml.training._budget import Clock, Progress
 from twinml.training._conformal import coverage, fit_intervals
 from twinml.training._crossvalidation import Judging, judging
@@ -30,7 +30,7 @@ from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
 from twinml.training.encoded import encoded_columns
-from twinml.training.learners import Shape, select
+from twinml.training.learners import MOST_SPLIT, Learner, Shape, select
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
@@ -446,7 +446,7 @@ class _Run:
             y,
             self._weights(table.y, rows)[rows],
             folds,
-            self._learners,
+            self._suitable(X, shape),
             shape,
             self._clock,
             judging=self._judging,
@@ -457,6 +457,16 @@ class _Run:
             progress=self._progress,
         )
         return search
+
+    def _suitable(self, X: Matrix, shape: Shape) -> tuple[Learner, ...]:
+        suitable = tuple(one for one in self._learners if one.suits(X, shape))
+        if not suitable:
+            raise UsageError(
+                f"{self._learners[0].name} has nothing to split: no column of texts has "
+                f"3 to {MOST_SPLIT} values",
+                hint="Name another learner, too.",
+            )
+        return suitable
 
     def _recipe(self, ready: Sequence[Found], needed: set[str], share: float) -> Recipe:
         """Return what to fit on ``share`` times the rows that a fold had."""
