@@ -22,13 +22,14 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 local: $(BASE) ## Run the whole workflow on this machine (DATA=, TARGET=, BUDGET=60s, ARGS=)
 	@$(TWINML) run --on local $(WHAT)
+	@$(TWINML) open --no-browser
 
 azure: $(DEV) ## Run the same workflow in your Azure ML workspace
 	@$(TWINML) run --on azure $(WHAT)
@@ -56,6 +57,9 @@ replay: $(BASE) ## Show the loop: drift, training, promotion, month by month (AR
 
 report: $(BASE) ## Open the report of the last run
 	@$(TWINML) report
+
+studio: $(BASE) ## Open the Studio site: data, jobs, models, endpoints, pipelines
+	@$(TWINML) open
 
 ui: $(BASE) ## Open MLflow's pages on runs and models
 	@$(TWINML) ui

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 
 from azureml_emulator.account import ARM_HOST, LOCAL_HOST, Account
 from azureml_emulator.arm.actions import Actions
+from azureml_emulator.arm.availability import check_version
 from azureml_emulator.arm.capacity import Capacity
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resources import ResourceStore
@@ -112,7 +114,7 @@ class Emulator:
             self._jobs.status,
             self._jobs.jobs.pages.address,
         )
-        self._schedules = Schedules(management, submit, batch.invoke)
+        self._schedules = Schedules(management, self._jobs.jobs.check, submit, batch.invoke)
         self.router = Router(
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
@@ -214,7 +216,7 @@ class Emulator:
                 self._faults.strike(request.method, host, path, request.environ)
             handler, parameters = found
             if host == ARM_HOST and path not in PUBLIC_PATHS:
-                self._check_management_request(request)
+                self._check_management_request(request, path)
                 self._store.settle()
             return handler(Call(request, host, path, parameters))
         except EmulatorError as error:
@@ -227,19 +229,14 @@ class Emulator:
             return failure.response()
 
     @staticmethod
-    def _check_management_request(request: Request) -> None:
+    def _check_management_request(request: Request, path: str) -> None:
         tokens.check(
             request.headers.get("Authorization", ""),
             # The SDK has two names for this audience and uses both.
             audience=None,
             error=_unauthorised,
         )
-        if not request.args.get("api-version"):
-            raise ArmError(
-                400,
-                "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests.",
-            )
+        check_version(path, request.args.get("api-version", ""), datetime.now(UTC).date())
 
     def _ready(self, call: Call) -> Response:
         return json_response({"azureml_emulator": "ready", "workspace": self.account.workspace_id})

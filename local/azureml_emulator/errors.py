@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -35,6 +35,10 @@ class ArmError(EmulatorError):
         One sentence or two for the user.
     inner
         The code of ``innererror``, where the service sends one.
+    target
+        The part of the request that it is about.
+    details
+        All that was wrong, where it is more than the message says: code, target and message.
     """
 
     def __init__(
@@ -44,15 +48,20 @@ class ArmError(EmulatorError):
         message: str,
         *,
         inner: str | None = None,
+        target: str | None = None,
+        details: Sequence[Mapping[str, str]] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.inner = status, code, message, inner
+        self.target, self.details = target, details
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """Return ARM's error object."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.target:
+            error |= {"target": self.target, "details": list(self.details)}
         if self.inner:
             error["innererror"] = {"code": self.inner}
         return {"error": error}

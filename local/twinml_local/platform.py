@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -280,9 +280,28 @@ class LocalPlatform:
         """Describe the schedules of a pipeline, or all, by name."""
         return jobs.schedules(pipeline)
 
+    def serve_studio(
+        self, *, host: str, port: int | None, ready: Callable[[str, str | None], None]
+    ) -> None:
+        """Serve the Studio site in this process, until it is ended."""
+        from twinml_local import studio
+
+        studio.serve(self, host=host, port=port, ready=ready)
+
+    def start_studio(self) -> str:
+        """Serve the Studio site on loopback, if nobody does; return its address."""
+        from twinml_local import studio
+
+        return studio.start()
+
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
-        """End the endpoints' servers and the pipeline service, or one endpoint's server."""
+        """End all that runs here, or one endpoint's server."""
         ended = [f"endpoint {name}" for name in endpoints.stop(endpoint)]
-        if endpoint is None and jobs.stop():
-            ended.append("pipeline service")
+        if endpoint is None:
+            from twinml_local import studio
+
+            if jobs.stop():
+                ended.append("pipeline service")
+            if studio.stop():
+                ended.append("studio")
         return tuple(ended)

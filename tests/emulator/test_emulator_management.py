@@ -29,6 +29,10 @@ def names(answer: TestResponse) -> list[str]:
     return [item["name"] for item in answer.json["value"]]
 
 
+def located(properties: Any) -> dict[str, Any]:
+    return {"location": "eastus", "properties": properties}
+
+
 def refusal(answer: TestResponse) -> tuple[int, str]:
     assert set(answer.json) == {"error"}
     assert answer.json["error"]["message"]
@@ -63,16 +67,16 @@ def test_a_version_may_change_its_tags_but_not_its_content(ask: Ask):
         ("/data/d/versions/1", {"properties": {"dataType": "uri_file"}}, 400, "ValidationError"),
         ("/data/d.d/versions/1", data(), 400, "ValidationError"),
         ("/data/d", {"properties": {"description": "no type"}}, 400, "ValidationError"),
-        ("/batchEndpoints/b-1", {"properties": {"authMode": "Magic"}}, 400, "ValidationError"),
+        ("/batchEndpoints/b-1", located({"authMode": "Magic"}), 400, "ValidationError"),
         ("/schedules/s", {"properties": {"trigger": {}}}, 400, "ValidationError"),
         ("/data/d/versions/_1", data(), 400, "ValidationError"),
-        ("/data/d/versions/1", {"properties": []}, 400, "InvalidRequestContent"),
+        ("/data/d/versions/1", {"properties": []}, 400, "ValidationError"),
         ("/data/d/versions/1", [], 400, "InvalidRequestContent"),
         ("/models/m/versions/1", {"properties": {}}, 400, "ValidationError"),
         ("/computes/c-1", {"properties": {"computeType": "AmlCompute"}}, 400, "ValidationError"),
-        ("/computes/cpu", {"properties": {"computeType": "Abacus"}}, 400, "BadArgument"),
+        ("/computes/cpu", {"properties": {"computeType": "Abacus"}}, 400, "ValidationError"),
         ("/datastores/d", {"properties": {"datastoreType": "AzureBlob"}}, 400, "ValidationError"),
-        ("/onlineEndpoints/e", {"properties": {"authMode": "Key"}}, 400, "ValidationError"),
+        ("/onlineEndpoints/e", located({"authMode": "Key"}), 400, "ValidationError"),
         (
             "/components/c/versions/1",
             {"properties": {"componentSpec": "x"}},
@@ -81,25 +85,25 @@ def test_a_version_may_change_its_tags_but_not_its_content(ask: Ask):
         ),
         (
             "/onlineEndpoints/ep-1",
-            {"properties": {"authMode": "Key", "traffic": {"blue": "all"}}},
+            located({"authMode": "Key", "traffic": {"blue": "all"}}),
             400,
             "ValidationError",
         ),
         (
             "/onlineEndpoints/ep-1",
-            {"properties": {"authMode": "Key", "traffic": {"blue": -1}}},
+            located({"authMode": "Key", "traffic": {"blue": -1}}),
             400,
             "ValidationError",
         ),
         (
             "/onlineEndpoints/ep-1",
-            {"properties": {"authMode": "Key", "traffic": {"blue": 101}}},
+            located({"authMode": "Key", "traffic": {"blue": 101}}),
             400,
             "ValidationError",
         ),
         (
             "/onlineEndpoints/ep-1",
-            {"properties": {"authMode": "Key", "mirrorTraffic": {"blue": -1}}},
+            located({"authMode": "Key", "mirrorTraffic": {"blue": -1}}),
             400,
             "ValidationError",
         ),
@@ -168,7 +172,7 @@ def test_a_page_is_right_although_its_neighbour_was_deleted_in_between(ask: Ask)
 
 def test_endpoints_have_keys_or_tokens(ask: Ask):
     for name, mode in (("with-keys", "Key"), ("with-tokens", "AMLToken")):
-        made = ask("PUT", f"/onlineEndpoints/{name}", {"properties": {"authMode": mode}})
+        made = ask("PUT", f"/onlineEndpoints/{name}", located({"authMode": mode}))
         assert made.status_code == 201
         assert "keys" not in made.json["properties"]
     keys = ask("POST", "/onlineEndpoints/with-keys/listKeys").json

@@ -27,8 +27,9 @@ PLAN = {  # package: rooms, arrows
     "twinml": (23, 122),  # a model is registered with its card, which report writes
     # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
-    "twinml_local": (13, 29),
-    "azureml_emulator": (17, 74),
+    # The Studio shows all stores of this machine: it is above them, and below the platform.
+    "twinml_local": (14, 35),
+    "azureml_emulator": (17, 75),  # environments: errors, for Azure's names that there are not
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from twinml.errors import UsageError
 from twinml.training import learners
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,15 @@ def test_unknown_categories_are_null_to_lightgbm_and_other_learners_see_what_is_
         nulls = np.argwhere(np.isnan(seen)).tolist()
         assert nulls == ([[5, 1]] if one.name == "LightGBMCategorical" else [])
         assert (seen[~np.isnan(seen)] == X[~np.isnan(seen)]).all()
+
+
+def test_learners_without_anything_of_their_own_are_left_out() -> None:
+    shape = learners.Shape(1, 2, 0)
+    every = learners.LEARNERS
+    assert learners.suitable(every, codes(2), shape) == every
+    left = learners.suitable(every, codes(1), shape)
+    assert [one.name for one in every if one not in left] == ["LightGBMCategorical"]
+    alone = learners.select(("LightGBMCategorical",))
+    assert learners.suitable(alone, codes(2), shape) == alone
+    with pytest.raises(UsageError, match="LightGBMCategorical has nothing to split"):
+        learners.suitable(alone, codes(1), shape)

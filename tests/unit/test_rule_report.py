@@ -16,7 +16,6 @@ from twinml.data import Dataset, load
 from twinml.pages.tables import Table
 from twinml.report import model_card
 from twinml.report._decisions import cheapest, confused_pairs, cost_table, threshold_table
-from twinml.report._distributions import distribution, missing
 from twinml.report._held_out import (
     by_group,
     group_table,
@@ -28,6 +27,7 @@ from twinml.report._held_out import (
     worst,
 )
 from twinml.report._omissions import omissions
+from twinml.report.distributions import distribution, missing
 from twinml.training.result import Candidate, Evaluation, Interval, TrainingResult
 
 N = 400

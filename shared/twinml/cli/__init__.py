@@ -47,6 +47,8 @@ VERBS: dict[str, str] = {
     "compare": "Check that two endpoints predict alike.",
     "pipeline": "Publish, run, watch and schedule pipelines.",
     "replay": "Show the loop of drift, training and promotion on data in time order.",
+    "open": "Open the Studio site, started if need be.",
+    "studio": "Serve the Studio site: data, jobs, models, endpoints.",
     "ui": "Open MLflow's pages on runs and models.",
     "report": "Show the HTML report of a model, or of the last run.",
     "status": "Show what is deployed and running.",

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -36,6 +37,7 @@ __all__ = [
     "json_option",
     "keeps",
     "live",
+    "open_in_browser",
     "plain",
     "program",
     "safe_csv_option",
@@ -161,6 +163,26 @@ def program() -> str:
     if called.name != "twinml" or (found and called.exists() and os.path.samefile(found, called)):
         return "twinml"
     return os.path.relpath(called)
+
+
+def open_in_browser(address: str) -> bool:
+    """Open an address in the browser, where there is a display; tell whether it was opened."""
+    if not _has_display():
+        return False
+    try:
+        opened = webbrowser.open(address)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        console().print("No browser could be started; open it yourself.")
+    return opened
+
+
+def _has_display() -> bool:
+    """Say whether a browser window can appear; text browsers would take the terminal over."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 # Progress

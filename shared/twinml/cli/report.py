@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import webbrowser
 from pathlib import Path
 
 import click
 
 from twinml.cli._endpoint import on_option
-from twinml.cli._output import console, emit, errors_in_one_line, json_option
+from twinml.cli._output import emit, errors_in_one_line, json_option, open_in_browser
 from twinml.cli._types import MODEL
 from twinml.errors import NotFound
 from twinml.report import CARD, PAGE, newest
@@ -42,7 +39,7 @@ def command(
     file = CARD if card else PAGE
     folder = home() / "reports"
     path = _of(model, platform_name, file) if model else newest(folder).with_name(file)
-    opened = open_it and _has_display() and _open(path)
+    opened = open_it and open_in_browser(path.as_uri())
     emit({"report": path, "opened": opened}, as_json=as_json, text=str(path))
 
 
@@ -62,20 +59,3 @@ def _of(text: str, platform_name: str, file: str) -> Path:
             raise
         return unregistered
     return of_version(version, uri, file)
-
-
-def _has_display() -> bool:
-    """Say whether a browser window can appear; text browsers would take the terminal over."""
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return any(os.environ.get(name) for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
-
-
-def _open(path: Path) -> bool:
-    try:
-        opened = webbrowser.open(path.as_uri())
-    except webbrowser.Error:
-        opened = False
-    if not opened:
-        console().print("No browser could be started; open the file yourself.")
-    return opened

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twinml.settings import __version__
 
-__all__ = ["render"]
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
+
+    from jinja2 import Environment
+
+__all__ = ["environment", "render", "style_sheet"]
+
+KIT = "twinml.pages"
 
 
 def _breakable(name: str) -> str:
@@ -19,21 +28,39 @@ def _breakable(name: str) -> str:
     return Markup("<wbr>").join(words)
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page that ``template``, a file of this package, makes of ``values``.
+@cache
+def environment(*folders: Path) -> Environment:
+    """Return the templates in ``folders``, then those of the kit, in one environment.
 
-    Every value is escaped; a name that the template uses and ``values`` lacks is an error.
+    Every value is escaped; a name that a template uses and is not given is an error.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, FunctionLoader, StrictUndefined
 
-    folder = files("twinml.pages")
-    environment = Environment(
+    def read(folder: Traversable) -> FunctionLoader:
+        def load(name: str) -> str | None:
+            file = folder.joinpath(name)
+            return file.read_text(encoding="utf-8") if file.is_file() else None
+
+        return FunctionLoader(load)
+
+    made = Environment(
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        auto_reload=False,
+        loader=ChoiceLoader([read(folder) for folder in (*folders, files(KIT))]),
     )
-    environment.filters["breakable"] = _breakable
-    environment.globals["generator"] = f"twinml {__version__}"
-    return environment.get_template(template).render(**values)
+    made.filters["breakable"] = _breakable
+    made.globals["generator"] = f"twinml {__version__}"
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that ``template``, a file of this package, makes of ``values``."""
+    return environment().get_template(template).render(**values)
+
+
+def style_sheet() -> str:
+    """Return the style sheet of all pages, for those that do not hold it themselves."""
+    return files(KIT).joinpath("style.css").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ with ``isinstance`` and say so where a side has nothing of the kind::
     Rehearses   a stand-in for the platform, on this machine
     InstallsServices  a service manager that starts what is deployed
     Exports     folders that serve a model elsewhere
+    HasStudio   a site that shows all of it
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "Check",
     "Checks",
     "Exports",
+    "HasStudio",
     "InstallsServices",
     "Plans",
     "Rehearses",
@@ -186,6 +188,32 @@ class Exports(Protocol):
 
     def export(self, model: ModelVersion, folder: Path, *, name: str) -> Mapping[str, str]:
         """Write the folder, as endpoint ``name``; returns what is in it, by file."""
+        ...
+
+
+@runtime_checkable
+class HasStudio(Protocol):
+    """Has a site that shows what is in its stores."""
+
+    def serve_studio(
+        self, *, host: str, port: int | None, ready: Callable[[str, str | None], None]
+    ) -> None:
+        """Serve the site in this process, until it is ended.
+
+        Parameters
+        ----------
+        host
+            Where to listen; elsewhere than on loopback the site asks for a sign-in key.
+        port
+            ``None`` takes the one that it had before.
+        ready
+            Called with the address, and the sign-in key where one is asked for, before the
+            first request is answered.
+        """
+        ...
+
+    def start_studio(self) -> str:
+        """Serve the site on loopback in a process of its own, if none does; return its address."""
         ...
 
 

@@ -11,21 +11,23 @@ import math
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from twinml.platform import ModelReference, ModelVersion
 from twinml.registry.aliases import CHAMPION, missing
 from twinml.registry.store import SCHEMA
 
-__all__ = ["CHAMPION", "DIGEST", "Listed", "listed", "named"]
+__all__ = ["CHAMPION", "DIGEST", "Listed", "from_file", "listed", "named"]
 
 # What ``twinml.registry.tracking`` writes; that would load what this avoids.
 DIGEST = "twinml.digest"
 BUSY_SECONDS = 10.0
+T = TypeVar("T")
 
 VERSIONS = """
 SELECT name, version, source, run_id FROM model_versions
@@ -37,6 +39,19 @@ SELECT name, version, value FROM model_version_tags WHERE workspace = 'default' 
 METRICS = """
 SELECT run_uuid, "key", value, is_nan FROM latest_metrics
 WHERE run_uuid IN (SELECT run_id FROM model_versions)"""
+
+# The columns that are read, of a store that nothing was written to.
+EMPTY = """
+CREATE TABLE model_versions (name, version, source, run_id, workspace, current_stage);
+CREATE TABLE registered_model_aliases (name, version, alias, workspace);
+CREATE TABLE model_version_tags (name, version, key, value, workspace);
+CREATE TABLE latest_metrics (run_uuid, key, value, is_nan);
+CREATE TABLE runs (run_uuid, name, experiment_id, status, start_time, end_time, artifact_uri,
+    lifecycle_stage);
+CREATE TABLE experiments (experiment_id, name, workspace);
+CREATE TABLE tags (run_uuid, key, value);
+CREATE TABLE params (run_uuid, key, value);
+"""
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,9 @@ def listed(uri: str, name: str | None = None) -> tuple[Listed, ...]:
     uri
         MLflow's tracking and registry URI.
     """
-    file = _file(uri)
-    if file is not None:
-        found = _read(file)
-        if found is not None:
-            return tuple(one for one in found if name in (None, one.version.name))
+    found = from_file(uri, _read)
+    if found is not None:
+        return tuple(one for one in found if name in (None, one.version.name))
     from twinml.registry.tracking import Tracking
 
     tracking = Tracking(uri)
@@ -99,11 +112,24 @@ def _file(uri: str) -> Path | None:
     return Path(path)
 
 
-def _read(file: Path) -> list[Listed] | None:
-    """Return all versions; ``None`` if the file cannot be read or has other tables."""
-    if not file.exists():
-        return []
+def from_file(uri: str, read: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Return what ``read`` makes of MLflow's file, in one transaction; ``None`` in any doubt.
+
+    A file that is not there yet reads as one that nothing was written to.
+
+    Parameters
+    ----------
+    uri
+        MLflow's tracking and registry URI.
+    """
+    file = _file(uri)
+    if file is None:
+        return None
     try:
+        if not file.exists():
+            with closing(sqlite3.connect(":memory:")) as store:
+                store.executescript(EMPTY)
+                return read(store)
         with closing(
             sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS)
         ) as store:
@@ -111,19 +137,23 @@ def _read(file: Path) -> list[Listed] | None:
             store.execute("BEGIN")
             if store.execute("SELECT version_num FROM alembic_version").fetchall() != [(SCHEMA,)]:
                 return None
-            versions = store.execute(VERSIONS).fetchall()
-            aliases = defaultdict(list)
-            for name, version, alias in store.execute(ALIASES):
-                aliases[name, version].append(alias)
-            digests = {
-                (name, version): digest
-                for name, version, digest in store.execute(DIGESTS, (DIGEST,))
-            }
-            metrics: dict[str, dict[str, float]] = defaultdict(dict)
-            for run, key, value, is_nan in store.execute(METRICS):
-                metrics[run][key] = math.nan if is_nan else value
+            return read(store)
     except sqlite3.Error:
         return None
+
+
+def _read(store: sqlite3.Connection) -> list[Listed]:
+    """Return all versions."""
+    versions = store.execute(VERSIONS).fetchall()
+    aliases = defaultdict(list)
+    for name, version, alias in store.execute(ALIASES):
+        aliases[name, version].append(alias)
+    digests = {
+        (name, version): digest for name, version, digest in store.execute(DIGESTS, (DIGEST,))
+    }
+    metrics: dict[str, dict[str, float]] = defaultdict(dict)
+    for run, key, value, is_nan in store.execute(METRICS):
+        metrics[run][key] = math.nan if is_nan else value
     return [
         Listed(
             ModelVersion(

@@ -23,6 +23,7 @@ from twinml.data import Dataset
 from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import TrainedModel
+from twinml.registry.searching import announced
 from twinml.registry.tracking import LoggedRun, Tracking, put
 from twinml.report import model_card
 from twinml.training import learners
@@ -140,7 +141,8 @@ def run(
     from twinml.training import train
 
     tracking.prepare(dataset.name)  # What cannot be logged is not worth a search.
-    result = train(dataset, options, progress)
+    with announced(dataset, progress) as watched:
+        result = train(dataset, options, watched)
     models = settings.home() / "models"
     settings.private_folder(models)
     with tempfile.TemporaryDirectory(dir=models, prefix=".saving-") as scratch:
@@ -180,7 +182,7 @@ def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
             "best": result.best.name,
             "metric": result.metric,
             "threshold": result.threshold,
-            "split": result.test.split,
+            "split": result.test.how,
             "data": dataset.digest,
             "learned_from": result.learned_from,
         },
@@ -219,7 +221,7 @@ def train_into(
         "digest": digest,
         "best": result.best.name,
         "metric": result.metric,
-        "test": {name: held.value for name, held in result.test.metrics.items()},
+        result.test.prefix: {name: held.value for name, held in result.test.metrics.items()},
     }
     (directory / "result.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
     return result

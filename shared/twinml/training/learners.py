@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -37,6 +37,7 @@ __all__ = [
     "packages",
     "select",
     "splittable",
+    "suitable",
 ]
 
 Config = Mapping[str, Any]
@@ -495,6 +496,24 @@ def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, 
     # Here, so that no configuration is charged for an import, nor the budget: see _train.
     for module in modules({package for learner in chosen for package in learner.packages}):
         importlib.import_module(module)
+    return chosen
+
+
+def suitable(learners: Sequence[Learner], X: Matrix, shape: Shape) -> tuple[Learner, ...]:
+    """Return the learners that have something of their own to try on these rows, in order.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    chosen = tuple(one for one in learners if one.suits(X, shape))
+    if not chosen:
+        raise UsageError(
+            f"{learners[0].name} has nothing to split: no column of texts has "
+            f"3 to {MOST_SPLIT} values",
+            hint="Name another learner, too.",
+        )
     return chosen
 
 

@@ -1,0 +1,21 @@
+"""The Studio site: what is registered, trained, deployed and measured here, as pages.
+
+::
+
+    _service       the process: where it listens, its keys, starting and ending it
+    _app           the application: pages, errors, what every page has
+    _security      which requests are answered: Host, Origin, sign-in, tokens of forms
+    _overview, _data, _jobs, _models, _endpoints, _scoring   the pages, a module for each part
+    _live          parts of a page that follow what happens, by server-sent events
+    _sources       what the pages read: stores, files and the platform, behind one object
+
+Pages are made by the server from the stores as they are at that moment; nothing is kept. What
+changes something is a POST that goes to a verb of the platform.
+"""
+
+from __future__ import annotations
+
+from twinml_local.studio._app import create_app
+from twinml_local.studio._service import serve, start, stop
+
+__all__ = ["create_app", "serve", "start", "stop"]

@@ -1,0 +1,210 @@
+"""The application: what every page has, errors, and the pages of each part."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, flash, get_flashed_messages, jsonify, redirect, request
+from werkzeug.exceptions import HTTPException
+
+from twinml.errors import TwinmlError
+from twinml.pages import wording
+from twinml.pages.templates import environment, style_sheet
+from twinml_local.studio import _data, _endpoints, _jobs, _models, _overview, _scoring
+from twinml_local.studio._security import guard, sign_in_pages, token
+from twinml_local.studio._sources import Sources
+
+if TYPE_CHECKING:
+    from twinml.platform import Platform
+
+__all__ = ["create_app"]
+
+log = logging.getLogger("twinml.studio")
+
+HERE = Path(__file__).parent
+MAX_BODY_BYTES = 2_000_000
+# Neither //HOST nor /\\HOST, which browsers read as another site.
+OWN_PATH = re.compile(r"/([A-Za-z0-9._~%-][A-Za-z0-9._~%/-]*)?")
+PARTS = (
+    ("overview", "Overview", "/"),
+    ("data", "Data", "/data"),
+    ("jobs", "Jobs", "/jobs"),
+    ("models", "Models", "/models"),
+    ("endpoints", "Endpoints", "/endpoints"),
+)
+TITLES = {
+    400: "The request cannot be answered",
+    401: "Sign in first",
+    403: "That is not allowed",
+    404: "There is no such page",
+    405: "That is not done this way",
+    413: "That is too large",
+    500: "Something went wrong",
+}
+
+
+@dataclass(frozen=True)
+class _Assets:
+    """Files that pages load, by path, with a mark that changes when they do."""
+
+    content: dict[str, tuple[str, str]]
+    mark: str
+
+
+def create_app(
+    platform: Platform,
+    *,
+    secret: str,
+    loopback: bool = True,
+    key: str | None = None,
+    port: int = 0,
+) -> Flask:
+    """Return the site of ``platform``.
+
+    Parameters
+    ----------
+    secret
+        Signs cookies.
+    loopback, key
+        As for ``guard``.
+    port
+        Where it listens: cookies of one machine are shared by its ports.
+    """
+    app = Flask(__name__, static_folder=None)
+    app.config.update(
+        SECRET_KEY=secret,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        SESSION_COOKIE_NAME=f"twinml-studio-{port}",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+    )
+    guard(app, loopback=loopback, key=key)
+    assets = _read_assets()
+    render = _renderer(assets, signed_in=key is not None)
+    sources = Sources(platform)
+    app.register_blueprint(sign_in_pages(key, render))
+    for part in (_overview, _data, _jobs, _models, _endpoints, _scoring):
+        app.register_blueprint(part.pages(sources, render))
+    _add_errors(app, render)
+
+    @app.get("/static/<name>", endpoint="static")
+    def static_file(name: str) -> Response:
+        found = assets.content.get(name)
+        if found is None:
+            return Response("there is no such file", 404)
+        text, kind = found
+        return Response(
+            text, mimetype=kind, headers={"Cache-Control": "private, max-age=31536000, immutable"}
+        )
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="Healthy", service="studio")
+
+    return app
+
+
+def _read_assets() -> _Assets:
+    here = HERE / "static"
+    own = here.joinpath("studio.css").read_text(encoding="utf-8")
+    content = {
+        "studio.css": (f"{style_sheet()}\n{own}", "text/css"),
+        "studio.js": (here.joinpath("studio.js").read_text(encoding="utf-8"), "text/javascript"),
+    }
+    whole = "".join(text for text, _ in content.values())
+    return _Assets(content, sha256(whole.encode()).hexdigest()[:12])
+
+
+def _renderer(assets: _Assets, *, signed_in: bool) -> Callable[..., str]:
+    made = environment(HERE / "templates")
+    made.filters.update(
+        {
+            "ago": ago,
+            "day": day,
+            "quantity": wording.quantity,
+            "number": wording.number,
+            "percent": wording.percent,
+            "seconds": wording.seconds,
+            "sentence": wording.sentence,
+            "shorten": wording.shorten,
+        }
+    )
+
+    def render(template: str, **values: Any) -> str:
+        section = values.pop("section", "")
+        return made.get_template(template).render(
+            menu=PARTS,
+            section=section,
+            mark=assets.mark,
+            csrf=token,
+            notes=get_flashed_messages,
+            asks_for_key=signed_in,
+            **values,
+        )
+
+    return render
+
+
+def _add_errors(app: Flask, render: Callable[..., str]) -> None:
+    def page(status: int, message: str, hint: str = "") -> tuple[str, int]:
+        title = TITLES.get(status, TITLES[400 if status < 500 else 500])
+        return render("error.html.j2", title=title, message=message, hint=hint), status
+
+    @app.errorhandler(TwinmlError)
+    def refused(error: TwinmlError) -> tuple[str, int] | Response:
+        # What was asked for in a form is answered where the form is.
+        back = request.form.get("back", "")
+        if request.method == "POST" and OWN_PATH.fullmatch(back):
+            flash(str(error))
+            return redirect(back, 303)  # type: ignore[return-value]
+        return page(error.status, error.message, error.hint or "")
+
+    @app.errorhandler(HTTPException)
+    def not_served(error: HTTPException) -> tuple[str, int] | HTTPException:
+        status = error.code or 500
+        return page(status, error.description or error.name) if status >= 400 else error
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> tuple[str, int]:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return page(500, "this page could not be made", "The log of the site says why.")
+
+
+def day(moment: float | str | None) -> str:
+    """Write a time, in seconds since 1970 or ISO 8601, to the minute in UTC.
+
+    Examples
+    --------
+    >>> day(1764324000), day("2026-11-28T07:05:59.1+00:00"), day(None)
+    ('2025-11-28 10:00', '2026-11-28 07:05', '–')
+    """
+    if not moment:
+        return wording.NOTHING
+    if isinstance(moment, str):
+        return moment[:16].replace("T", " ")
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
+
+
+def ago(moment: float | None, now: float | None = None) -> str:
+    """Write how long ago a time was.
+
+    Examples
+    --------
+    >>> [ago(0, now) for now in (30, 119, 7300, 200000)], ago(None)
+    (['30 s ago', '1 min ago', '2 h ago', '2 days ago'], '–')
+    """
+    if moment is None:
+        return wording.NOTHING
+    passed = max(0.0, (datetime.now(UTC).timestamp() if now is None else now) - moment)
+    for size, unit, most in ((1, "s", 60), (60, "min", 3600), (3600, "h", 86_400)):
+        if passed < most:
+            return f"{passed // size:.0f} {unit} ago"
+    days = int(passed // 86_400)
+    return f"{days} day{'s' * (days > 1)} ago"

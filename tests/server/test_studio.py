@@ -1,0 +1,385 @@
+"""The Studio site over real stores: data with hostile names, a model, and an endpoint that runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from flask import Flask
+from flask.testing import FlaskClient
+
+from twinml import platform
+from twinml.data import load
+from twinml.platform import Platform
+from twinml.registry import training_run
+from twinml.registry.searching import announced, searches
+from twinml.registry.tracking import Tracking
+from twinml.training import Progress, TrainingOptions
+from twinml_local.studio import create_app
+from twinml_local.studio._live import follow
+
+HOST = "http://localhost"  # as the test client asks
+MOST_BYTES = 150_000
+MARK = "<img src=x onerror=window.PWN={}>"
+CATEGORIES = (
+    "<script>window.PWN=6</script>", '"><img src=x onerror=window.PWN=8>', "=1+1", "{{config}}",
+    "\u202eevil", '\\"};window.PWN=9;//',
+)  # fmt: skip
+COLUMNS = (
+    '"onmouseover="window.PWN=2', MARK.format(1), "</script><script>window.PWN=3</script>",
+    "{{7*7}}", "../../x", "[x](javascript:alert(1))",
+)  # fmt: skip
+TARGET = "<b onclick=window.PWN=11>t"
+CLASSES = (MARK.format(10), "=2+5")
+
+
+@dataclass(frozen=True)
+class Home:
+    """A state folder with data, a model of it, and an endpoint that serves the model."""
+
+    folder: Path
+    run_id: str
+    platform: Platform
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("studio")
+    rng = np.random.default_rng(0)
+    numbers = {name: rng.normal(size=240).round(4) for name in COLUMNS[:3]}
+    words = {name: rng.choice(CATEGORIES, 240) for name in COLUMNS[3:]}
+    frame = pd.DataFrame({**numbers, **words})
+    high = frame[COLUMNS[0]] + (frame[COLUMNS[3]] == CATEGORIES[0]) > 0.2
+    frame[TARGET] = np.where(high, *CLASSES)
+    frame.to_csv(folder / "hostile.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("TWINML_HOME", str(folder / "home"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves
+        here, dataset = platform.load("local"), load(folder / "hostile.csv", TARGET)
+        here.register_data(dataset)
+        options = TrainingOptions(trials=1, learners=("LogisticRegression",))
+        done = training_run.run(dataset, options, Tracking())
+        version = here.register_model(done.directory, name="hostile", run_id=done.run_id)
+        for deployment in ("blue", "green"):
+            here.deploy(version, endpoint="hostile", deployment=deployment)
+        yield Home(folder / "home", str(done.run_id), here)
+        here.stop()
+
+
+@pytest.fixture
+def app(home: Home, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    monkeypatch.setenv("TWINML_HOME", str(home.folder))
+    return create_app(home.platform, secret="s" * 32)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+Post = Callable[..., Any]
+
+
+@pytest.fixture
+def post(client: FlaskClient) -> Post:
+    """Send a form as its page would."""
+    page = client.get("/jobs").text
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found
+
+    def send(path: str, **fields: str) -> Any:
+        return client.post(path, data={"csrf": found[1], **fields}, headers={"Origin": HOST})
+
+    return send
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def urls(home: Home) -> list[str]:
+    return [
+        "/", "/data", "/data/hostile/1", "/jobs", f"/jobs/{home.run_id}", "/models",
+        "/models/hostile/1", "/endpoints", "/endpoints/hostile", "/endpoints/hostile/test",
+        "/endpoints/hostile/consume", "/endpoints/hostile/documents",
+    ]  # fmt: skip
+
+
+def test_every_page_is_whole_small_and_shows_names_as_text(client: FlaskClient, home: Home) -> None:
+    for url in urls(home):
+        reply = client.get(url)
+        assert reply.status_code == 200, url
+        assert len(reply.data) < MOST_BYTES, url
+        page = Elements(reply.text)
+        scripts = [found for tag, found in page.elements if tag == "script"]
+        assert [found["src"].partition("?")[0] for found in scripts] == ["/static/studio.js"], url
+        for tag, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on")], (url, tag)
+            assert attributes.get("src") != "x", (url, tag)
+            assert not str(attributes.get("href", "")).startswith("javascript:"), url
+        (heading,) = [tag for tag, _ in page.elements if tag == "h1"]
+        assert heading
+        labelled = {found.get("for") for tag, found in page.elements if tag == "label"}
+        for tag, found in page.elements:
+            if tag in ("input", "select", "textarea") and found.get("type") != "hidden":
+                assert found.get("id") in labelled or found.get("aria-label"), (url, found)
+        identifiers = [found["id"] for _, found in page.elements if "id" in found]
+        assert len(set(identifiers)) == len(identifiers), url
+        for header in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"):
+            assert header in reply.headers, url
+        assert reply.headers["Cache-Control"] == "no-store"
+    assert "{{7*7}}" in Elements(client.get("/data/hostile/1").text).words
+    assert MARK.format(10) in Elements(client.get("/models/hostile/1").text).words
+
+
+def test_what_is_not_there_is_a_page_with_a_status(client: FlaskClient) -> None:
+    for url in (
+        "/nothing", "/data/hostile/9", "/data/..%2f..%2fx/1", "/jobs/0", "/models/hostile/9",
+        "/models/no/1", "/endpoints/no", "/endpoints/no/test", "/searching/1-1", "/jobs/started/1",
+        "/jobs/started/..", "/static/app.py",
+    ):  # fmt: skip
+        assert client.get(url).status_code in (400, 404), url
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "127.0.0.1:5080"}, 200),
+        ({"Host": "localhost:5080"}, 200),
+        ({"Host": "[::1]:5080"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example:5080"}, 403),
+    ],
+)
+def test_only_names_of_loopback_are_answered(
+    app: Flask, headers: dict[str, str], status: int
+) -> None:
+    assert app.test_client().get("/", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "token", "status"),
+    [
+        ({"Origin": HOST}, True, 200),
+        ({}, True, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, True, 200),
+        ({"Origin": HOST}, False, 403),
+        ({"Origin": "http://evil.example"}, True, 403),
+        ({"Origin": "null"}, True, 403),
+        ({"Origin": "http://127.0.0.1:5001"}, True, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, True, 403),
+        ({"Sec-Fetch-Site": "same-site"}, True, 403),
+    ],
+)
+def test_a_form_is_taken_from_our_own_pages_alone(
+    client: FlaskClient, headers: dict[str, str], token: bool, status: int
+) -> None:
+    page = client.get("/endpoints/hostile").text
+    mark = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert mark
+    data = {"csrf": mark[1] if token else mark[1][::-1]}
+    reply = client.post("/endpoints/hostile/keys", data=data, headers=headers)
+    assert reply.status_code == status
+
+
+def test_keys_are_shown_when_asked_for_and_nowhere_else(
+    client: FlaskClient, post: Post, home: Home
+) -> None:
+    keys = home.platform.keys("hostile")
+    for url in urls(home):
+        assert keys.primary not in client.get(url).text, url
+    shown = post("/endpoints/hostile/keys")
+    assert keys.primary in shown.text
+    assert keys.secondary in shown.text
+    assert shown.headers["Cache-Control"] == "no-store"
+
+
+def test_traffic_changes_only_once_it_is_confirmed(
+    client: FlaskClient, post: Post, home: Home
+) -> None:
+    before = dict(home.platform.endpoint_info("hostile").traffic)
+    wanted = {"share-blue": "60", "share-green": "40", "mirror-green": "0"}
+    asked = post("/endpoints/hostile/traffic", **wanted)
+    assert "60 %" in asked.text
+    assert home.platform.endpoint_info("hostile").traffic == before
+    done = post("/endpoints/hostile/traffic", **wanted, confirmed="yes")
+    assert (done.status_code, done.location) == (303, "/endpoints/hostile")
+    assert home.platform.endpoint_info("hostile").traffic == {"blue": 60, "green": 40}
+    wrong = post("/endpoints/hostile/traffic", **{"share-blue": "x"}, back="/endpoints/hostile")
+    assert wrong.location == "/endpoints/hostile"
+    assert "whole per cent" in client.get("/endpoints/hostile").text
+    more = {"share-blue": "60", "share-green": "60", "confirmed": "yes"}
+    assert post("/endpoints/hostile/traffic", **more).status_code == 400
+    assert home.platform.endpoint_info("hostile").traffic == {"blue": 60, "green": 40}
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "/\\evil.example", "http://evil.example", ""])
+def test_nobody_is_sent_elsewhere(post: Post, back: str) -> None:
+    reply = post("/endpoints/hostile/traffic", **{"share-blue": "x", "back": back})
+    assert (reply.status_code, reply.location) == (400, None)
+
+
+def test_the_form_scores_through_the_endpoint_and_says_why(client: FlaskClient, post: Post) -> None:
+    form = Elements(client.get("/endpoints/hostile/test").text)
+    row = {
+        str(found["name"]): str(found["value"])
+        for tag, found in form.elements
+        if tag == "input" and str(found.get("name")).startswith("v-")
+    }
+    assert list(row) == ["v-0", "v-1", "v-2"]
+    row |= {f"v-{place}": CATEGORIES[0] for place in (3, 4, 5)}
+    usual = post("/endpoints/hostile/test", deployment="green", **row)
+    assert usual.status_code == 200
+    words = Elements(usual.text).words
+    assert "log-odds" in words
+    assert "exact SHAP values" in words
+    assert any(f"{TARGET}: {label}" in words for label in CLASSES)
+    assert "never seen in training" not in words
+    odd = Elements(post("/endpoints/hostile/test", **{**row, "v-0": "1e9"}).text)
+    assert "never seen in training" in odd.words
+    wrong = post("/endpoints/hostile/test", **{**row, "v-1": "many"})
+    assert wrong.status_code == 400
+    page = Elements(wrong.text)
+    (field,) = [found for _, found in page.elements if found.get("aria-invalid") == "true"]
+    assert (field["id"], field["value"]) == ("v-1", "many")
+    assert "found many" in page.words
+
+
+def test_files_of_a_model_and_the_registered_data_are_downloaded(
+    client: FlaskClient, home: Home
+) -> None:
+    with client.get("/models/hostile/1/files") as reply:
+        packed = zipfile.ZipFile(BytesIO(reply.data))
+    assert {"MLmodel", "contract.json", "requirements.txt"} <= set(packed.namelist())
+    assert packed.testzip() is None
+    with client.get("/data/hostile/1/file") as file:
+        assert file.data == (home.folder / "data/hostile/1/data.csv").read_bytes()
+        assert "attachment" in file.headers["Content-Disposition"]
+    with client.get("/models/hostile/1/card") as card:
+        assert card.headers["Content-Security-Policy"].startswith("sandbox")
+
+
+def test_elsewhere_than_on_loopback_the_site_asks_for_its_key(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINML_HOME", str(home.folder))
+    made = create_app(home.platform, secret="s" * 32, loopback=False, key="open-sesame")
+    client = made.test_client()
+    host = {"Host": "studio.example:5080"}
+    first = client.get("/", headers=host)
+    assert (first.status_code, first.location) == (302, "/sign-in")
+    assert client.get("/endpoints/hostile", headers=host).status_code == 302
+    assert client.post("/endpoints/hostile/keys", headers=host).status_code == 401
+    page = client.get("/sign-in", headers=host).text
+    mark = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert mark
+    origin = {**host, "Origin": "http://studio.example:5080"}
+    for key, status in (("open", 401), ("", 401), ("open-sesame", 302)):
+        data = {"csrf": mark[1], "key": key}
+        assert client.post("/sign-in", data=data, headers=origin).status_code == status
+    assert client.get("/", headers=host).status_code == 200
+
+
+def test_a_live_part_is_sent_when_it_changes_and_ends_when_it_is_over() -> None:
+    answers = iter(["one", "one", "two\nlines", None])
+    events = list(follow(lambda: next(answers), every=0).iter_encoded())
+    assert events == [
+        b"data: one\n\n",
+        b"data: two\ndata: lines\n\n",
+        b"event: over\ndata: \n\n",
+    ]
+
+
+def test_a_search_is_seen_by_others_while_it_runs(
+    app: Flask, client: FlaskClient, home: Home, table_csv: Path
+) -> None:
+    told: list[Progress] = []
+    with announced(load(table_csv, "y"), told.append) as show:
+        show(Progress("search", 1, "LightGBM", 0.5, 2.0, 8.0))
+        show(Progress("ensemble", 2, "XGBoost", 0.4, 4.0, 6.0))
+        (one,) = searches()
+        assert (one.data, one.target, one.phase, one.trials) == ("customers", "y", "ensemble", 2)
+        assert one.best == (("LightGBM", 0.5, 2.0, 1), ("XGBoost", 0.4, 4.0, 2))
+        assert "AutoML on customers" in client.get("/jobs").text
+        page = Elements(client.get(f"/searching/{one.id}").text)
+        assert "XGBoost" in page.words
+        with client.get(f"/searching/{one.id}/live", buffered=False) as stream:
+            assert b"XGBoost" in next(stream.iter_encoded())
+    assert [moment.trials for moment in told] == [1, 2]
+    assert searches() == ()
+    assert client.get(f"/searching/{one.id}").status_code == 404
+    left = home.folder / "searching" / "4194305-1.json"  # beyond the largest pid of Linux
+    left.write_text("{}", encoding="utf-8")
+    assert searches() == ()
+    assert not left.exists()
+
+
+def test_a_search_is_started_from_the_form(
+    client: FlaskClient, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = post("/jobs", data="hostile:1", budget="soon", back="/jobs")
+    assert wrong.status_code == 303
+    assert "expected seconds" in client.get("/jobs").text
+    # What would train here is told its options, and no more.
+    monkeypatch.setattr(sys, "executable", "/bin/echo")
+    assert post("/jobs", data="hostile:1", budget="5s").status_code == 303
+    page = client.get("/jobs").text
+    (name,) = set(re.findall(r"/jobs/started/(\d+)", page))
+    for _ in range(100):
+        said = Elements(client.get(f"/jobs/started/{name}").text).words
+        if "--budget 5s" in said:
+            break
+        time.sleep(0.05)
+    assert f"--target {TARGET} --name hostile --budget 5s --metric auto" in said
+
+
+@pytest.mark.e2e
+def test_the_site_is_opened_in_the_background_and_stopped(tmp_path: Path) -> None:
+    environment = {**os.environ, "TWINML_HOME": str(tmp_path / "home")}
+
+    def twinml(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "twinml", *words],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    try:
+        address = twinml("open", "--no-browser").split()[-1]
+        assert address.startswith("http://127.0.0.1:")
+        page = requests.get(address, timeout=60)
+        assert page.status_code == 200
+        assert "Nothing is deployed" in page.text
+        assert twinml("open", "--no-browser").split()[-1] == address
+    finally:
+        assert "ended studio" in twinml("stop")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(address, timeout=5)
