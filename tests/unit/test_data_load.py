@@ -278,11 +278,12 @@ def labelled(labels: list[object]) -> str:
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["yes", "no"] * 24 + ["no"], "'table.csv' has 49 rows, expected at least 50"),
+        (["yes", "no"] * 14 + ["no"], "'table.csv' has 29 rows, expected at least 30"),
         (["yes"] * 60, "the target 'y' has one class, 'yes', in all rows"),
         ([""] * 60, "the target 'y' of 'table.csv' is null in all 60 rows"),
-        (["yes"] * 60 + ["no"] * 6, "1 class with fewer than 7 rows: 'no' (6)"),
-        ([f"c{i}" for i in range(60)], "60 classes with fewer than 7 rows: 'c0' (1)"),
+        (["yes"] * 94 + ["no"] * 6, "1 class with fewer than 7 rows: 'no' (6)"),
+        (["yes"] * 95 + ["no"] * 4, "1 class with fewer than 5 rows: 'no' (4)"),
+        ([f"c{i}" for i in range(60)], "60 classes with fewer than 5 rows: 'c0' (1)"),
         ([f"c{i}" for i in range(101)] * 7, "has 101 classes, expected at most 100"),
     ],
 )
@@ -306,23 +307,26 @@ def test_rows_without_a_target_are_left_out_and_counted(
     ]
 
 
-RARE = ["yes", "no"] * 30 + ["a"] * 6 + ["b"]
+RARE = ["yes", "no"] * 50 + ["a"] * 6 + ["b"]
+FEW = ["yes", "no"] * 15 + ["a"] * 4
 
 
 @pytest.mark.parametrize(
     ("labels", "rare", "classes", "message"),
     [
-        (RARE, "drop", {"yes": 30, "no": 30}, "left out with their 7 rows, and never predicted: "),
-        (RARE, "join", {"yes": 30, "no": 30, "other": 7}, "are joined into 'other': 'a' (6)"),
-        (RARE[:-1], "join", {"yes": 30, "no": 30}, "is left out with its 6 rows"),
+        (RARE, "drop", {"yes": 50, "no": 50}, "left out with their 7 rows, and never predicted: "),
+        (RARE, "join", {"yes": 50, "no": 50, "other": 7}, "are joined into 'other': 'a' (6)"),
+        (RARE[:-1], "join", {"yes": 50, "no": 50}, "is left out with its 6 rows"),
+        (FEW, "join", {"yes": 15, "no": 15}, "1 class of 'y' with fewer than 5 rows is left out"),
+        ([*FEW, "b"], "join", {"yes": 15, "no": 15, "other": 5}, "are joined into 'other'"),
         (
             [*RARE, *["other"] * 7],
             "join",
-            {"yes": 30, "no": 30, "other": 7, "other_": 7},
+            {"yes": 50, "no": 50, "other": 7, "other_": 7},
             "'other_'",
         ),
-        ([*["yes"] * 60, *["a"] * 6, "b"], "join", {"yes": 60, "other": 7}, "joined into 'other'"),
-        ([1, 2] * 30 + [3] * 6, "drop", {1: 30, 2: 30}, "1 class of 'y' with fewer than 7 rows is"),
+        ([*["yes"] * 99, *["a"] * 6, "b"], "join", {"yes": 99, "other": 7}, "joined into 'other'"),
+        ([1, 2] * 50 + [3] * 6, "drop", {1: 50, 2: 50}, "1 class of 'y' with fewer than 7 rows is"),
     ],
 )  # fmt: skip
 def test_rare_classes(
@@ -345,7 +349,8 @@ def test_rare_classes_that_cannot_be_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "kind"),
     [
-        (["yes", "no"] * 30, "object"),
+        (["yes", "no"] * 15, "object"),
+        (["yes"] * 25 + ["no"] * 5, "object"),
         ([0, 1, 2] * 20, "int64"),
         (list(range(100)) * 7, "int64"),
         ([f"c{i}" for i in range(100)] * 7, "object"),

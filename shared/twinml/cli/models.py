@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,10 +14,11 @@ from twinml.cli._types import MODEL_NAME
 from twinml.errors import NotFound
 from twinml.report import CARD_TEXT
 from twinml.settings import home
+from twinml.training.estimates import TEST, WORDS, figure_of
 
 __all__ = ["command"]
 
-FIGURES = {"test_roc_auc": "test ROC AUC", "test_log_loss": "test log loss"}
+FIGURES = {"roc_auc": "test ROC AUC", "log_loss": "test log loss"}
 HEADINGS = ("model", "version", "aliases", *FIGURES.values(), "digest")
 
 
@@ -39,7 +41,7 @@ def command(name: str | None, platform_name: str, as_json: bool) -> None:
             one.version.name,
             one.version.version,
             ", ".join(one.version.aliases),
-            *(f"{one.metrics[key]:.4f}" if key in one.metrics else "" for key in FIGURES),
+            *(_figure(one.metrics, key) for key in FIGURES),
             one.version.digest[:12],
         )
         for one in found
@@ -60,6 +62,15 @@ def command(name: str | None, platform_name: str, as_json: bool) -> None:
         as_json=as_json,
         text="\n".join(lines) if rows else "No model is registered yet: twinml train",
     )
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    """Write a figure of test rows; of one that is none of them, say so."""
+    found = figure_of(metrics, name)
+    if found is None:
+        return ""
+    prefix, value = found
+    return f"{value:.4f}" if prefix == TEST else f"{value:.4f} {WORDS[prefix]}"
 
 
 def _card(digest: str) -> Path | None:

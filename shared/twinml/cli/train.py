@@ -93,7 +93,7 @@ def command(
             "directory": done.directory,
             "best": result.best.name,
             "metric": result.metric,
-            "test": {key: vars(value) for key, value in result.test.metrics.items()},
+            result.test.prefix: {key: vars(value) for key, value in result.test.metrics.items()},
             "forward": (
                 {key: vars(value) for key, value in result.forward.metrics.items()}
                 if result.forward
@@ -133,18 +133,25 @@ def leaderboard(result: Any) -> str:
     return table(("candidate", *numbers.split("|")), rows, right=numbers)
 
 
+def _judged(found: Any) -> str:
+    """Say by which rows an estimate is."""
+    if found.out_of_fold:
+        return f"Out of fold ({found.split} folds, all {found.n_test:,} rows)"
+    return f"Test rows ({found.split} split, {found.n_test:,})"
+
+
 def _remarks(result: Any, reused: bool, kind: str, reason: str) -> list[str]:
     from twinml.training.tasks import figure, task_of_model
 
     task = task_of_model(result.contract)
+    rows = "the rows, out of fold" if result.test.out_of_fold else "the test rows"
     lines = [
         *([f"The task is {kind}: {reason}."] if reason else []),
         *result.notes,
         f"The model learned from {result.learned_from}.",
-        f"Test rows ({result.test.split} split, {result.test.n_test:,}): "
-        f"{task.line(result.test, result.metric)}",
+        f"{_judged(result.test)}: {task.line(result.test, result.metric)}",
         *(
-            f"Prediction intervals at {one.level:g} hold {one.share:.1%} of the test rows; "
+            f"Prediction intervals at {one.level:g} hold {one.share:.1%} of {rows}; "
             f"their mean width is {figure(one.width)}."
             for one in result.test.coverage
             if one.level == DEFAULT_LEVEL

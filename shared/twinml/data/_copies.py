@@ -6,15 +6,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twinml.data._target import FEWEST_CLASS_ROWS
+from twinml.data.few_rows import fewest_of_class
 
 __all__ = ["copies", "repeats"]
 
 # Repeats are copies if the same values, dealt anew to the rows column by column, repeat less than
 # this share as often.
 CHANCE_SHARE = 0.5
-# Of a class: as many as a class has rows at least.
-FEWEST_DIFFERENT = FEWEST_CLASS_ROWS
 
 
 def repeats(frame: pd.DataFrame) -> int:
@@ -52,5 +50,5 @@ def copies(frame: pd.DataFrame, target: str | None) -> NDArray[np.int64] | None:
     few = False
     if target is not None:
         different = frame[target][~frame.duplicated()].value_counts()
-        few = bool(different.min() < FEWEST_DIFFERENT)
+        few = bool(different.min() < fewest_of_class(len(frame)))
     return None if few or repeats(dealt) >= CHANCE_SHARE * found else groups

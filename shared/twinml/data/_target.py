@@ -7,25 +7,29 @@ from typing import Literal, TypeAlias
 import pandas as pd
 
 from twinml.data._finding import Finding
+from twinml.data._task import check_rows
 from twinml.data._words import count, shown
+from twinml.data.few_rows import fewest_of_class
 from twinml.errors import DataError
 
-__all__ = ["FEWEST_CLASS_ROWS", "RARE", "Rare", "check_target", "join_or_drop", "labelled"]
+__all__ = ["RARE", "Rare", "check_target", "join_or_drop", "labelled"]
 
 Rare: TypeAlias = Literal["drop", "join", "refuse"]
 RARE: tuple[Rare, ...] = ("drop", "join", "refuse")
-# A fifth of the rows is held out and the rest split into five folds: with 50 rows a fold
-# has 8 and the held-out part 10. Fewer give no estimate that means anything.
-FEWEST_ROWS = 50
-# The same arithmetic for one class: of 7 rows, 5 or 6 stay, one for each fold at least.
-FEWEST_CLASS_ROWS = 7
 MOST_CLASSES = 100
 SHOWN = 5
 OTHER = "other"
 
 
-def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the rows whose target is known, with a remark about the others.
+def labelled(
+    frame: pd.DataFrame, target: str, file: str, others: int = 0
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return the rows whose target is known, with a remark about those that are not.
+
+    Parameters
+    ----------
+    others
+        Rows of the file without a target that are not in ``frame``.
 
     Raises
     ------
@@ -34,7 +38,7 @@ def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame,
     """
     null = frame[target].isna().to_numpy()
     missing = int(null.sum())
-    if not missing:
+    if not missing + others:
         return frame, []
     if missing == len(frame):
         raise DataError(
@@ -47,7 +51,8 @@ def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame,
         kept[target] = kept[target].astype("int64")
     elif kept[target].dtype == pd.BooleanDtype():
         kept[target] = kept[target].astype("bool")
-    rows = "1 row has" if missing == 1 else f"{missing:,} of {len(frame):,} rows have"
+    missing += others
+    rows = "1 row has" if missing == 1 else f"{missing:,} of {len(frame) + others:,} rows have"
     message = f"{rows} no value in the target '{target}' and {_are(missing)} left out"
     return kept, [Finding("note", "null-target", target, message, decision=True)]
 
@@ -65,11 +70,12 @@ def join_or_drop(
     """
     labels = frame[target]
     counts = labels.value_counts()
-    few = counts[counts < FEWEST_CLASS_ROWS]
+    fewest = fewest_of_class(len(frame))
+    few = counts[counts < fewest]
     if few.empty or len(counts) < 2:
         return frame, []
     if rare == "refuse" or len(counts) - len(few) < (2 if rare == "drop" else 1):
-        raise _too_rare(target, few)
+        raise _too_rare(target, few, fewest)
     shown_few = _listed(few)
     if rare == "join" and labels.dtype != object:
         raise DataError(
@@ -79,20 +85,20 @@ def join_or_drop(
         )
     is_few = labels.isin(few.index)
     classes = count(len(few), "class", "classes")
-    if rare == "join" and few.sum() >= FEWEST_CLASS_ROWS:
+    if rare == "join" and few.sum() >= fewest:
         name = OTHER
         while name in counts.index:
             name += "_"
         made = frame.assign(**{target: labels.mask(is_few, name)})
         message = (
-            f"{classes} of '{target}' with fewer than {FEWEST_CLASS_ROWS} rows "
+            f"{classes} of '{target}' with fewer than {fewest} rows "
             f"{_are(len(few))} joined into '{name}': {shown_few}"
         )
         return made, [Finding("warning", "rare-joined", target, message, decision=True)]
     if len(counts) - len(few) < 2:
-        raise _too_rare(target, few)
+        raise _too_rare(target, few, fewest)
     message = (
-        f"{classes} of '{target}' with fewer than {FEWEST_CLASS_ROWS} rows {_are(len(few))} left "
+        f"{classes} of '{target}' with fewer than {fewest} rows {_are(len(few))} left "
         f"out with {'its' if len(few) == 1 else 'their'} "
         f"{count(int(few.sum()), 'row', 'rows')}, and never predicted: {shown_few}"
     )
@@ -104,17 +110,14 @@ def check_target(labels: pd.Series, file: str) -> None:
     """Refuse a target that no classifier can be trained and tested on."""
     name = str(labels.name)
     counts = labels.value_counts()
-    if len(labels) < FEWEST_ROWS:
-        raise DataError(
-            f"'{file}' has {count(len(labels), 'row', 'rows')}, expected at least {FEWEST_ROWS}",
-            hint="A fifth is held out for the test and the rest is split into five folds.",
-        )
+    check_rows(len(labels), file)
+    fewest = fewest_of_class(len(labels))
     if len(counts) == 1:
         raise DataError(
             f"the target '{name}' has one class, {shown(counts.index[0])}, in all rows",
             hint="A classifier needs at least two; name another target or add rows.",
         )
-    frequent = int((counts >= FEWEST_CLASS_ROWS).sum())
+    frequent = int((counts >= fewest).sum())
     if frequent > MOST_CLASSES or (len(counts) > MOST_CLASSES and frequent < 2):
         raise DataError(
             f"the target '{name}' has {len(counts):,} classes, expected at most {MOST_CLASSES}",
@@ -122,11 +125,11 @@ def check_target(labels: pd.Series, file: str) -> None:
         )
 
 
-def _too_rare(target: str, few: pd.Series) -> DataError:
+def _too_rare(target: str, few: pd.Series, fewest: int) -> DataError:
     return DataError(
         f"the target '{target}' has {count(len(few), 'class', 'classes')} with fewer than "
-        f"{FEWEST_CLASS_ROWS} rows: {_listed(few)}",
-        hint="Each class must be in the test part and in all five folds: join them with "
+        f"{fewest} rows: {_listed(few)}",
+        hint="Each class must be in every part of the rows: join them with "
         "--rare join, leave their rows out with --rare drop, or add rows.",
     )
 

@@ -9,12 +9,14 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from twinml.data._words import count
+from twinml.data.few_rows import FEWEST_ROWS
 from twinml.errors import DataError
 
 __all__ = [
     "TASKS",
     "TaskKind",
     "check_numbers",
+    "check_rows",
     "choose_task",
     "is_number",
     "maybe_numbers",
@@ -26,7 +28,6 @@ TASKS: tuple[TaskKind, ...] = ("classification", "regression")
 MOST_NUMBER_CLASSES = 20
 # Of a short table: fractions that repeat less often than this are no classes.
 ROWS_A_CLASS = 4
-FEWEST_ROWS = 50
 
 
 def is_number(values: pd.Series) -> bool:
@@ -92,14 +93,25 @@ def _what(labels: pd.Series) -> str:
     return "booleans" if labels.dtype.kind == "b" else "text"
 
 
+def check_rows(rows: int, file: str) -> None:
+    """Refuse a table with too few rows, whatever the task.
+
+    Raises
+    ------
+    DataError
+        There are fewer than ``FEWEST_ROWS``.
+    """
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            f"'{file}' has {count(rows, 'row', 'rows')}, expected at least {FEWEST_ROWS}",
+            hint="Figures of fewer rows would be chance; add rows.",
+        )
+
+
 def check_numbers(labels: pd.Series, file: str) -> None:
     """Refuse a target of numbers that no regression can be trained and tested on."""
     name = str(labels.name)
-    if len(labels) < FEWEST_ROWS:
-        raise DataError(
-            f"'{file}' has {count(len(labels), 'row', 'rows')}, expected at least {FEWEST_ROWS}",
-            hint="A fifth is held out for the test and the rest is split into five folds.",
-        )
+    check_rows(len(labels), file)
     infinite = int((~np.isfinite(labels.to_numpy(dtype=np.float64))).sum())
     if infinite:
         raise DataError(

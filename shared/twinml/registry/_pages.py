@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twinml.report import CARD
+from twinml.training.estimates import WORDS
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
@@ -35,7 +36,7 @@ def judged(result: TrainingResult, dataset: Dataset) -> str:
     """Return what two models must share for their test figures to be comparable."""
     whole = hashlib.sha256()
     features = sorted(result.contract.column_names)
-    for part in (dataset.digest, dataset.target, result.test.split, *features):
+    for part in (dataset.digest, dataset.target, result.test.how, *features):
         whole.update(hashlib.sha256(part.encode()).digest())
     whole.update(result.test.rows.tobytes())
     return whole.hexdigest()
@@ -59,7 +60,9 @@ def inputs(result: TrainingResult, dataset: Dataset, judged: str) -> list[Datase
     return [
         DatasetInput(
             dataset=Logged(
-                name=dataset.name if context == "training" else f"{dataset.name} test rows",
+                name=dataset.name
+                if context == "training"
+                else f"{dataset.name} {result.test.prefix.replace('_', ' ')} rows",
                 digest=digests[context][:DIGEST_LENGTH],
                 source_type="local",
                 source=json.dumps({"uri": str(dataset.source)}),
@@ -93,7 +96,7 @@ def description(
     """
     shown = [
         f"{words} {metrics[f'{prefix}_{metric}']:.4f}"
-        for prefix, words in (("test", "on test rows"), ("forward", "forward in time"))
+        for prefix, words in {**WORDS, "forward": "forward in time"}.items()
         if f"{prefix}_{metric}" in metrics
     ]
     estimates = f" {metric} {', '.join(shown)}." if shown else ""

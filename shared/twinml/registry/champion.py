@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from twinml.registry.tracking import Tracking
 
-__all__ = ["Judgement", "compare"]
+__all__ = ["Judgement", "compare", "compare_out_of_fold"]
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,9 @@ def compare(
     UsageError
         There is no such metric, or ``min_gain`` is below 0.
     """
-    from twinml.training.metrics import HIGHER_IS_BETTER, beats
+    from twinml.training.metrics import beats
 
-    if metric not in HIGHER_IS_BETTER:
-        raise UsageError(
-            f"there is no metric '{metric}'", hint=f"Known: {', '.join(HIGHER_IS_BETTER)}."
-        )
-    if not min_gain >= 0:
-        raise UsageError(
-            f"the least gain is {min_gain:g}",
-            hint="Take 0 or more: a worse model never replaces the champion.",
-        )
+    check(metric, min_gain)
     labels, probabilities, figures = _measure(candidate, rows)
     n_rows = len(rows)
     try:
@@ -108,9 +100,13 @@ def compare(
     held = str(champion.reference)
     try:
         directory = fetch_model(tracking, champion, model_folder(champion.digest))
+        if _saw_all(directory, same_data):
+            raise ModelError("it learned from all rows of the same data")
         old_labels, old_probabilities, old = _measure(directory, rows)
     except TwinmlError as error:
-        reason = f"not comparable: the champion {held} cannot score these rows: {error.message}"
+        reason = (
+            f"not comparable: the champion {held} cannot be judged by these rows: {error.message}"
+        )
         return Judgement(False, reason, metric, figures, None, champion.version, n_rows)
     if old_probabilities.shape != probabilities.shape or (old_labels != labels).any():
         reason = f"not comparable: the champion {held} knows other classes"
@@ -118,15 +114,102 @@ def compare(
     better, decider = beats(metric, figures, old, min_gain)
     paired = _paired(labels, old_probabilities, probabilities, held)
     verb = "beats" if better else "does not beat"
-    by = f" by more than {min_gain:g}" if min_gain else ""
-    tie = "" if decider == metric else f"{_says(metric, figures)} ties with {old[metric]:.4f}, and "
+    ties = f"{_says(metric, figures)} ties with {old[metric]:.4f}, and "
     reason = (
-        f"{tie}{_says(decider, figures)} {verb} {old[decider]:.4f} of the champion {held}{by} "
-        f"on the same {n_rows:,} rows ({paired['verdict']['decision']} says the paired test)"
+        f"{'' if decider == metric else ties}{_says(decider, figures)} {verb} "
+        f"{old[decider]:.4f} of the champion {held}{_by(min_gain)} on the same "
+        f"{n_rows:,} rows ({paired['verdict']['decision']} says the paired test)"
     )
     if same_data is not None and _data_of(tracking, champion.run_id) != same_data:
         reason += "; the champion learned from other data and may have seen some of the rows"
     return Judgement(better, reason, decider, figures, old, champion.version, n_rows, paired)
+
+
+def compare_out_of_fold(
+    tracking: Tracking,
+    run_id: str,
+    figures: Mapping[str, float],
+    rows: int,
+    *,
+    name: str,
+    metric: str,
+    min_gain: float = 0.0,
+) -> Judgement:
+    """Judge a model of few rows, none of which were held out, against the champion of ``name``.
+
+    Two models are compared by rows that neither has learned from. Here there are none, but where
+    the champion was judged out of fold by the same rows, figures of rows that no judged model has
+    seen are there of both. Else the champion stays.
+
+    Parameters
+    ----------
+    run_id, figures, rows
+        The candidate's run, its metrics out of fold, and of how many rows.
+    metric, min_gain
+        As in ``compare``.
+    """
+    from twinml.training.estimates import OUT_OF_FOLD
+    from twinml.training.metrics import beats
+
+    check(metric, min_gain)
+    try:
+        champion = tracking.resolve(ModelReference(name))
+    except NotFound:
+        reason = f"{name} has no champion yet; {_says(metric, figures)} out of fold on {rows} rows"
+        return Judgement(True, reason, metric, figures, rows=rows)
+    held = str(champion.reference)
+    if not tracking.judged_alike(run_id, champion.run_id):
+        reason = (
+            f"not comparable: no rows were held out, as {rows} are too few, and the champion "
+            f"{held} was not judged by the same rows; it stays. Compare both on newer rows with "
+            "twinml abtest, and promote by hand"
+        )
+        return Judgement(False, reason, metric, figures, None, champion.version, rows)
+    logged, prefix = tracking.metrics(str(champion.run_id)), f"{OUT_OF_FOLD}_"
+    old = {
+        key.removeprefix(prefix): value for key, value in logged.items() if key.startswith(prefix)
+    }
+    better, decider = beats(metric, figures, old, min_gain)
+    reason = (
+        f"{_says(decider, figures)} {'beats' if better else 'does not beat'} {old[decider]:.4f} of "
+        f"the champion {held}{_by(min_gain)}, both out of fold on the same {rows} rows"
+    )
+    return Judgement(better, reason, decider, figures, old, champion.version, rows)
+
+
+def check(metric: str, min_gain: float) -> None:
+    """Refuse what nothing can be judged by.
+
+    Raises
+    ------
+    UsageError
+        There is no such metric, or ``min_gain`` is below 0.
+    """
+    from twinml.training.metrics import HIGHER_IS_BETTER
+
+    if metric not in HIGHER_IS_BETTER:
+        raise UsageError(
+            f"there is no metric '{metric}'", hint=f"Known: {', '.join(HIGHER_IS_BETTER)}."
+        )
+    if not min_gain >= 0:
+        raise UsageError(
+            f"the least gain is {min_gain:g}",
+            hint="Take 0 or more: a worse model never replaces the champion.",
+        )
+
+
+def _saw_all(directory: Path, data: str | None) -> bool:
+    """Tell whether a model learned from all rows of ``data``, and no recipe of it did with less."""
+    from twinml import model
+    from twinml.training.estimates import OUT_OF_FOLD, WORDS
+
+    kept = model.metadata(directory)
+    judged = str(kept.get("split", ""))
+    return judged.startswith(WORDS[OUT_OF_FOLD]) and data is not None and kept.get("data") == data
+
+
+def _by(min_gain: float) -> str:
+    return f" by more than {min_gain:g}" if min_gain else ""
 
 
 def _measure(directory: Path, rows: pd.DataFrame) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from twinml.errors import NotFound, UsageError
 from twinml.platform import ModelReference
 from twinml.registry.aliases import CHALLENGER, CHAMPION
+from twinml.training.estimates import WORDS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -261,12 +262,12 @@ def _champion(tracking: Tracking, name: str) -> ModelVersion | None:
 def _figures(
     tracking: Tracking, chosen: ModelVersion, previous: ModelVersion | None
 ) -> dict[str, float]:
-    """Return the test figures of both versions, as their runs have them."""
+    """Return the figures of both versions on rows not learned from, as their runs have them."""
     figures = {}
     for prefix, one in (("new", chosen), ("previous", previous)):
         if one is not None and one.run_id:
             for key, value in tracking.metrics(one.run_id).items():
-                if key.startswith("test_"):
+                if key.startswith(tuple(f"{estimate}_" for estimate in WORDS)):
                     figures[f"{prefix}_{key}"] = value
     return figures
 

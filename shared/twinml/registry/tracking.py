@@ -14,7 +14,7 @@ import json
 import math
 import pickle
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,9 @@ class Tracking:
                     "threshold": result.threshold,
                 },
                 {
-                    **{f"test_{k}": v.value for k, v in result.test.metrics.items()},
+                    **{
+                        f"{result.test.prefix}_{k}": v.value for k, v in result.test.metrics.items()
+                    },
                     **{f"baseline_{k}": v for k, v in result.test.baseline.items()},
                     **(
                         {f"forward_{k}": v.value for k, v in result.forward.metrics.items()}
@@ -222,8 +224,9 @@ class Tracking:
         """Register the model of a run; the same digest under a name keeps its version.
 
         The first version of a name becomes its champion. A later one becomes champion when
-        it beats the champion on ``metric`` (``test_…`` as logged) and both were judged alike:
-        same target, same features, same test rows. Else it becomes challenger.
+        it beats the champion on ``metric`` (``test_…`` or ``out_of_fold_…`` as logged) and both
+        were judged alike: same target, same features, same rows, none of which what was judged
+        had learned from. Else it becomes challenger.
         """
         with alone(self.uri):
             made = next(
@@ -476,16 +479,23 @@ class Tracking:
         if not champion_run:
             return False
         runs = [self.client.get_run(one) for one in (run_id, champion_run)]
-        judged = {one.data.tags.get(_JUDGED) for one in runs}
-        if len(judged) > 1 or None in judged:
+        if not _alike(runs):
             return False
+        from twinml.training.estimates import figure_of
         from twinml.training.metrics import beats
 
         new, old = (
-            {name: one.data.metrics.get(f"test_{name}", math.nan) for name in (metric, "log_loss")}
+            {
+                name: (figure_of(one.data.metrics, name) or ("", math.nan))[1]
+                for name in (metric, "log_loss")
+            }
             for one in runs
         )
         return beats(metric, new, old)[0]
+
+    def judged_alike(self, run_id: str, other: str | None) -> bool:
+        """Tell whether the figures of two runs are of the same rows, target and features."""
+        return other is not None and _alike([self.client.get_run(one) for one in (run_id, other)])
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""
@@ -500,6 +510,11 @@ class Tracking:
             run_id=version.run_id,
             aliases=self.aliases.of(version),
         )
+
+
+def _alike(runs: Sequence[Run]) -> bool:
+    judged = {one.data.tags.get(_JUDGED) for one in runs}
+    return len(judged) == 1 and None not in judged
 
 
 def put(made: Path, destination: Path) -> None:

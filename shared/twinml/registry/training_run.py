@@ -182,7 +182,7 @@ def _save(result: TrainingResult, dataset: Dataset, directory: Path) -> str:
             "best": result.best.name,
             "metric": result.metric,
             "threshold": result.threshold,
-            "split": result.test.split,
+            "split": result.test.how,
             "data": dataset.digest,
             "learned_from": result.learned_from,
         },
@@ -221,7 +221,7 @@ def train_into(
         "digest": digest,
         "best": result.best.name,
         "metric": result.metric,
-        "test": {name: held.value for name, held in result.test.metrics.items()},
+        result.test.prefix: {name: held.value for name, held in result.test.metrics.items()},
     }
     (directory / "result.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
     return result

@@ -26,7 +26,7 @@ from twinml.report._held_out import (
     weak_groups,
     worst,
 )
-from twinml.report._measures import Measure, interval, measure, ordered, split_name
+from twinml.report._measures import Measure, interval, measure, ordered, rows_name, split_name
 from twinml.report._omissions import omissions
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def build(
             if each.config
         ],
         "decision": _decision(result),
+        "judged": rows_name(result.test),
+        "held_out": not result.test.out_of_fold,
         "regression": predicts_numbers(result),
         "classes": parts(result),
         "thresholds": threshold_table(result),
@@ -188,6 +190,13 @@ def expectation(result: TrainingResult, dataset: Dataset) -> dict[str, str]:
         figure = f"Next month, expect the forward-in-time figure: {chosen_by.label} "
         figure += f"{_figure(there)}."
         why = later + _aside(chosen_by, here, there)
+    elif result.test.out_of_fold:
+        figure = f"Expect {chosen_by.label} {_figure(here)} only while new rows look like these."
+        why = (
+            f"No rows were held out: each of the {result.test.n_test} was judged by models of the "
+            "others. The same rows chose the recipe, so the figure may be a little hopeful. "
+        )
+        why += sentence(result.forward_note)
     elif result.test.split.startswith("group:"):
         column = result.test.split.removeprefix("group:")
         figure = (
@@ -251,7 +260,7 @@ def estimate_table(result: TrainingResult) -> Table:
             ]
         rows.append(tuple(cells))
     tested = "; ".join(
-        f"{name.lower()}: {counted(found.n_train, 'row')} to train, {found.n_test:,} to test"
+        f"{name.lower()}: {_sizes(found)}"
         + (f", by {_by(found.split)}" if found.split != "random" else "")
         for name, found in shown
     )
@@ -259,6 +268,12 @@ def estimate_table(result: TrainingResult) -> Table:
         tested += "; the model itself then learned from all rows"
     return Table(f"How the recipe did on rows that it never saw ({tested})",
                  tuple(heads), tuple(rows), emphasis=0)  # fmt: skip
+
+
+def _sizes(found: Evaluation) -> str:
+    if found.out_of_fold:
+        return f"{counted(found.n_test, 'row')}, each judged by models of the others"
+    return f"{counted(found.n_train, 'row')} to train, {found.n_test:,} to test"
 
 
 def _by(split: str) -> str:
@@ -408,7 +423,7 @@ def weakness(result: TrainingResult, groups: list[Group]) -> str:
     """Say in which groups the model errs."""
     found = weak_groups(result, groups)
     if not groups:
-        return "No group of the test rows is large enough for figures of its own."
+        return f"No group of the {rows_name(result.test)} is large enough for figures of its own."
     if not found:
         return "In no group of them does the model err clearly more than in the other rows."
     named = ", ".join(f"{each.column} {each.value}" for each in found[:5])
@@ -426,7 +441,7 @@ def _importance(result: TrainingResult) -> Table | None:
         for name, mean, spread in columns
     )
     heads = (Cell("Column"), Cell(f"Worse {label}", True), Cell("Standard deviation", True))
-    caption = "Permutation importance on test rows"
+    caption = f"Permutation importance on {rows_name(result.test)}"
     if len(result.importance) > len(rows):
         caption += f", the first {len(rows)} of {len(result.importance)} columns"
     return Table(caption, heads, rows)

@@ -51,7 +51,7 @@ def threshold_table(result: TrainingResult) -> Table | None:
     heads = ("Threshold", f"Named “{positive}”", "Share of rows", "Right", "False alarms", "Missed",
              "Precision", "Recall")  # fmt: skip
     return Table(
-        f"What each threshold does with {len(hit):,} test rows, {split_name(result.test).lower()}; "
+        f"What each threshold does with {len(hit):,} rows, {split_name(result.test).lower()}; "
         "the one in use is set in bold",
         tuple(Cell(head, True) for head in heads),
         tuple(rows),

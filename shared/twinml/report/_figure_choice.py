@@ -15,7 +15,7 @@ from twinml.report import _figures as figures
 from twinml.report import _regression as regression
 from twinml.report._figures import Curve, Line
 from twinml.report._held_out import predicts_numbers
-from twinml.report._measures import Measure, measure, ordered, split_name
+from twinml.report._measures import Measure, measure, ordered, rows_name, split_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -334,7 +334,7 @@ def _scores(result: TrainingResult) -> Picture:
 
 def _importance(result: TrainingResult) -> Picture:
     chosen_by = measure(result.metric)
-    known = bool(result.importance["std"].notna().any())
+    known, rows = bool(result.importance["std"].notna().any()), rows_name(result.test)
     top = result.importance.head(figures.MAX_BARS)
     told = ", ".join(
         f"{name} {number(mean, 4)}" for name, mean in zip(top["feature"], top["mean"], strict=True)
@@ -342,6 +342,6 @@ def _importance(result: TrainingResult) -> Picture:
     return Picture(
         figures.importance(result.importance, chosen_by),
         f"Permutation importance by {chosen_by.label}: {told}.",
-        f"How much {chosen_by.label} worsens on test rows when one column is shuffled"
+        f"How much {chosen_by.label} worsens on {rows} when one column is shuffled"
         + ("; whiskers are one standard deviation over the repeats." if known else "."),
     )

@@ -12,7 +12,7 @@ from twinml.pages.wording import NOTHING, number
 if TYPE_CHECKING:
     from twinml.training.result import Evaluation, Interval
 
-__all__ = ["Measure", "interval", "measure", "ordered", "split_name"]
+__all__ = ["Measure", "interval", "measure", "ordered", "rows_name", "split_name"]
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,14 @@ def interval(found: Interval | None, digits: int = 3) -> str:
 
 
 def split_name(evaluation: Evaluation) -> str:
-    """Name the way in which the rows were held out."""
+    """Name the way in which the rows were held out, or that none were."""
+    if evaluation.out_of_fold:
+        return "Out of fold"
     if evaluation.split.startswith("group:"):
         return "Split by groups"
     return "Random split" if evaluation.split == "random" else "Forward in time"
+
+
+def rows_name(evaluation: Evaluation) -> str:
+    """Name the rows that an estimate is of."""
+    return "rows out of fold" if evaluation.out_of_fold else "test rows"

@@ -15,6 +15,7 @@ from twinml.pages.result_page import write as write_page
 from twinml.pages.tables import Cell, Table
 from twinml.pages.wording import counted, listed, number, percent, quantity, sentence
 from twinml.report._files import CARD, CARD_TEXT
+from twinml.report._measures import rows_name
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -132,6 +133,13 @@ def _split(result: TrainingResult) -> str:
         "column": f"as the last ones by “{column}”",
         "group": f"as all rows of some values of “{column}”, which no row to learn from has",
     }[kind]
+    if result.test.out_of_fold:
+        apart = f", with all rows of a value of “{column}” in one fold" if column else ""
+        return (
+            f"No rows were held out, as {result.test.n_test} are too few: each was judged by "
+            f"models of the other folds{apart}. The figures are out of fold, of the recipe; the "
+            "model has seen all rows."
+        )
     text = f"{counted(result.test.n_test, 'row')} were held out {how}."
     if result.forward is not None and result.forward is not result.test:
         text += f" {counted(result.forward.n_test, 'row')}, the last ones, were held out again."
@@ -159,7 +167,9 @@ def _limits(result: TrainingResult, dataset: Dataset) -> tuple[str, ...]:
         "Values beyond those that it learned from are answered too: the answer names them, and "
         "ood_score says how unusual a row is."
     )
-    found.append("Intervals cover chance in the test rows, not a change of the world.")
+    found.append(
+        f"Intervals cover chance in the {rows_name(result.test)}, not a change of the world."
+    )
     return tuple(found)
 
 

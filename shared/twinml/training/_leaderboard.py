@@ -112,6 +112,8 @@ def leaderboard(
     floor: Matrix | None,
     options: TrainingOptions,
     left: Callable[[Sequence[str]], float],
+    *,
+    stacked: bool = True,
 ) -> Leaderboard:
     """Join the learners and sort what there is.
 
@@ -126,6 +128,8 @@ def leaderboard(
     left
         From names of learners to the seconds until joining must have ended, so that these can be
         refitted: ensembles have no others, and what takes longer is left out, with a note.
+    stacked
+        Whether a stack is made as well.
     """
     joins: dict[str, Vote | Stack] = {name: Vote({name: 1.0}) for name in members}
     out_of_fold = dict(members)
@@ -155,11 +159,10 @@ def leaderboard(
         notes.append(f"The ensembles are made without {others}: refitting takes too long.")
     members = {name: members[name] for name in joined_names}
     if len(members) > 1:
-        fits: tuple[tuple[str, Callable[..., Vote | Stack]], ...] = (
-            ("VotingEnsemble", fit_vote),
-            ("StackEnsemble", fit_stack),
-        )
-        for name, join in fits:
+        fits: dict[str, Callable[..., Vote | Stack]] = {"VotingEnsemble": fit_vote}
+        if stacked:
+            fits["StackEnsemble"] = fit_stack
+        for name, join in fits.items():
             started = time.monotonic()
             joined = join(task, members, y, weights)
             again = (time.monotonic() - started) * len(folds)

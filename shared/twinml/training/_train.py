@@ -5,70 +5,58 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.contract import Contract, infer_contract, model_frame
 from twinml.contract.intervals import PredictionIntervals
 from twinml.data import Dataset
+from twinml.data.few_rows import FEWEST_HELD_OUT
 from twinml.errors import DataError
 from twinml.training._budget import Clock, Progress
-from twinml.training._conformal import coverage, fit_intervals
+from twinml.training._conformal import fit_intervals
 from twinml.training._crossvalidation import Judging, judging
-from twinml.training._dependence import partial_dependence
+from twinml.training._evaluation import DEPENDENCE_SHARE, IMPORTANCE_SHARE, Evaluator, Table
 from twinml.training._found import Found
-from twinml.training._importance import REPEATS, affordable_repeats, permutation_importance
 from twinml.training._leaderboard import leaderboard, threshold_for
+from twinml.training._out_of_fold import DIVISIONS, Division, Folds, few_rows_first
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
-from twinml.training.encoded import encoded_columns
-from twinml.training.learners import Shape, select
+from twinml.training.learners import Shape, select, suitable
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
-    Coverage,
-    Dependence,
     Evaluation,
     FittedCandidate,
-    Interval,
     TrainingResult,
 )
 from twinml.training.splits import (
     Split,
+    divide,
     folds_of,
-    hold_out,
     is_forward,
     ordered_split,
     split_column,
     stratified_sample,
     without_groups,
 )
-from twinml.training.tasks import Task, predictions, task_of
+from twinml.training.tasks import Task, task_of
 
 __all__ = ["train"]
 
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
-_IMPORTANCE_ROWS = 1_200
-# Of the budget: repeats and rows become fewer where they would take more.
-_IMPORTANCE_SHARE = 0.04
 _FEWEST_ROWS = 200
-# Of the budget, the same for partial dependence.
-_DEPENDENCE_SHARE = 0.02
-# At which the coverage of prediction intervals is measured.
-_LEVELS = (0.5, 0.8, 0.9, 0.95)
 # To join members once, for each row, class and member.
 _JOINING_SECONDS = 6e-7
-_RESAMPLED_ROWS = 8_000_000
 
 
 def train(
@@ -103,7 +91,13 @@ def train(
         # Not converging, rare classes in a fold and the like show in the scores. Set here
         # and not around each fit: the filters belong to the process, not to a thread.
         warnings.simplefilter("ignore")
+        # Forests fitted at the same time take the filters away from each other for moments.
+        warnings.showwarning = _unseen
         return _Run(dataset, options, progress, judge).result(every_candidate)
+
+
+def _unseen(*told: Any, **more: Any) -> None:
+    """Show no warning."""
 
 
 def _checked(options: TrainingOptions, task: Task) -> TrainingOptions:
@@ -122,31 +116,6 @@ def _checked(options: TrainingOptions, task: Task) -> TrainingOptions:
         )
     task.check(options.metric)
     return options
-
-
-def _coverage(
-    intervals: PredictionIntervals, truth: Matrix, predicted: Matrix
-) -> tuple[Coverage, ...]:
-    found = []
-    for level in _LEVELS:
-        if level <= intervals.highest_level:
-            bounds = intervals.bounds(predicted, level)
-            width = float(np.mean(bounds[:, 1] - bounds[:, 0]))
-            found.append(Coverage(level, coverage(intervals, truth, predicted, level), width))
-    return tuple(found)
-
-
-@dataclass
-class _Table:
-    """Features and truth of a data set, and which rows are whose."""
-
-    features: pd.DataFrame
-    labels: pd.Series[Any]
-    task: Task
-    y: NDArray[Any]
-    strata: Rows
-    split: Split
-    copies: Rows | None
 
 
 class _Run:
@@ -182,28 +151,50 @@ class _Run:
         self._trials, self._best = len(search.log), (ready[0].learner.name, ready[0].loss)
         self._phase("search", "ensemble")
 
-        judged = search.judged
-        y = table.y[rows][judged]
-        members = {
-            one.learner.name: one.out_of_fold[judged]
-            for one in ready
-            if one.out_of_fold is not None
-        }
-        # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
-        every = len(judged) == len(rows)
-        groups = None if split.groups is None else split.groups[rows][judged]
+        fold_rows = len(search.folds[0][0])
+
+        def fitting(names: Collection[str], on: Rows) -> Fitting:
+            return Fitting(
+                self._recipe(ready, names, len(on) / fold_rows),
+                table.features.iloc[on],
+                table.y[on],
+                self._weights(table.y, on)[on],
+            )
+
+        def fitted_on(folds: Folds, names: Collection[str]) -> Division:
+            fits = fit_all([fitting(names, train) for train, _ in folds], options.jobs)
+            return Division(folds, fits)
+
+        if split.out_of_fold:
+            # By the folds that chose each configuration, the luckiest would be first.
+            judged, floor = rows, None
+            folds: Folds = self._folds(table, rows, options.seed + 1)
+            names = [one.learner.name for one in ready]
+            members = fitted_on(folds, names).members(table.task, names, table.features)
+        else:
+            judged = rows[search.judged]
+            members = {
+                one.learner.name: one.out_of_fold[search.judged]
+                for one in ready
+                if one.out_of_fold is not None
+            }
+            floor = None if search.floor is None else search.floor[search.judged]
+            # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
+            every = len(judged) == len(rows)
+            folds = search.folds if every else self._folds(table, judged, options.seed)
+        y = table.y[judged]
         board = leaderboard(
             table.task,
             ready,
             members,
             y,
-            self._weights(table.y, rows)[rows][judged],
-            search.folds
-            if every
-            else folds_of(table.strata[rows][judged], options.folds, options.seed, groups=groups),
-            None if search.floor is None else search.floor[judged],
+            self._weights(table.y, rows)[judged],
+            folds,
+            floor,
             options,
             search.seconds_to_join,
+            # Few rows do not carry a second model on top: it believes too much.
+            stacked=not split.out_of_fold,
         )
         self._notes += board.notes
         for one in search.found:
@@ -216,49 +207,54 @@ class _Run:
         chosen = [winner] + ([runner_up] if runner_up is not None else [])
         wanted = board.candidates if every_candidate else chosen
         everything = np.arange(len(table.y))
+        apart = options.refit == "all" and not split.out_of_fold
         served_rows = everything if options.refit == "all" else split.train
 
-        fold_rows = len(search.folds[0][0])
-
-        def fitting(candidates: Sequence[Candidate], on: Rows) -> Fitting:
-            needed = {member for one in candidates for member in board.joins[one.name].weights}
-            return Fitting(
-                self._recipe(ready, needed, len(on) / fold_rows),
-                table.features.iloc[on],
-                table.y[on],
-                self._weights(table.y, on)[on],
-            )
+        def members_of(candidates: Sequence[Candidate]) -> set[str]:
+            return {member for one in candidates for member in board.joins[one.name].weights}
 
         def pipeline_of(fitted: Fitted, one: Candidate, at: float | None) -> Any:
             return fitted.pipeline(board.joins[one.name], at)
 
-        fittings = [fitting(chosen, split.train)]
-        if options.refit == "all":
-            fittings.append(fitting(wanted if every_candidate else [winner], everything))
+        fittings = [fitting(members_of(chosen), split.train)]
+        if apart:
+            served_ones = members_of(wanted if every_candidate else [winner])
+            fittings.append(fitting(served_ones, everything))
         elif every_candidate:
-            fittings[0] = fitting(wanted, split.train)
+            fittings[0] = fitting(members_of(wanted), split.train)
         if forward_split is not None and self._learnable(table, forward_split):
-            fittings.append(fitting([winner], forward_split.train))
+            fittings.append(fitting(members_of([winner]), forward_split.train))
         else:
             forward_split = None
         fits = fit_all(fittings, options.jobs)
-        measured, served = fits[0], fits[1 if options.refit == "all" else 0]
+        measured, served = fits[0], fits[1 if apart else 0]
         learned = pipeline_of(measured, winner, threshold)
+        other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
         self._phase("refit", "evaluate")
 
-        intervals = None
-        if table.task.kind == "regression":
-            intervals = fit_intervals(y, board.out_of_fold[winner.name][:, 0])
-        test = self._evaluate(table, split, learned, threshold, intervals)
+        evaluator = Evaluator(table, options, board.metric, threshold)
+        if split.out_of_fold:
+            divisions = [
+                fitted_on(self._folds(table, everything, seed), members_of(chosen))
+                for seed in range(options.seed + 2, options.seed + 2 + DIVISIONS)
+            ]
+            joins = [board.joins[one.name] for one in chosen]
+            weights = self._weights(table.y, everything)
+            test, intervals, compared = evaluator.out_of_fold(divisions, joins, weights)
+        else:
+            intervals = None
+            if table.task.kind == "regression":
+                intervals = fit_intervals(y, board.out_of_fold[winner.name][:, 0])
+            test = evaluator.held_out(split, learned, intervals)
+            compared = [] if other is None else [evaluator.predicted(other, split.test)]
         forward: Evaluation | None = None
         if is_forward(split.kind):
             forward = test
         elif forward_split is not None:
             ahead = pipeline_of(fits[-1], winner, threshold)
-            forward = self._evaluate(table, forward_split, ahead, threshold, intervals)
-        other = None if runner_up is None else pipeline_of(measured, runner_up, threshold)
-        importance = self._importance(table, split.test, measured, learned, board.metric, threshold)
-        dependence = self._dependence(table, split.test, learned, importance)
+            forward = evaluator.held_out(forward_split, ahead, intervals)
+        importance = evaluator.importance(measured, learned)
+        dependence = evaluator.dependence(learned, importance)
         self._phase("evaluate", "done")
 
         return TrainingResult(
@@ -280,9 +276,7 @@ class _Run:
             dependence=dependence,
             timings=dict(self._timings),
             options=options.to_dict(),
-            runner_up_test=(
-                predictions(other, table.features.iloc[split.test]) if other is not None else None
-            ),
+            runner_up_test=compared[0] if compared else None,
             interrupted=search.interrupted,
             candidates=(
                 tuple(
@@ -298,7 +292,7 @@ class _Run:
         )
 
     def _contract(
-        self, table: _Table, rows: Rows, intervals: PredictionIntervals | None = None
+        self, table: Table, rows: Rows, intervals: PredictionIntervals | None = None
     ) -> Contract:
         typed = self._dataset.features[table.features.columns]
         contract = infer_contract(
@@ -328,16 +322,21 @@ class _Run:
             )
         )
 
-    def _table(self) -> _Table:
+    def _table(self) -> Table:
         options, dataset = self._options, self._dataset
         features, labels = dataset.features, dataset.labels
         task = self._task
         y = task.truth(labels)
         copies = dataset.copies()
-        split = hold_out(
+        split = divide(
             features, task.divided(y, options.split), options.split,
             options.test_size, options.seed, lambda: copies,
         )  # fmt: skip
+        if split.out_of_fold:
+            self._notes.append(
+                f"{len(y)} rows are fewer than {FEWEST_HELD_OUT}, so none were held out: every "
+                "row was judged by models of other rows, and the figures are out of fold."
+            )
         name = split_column(options.split)
         if name is not None:
             features = features.drop(columns=name)
@@ -348,11 +347,16 @@ class _Run:
                 )
         # Groups as they come may not hold values of all sizes.
         strata = task.strata(y) if split.groups is None else task.classes_of(y)
-        return _Table(model_frame(features), labels, task, y, strata, split, copies)
+        return Table(model_frame(features), labels, task, y, strata, split, copies)
 
-    def _forward_split(self, table: _Table) -> tuple[Split | None, str]:
+    def _forward_split(self, table: Table) -> tuple[Split | None, str]:
         if is_forward(table.split.kind):
             return None, f"The test rows are the last ones ({table.split.kind})."
+        if table.split.out_of_fold:
+            return None, (
+                f"{len(table.y)} rows are too few to hold out the last ones beside the estimate; "
+                "--split ordered holds them out alone."
+            )
         if not self._dataset.chronological:
             return None, self._dataset.order_note
         try:
@@ -366,13 +370,21 @@ class _Run:
             "learned anew from the earlier rows."
         )
 
+    def _folds(self, table: Table, rows: Rows, seed: int) -> list[tuple[Rows, Rows]]:
+        copies, groups = table.copies, table.split.groups
+        return folds_of(
+            table.strata[rows], self._options.folds, seed,
+            None if copies is None else copies[rows],
+            None if groups is None else groups[rows],
+        )  # fmt: skip
+
     def _weights(self, y: NDArray[Any], train: Rows) -> NDArray[np.float64]:
         if self._options.class_weight is None:
             return np.ones(len(y))
         counts = np.bincount(y[train])
         return np.asarray(len(train) / (len(counts) * counts[y]), dtype=np.float64)
 
-    def _search(self, table: _Table, forward: Split | None) -> tuple[Search, Rows]:
+    def _search(self, table: Table, forward: Split | None) -> tuple[Search, Rows]:
         """Measure the floor; on fewer rows where the budget could not carry it on all."""
         options, rows = self._options, table.split.train
         search = self._search_on(table, rows, forward)
@@ -396,27 +408,25 @@ class _Run:
         sampled.measure_floor(whatever=True)
         return sampled, kept
 
-    def _search_on(self, table: _Table, rows: Rows, forward: Split | None) -> Search:
+    def _search_on(self, table: Table, rows: Rows, forward: Split | None) -> Search:
         options = self._options
         frame, y = table.features.iloc[rows], table.y[rows]
         X = np.asarray(
             encoder(frame, self._dataset.notations).fit_transform(frame), dtype=np.float64
         )
-        copies = None if table.copies is None else table.copies[rows]
-        groups = table.split.groups
-        folds = folds_of(
-            table.strata[rows], options.folds, options.seed, copies,
-            None if groups is None else groups[rows],
-        )  # fmt: skip
+        folds = self._folds(table, rows, options.seed)
         task = table.task
         strings = string_columns(frame, self._dataset.notations)
         shape = Shape(len(strings), task.n_outputs, options.seed, task.estimator)
         fold_rows = len(folds[0][0])
-        refits = [
-            len(table.split.train),
-            *([len(table.y)] if options.refit == "all" else []),
-            *([len(forward.train)] if forward is not None else []),
-        ]
+        if table.split.out_of_fold:
+            refits = [len(rows), *[fold_rows] * ((1 + DIVISIONS) * options.folds)]
+        else:
+            refits = [
+                len(table.split.train),
+                *([len(table.y)] if options.refit == "all" else []),
+                *([len(forward.train)] if forward is not None else []),
+            ]
 
         def joining(found: Sequence[Found]) -> float:
             members = sum(one.best is not None for one in found)
@@ -437,7 +447,7 @@ class _Run:
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * task.n_outputs + 0.5)
             return (
-                1.1 * refit + rest + (_IMPORTANCE_SHARE + _DEPENDENCE_SHARE + 0.03) * options.budget
+                1.1 * refit + rest + (IMPORTANCE_SHARE + DEPENDENCE_SHARE + 0.03) * options.budget
             )
 
         search = Search(
@@ -446,7 +456,11 @@ class _Run:
             y,
             self._weights(table.y, rows)[rows],
             folds,
-            self._learners,
+            suitable(
+                few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
+                X,
+                shape,
+            ),
             shape,
             self._clock,
             judging=self._judging,
@@ -458,7 +472,7 @@ class _Run:
         )
         return search
 
-    def _recipe(self, ready: Sequence[Found], needed: set[str], share: float) -> Recipe:
+    def _recipe(self, ready: Sequence[Found], needed: Collection[str], share: float) -> Recipe:
         """Return what to fit on ``share`` times the rows that a fold had."""
 
         def config(one: Found) -> Mapping[str, Any]:
@@ -478,90 +492,9 @@ class _Run:
             self._dataset.notations,
         )
 
-    def _learnable(self, table: _Table, split: Split) -> bool:
+    def _learnable(self, table: Table, split: Split) -> bool:
         classes = table.task.classes_of(table.y)
         missing = len(np.unique(classes)) - len(np.unique(classes[split.train]))
         if missing:
             self._notes.append(f"The rows before the last lack {missing} of the classes.")
         return not missing
-
-    def _evaluate(
-        self,
-        table: _Table,
-        split: Split,
-        pipeline: Any,
-        threshold: float | None,
-        intervals: PredictionIntervals | None,
-    ) -> Evaluation:
-        rows, task = split.test, table.task
-        y_train, y_test = table.y[split.train], table.y[rows]
-        predicted = predictions(pipeline, table.features.iloc[rows])
-        measured: dict[str, Interval] = task.bootstrap(
-            y_test,
-            predicted,
-            threshold,
-            # Of many rows the intervals are narrow, and resamples take long.
-            resamples=int(np.clip(_RESAMPLED_ROWS // len(y_test), 100, 400)),
-            seed=self._options.seed,
-        )
-        return Evaluation(
-            split=split.kind,
-            n_train=len(y_train),
-            n_test=len(y_test),
-            metrics=measured,
-            baseline=task.score(y_test, task.baseline(y_train, len(y_test))),
-            confusion=task.confusion(y_test, predicted, threshold),
-            labels=y_test,
-            probabilities=predicted,
-            rows=rows,
-            coverage=() if intervals is None else _coverage(intervals, y_test, predicted[:, 0]),
-        )
-
-    def _dependence(
-        self, table: _Table, test: Rows, pipeline: Any, importance: pd.DataFrame
-    ) -> tuple[Dependence, ...]:
-        rows = np.random.default_rng(self._options.seed).permutation(test)
-        allowed = math.inf if self._options.reproducible else self._options.budget
-        return partial_dependence(
-            lambda frame: predictions(pipeline, frame),
-            table.features.iloc[rows],
-            importance["feature"].tolist(),
-            _DEPENDENCE_SHARE * allowed,
-        )
-
-    def _importance(
-        self,
-        table: _Table,
-        test: Rows,
-        fitted: Fitted,
-        pipeline: Any,
-        metric: str,
-        threshold: float | None,
-    ) -> pd.DataFrame:
-        rng = np.random.default_rng(self._options.seed)
-        rows = stratified_sample(rng, table.strata, test, _IMPORTANCE_ROWS)
-        frame = table.features.iloc[rows]
-        names = encoded_columns(fitted.encoder.named_steps["columns"])
-        whole = pipeline if hasattr(pipeline, "named_steps") else pipeline.estimator.estimator
-        model = whole.named_steps["model"]
-        X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
-        repeats = REPEATS
-        if not self._options.reproducible:
-            started = time.monotonic()
-            predictions(model, X)
-            once = (time.monotonic() - started) * len(set(names)) / self._options.jobs
-            allowed = _IMPORTANCE_SHARE * self._options.budget
-            repeats, size = affordable_repeats(once, allowed, len(X))
-            kept = rng.permutation(len(X))[:size]
-            X, y = X[kept], y[kept]
-        return permutation_importance(
-            table.task,
-            model,
-            X,
-            y,
-            names,
-            metric=metric,
-            threshold=threshold,
-            orders=[rng.permutation(len(X)) for _ in range(repeats)],
-            jobs=self._options.jobs,
-        )

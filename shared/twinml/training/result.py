@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.contract import Contract
+from twinml.training.estimates import OUT_OF_FOLD, TEST, WORDS
 
 __all__ = [
     "Candidate",
@@ -116,7 +117,10 @@ class Evaluation:
     Attributes
     ----------
     split
-        How the rows were held out: ``random``, ``ordered`` or ``column:NAME``.
+        How the rows were divided: ``random``, ``ordered``, ``column:NAME`` or ``group:NAME``.
+    out_of_fold
+        Whether no rows were held out: each was predicted by models of the folds without it, and
+        all rows are both learned from and measured on.
     n_train, n_test
         Rows that the measured model learned from, and that it was measured on.
     metrics
@@ -149,6 +153,19 @@ class Evaluation:
     probabilities: NDArray[np.float64]
     rows: NDArray[np.int64]
     coverage: tuple[Coverage, ...] = ()
+    out_of_fold: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its figures begin with, where they are kept: no row, no test."""
+        return OUT_OF_FOLD if self.out_of_fold else TEST
+
+    @property
+    def how(self) -> str:
+        """How the rows were divided, in a word or two."""
+        if not self.out_of_fold:
+            return self.split
+        return WORDS[OUT_OF_FOLD] + (f", {self.split}" if self.split != "random" else "")
 
 
 @dataclass(frozen=True)
@@ -249,6 +266,8 @@ class TrainingResult:
     @property
     def learned_from(self) -> str:
         """Which rows ``pipeline`` learned from, in words; the figures are of the recipe."""
+        if self.test.out_of_fold:
+            return "all rows; figures out of fold"
         if self.measured_apart:
             return "all rows; figures of its recipe, fitted without the test rows"
         return "the training rows"

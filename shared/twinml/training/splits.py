@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
+from twinml.data.few_rows import holds_out
 from twinml.errors import DataError
 
 __all__ = [
     "FORMS",
     "Split",
+    "divide",
     "folds_of",
     "group_split",
     "groups_of",
@@ -65,13 +67,32 @@ def is_split(split: str) -> bool:
 class Split:
     """Positions of the rows on each side; ``kind`` as in ``TrainingOptions.split``.
 
-    ``groups`` number the group of every row of the table where groups stay on one side.
+    ``groups`` number the group of every row of the table where groups stay on one side. Where
+    no rows are held out, all of them are on both sides, and ``out_of_fold`` is true.
     """
 
     kind: str
     train: Rows
     test: Rows
     groups: Rows | None = None
+    out_of_fold: bool = False
+
+
+def divide(
+    features: pd.DataFrame,
+    labels: NDArray[np.int64],
+    split: str,
+    test_size: float,
+    seed: int,
+    copies: Callable[[], Rows | None],
+) -> Split:
+    """Hold out rows as ``hold_out`` does, or none where they are too few for that."""
+    if holds_out(len(labels), forward=is_forward(split)):
+        return hold_out(features, labels, split, test_size, seed, copies)
+    every = np.arange(len(labels), dtype=np.int64)
+    column = split_column(split)
+    groups = None if column is None else groups_of(features, column)
+    return Split(split, every, every, groups, out_of_fold=True)
 
 
 def hold_out(

@@ -363,6 +363,7 @@ class Workflow:
             return None, f"the platform's AutoML leaves one model, {deployed}", {}
         if result.runner_up_test is None or result.runner_up_name is None:
             return None, f"only one candidate, {result.best.name}: {deployed}", {}
+        where = "out of fold, " if result.test.out_of_fold else ""
         compared = compare_predictions(
             result.test.labels,
             result.runner_up_test,
@@ -371,7 +372,7 @@ class Workflow:
             threshold=result.threshold or 0.5,
             seed=int(result.options["seed"]),
         )
-        summary = f"{deployed}, {result.best.name}, B in the comparison: {compared.verdict}"
+        summary = f"{where}{deployed}, {result.best.name}, B in the comparison: {compared.verdict}"
         return None, summary, compared.to_dict()
 
     def _probe(self, client: Endpoint, done: TrainedModel) -> tuple[None, str, Mapping[str, Any]]:
@@ -448,6 +449,7 @@ def _found(done: TrainedModel) -> str:
     summary = (
         f"{result.best.name} of {len(result.leaderboard)} candidates, {len(result.trials)} trials: "
         + ", ".join(f"{title(name)} {figure(test[name].value)}" for name in shown)
+        + (" out of fold" if result.test.out_of_fold else "")
     )
     if result.forward is not None and result.forward is not result.test:
         summary += f"; forward in time {figure(result.forward.metrics[metric].value)}"

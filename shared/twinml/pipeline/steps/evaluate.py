@@ -1,4 +1,4 @@
-"""Measure the new model against the champion, on the same held-out rows."""
+"""Measure the new model against the champion, on the same rows that neither learned from."""
 
 from __future__ import annotations
 
@@ -29,21 +29,33 @@ def command(model: Path, holdout: Path, training: Path, min_gain: float, evaluat
     """Say whether the new model is better than the champion, and why."""
     import pandas as pd
 
-    from twinml.registry.champion import compare
+    from twinml.registry.champion import compare, compare_out_of_fold
     from twinml.registry.tracking import Tracking
+    from twinml.training.estimates import OUT_OF_FOLD
 
     facts = read_json(training)
     tracking = Tracking()
-    rows = pd.read_parquet(holdout)
-    found = compare(
-        tracking,
-        model,
-        rows,
-        name=facts["name"],
-        metric=facts["metric"],
-        min_gain=min_gain,
-        same_data=facts["data"],
-    )
+    name, metric = facts["name"], facts["metric"]
+    if OUT_OF_FOLD in facts:
+        found = compare_out_of_fold(
+            tracking,
+            facts["run_id"],
+            facts[OUT_OF_FOLD],
+            facts["rows"]["test"],
+            name=name,
+            metric=metric,
+            min_gain=min_gain,
+        )
+    else:
+        found = compare(
+            tracking,
+            model,
+            pd.read_parquet(holdout),
+            name=name,
+            metric=metric,
+            min_gain=min_gain,
+            same_data=facts["data"],
+        )
     write_json(evaluation, found.to_dict())
     log_metrics(
         tracking,

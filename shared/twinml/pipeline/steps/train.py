@@ -56,6 +56,7 @@ def command(
     from twinml.registry import training_run
     from twinml.registry.tracking import Tracking
     from twinml.training import TrainingOptions
+    from twinml.training.estimates import WORDS
 
     described = read_json(prepared / "dataset.json")
     reading = options_of(described["reading"])
@@ -89,7 +90,8 @@ def command(
         name=described["name"],
         **reading | {"keep": "all"},
     )
-    everything.frame.iloc[result.test.rows].to_parquet(holdout, index=False)
+    held_out = result.test.rows[: 0 if result.test.out_of_fold else None]
+    everything.frame.iloc[held_out].to_parquet(holdout, index=False)
     measured = {name: held.value for name, held in result.test.metrics.items()}
     write_json(
         training,
@@ -101,14 +103,15 @@ def command(
             "best": result.best.name,
             "metric": result.metric,
             "threshold": result.threshold,
-            "split": result.test.split,
+            "split": result.test.how,
             "rows": {"train": result.test.n_train, "test": result.test.n_test},
-            "test": measured,
+            result.test.prefix: measured,
             "reused": done.reused,
         },
     )
+    where = WORDS[result.test.prefix]
     found = " (the same run was done before)" if done.reused else ""
-    say(f"{result.best.name}: {result.metric} {measured[result.metric]:.4f} on test rows{found}")
+    say(f"{result.best.name}: {result.metric} {measured[result.metric]:.4f} {where}{found}")
 
 
 if __name__ == "__main__":
