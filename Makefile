@@ -22,7 +22,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio clients dist-emulator clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ notebook: $(DEV) ## Open the walkthrough in Jupyter, or execute it into a page w
 
 clients: $(DEV) ## Make docs/clients anew from the bundled data
 	@$(TWINML) swagger --data data/bank-full.csv.gz --target y --clients docs/clients
+
+dist-emulator: $(DEV) ## Build the emulator's own distribution into build/
+	@$(BIN)/uv build --quiet --wheel --out-dir build local
 
 lock: $(DEV) ## Compile the locks anew
 	@$(BIN)/python requirements/compile.py

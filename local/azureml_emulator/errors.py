@@ -11,7 +11,14 @@ from xml.sax.saxutils import escape
 import orjson
 from werkzeug.wrappers import Response
 
-__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found", "not_from_registry"]
+__all__ = [
+    "ArmError",
+    "EmulatorError",
+    "EmulatorNotStarted",
+    "StorageError",
+    "not_found",
+    "not_from_registry",
+]
 
 
 class EmulatorError(Exception, ABC):
@@ -114,3 +121,7 @@ def not_from_registry(what: str) -> ArmError:
         f"The emulator has nothing of registries but the curated environments of 'azureml', "
         f"and not '{what}': register a copy of your own in the workspace.",
     )
+
+
+class EmulatorNotStarted(Exception):
+    """The emulator's process ended before it served; the text is the end of its log."""

@@ -16,7 +16,8 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"twinml", "twinml_local", "sklearn", "flaml"}:
+        if name.partition(".")[0] in {"twinml", "twinml_local", "sklearn", "flaml", "numba",
+                                      "numpy", "pandas", "pyarrow", "scipy", "matplotlib"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
