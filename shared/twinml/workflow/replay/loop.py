@@ -16,10 +16,11 @@ from twinml.abtest import offline
 from twinml.abtest.predictions import compare_predictions
 from twinml.contract import model_frame
 from twinml.data.json_rows import records
+from twinml.drift.estimated import Estimated, estimate, roc_auc
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
 from twinml.registry.promotion import promote
-from twinml.workflow.replay._history import Decision, Entry, History, scores
+from twinml.workflow.replay._history import Decision, Entry, Foretold, History, scores
 from twinml.workflow.replay._periods import Period
 from twinml.workflow.replay._training import Served, Trainer
 
@@ -150,6 +151,8 @@ class Replay:
             raise UsageError("every feature is ignored", hint="Leave at least one to watch.")
         self._watched = watched
         self._trained: int | None = None
+        # True less estimated ROC AUC of the last period, and what chance allows it.
+        self._gap: tuple[float | None, float] = None, 0.0
 
     def run(self) -> History:
         """Replay all periods after the first ones; the endpoint is deleted at the end.
@@ -194,6 +197,7 @@ class Replay:
         rows = self._dataset.features.iloc[period.start : period.stop]
         answered = self._ask(rows, None)
         never = self._ask(rows, FIRST)
+        expected = self._estimated(champion, rows, answered)
         # The period is over: its labels are there.
         truth = self._truth(period)
         shares = self._shares(truth)
@@ -240,8 +244,30 @@ class Replay:
             reason=reason,
             proposed=proposed,
             seconds=time.monotonic() - started,
+            foretold=self._compared(expected, truth, answered),
         )
         return entry, champion, challenger
+
+    def _estimated(
+        self, champion: Served, rows: pd.DataFrame, answered: Floats
+    ) -> Estimated | None:
+        """Estimate what the answers are worth, as could be done before the labels came."""
+        if not self._classes:
+            return None
+        gap, margin = self._gap
+        drifted = self._drifted(champion, rows)
+        return estimate(answered, drifted=drifted, last_gap=gap, last_margin=margin)
+
+    def _compared(
+        self, expected: Estimated | None, truth: Labels, answered: Floats
+    ) -> Foretold | None:
+        """Return the estimate beside the truth, which the next estimate hears of."""
+        if expected is None:
+            return None
+        true = roc_auc(answered, np.eye(len(self._classes))[truth])
+        if np.isfinite(true):
+            self._gap = true - expected.roc_auc, expected.margin
+        return Foretold(expected.roc_auc, true, expected.margin, expected.doubt)
 
     def _shares(self, truth: Labels) -> dict[str, float]:
         """Return the share of each class, or the mean of numbers."""
