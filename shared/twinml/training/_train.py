@@ -29,7 +29,7 @@ from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
-from twinml.training.learners import Shape, select
+from twinml.training.learners import Shape, select, suitable
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
@@ -456,7 +456,11 @@ class _Run:
             y,
             self._weights(table.y, rows)[rows],
             folds,
-            few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
+            suitable(
+                few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
+                X,
+                shape,
+            ),
             shape,
             self._clock,
             judging=self._judging,
