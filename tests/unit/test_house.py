@@ -28,7 +28,7 @@ PLAN = {  # package: rooms, arrows
     # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
     # The Studio shows all stores of this machine: it is above them, and below the platform.
-    "twinml_local": (14, 35),
+    "twinml_local": (14, 37),
     "azureml_emulator": (17, 75),  # environments: errors, for Azure's names that there are not
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
