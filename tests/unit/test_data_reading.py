@@ -295,6 +295,13 @@ def test_other_lines_of_the_wrong_width_are_refused(tmp_path: Path, text: str) -
         data.load(save(tmp_path, text), "y")
 
 
+def test_three_columns_may_have_notes_below(tmp_path: Path) -> None:
+    text = "n,m,y\n" + "1,5,a\n2,6,b\n" * 30 + "that is all\n"
+    dataset = data.load(save(tmp_path, text), "y")
+    assert dataset.n_rows == 60
+    assert [finding.kind for finding in dataset.findings if finding.decision] == ["notes"]
+
+
 def test_two_columns_have_no_notes_below(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 62: 1 field, the header has 2"):
         data.load(save(tmp_path, "n,y\n" + "1,a\n2,b\n" * 30 + "that is all\n"), "y")
@@ -306,6 +313,7 @@ def test_two_columns_have_no_notes_below(tmp_path: Path) -> None:
         (["Total", "5", None], 2),
         ([None, " SUMME: ", "b"], 2),
         (["Total", "5", "b"], 3),  # no gap
+        (["Total", "1", "a"], 3),
         (["Totals of a", None, "b"], 3),
         (["x", None, "b"], 3),
         (["Bonn", None, "b"], 3),
