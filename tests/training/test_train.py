@@ -274,7 +274,7 @@ def test_the_budget_is_kept_on_rows_that_it_cannot_search_in_full(
     assert {moment.phase for moment in moments} >= {"search", "ensemble", "refit", "evaluate"}
     assert moments[0].left is not None
     skipped = 7 - sum(candidate.kind == "single" for candidate in found.leaderboard)
-    assert skipped == 0 or "not on the leaderboard" in found.forward_note
+    assert skipped == 0 or "not on the leaderboard" in " ".join(found.notes)
 
 
 def test_a_learner_that_cannot_fit_is_left_out_with_its_reason(
@@ -294,7 +294,7 @@ def test_a_learner_that_cannot_fit_is_left_out_with_its_reason(
     found = train(binary, TrainingOptions(trials=4, learners=FAST))
     assert "LightGBM" not in {candidate.name for candidate in found.leaderboard}
     assert any("num_leaves" in trial.note for trial in found.trials)
-    assert "LightGBM is not on the leaderboard" in found.forward_note
+    assert "LightGBM is not on the leaderboard" in " ".join(found.notes)
     with pytest.raises(TrainingError, match="num_leaves"):
         train(binary, TrainingOptions(trials=2, learners=("LightGBM",)))
 
