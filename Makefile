@@ -22,7 +22,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving clients clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio clients clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ bench-cli: $(DEV) ## Measure CPU seconds and heavy imports of the verbs that onl
 
 bench-serving: $(DEV) ## Measure the scoring server against others (takes some minutes)
 	@$(BIN)/python tests/benchmarks/serving.py $(ARGS)
+
+bench-studio: $(DEV) ## Measure the Studio's pages (ARGS=--many: on a large home, made for it)
+	@$(BIN)/python tests/benchmarks/studio.py $(ARGS)
 
 notebook: $(DEV) ## Open the walkthrough in Jupyter, or execute it into a page where there is none
 	@export TWINML_HOME="$${TWINML_HOME:-$(CURDIR)/.twinml}"; \

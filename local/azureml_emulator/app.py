@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from werkzeug.wrappers import Request, Response
 
 from azureml_emulator.account import ARM_HOST, LOCAL_HOST, Account
 from azureml_emulator.arm.actions import Actions
+from azureml_emulator.arm.availability import check_version
 from azureml_emulator.arm.capacity import Capacity
+from azureml_emulator.arm.data_plane import DataPlane
 from azureml_emulator.arm.management import Management
+from azureml_emulator.arm.registries import Registries
 from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.arm.subscription import Subscription
 from azureml_emulator.arm.workspace import Workspaces
@@ -112,7 +116,7 @@ class Emulator:
             self._jobs.status,
             self._jobs.jobs.pages.address,
         )
-        self._schedules = Schedules(management, submit, batch.invoke)
+        self._schedules = Schedules(management, self._jobs.jobs.check, submit, batch.invoke)
         self.router = Router(
             [
                 Route("GET", LOCAL_HOST, "/", self._ready),
@@ -122,6 +126,8 @@ class Emulator:
                 *workspaces.routes(),
                 *Subscription(management, workspaces).routes(),
                 *actions.routes(),
+                *Registries(self.account).routes(),
+                *DataPlane(self.account, management).routes(),
                 *self._jobs.routes(),
                 *self._deployments.routes(),
                 *Capacity(management).routes(),
@@ -131,6 +137,7 @@ class Emulator:
             ]
         )
         self._record = record
+        self._refused_hosts: set[str] = set()
         self._record_lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -196,7 +203,10 @@ class Emulator:
                 # The wording and status that the SDK takes for "no managed identity here".
                 raise ArmError(403, "Forbidden", "IMDS is unreachable: this is an emulator.")
             if not self.router.knows_host(host):
-                _log.warning("refused: %s %s%s", request.method, host, path)
+                # Telemetry tries again and again: once a host is enough.
+                level = logging.DEBUG if host in self._refused_hosts else logging.WARNING
+                self._refused_hosts.add(host)
+                _log.log(level, "refused: %s %s%s", request.method, host, path)
                 raise ArmError(
                     403,
                     "HostNotEmulated",
@@ -214,7 +224,7 @@ class Emulator:
                 self._faults.strike(request.method, host, path, request.environ)
             handler, parameters = found
             if host == ARM_HOST and path not in PUBLIC_PATHS:
-                self._check_management_request(request)
+                self._check_management_request(request, path)
                 self._store.settle()
             return handler(Call(request, host, path, parameters))
         except EmulatorError as error:
@@ -227,19 +237,14 @@ class Emulator:
             return failure.response()
 
     @staticmethod
-    def _check_management_request(request: Request) -> None:
+    def _check_management_request(request: Request, path: str) -> None:
         tokens.check(
             request.headers.get("Authorization", ""),
             # The SDK has two names for this audience and uses both.
             audience=None,
             error=_unauthorised,
         )
-        if not request.args.get("api-version"):
-            raise ArmError(
-                400,
-                "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests.",
-            )
+        check_version(path, request.args.get("api-version", ""), datetime.now(UTC).date())
 
     def _ready(self, call: Call) -> Response:
         return json_response({"azureml_emulator": "ready", "workspace": self.account.workspace_id})

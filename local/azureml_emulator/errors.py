@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
 import orjson
 from werkzeug.wrappers import Response
 
-__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found"]
+__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found", "not_from_registry"]
 
 
 class EmulatorError(Exception, ABC):
@@ -35,6 +35,10 @@ class ArmError(EmulatorError):
         One sentence or two for the user.
     inner
         The code of ``innererror``, where the service sends one.
+    target
+        The part of the request that it is about.
+    details
+        All that was wrong, where it is more than the message says: code, target and message.
     """
 
     def __init__(
@@ -44,15 +48,20 @@ class ArmError(EmulatorError):
         message: str,
         *,
         inner: str | None = None,
+        target: str | None = None,
+        details: Sequence[Mapping[str, str]] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.inner = status, code, message, inner
+        self.target, self.details = target, details
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """Return ARM's error object."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.target:
+            error |= {"target": self.target, "details": list(self.details)}
         if self.inner:
             error["innererror"] = {"code": self.inner}
         return {"error": error}
@@ -95,3 +104,13 @@ class StorageError(EmulatorError):
 def not_found(what: str) -> ArmError:
     """Return the refusal for a resource that is not there."""
     return ArmError(404, "UserError", f"Not found: {what}", inner="NotFoundError")
+
+
+def not_from_registry(what: str) -> ArmError:
+    """Return the refusal for an asset of a registry, which would have to be fetched."""
+    return ArmError(
+        400,
+        "NotImplementedByEmulator",
+        f"The emulator has nothing of registries but the curated environments of 'azureml', "
+        f"and not '{what}': register a copy of your own in the workspace.",
+    )

@@ -71,7 +71,8 @@ def state_of(name: str) -> EndpointState:
 
 def check_exists(name: str) -> None:
     """Refuse a name that no endpoint has; one whose file is damaged is there."""
-    if name not in names():
+    # Looking at all of them for each of them would be slow where there are a thousand.
+    if not NAME.fullmatch(name) or not (folder_of(name) / STATE_FILE).exists():
         known = ", ".join(names())
         raise NotFound(
             f"there is no endpoint '{name}'",

@@ -1,14 +1,20 @@
 """What the service accepts, fills in and refuses, asked in this process without running a job."""
 
 import re
+from datetime import date
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
 from azureml_emulator.app import Emulator
+from azureml_emulator.arm.availability import check_version
+from azureml_emulator.arm.refusals import check_counts
+from azureml_emulator.errors import ArmError
 from tests.emulator.contract import Ask
 
 ENVIRONMENT = "azureml:AzureML-sklearn-1.5:1"
+COMMAND = {"jobType": "Command", "environmentId": ENVIRONMENT}
 FOLDER = {"jobInputType": "uri_folder", "uri": "azureml://datastores/workspaceblobstore/paths/a/"}
 
 
@@ -83,7 +89,7 @@ def test_a_folder_of_data_is_answered_with_a_slash(ask: Ask, kind: str, uri: str
 
 def test_a_command_is_answered_with_the_modes_that_it_has(ask: Ask, cluster: None):
     sent = {
-        "jobType": "Command", "command": "ls ${{inputs.a}} > ${{outputs.o}}/f",
+        **COMMAND, "command": "ls ${{inputs.a}} > ${{outputs.o}}/f",
         "inputs": {"a": FOLDER}, "outputs": {"o": {"jobOutputType": "uri_folder"}},
     }  # fmt: skip
     answer = ask("PUT", "/jobs/j", {"properties": sent})
@@ -144,7 +150,7 @@ def test_the_default_version_of_a_component_may_be_named(ask: Ask, emulator: Emu
 
 def test_an_enabled_schedule_is_not_deleted(ask: Ask):
     action = {"actionType": "CreateJob", "jobDefinition": {
-        "jobType": "Command", "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}}  # fmt: skip
+        **COMMAND, "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}}  # fmt: skip
     trigger = {"triggerType": "Cron", "expression": "15 10 * * 1", "timeZone": "UTC"}
     sent = {"properties": {"trigger": trigger, "action": action}}
     answer = ask("PUT", "/schedules/s", sent)
@@ -197,6 +203,7 @@ def test_a_component_is_validated_and_not_made(
         ("STANDARD_DS3_v2", True), ("Standard_NC24ads_A100_v4", True), ("Standard_E4-2s_v5", True),
         ("Basic_A1", True), ("Standard_F2", True), ("Standard_NOPE", False), ("DS3_v2", False),
         ("Standard_DS3 v2", False), ("Standard_DS3_v", False),
+        ("Standard_DS99_v2", False), ("Standard_D3s_v5", False),
     ],
 )  # fmt: skip
 def test_a_machine_is_of_a_size_that_there_may_be(ask: Ask, size: str, taken: bool):
@@ -227,7 +234,7 @@ def test_a_cluster_keeps_its_size_and_bounds_its_jobs(ask: Ask, emulator: Emulat
     assert "cannot be changed" in refused.json["error"]["message"]
     for count, status in ((3, 201), (4, 400)):
         properties = {
-            "jobType": "Command", "command": "true", "resources": {"instanceCount": count},
+            **COMMAND, "command": "true", "resources": {"instanceCount": count},
             "computeId": f"{emulator.account.workspace_id}/computes/nodes",
         }  # fmt: skip
         assert ask("PUT", f"/jobs/of{count}", {"properties": properties}).status_code == status
@@ -235,7 +242,7 @@ def test_a_cluster_keeps_its_size_and_bounds_its_jobs(ask: Ask, emulator: Emulat
 
 def test_a_name_is_one_jobs(ask: Ask):
     def put(**more: Any) -> Any:
-        sent = {"jobType": "Command", "command": "echo one", **more}
+        sent = {**COMMAND, "command": "echo one", **more}
         return ask("PUT", "/jobs/twice", {"properties": sent})
 
     assert put().status_code == 201
@@ -262,8 +269,258 @@ def test_the_default_datastore_stays(ask: Ask):
 
 @pytest.mark.parametrize(
     ("properties", "status"),
-    [({}, 400), ({"description": "x"}, 400), ({"image": "i"}, 201), ({"build": {"a": "b"}}, 201)],
+    [
+        ({}, 400),
+        ({"description": "x"}, 400),
+        ({"image": "i"}, 201),
+        ({"build": {"contextUri": "b"}}, 201),
+    ],
 )
 def test_an_environment_is_made_of_something(ask: Ask, properties: dict[str, Any], status: int):
     answer = ask("PUT", "/environments/e/versions/1", {"properties": properties})
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"tags": {"a": "b"}}, None), ({"displayName": "d"}, None), ({"description": "d"}, None),
+        ({"isArchived": True}, None), ({"environmentId": "azureml:AzureML-sklearn-1.1:1"},
+                                       "environmentId"),
+        ({"inputs": {"a": {**FOLDER, "mode": "Download"}}}, None),
+        ({"inputs": {"a": {**FOLDER, "uri": f"{FOLDER['uri']}b"}}}, "inputs"),
+        ({"experimentName": "other"}, "experimentName"),
+    ],
+)  # fmt: skip
+def test_what_a_job_consists_of_stays(ask: Ask, change: dict[str, Any], changed: str | None):
+    sent = {**COMMAND, "command": "ls ${{inputs.a}}", "inputs": {"a": FOLDER}}
+    assert ask("PUT", "/jobs/j", {"properties": sent}).status_code == 201
+    again = ask("PUT", "/jobs/j", {"properties": {**sent, **change}})
+    assert again.status_code == (409 if changed else 200)
+    assert not changed or f"its {changed} cannot be changed" in again.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"resources": {"instanceCount": 1}}, 201), ({"resources": {"instanceCount": 0}}, 400),
+        ({"resources": {"instanceCount": -1}}, 400),
+        ({"experimentName": "a_b-c"}, 201), ({"experimentName": "a/b c"}, 400),
+        ({"experimentName": "-a"}, 400), ({"experimentName": "a" * 255}, 201),
+        ({"experimentName": "a" * 256}, 400),
+        ({"environmentId": "azureml:AzureML-no-such-env:1"}, 404),
+        ({"environmentId": "azureml://registries/azureml/environments/none/labels/latest"}, 404),
+        ({"environmentId": "azureml://registries/azureml/environments/sklearn-1.5/versions/9"},
+         201),
+        ({"environmentId": "azureml://registries/other/environments/sklearn-1.5/versions/9"}, 400),
+        ({"environmentId": "azureml:mine:1"}, 404), ({"environmentId": "azureml:mine@latest"}, 404),
+    ],
+)  # fmt: skip
+def test_a_job_has_counts_and_names_that_can_be(ask: Ask, sent: dict[str, Any], status: int):
+    answer = ask("PUT", "/jobs/j", {"properties": {**COMMAND, "command": "ls", **sent}})
+    assert answer.status_code == status, answer.text
+
+
+def test_an_environment_of_the_workspace_may_be_named(ask: Ask):
+    ask("PUT", "/environments/mine/versions/1", {"properties": {"image": "ubuntu"}})
+    for job, name in (("a", "mine:1"), ("b", "mine@latest")):
+        sent = {**COMMAND, "command": "ls", "environmentId": f"azureml:{name}"}
+        assert ask("PUT", f"/jobs/{job}", {"properties": sent}).status_code == 201
+    for path in ("azureml-mine/versions/1", "AzureML-sklearn-1.5/versions/1", "AzureML-mine"):
+        sent = {"properties": {"image": "ubuntu"}}
+        assert ask("PUT", f"/environments/{path}", sent).status_code == 400
+    assert ask("GET", "/environments/AzureML-none/versions/1").status_code == 404
+    assert ask("GET", "/environments/AzureML-sklearn-1.5/versions/1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("most", "at_once", "taken"), [(2, 2, True), (2, 3, False), (1, 1, True), (0, 1, False)]
+)
+def test_no_more_trials_work_at_once_than_there_are(most: int, at_once: int, taken: bool):
+    limits = {"jobLimitsType": "Sweep", "maxTotalTrials": most, "maxConcurrentTrials": at_once}
+    if taken:
+        check_counts({"limits": limits})
+    else:
+        with pytest.raises(ArmError):
+            check_counts({"limits": limits})
+
+
+@pytest.mark.parametrize(
+    ("expression", "job", "status"),
+    [
+        ("15 10 * * 1", {}, 201), ("0 15 10 * * 1", {}, 400), ("15 10 * *", {}, 400),
+        ("15 10 * * 1", {"environmentId": "azureml:mine:1"}, 404),
+        ("15 10 * * 1", {"computeId": "/subscriptions/s/computes/none"}, 404),
+        ("15 10 * * 1", {"sourceJobId": "/subscriptions/s/jobs/none"}, 404),
+    ],
+)  # fmt: skip
+def test_a_schedule_is_of_what_is_there(
+    ask: Ask, expression: str, job: dict[str, Any], status: int
+):
+    definition = {**COMMAND, "command": "ls", **job}
+    sent = {
+        "trigger": {"triggerType": "Cron", "expression": expression},
+        "action": {"actionType": "CreateJob", "jobDefinition": definition},
+    }
+    answer = ask("PUT", "/schedules/s", {"properties": sent})
+    assert answer.status_code == status, answer.text
+
+
+def test_a_schedule_invokes_an_endpoint_that_is_there(ask: Ask):
+    sent = {
+        "trigger": {"triggerType": "Cron", "expression": "1 1 * * *"},
+        "action": {
+            "actionType": "InvokeBatchEndpoint",
+            "endpointInvocationDefinition": {"endpointName": "be-1"},
+        },
+    }
+    assert ask("PUT", "/schedules/s", {"properties": sent}).status_code == 404
+    endpoint = {"location": "eastus", "properties": {"authMode": "AADToken"}}
+    assert ask("PUT", "/batchEndpoints/be-1", endpoint).status_code == 201
+    assert ask("PUT", "/schedules/s", {"properties": sent}).status_code == 201
+
+
+def test_what_is_in_use_is_not_deleted(ask: Ask, emulator: Emulator, cluster: None):
+    workspace = emulator.account.workspace_id
+    settle(ask, "/computes/cpu-cluster")
+    compute = f"{workspace}/computes/cpu-cluster"
+    sent = {**COMMAND, "command": "ls", "computeId": compute}
+    assert ask("PUT", "/jobs/j", {"properties": sent}).status_code == 201
+    refused = ask("DELETE", "/computes/cpu-cluster")
+    assert refused.status_code == 409
+    assert "in use by j" in refused.json["error"]["message"]
+    assert ask("POST", "/jobs/j/cancel").status_code == 202
+    for version in ("1", "12"):
+        uri = "azureml://datastores/workspaceblobstore/paths/m"
+        assert ask("PUT", f"/models/m/versions/{version}", {"properties": {"modelUri": uri}}).json
+    assert ask("PUT", "/batchEndpoints/be-1", located({"authMode": "AADToken"})).status_code == 201
+    settle(ask, "/batchEndpoints/be-1")
+    model = {"referenceType": "Id", "assetId": f"{workspace}/models/m/versions/12"}
+    deployment = located({"model": model, "compute": compute})
+    assert ask("PUT", "/batchEndpoints/be-1/deployments/d", deployment).status_code == 201
+    for path, status in (("m/versions/12", 409), ("m", 409), ("m/versions/1", 200)):
+        assert ask("DELETE", f"/models/{path}").status_code == status
+
+
+def located(properties: Any, location: str = "eastus") -> dict[str, Any]:
+    return {"location": location, "properties": properties}
+
+
+@pytest.mark.parametrize(
+    ("location", "status"), [("East US", 201), ("westeurope", 201), ("atlantis", 400)]
+)
+def test_a_region_is_one_of_azures(ask: Ask, location: str, status: int):
+    answer = ask("PUT", "/onlineEndpoints/ep-1", located({"authMode": "Key"}, location))
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [
+        ("2023-04-01", None), ("2025-12-01", None), ("2026-05-02-preview", None),
+        ("2026-11-28", None), ("2026-11-29", "NoRegisteredProviderFound"),
+        ("2023-04-02", "NoRegisteredProviderFound"), ("2099-01-01", "NoRegisteredProviderFound"),
+        ("1.0", "InvalidApiVersionParameter"), ("latest", "InvalidApiVersionParameter"),
+        ("", "MissingApiVersionParameter"),
+    ],
+)  # fmt: skip
+def test_an_api_version_is_one_that_there_is(version: str, code: str | None):
+    path = "/subscriptions/s/providers/Microsoft.MachineLearningServices/workspaces"
+    today = date(2026, 11, 28)
+    if code is None:
+        check_version(path, version, today)
+    else:
+        with pytest.raises(ArmError) as refused:
+            check_version(path, version, today)
+        assert refused.value.code == code
+    if version == "2023-04-02":
+        # Of other providers nothing is known.
+        check_version("/subscriptions/s/resourceGroups/g", version, today)
+        check_version(f"{path}/w/providers/Microsoft.Authorization/permissions", version, today)
+
+
+API = "eastus.api.azureml.ms"
+GIVEN = "/data/d/versions/1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "answered"),
+    [
+        ("azureml://datastores/workspaceblobstore/paths/a/b", "uri_file", "UriFile"),
+        ("azureml://datastores/workspaceblobstore/paths/a/", "mltable", "MLTable"),
+        ("https://host/a/", "uri_folder", "UriFolder"),
+    ],
+)
+def test_native_readers_find_data(ask: Ask, emulator: Emulator, uri: str, kind: str, answered: str):
+    workspace = emulator.account.workspace_id
+    ask("PUT", GIVEN, {"properties": {"dataUri": uri, "dataType": kind}})
+    found = ask("GET", f"/~/data/v1.0{workspace}/dataversion/d/versions/1", host=API).json
+    assert (found["isV2"], found["dataVersion"]["dataType"]) == (True, answered)
+    # Their reader knows the long form of an address alone.
+    short = uri.removeprefix("azureml://")
+    assert found["dataVersion"]["dataUri"].endswith(short)
+    if short != uri:
+        assert found["dataVersion"]["dataUri"].startswith("azureml://subscriptions/")
+    missing = ask("GET", f"/~/data/v1.0{workspace}/dataversion/d/versions/2", host=API)
+    assert missing.status_code == 404
+
+
+def test_native_readers_get_what_opens_the_emulated_account_alone(ask: Ask, emulator: Emulator):
+    stores = f"/~/datastore/v1.0{emulator.account.workspace_id}/datastores"
+    own = {"datastoreType": "AzureBlob", "accountName": "mine", "containerName": "c",
+           "credentials": {"credentialsType": "AccountKey",
+                           "secrets": {"secretsType": "AccountKey", "key": "secret"}}}  # fmt: skip
+    assert ask("PUT", "/datastores/mine", {"properties": own}).status_code == 201
+    given = ask("GET", f"{stores}/workspaceblobstore", host=API).json["azureStorageSection"]
+    assert given["credentialType"] == "Sas"
+    blob = f"/~/{given['containerName']}/x"
+    query = dict(parse_qsl(given["credential"].removeprefix("?")))
+    host = emulator.account.blob_host
+    put = ask("PUT", blob, host=host, query=query, data=b"x", headers={"authorization": ""})
+    assert put.status_code == 201
+    mine = ask("GET", f"{stores}/mine", host=API)
+    assert mine.json["azureStorageSection"]["credentialType"] == "None"
+    assert "secret" not in mine.text
+    listed = ask("GET", stores, host=API).json["value"]
+    assert [item["name"] for item in listed if item["isDefault"]] == ["workspaceblobstore"]
+    shut = ask("GET", stores, host=API, headers={"authorization": "Bearer no"})
+    assert shut.status_code == 401
+
+
+def test_the_registry_holds_curated_environments_and_refuses_the_rest(ask: Ask):
+    found = ask("GET", "/~/registrymanagement/v1.0/registries/azureml/discovery", host=API).json
+    base = (
+        f"/~/mferp/managementfrontend/subscriptions/{found['subscriptionId']}/resourceGroups/"
+        f"{found['resourceGroup']}/providers/Microsoft.MachineLearningServices/registries"
+    )
+
+    def get(path: str) -> Any:
+        return ask("GET", f"{base}/{path}", host=API)
+
+    assert "sklearn-1.5" in [item["name"] for item in get("azureml/environments").json["value"]]
+    one = "azureml/environments/sklearn-1.5"
+    assert get(one).json["properties"]["latestVersion"] == "1"
+    (version,) = get(f"{one}/versions").json["value"]
+    assert version == get(f"{one}/versions/1").json
+    assert version["properties"]["environmentType"] == "Curated"
+    assert get(f"{one}/versions/2").status_code == 404
+    assert get("azureml/environments/none").status_code == 404
+    assert get("azureml/models").json == {"value": []}
+    for path in ("models/bert", "models/bert/versions", "components/c/versions/1"):
+        refused = get(f"azureml/{path}")
+        assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+        assert "/".join(path.split("/")[:2]) in refused.json["error"]["message"]
+    for path in ("other/environments", "other/models", "other/models/a"):
+        assert get(path).json["error"]["code"] == "RegistryNotFound"
+    uri = "azureml://registries/azureml/models/bert/versions/1"
+    sent = {**COMMAND, "command": "ls ${{inputs.m}}",
+            "inputs": {"m": {"jobInputType": "custom_model", "uri": uri}}}  # fmt: skip
+    refused = ask("PUT", "/jobs/j", {"properties": sent})
+    assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+
+
+def test_curated_environments_are_listed(ask: Ask):
+    listed = [item["name"] for item in ask("GET", "/environments").json["value"]]
+    assert "AzureML-sklearn-1.5" in listed
+    for name in listed:
+        assert ask("GET", f"/environments/{name}").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -23,8 +24,10 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 
+from azureml_emulator.arm.resources import ResourceStore
 from twinml import platform
 from twinml.data import load
+from twinml.endpoint import Endpoint
 from twinml.platform import Platform
 from twinml.registry import training_run
 from twinml.registry.searching import announced, searches
@@ -129,7 +132,8 @@ def urls(home: Home) -> list[str]:
     return [
         "/", "/data", "/data/hostile/1", "/jobs", f"/jobs/{home.run_id}", "/models",
         "/models/hostile/1", "/endpoints", "/endpoints/hostile", "/endpoints/hostile/test",
-        "/endpoints/hostile/consume", "/endpoints/hostile/documents",
+        "/endpoints/hostile/consume", "/endpoints/hostile/documents", "/monitoring/hostile",
+        "/monitoring/hostile?last=7d", "/logs/hostile", "/pipelines", "/compare", "/rehearsal",
     ]  # fmt: skip
 
 
@@ -343,13 +347,16 @@ def test_a_search_is_seen_by_others_while_it_runs(
 
 
 def test_a_search_is_started_from_the_form(
-    client: FlaskClient, post: Post, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wrong = post("/jobs", data="hostile:1", budget="soon", back="/jobs")
     assert wrong.status_code == 303
     assert "expected seconds" in client.get("/jobs").text
     # What would train here is told its options, and no more.
-    monkeypatch.setattr(sys, "executable", "/bin/echo")
+    told = tmp_path / "told"
+    told.write_text('#!/bin/sh\necho "$@"; sleep 3\n', encoding="utf-8")
+    told.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(told))
     assert post("/jobs", data="hostile:1", budget="5s").status_code == 303
     page = client.get("/jobs").text
     (name,) = set(re.findall(r"/jobs/started/(\d+)", page))
@@ -359,6 +366,149 @@ def test_a_search_is_started_from_the_form(
             break
         time.sleep(0.05)
     assert f"--target {TARGET} --name hostile --budget 5s --metric auto" in said
+
+
+PIPELINE = """
+type: pipeline
+inputs: {who: world, times: 1}
+jobs:
+  make:
+    type: command
+    command: echo "<script>${{inputs.who}}</script>" > ${{outputs.said}}
+    inputs: {who: "${{parent.inputs.who}}"}
+    outputs: {said: {type: uri_file}}
+  read:
+    type: command
+    command: cat ${{inputs.said}}
+    inputs: {said: "${{parent.jobs.make.outputs.said}}"}
+"""
+
+
+def test_a_pipeline_is_run_followed_and_scheduled(
+    client: FlaskClient, post: Post, home: Home, tmp_path: Path
+) -> None:
+    assert client.get("/pipelines").status_code == 200
+    (tmp_path / "greet.yml").write_text(PIPELINE, encoding="utf-8")
+    home.platform.publish_pipeline("greet", tmp_path / "greet.yml")
+    key = home.platform.pipeline_client("greet").authentication_header()["Authorization"][7:]
+    page = client.get("/pipelines/greet")
+    assert page.status_code == 200
+    assert key not in page.text
+    assert key in post("/pipelines/greet/key").text
+    boxes = re.findall(r'<g class="node ', page.text)
+    assert len(boxes) == 2
+    assert page.text.count('class="edge"') == 1
+    wrong = post("/pipelines/greet/jobs", **{"input-times": "many"}, back="/pipelines/greet")
+    assert wrong.status_code == 303
+    assert "found" in client.get("/pipelines/greet").text
+    begun = post("/pipelines/greet/jobs", **{"input-who": "<b>you</b>", "input-times": "1"})
+    assert begun.status_code == 303
+    with home.platform.pipeline_client("greet") as service:  # type: ignore[attr-defined]
+        assert service.wait(begun.location.rpartition("/")[2], timeout=120).status == "Completed"
+    job = client.get(begun.location)
+    shown = Elements(job.text)
+    assert "<script><b>you</b></script>" in shown.words
+    assert job.text.count('class="node completed"') == 2
+    assert "data-live" not in job.text
+    stream = list(client.get(f"{begun.location}/live").iter_encoded())
+    assert stream[-1] == b"event: over\ndata: \n\n"
+    assert client.get("/pipelines").text.count(begun.location) == 1
+    assert post("/pipelines/greet/schedules", name="often", every="2h").status_code == 303
+    (kept,) = home.platform.schedules("greet")
+    assert (kept.name, kept.every, kept.cron) == ("often", "2h", None)
+    assert "often" in client.get("/pipelines/greet").text
+    asked = post("/pipelines/greet/schedules/often/delete")
+    assert "Delete schedule often" in asked.text
+    assert home.platform.schedules("greet")
+    post("/pipelines/greet/schedules/often/delete", confirmed="yes")
+    assert home.platform.schedules("greet") == ()
+    for url in ("/pipelines/no", "/pipelines/greet/jobs/no", "/pipelines/no/jobs/no"):
+        assert client.get(url).status_code == 404, url
+
+
+def test_logs_are_searched_narrowed_and_followed(client: FlaskClient, home: Home) -> None:
+    with home.platform.endpoint("hostile") as endpoint:
+        endpoint.post(b"nonsense")
+    for _ in range(100):
+        page = client.get("/logs/hostile?failures=yes").text
+        if "POST /score 400" in page:
+            break
+        time.sleep(0.05)
+    entries = re.findall(r'<span class="failed">(.*?)</span>', page)
+    assert entries
+    assert all(re.search(r" [45]\d\d | [EC] ", entry) for entry in entries)
+    assert "serving" in client.get("/logs/hostile?search=SERVING").text
+    assert "0 entries" in client.get("/logs/hostile?search=%3Cscript%3E").text
+    follows = client.get("/logs/hostile?search=a%26b&follow=yes&_scheme=javascript&_external=1")
+    (part,) = [found["data-live"] for _, found in Elements(follows.text).elements
+               if "data-live" in found]  # fmt: skip
+    assert part == "/logs/hostile/live?search=a%26b"
+    with client.get("/logs/hostile/live?failures=yes") as stream:
+        assert b"POST /score 400" in next(stream.iter_encoded())
+
+
+def test_monitoring_shows_requests_and_drift(client: FlaskClient, post: Post, home: Home) -> None:
+    assert post("/monitoring/hostile/collect", rate="much").status_code == 400
+    assert post("/monitoring/hostile/collect", rate="1").status_code == 303
+    frame = pd.read_csv(home.folder / "data/hostile/1/data.csv").drop(columns=TARGET).head(60)
+    frame[COLUMNS[0]] += 9
+    uri, key = home.platform.endpoint_info("hostile").scoring_uri, home.platform.keys("hostile")
+    # Whose rows are compared is the one with most of the traffic.
+    with Endpoint(uri, key.primary, deployment="blue") as endpoint:
+        endpoint.score(frame.to_dict("records"))
+    for _ in range(200):
+        page = client.get("/monitoring/hostile?drift=yes&last=1h").text
+        if "drifted:" in page:
+            break
+        time.sleep(0.1)
+    words = Elements(page).words
+    assert f"drifted: {COLUMNS[0]}" in words
+    assert re.search(r"Half within", words)
+    assert page.count('class="chart"') == 3
+    assert client.get("/monitoring/hostile?last=1000y").status_code == 200
+    assert client.get("/monitoring/no").status_code == 404
+
+
+def test_comparisons_promotions_and_reports_are_shown_and_nothing_else(
+    client: FlaskClient, post: Post, home: Home
+) -> None:
+    folder = home.folder / "reports" / "hostile"
+    folder.mkdir(parents=True)
+    shape = {"verdict": "<b>alike", "passes": True, "rows": 9, "same_labels": 9, "unexplained": 0}
+    (folder / "compare.json").write_text(json.dumps(shape), encoding="utf-8")
+    (folder / "compare.html").write_text("<p>the page", encoding="utf-8")
+    (folder / "secret.txt").write_text("no page", encoding="utf-8")
+    page = client.get("/compare").text
+    assert "<b>alike" in Elements(page).words
+    with client.get("/reports/hostile/compare.html") as report:
+        assert report.text == "<p>the page"
+        assert report.headers["Content-Security-Policy"].startswith("sandbox")
+    for name in ("hostile/secret.txt", "../endpoints/hostile/keys.json", "hostile/no.html", ".."):
+        assert client.get(f"/reports/{name}").status_code == 404, name
+    back = {"back": "/models/hostile/1"}
+    assert post("/models/hostile/1/promote", reason=" ", **back).status_code == 303
+    assert "a promotion needs a reason" in client.get("/models/hostile/1").text
+    assert post("/models/hostile/1/promote", reason="<i>because").status_code == 303
+    assert "<i>because" in Elements(client.get("/compare").text).words
+
+
+def test_the_rehearsal_shows_what_the_emulator_keeps(client: FlaskClient, home: Home) -> None:
+    assert "No rehearsal was run here" in client.get("/rehearsal").text
+    workspace = "/subscriptions/0/resourceGroups/g/providers/p/workspaces/w"
+    body = {"properties": {"provisioningState": "Succeeded"}}
+    (home.folder / "rehearsal").mkdir()
+    store = ResourceStore(home.folder / "rehearsal" / "resources.sqlite")
+    store.put(f"{workspace}/onlineEndpoints/bank/deployments/<blue>", body)
+    store.put(f"{workspace}/models/bank/versions/3", {"properties": {}})
+    store.close()
+    line = "2026-11-28 00:55:41,828 INFO azureml_emulator: GET w.example/score?key=1 429 51 ms"
+    (home.folder / "rehearsal.log").write_text(f"{line}\nTraceback\n", encoding="utf-8")
+    words = Elements(client.get("/rehearsal").text).words
+    assert "bank/<blue>" in words
+    assert "bank/3" in words
+    assert "1 of the last 1" in words
+    assert "GET w.example/score" in words
+    assert "key=1" not in words
 
 
 @pytest.mark.e2e

@@ -112,6 +112,30 @@ def test_what_training_reads_is_read(
         Source(path, {**TYPES, "age": "long"})
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1,a,0.5\n2,b,1.5\n3,a,2.5\n", ("C1", "C2", "C3")),  # no header
+        ("n word x\n1 a 0.5\n2 b 1.5\n3 a 2.5\n", ("n", "word", "x")),
+        ('"n" "word" "x"\n"1" 1 "a" 0.5\n"2" 2 "b" 1.5\n"3" 3 "a" 2.5\n', ("n", "word", "x")),
+        ("n,word,x\nr1,1,a,0.5\nr2,2,b,1.5\nr3,3,a,2.5\n", ("n", "word", "x")),  # R's row names
+        ("n,word,x\n1,a,0.5,\n2,b,1.5,\n3,a,2.5,\n", ("n", "word", "x")),
+        (" n,word ,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\n", ("n", "word", "x")),
+        ("Sales,,\n,,\nn,word,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\n", ("n", "word", "x")),
+    ],
+)
+def test_a_header_is_looked_for_as_in_training(
+    text: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    kinds = dict(zip(names, ("long", "string", "double"), strict=True))
+    found = together(Source(path, kinds), 9)[1]
+    assert [found[name] for name in names] == [[1, 2, 3], ["a", "b", "a"], [0.5, 1.5, 2.5]]
+    with pytest.raises(DataError, match=r"of 4 columns: .*'age'"):
+        Source(path, {**kinds, "age": "long"})
+
+
 def test_numbers_are_read_in_their_notation_whatever_holds_them(tmp_path: Path) -> None:
     path = tmp_path / "prices.csv"
     path.write_bytes("n;x\n1;1.234,50 €\n2;0,5 €\n".encode("cp1252"))

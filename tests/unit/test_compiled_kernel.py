@@ -68,6 +68,8 @@ def test_values_are_kept_within_the_bounds_and_nulls_are_seen() -> None:
     assert rows[:4].tolist() == [1.0, 2.0, 5.0, 6.0], "feature by feature"
 
 
+# No sets of categories.
+SETS = np.zeros(0, dtype=np.uint32)
 # One node, its place counted in halves: its threshold, its left child and where nulls go.
 NODE = np.zeros(
     3, np.dtype([("threshold", "<f8"), ("left", "<u4"), ("to", "<u2"), ("null", "<u2")])
@@ -98,7 +100,7 @@ def stump(*, null_left: bool) -> tuple[Any, Any, Any]:
 @pytest.mark.parametrize(("value", "way"), CASES)
 def test_one_row_at_a_node(value: float, way: str, nulls: bool, null_left: bool) -> None:
     step = source._step_null if nulls else source._step
-    to = step.py_func(*stump(null_left=null_left), np.array([value]), 0, 0)
+    to = step.py_func(*stump(null_left=null_left), SETS, np.array([value]), 0, 0)
     assert {2: "left", 4: "right"}[int(to)] == way
 
 
@@ -106,7 +108,7 @@ def test_one_row_at_a_node(value: float, way: str, nulls: bool, null_left: bool)
 def test_a_null_at_a_node(null_left: bool) -> None:
     rows = np.array([math.nan])
     tree = stump(null_left=null_left)
-    assert source._step_null.py_func(*tree, rows, 0, 0) == (2 if null_left else 4)
+    assert source._step_null.py_func(*tree, SETS, rows, 0, 0) == (2 if null_left else 4)
 
 
 @pytest.mark.parametrize("null_left", [False, True])
@@ -114,12 +116,12 @@ def test_a_null_at_a_node(null_left: bool) -> None:
 def test_many_rows_at_a_node(nulls: bool, null_left: bool) -> None:
     values = [value for value, _ in CASES] + ([math.nan] if nulls else [])
     ways = [way for _, way in CASES] + (["left" if null_left else "right"] if nulls else [])
-    thresholds, _, features = stump(null_left=null_left)
+    thresholds, lefts, features = stump(null_left=null_left)
     n = len(values)
     order = np.zeros(2 * n, dtype=np.int64)
     order[:n] = range(n)
     middle = source._split.py_func(
-        thresholds, features, np.array(values), 0, n, 0, 0, n, order, 0, n, nulls
+        thresholds, lefts, features, SETS, np.array(values), 0, n, 0, 0, n, order, 0, n, nulls
     )
     left = [place for place, way in enumerate(ways) if way == "left"]
     right = [place for place, way in enumerate(ways) if way == "right"]
@@ -127,3 +129,85 @@ def test_many_rows_at_a_node(nulls: bool, null_left: bool) -> None:
     given = order[n:].tolist()
     assert given[:middle] == left
     assert sorted(given[middle:]) == right
+
+
+# The set 1, 31, 32, 255 is the second one.
+CATEGORIES = np.zeros((2, 8), dtype=np.uint32)
+CATEGORIES[1, [0, 1, 7]] = [1 << 1 | 1 << 31, 1, 1 << 31]
+OF_CATEGORIES = [
+    (-math.inf, "right"),
+    (-1.0, "right"),
+    (above(-1.0), "right"),  # cut off it is 0
+    (0.0, "right"),
+    (below(1.0), "right"),
+    (1.0, "left"),
+    (below(2.0), "left"),
+    (2.0, "right"),
+    (30.0, "right"),
+    (31.0, "left"),
+    (32.0, "left"),
+    (33.0, "right"),
+    (254.0, "right"),
+    (255.0, "left"),
+    (below(256.0), "left"),
+    (256.0, "right"),
+    (257.0, "right"),
+    (1e38, "right"),
+    (math.inf, "right"),
+    (math.nan, "right"),
+]
+
+
+def splitting_categories() -> tuple[Any, Any, Any, Any]:
+    nodes = NODE.copy()
+    nodes["threshold"] = math.inf
+    nodes["left"] = [2, 2, 4]
+    nodes["null"] = [2, 1, 1]
+    raw = bytearray(nodes.tobytes())
+    raw[:4] = (1).to_bytes(4, "little")
+    views_of = (np.frombuffer(bytes(raw), kind) for kind in ("<f8", "<u4", "<u2"))
+    return *views_of, CATEGORIES.ravel()
+
+
+@pytest.mark.parametrize(("value", "way"), OF_CATEGORIES)
+def test_one_category_at_a_node(value: float, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_within", source._within.py_func)
+    to = source._step_any.py_func(*splitting_categories(), np.array([value]), 0, 0)
+    assert {2: "left", 4: "right"}[int(to)] == way
+
+
+def test_zero_is_a_category_and_what_is_cut_off_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = np.array([1, *[0] * 7], dtype=np.uint32)
+    within = [
+        source._within.py_func(sets, 0, value) for value in (-1.0, above(-1.0), 0.0, 0.5, 1.0)
+    ]
+    assert within == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(("value", "way"), CASES)
+@pytest.mark.parametrize("null_left", [False, True])
+def test_a_number_at_a_node_of_a_member_with_categories(
+    value: float, way: str, null_left: bool
+) -> None:
+    tree = stump(null_left=null_left)
+    to = source._step_any.py_func(*tree, SETS, np.array([value]), 0, 0)
+    assert {2: "left", 4: "right"}[int(to)] == way
+    null = source._step_any.py_func(*tree, SETS, np.array([math.nan]), 0, 0)
+    assert null == (2 if null_left else 4)
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+def test_many_categories_at_a_node(nulls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_within", source._within.py_func)
+    thresholds, lefts, features, sets = splitting_categories()
+    values = np.array([value for value, _ in OF_CATEGORIES])
+    n = len(values)
+    order = np.zeros(2 * n, dtype=np.int64)
+    order[:n] = range(n)
+    middle = source._split.py_func(
+        thresholds, lefts, features, sets, values, 0, n, 0, 0, n, order, 0, n, nulls
+    )
+    ways = [way for _, way in OF_CATEGORIES]
+    given = order[n:].tolist()
+    assert given[:middle] == [place for place, way in enumerate(ways) if way == "left"]
+    assert sorted(given[middle:]) == [place for place, way in enumerate(ways) if way == "right"]

@@ -17,12 +17,16 @@ from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
 from twinml.training.tasks import Classification
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
-from twinml_local.compiled._layout import AS_IS, FLUSHED, SINGLE
+from twinml_local.compiled._layout import AS_IS, CATEGORICAL, FLUSHED, SINGLE
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "LightGBM": {
         "n_estimators": 20, "num_leaves": 8, "min_child_samples": 5,
         "min_child_weight": 1e-3, "subsample": 0.8,
+    },
+    "LightGBMCategorical": {
+        "n_estimators": 20, "num_leaves": 8, "min_child_samples": 5, "min_child_weight": 1e-3,
+        "cat_smooth": 1.0, "min_data_per_group": 5, "max_cat_to_onehot": 1,
     },
     "XGBoost": {"n_estimators": 12, "max_depth": 3},
     "RandomForest": {"n_estimators": 5, "min_samples_leaf": 5, "max_features": 0.6},
@@ -100,6 +104,19 @@ def a_threshold_by_one_bit(compiled: CompiledModel) -> None:
     nodes["threshold"][0] = np.nextafter(nodes["threshold"][0], np.inf)
 
 
+def a_category_of_a_set(compiled: CompiledModel) -> None:
+    compiled.members.forest.sets[0, 0] ^= 1
+
+
+def a_category_beyond_those_known(compiled: CompiledModel) -> None:
+    sets = compiled.members.forest.sets
+    sets[0, 0] |= 1 << 3
+
+
+def the_walk_of_categories(compiled: CompiledModel) -> None:
+    compiled.members.table[:, 6] = 0
+
+
 def the_way_of_nulls(compiled: CompiledModel) -> None:
     nodes = compiled.members.forest.nodes
     column = len(compiled.encoding.codes) + compiled.encoding.numbers.index("amount")
@@ -161,6 +178,9 @@ CHANGES: list[Change] = [
     a_leaf_by_one_part_in_a_million,
     every_leaf_of_one_tree_by_one_bit,
     a_threshold_by_one_bit,
+    a_category_of_a_set,
+    a_category_beyond_those_known,
+    the_walk_of_categories,
     the_way_of_nulls,
     lightgbm_without_its_zero,
     a_forest_in_64_bits,
@@ -234,7 +254,17 @@ def test_leaves_by_one_bit_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", TREES)
 def test_thresholds_by_one_bit_are_refused(name: str) -> None:
     pipeline, contract, _ = parts(name)
-    nodes = some(first_tree(compile_model(pipeline, contract))[1])
+    whole = compile_model(pipeline, contract)
+    nodes, forest = first_tree(whole)[1], whole.members.forest.nodes
+    # In what LightGBM takes for zero a threshold can be anywhere, and of categories there is none.
+    of_numbers = np.abs(forest["threshold"][nodes]) > 1e-35
+    of_numbers &= forest["null_left"][nodes] != CATEGORICAL
+    # Nor is there one that matters between leaves of the same value.
+    left = forest["left"][nodes] // 2
+    values = whole.members.forest.values.reshape(len(forest), -1)
+    leaves = (forest["left"][left] // 2 == left) & (forest["left"][left + 1] // 2 == left + 1)
+    same = leaves & (values[left] == values[left + 1]).all(axis=1)
+    nodes = some(nodes[of_numbers & ~same])
     refused = []
     for node in nodes:
         compiled = compile_model(pipeline, contract)
@@ -242,8 +272,7 @@ def test_thresholds_by_one_bit_are_refused(name: str) -> None:
         threshold[:] = a_bit(threshold, name)
         refused.append(refuses(compiled, name))
     assert refused[0]
-    # Between leaves of the same value, where no row can come, and in what LightGBM takes for
-    # zero a threshold can be anywhere.
+    # Where no row can come a threshold can be anywhere.
     assert sum(refused) > len(nodes) / 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -41,10 +42,36 @@ COMMA, EURO, US = Notation(","), Notation(",", "."), Notation(".", ",")
         (["1'234,5", "12"], Notation(",", "'")),
         (["1 234", "12"], Notation(".", " ")),
         (["1\u00a0234,5", "1\u202f234"], Notation(",", " ")),
-        (["$1,200", "-$5", "$-6", "($7)", "$ 8"], Notation(".", ",", "$")),
+        (["$1,200", "-$5", "$-6", "$ 8", "$ -  "], Notation(".", ",", "$")),
+        (["$1,200", "($5)"], Notation(".", ",", "$", "()")),
+        (["1,200 €", "(5 €)", "(5) €"], Notation(".", ",", "€", "()")),
+        (["$1,200", "$(5)", "-$6"], Notation(".", ",", "$", "()")),
+        (["1.5", "(2.5)"], Notation(negative="()")),
+        (["1.5", "2.5-", "3 -"], Notation(negative="1-")),
+        (["1,5", "2,5-"], Notation(",", negative="1-")),
+        (["5 €", "2-€", "3 €-"], Notation(unit="€", negative="1-")),
+        (["1.5", "\u22122.5"], Notation(negative="\u2212")),
+        (["-8,090E-01", "1,234E+02"], COMMA),  # no mark between thousands beside an exponent
+        (["(1)", "(2)"], None),  # codes
+        (["1-", "2-"], None),
+        (["\u22121", "\u22122"], Notation(negative="\u2212")),
+        (["(1)", "2-"], None),
+        (["(1)", "-2"], Notation(negative="()")),
+        (["(1,5)", "(2,5)"], Notation(",", negative="()")),
+        (["1", "(-2)"], None),
+        (["1", "(2-)"], None),
+        (["1", "-2-"], None),
+        (["1", "+2-"], None),
+        (["1", "+(2)"], None),
+        (["1", "(2"], None),
+        (["1", "2)"], None),
+        (["1", "((2))"], None),
+        (["5", "-"], None),
+        (["$5", "$ --"], None),
         (["1.200,50 €", "3€", "-4 €"], Notation(",", ".", "€")),
         (["CHF 1'200", "CHF 5"], Notation(".", "'", "CHF")),
-        (["12.5%", "7 %", "\u22120.1%"], Notation(".", "", "%")),
+        (["12.5%", "7 %", "-0.1%"], Notation(".", "", "%")),
+        (["12.5%", "\u22120.1%"], Notation(".", "", "%", "\u2212")),
         (["R$ 1.234,50"], Notation(",", ".", "R$")),
         (["1,5", "x"], None),
         (["1.5", "1,5"], None),
@@ -134,6 +161,13 @@ def test_the_decimal_mark_that_a_file_proves(
         ("", EURO, ""),
         ("NA", EURO, "NA"),
         ("inf", EURO, "inf"),
+        ("(1.5)", Notation(negative="()"), "-1.5"),
+        ("1.5-", Notation(negative="()"), "-1.5"),  # any mark, where the file has one
+        ("\u22121,5", COMMA, "-1.5"),
+        ("$ -", Notation(unit="$"), "0"),
+        ("-", Notation(unit="$"), "-"),
+        ("-8,090E-01", COMMA, "-8.090E-01"),
+        ("8,090E-01", US, "8,090E-01"),
     ],
 )
 def test_plain_numbers(text: str, notation: Notation, expected: str) -> None:
@@ -141,7 +175,15 @@ def test_plain_numbers(text: str, notation: Notation, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "marks", [("x", "", ""), (".", ".", ""), (",", ",", ""), (".", "x", ""), (".", "", "kg")]
+    "marks",
+    [
+        ("x", "", ""),
+        (".", ".", ""),
+        (",", ",", ""),
+        (".", "x", ""),
+        (".", "", "kg"),
+        (".", "", "", "-"),
+    ],
 )
 def test_marks_that_are_no_notation(marks: tuple[str, str, str]) -> None:
     with pytest.raises(ValueError, match="cannot be written as"):
@@ -199,6 +241,24 @@ def test_a_contract_keeps_notations_and_says_so_in_its_format() -> None:
     assert "notation" not in plain["columns"][0]
     with pytest.raises(DataError, match="of type string has a notation"):
         Column("x", "string", True, notation=COMMA)
+
+
+def test_how_negative_numbers_are_marked_is_a_format_of_its_own() -> None:
+    marked = Column("x", "double", True, notation=Notation(negative="()"))
+    contract = replace(CONTRACT, columns=(marked,))
+    document = contract.to_dict()
+    assert document["format_version"] == 5
+    assert document["columns"][0]["notation"] == {
+        "decimal": ".", "thousands": "", "unit": "", "negative": "()",
+    }  # fmt: skip
+    assert Contract.from_json(contract.to_json()) == contract
+    assert "brackets for negative numbers" in column_schema(marked, "3.1")["description"]
+    body = b'{"data": [{"x": "(1.5)"}]}'
+    read = parse(contract, body, content_type="application/json", route="score")
+    assert read.columns["x"] == [-1.5]
+    plain = replace(CONTRACT, columns=(Column("x", "double", True),))
+    with pytest.raises(PayloadError, match=r"found '\(1.5\)', expected a number"):
+        parse(plain, body, content_type="application/json", route="score")
 
 
 def test_documents_say_how_numbers_may_be_written() -> None:

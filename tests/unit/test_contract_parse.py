@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -650,6 +651,49 @@ def test_deep_nesting_is_refused(before, depth):
     assert refusal(body.encode()).status == 400
 
 
+PADDED = Contract(
+    name="t", target="y", task="binary", classes=(0, 1), n_rows=1, samples=(),
+    columns=(Column("a", "long", False), Column("a.1", "long", False), Column(" b", "long", False)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data", [{" a ": 1, "a.1": 2, " b": 3}]),
+        ("data", [{"a": 1, "a.1\u00a0": 2, " b": 3, "other": 4}]),
+        ("input_data", {"columns": ["a", "a", " b"], "data": [[1, 2, 3]]}),
+        ("input_data", {"columns": [" b", "a ", "a"], "data": [[3, 1, 2]]}),
+        ("inputs", {"a ": [1], "a.1": [2], " b": [3]}),
+        ("inputs", {"a ": 1, "a.1": 2, " b": 3}),
+        ("dataframe_records", [{"a ": 1, "a.1": 2, " b": 3}]),
+    ],
+)
+def test_names_of_a_request_are_read_as_those_of_a_file(key, value):
+    route = "score" if key in ("data", "input_data") else "invocations"
+    body = json.dumps({key: value}).encode()
+    read = parse(PADDED, body, content_type="application/json", route=route)
+    assert read.columns == {"a": [1], "a.1": [2], " b": [3]}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([{"a": 1, "a.1": 2, "b": 3}], "column ' b' is missing"),
+        ([{"a ": 1, " a.1": 2, "a.1": 2, " b": 3}], "column 'a.1' appears more than once"),
+        ([{"A": 1, "a.1": 2, " b": 3}], "column 'a' is missing"),
+    ],
+)
+def test_names_that_cannot_be_told_are_refused(value, message):
+    with pytest.raises(PayloadError, match=re.escape(message)):
+        parse(
+            PADDED,
+            json.dumps({"data": value}).encode(),
+            content_type="application/json",
+            route="score",
+        )
+
+
 HEADER = ("a\nb", 'c "d"', "e,f", "Unnamed: 3")
 
 
@@ -661,6 +705,20 @@ def test_a_csv_header_is_read_as_in_training():
     text = '\ufeff"a\nb","c ""d""","e,f",\n1,2,3,4\n'.encode()
     read = parse(contract, text, content_type="text/csv", route="score")
     assert list(read.columns.values()) == [[1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_quoted_names_are_told_whatever_parts_them(delimiter):
+    names = ["age", "balance", "job", "loan"]
+    lines = [[f'"{name}"' for name in names], ["41", "1.5", '"services"', "true"]]
+    text = "\n".join(delimiter.join(line) for line in lines).encode()
+    read = parse(CONTRACT, text, content_type="text/csv", route="score")
+    assert [read.columns[name] for name in names] == [[41], [1.5], ["services"], [True]]
+
+
+def test_quotes_that_are_broken_are_refused():
+    with pytest.raises(PayloadError, match="the body is not CSV"):
+        parse(CONTRACT, b'"age"x,"job"\n41,x\n', content_type="text/csv", route="score")
 
 
 @pytest.mark.parametrize(("dialect", "n"), [("csv", 1), ("other", 1), ("data", 0)])

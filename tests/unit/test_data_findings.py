@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from twinml import data
+from twinml.data._checks import counted_dates
 from twinml.data._copies import copies, repeats
+from twinml.data._left_out import dates
 from twinml.errors import DataError
 
 N = 400
@@ -130,12 +132,54 @@ def test_odd_columns(load: Load) -> None:
     assert found(dataset, "comma") == [("note", "notation")]
     assert found(dataset, "endless") == [("warning", "infinite")]
     assert found(dataset, "day") == [("note", "dates")]
-    assert found(dataset, "padded") == [("note", "blanks")]
+    assert found(dataset, "padded") == [("note", "unit"), ("note", "blanks")]
     (message,) = (f.message for f in dataset.findings if f.kind == "mixed-types")
     assert message == (
         "'mixed' mixes numbers and text and is read as text: 1 of 400 values is not a number, "
         "the first is 'many' in data row 18"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("x", [19_000_101, 21_001_231], "days as YYYYMMDD"),
+        ("x", [19_000_100, 20_240_101], ""),
+        ("x", [20_240_101, 20_240_230], ""),
+        ("x", [20_240_101, 21_010_101], ""),
+        ("ts", [946_684_800, 2_208_988_799], "seconds since 1970"),
+        ("ts", [946_684_799, 1_000_000_000], ""),
+        ("ts", [1_000_000_000, 2_208_988_800], ""),
+        ("created_at", [946_684_800_000, 2_208_988_799_999], "milliseconds since 1970"),
+        ("created_at", [946_684_799_999, 1_000_000_000_000], ""),
+        ("created_at", [1_000_000_000, 1_000_000_000_000], ""),
+        ("phone", [1_000_000_000], ""),
+        ("format", [1_000_000_000], ""),
+        ("EventTime", [1_000_000_000], "seconds since 1970"),
+        ("ts", [1_000_000_000.5], ""),
+    ],
+)
+def test_numbers_that_look_like_dates(name: str, values: list[float], expected: str) -> None:
+    assert counted_dates(name, pd.Series(values)) == expected
+    null = pd.array([None], dtype="Int64")
+    assert counted_dates(name, pd.Series(null)) == ""
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["2024-W01", "2024-W52-7", "2024W011"], True),
+        (["2024-01", "2024-12"], True),
+        (["2024Q1", "2024-Q4"], True),
+        (["7:30", "23:59:59", "00:00:00.5"], True),
+        (["2024-Q5"], False),
+        (["2024-W1"], False),
+        (["7:3"], False),
+        (["2024"], False),
+    ],
+)
+def test_texts_that_look_like_dates(texts: list[str], expected: bool) -> None:
+    assert dates(pd.Series(texts)) == expected
 
 
 def test_a_dropped_column_is_not_talked_about(tmp_path: Path) -> None:

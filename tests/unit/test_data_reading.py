@@ -6,6 +6,7 @@ import bz2
 import io
 import json
 import lzma
+import re
 import zipfile
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -20,6 +21,7 @@ from twinml.batch._read import Source, types_of
 from twinml.contract import infer_contract
 from twinml.data._names import missing_header
 from twinml.data._source import near
+from twinml.data._types import is_total, text_column
 from twinml.errors import DataError
 
 CITIES = ["Köln", "Zürich", "Łódź €"]
@@ -132,8 +134,29 @@ RECORDS = [dict(zip(HEADER, row, strict=True)) for row in CELLS]
         "\n".join(json.dumps(record) for record in RECORDS).encode(),
         TEXT.replace(",", " ").encode(),
         TEXT.replace(",", "   ").encode(),
+        re.sub("([^,\n0-9.]+)", r'"\1"', TEXT).replace(",", " ").encode(),
+        json.dumps({"columns": HEADER, "index": list(range(60)), "data": CELLS}).encode(),
+        json.dumps({key: [row[key] for row in RECORDS] for key in HEADER}).encode(),
+        json.dumps(
+            {key: {str(at): row[key] for at, row in enumerate(RECORDS)} for key in HEADER}
+        ).encode(),
+        json.dumps({"schema": {"fields": []}, "data": RECORDS}).encode(),
     ],
-    ids=["bz2", "xz", "zst", "xlsx", "json", "json lines", "blank", "blanks"],
+    ids=[
+        "bz2",
+        "xz",
+        "zst",
+        "xlsx",
+        "json",
+        "json lines",
+        "blank",
+        "blanks",
+        "quotes and blanks",
+        "json split",
+        "json lists",
+        "json columns",
+        "json table",
+    ],
 )
 def test_every_form_gives_the_same_frame(tmp_path: Path, content: bytes) -> None:
     dataset = data.load(save(tmp_path, content), "y", strict=True)
@@ -155,6 +178,21 @@ def test_every_form_gives_the_same_frame(tmp_path: Path, content: bytes) -> None
             "'table.csv' has 2 sheets, the first one, 'A', is read",
         ),
         (workbook(A=[["Sales"], HEADER, *CELLS]), "1 row above the header of 'A' left out"),
+        ("Sales,,,\n,,,\n" + TEXT, "2 lines above the header of 'table.csv' are left out"),
+        (
+            TEXT + "# made in 2024\n",
+            "1 line between or below the rows of 'table.csv' is left out: '# made in 2024'",
+        ),
+        (
+            TEXT.replace("\n", "\n#\n", 2) + "\nSource: the office\n",
+            "3 lines between or below the rows of 'table.csv' are left out: '#'",
+        ),
+        (TEXT + "Total,9.5,,\n", "the last row sums the others up and is left out"),
+        (TEXT + ",Sum:,,yes\n", "the last row sums the others up and is left out"),
+        (TEXT + "7,,,\n,,,\n", "2 of 62 rows have no value in the target 'y' and are left out"),
+        (TEXT + "years,EUR,,\n", "1 row has no value in the target 'y' and is left out"),
+        (json.dumps([{" n" if k == "n" else k: v for k, v in row.items()} for row in RECORDS]),
+         "a column's name is without the blanks around"),
         (TEXT.replace("n,x", " n, x", 1), "2 names are without the blanks around"),
         (TEXT.replace("n,x", "n ,x", 1), "a column's name is without the blanks around"),
     ],
@@ -290,6 +328,16 @@ def test_durations_are_seconds(tmp_path: Path) -> None:
     assert decisions(dataset) == ["'wait' holds durations and is read as numbers of seconds"]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_to_score_are_seconds_too(tmp_path: Path, unit: str) -> None:
+    file = tmp_path / "table.parquet"
+    took = pa.array([1_500_000_000, None], pa.int64()).cast(pa.duration("ns"))
+    took = took.cast(pa.duration(unit), safe=False)
+    pq.write_table(pa.table({"took": took}), file)
+    (table,) = Source(file, {"took": "double"}).chunks(9)
+    assert table.column("took").to_pylist() == [1.0 if unit == "s" else 1.5, None]
+
+
 def test_columns_in_one_notation_are_one_remark(tmp_path: Path) -> None:
     rows = [f"{i % 9},5;{i % 8},25;1.{i % 7:03};{i % 2}" for i in range(60)]
     dataset = data.load(save(tmp_path, "a;b;c;y\n" + "\n".join(rows)), "y")
@@ -310,3 +358,82 @@ def test_a_target_is_text_where_its_numbers_are_not_plain(tmp_path: Path) -> Non
 def test_names_that_differ_by_case_only() -> None:
     assert near("Age", ["age", "y"]) == "Did you mean 'age', which differs by case only? "
     assert near("age", ["age ", "y"]) == "Did you mean 'age '? "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT + "7\n",  # a row that was cut off
+        TEXT + "Source\n",
+        TEXT.replace("\n", "\nSource: the office\n", 3),
+        TEXT + "Source: the office\n7\n",
+        TEXT + "7,# note\n",
+    ],
+)
+def test_other_lines_of_the_wrong_width_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"line \d+: \d fields?, the header has 4"):
+        data.load(save(tmp_path, text), "y")
+
+
+def test_two_columns_have_no_notes_below(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 62: 1 field, the header has 2"):
+        data.load(save(tmp_path, "n,y\n" + "1,a\n2,b\n" * 30 + "that is all\n"), "y")
+
+
+@pytest.mark.parametrize(
+    ("last", "rows"),
+    [
+        (["Total", "5", None], 2),
+        ([None, " SUMME: ", "b"], 2),
+        (["Total", "5", "b"], 3),  # no gap
+        (["Totals of a", None, "b"], 3),
+        (["x", None, "b"], 3),
+        (["Bonn", None, "b"], 3),
+    ],
+)
+def test_a_row_of_totals(last: list[str | None], rows: int) -> None:
+    table = [["Bonn", "1", "a"], ["total", "Sum", "b"], last]
+    if last[0] == "Total":
+        table[1][0] = "Ulm"
+    columns = {
+        name: text_column(values)
+        for name, values in zip("xyz", zip(*table, strict=True), strict=True)
+    }
+    assert is_total(columns) == (rows == 2)
+    again = {name: text_column([*column.texts, *column.texts]) for name, column in columns.items()}
+    assert not is_total(again)
+
+
+def test_null_markers_beside_the_usual_ones_are_decisions(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{'-' if i == 3 else i % 9};{'NA' if i == 4 else i % 8};{'  ' if i == 5 else i % 7 + 0.5};"
+        f"{'0000-00-00' if i == 6 else f'2024-01-{1 + i % 28:02d}'};{i % 2}\n"
+        for i in range(60)
+    )
+    dataset = data.load(save(tmp_path, "a;b;c;d;y\n" + rows), "y")
+    assert dataset.features.isna().sum().tolist() == [1, 1, 1, 1]
+    assert decisions(dataset) == [
+        "'a' is a number column; 1 cell that holds '-' is read as null",
+        "'c' is a number column; 1 cell that holds blanks is read as null",
+        "'d' is a date column; 1 cell that holds '0000-00-00' is read as null",
+    ]
+
+
+def test_numbers_with_a_unit_are_text_and_said_so(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{i % 9} kg,{i % 8}.5k,{i % 7}{'kg' if i else 't'},{i % 2}\n" for i in range(60)
+    )
+    dataset = data.load(save(tmp_path, "a,b,c,y\n" + rows), "y")
+    units = [finding.column for finding in dataset.findings if finding.kind == "unit"]
+    assert units == ["a", "b"]
+
+
+def test_numbers_that_all_differ_are_not_sorted(tmp_path: Path) -> None:
+    rows = [f"{i % 9},{(i * 37) % 61}.5\n" for i in range(60)]
+    assert "sorted-by-target" not in {
+        finding.kind for finding in data.load(save(tmp_path, "a,y\n" + "".join(rows)), "y").findings
+    }
+    rows.sort(key=lambda row: float(row.split(",")[1]))
+    assert "sorted-by-target" in {
+        finding.kind for finding in data.load(save(tmp_path, "a,y\n" + "".join(rows)), "y").findings
+    }

@@ -28,8 +28,9 @@ PLAN = {  # package: rooms, arrows
     # Units of systemd run endpoints and the pipeline service: above both, beside the platform.
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
     # The Studio shows all stores of this machine: it is above them, and below the platform.
-    "twinml_local": (14, 35),
-    "azureml_emulator": (17, 74),
+    "twinml_local": (14, 37),
+    # environments is asked what Azure has, and refuses what it has not.
+    "azureml_emulator": (17, 76),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
 }

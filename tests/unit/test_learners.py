@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from twinml.errors import UsageError
 from twinml.training import learners
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,21 @@ def test_a_learner_whose_package_is_missing_is_left_out(monkeypatch: pytest.Monk
     assert len(learners.installed()) == len(learners.LEARNERS) - 1
 
 
+def test_what_an_extra_would_add_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = replace(
+        learners.LEARNERS[0], name="Missing", packages=("no-such-package",), extra="more",
+        kinds=("Regressor",),
+    )  # fmt: skip
+    monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS, missing))
+    assert learners.absent("Classifier") == ()
+    assert learners.absent("Regressor") == (
+        "Missing was not tried: it is not installed (pip install 'twinml[more]').",
+    )
+    required = replace(missing, extra=None)
+    monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS[:-1], required))
+    assert learners.absent("Regressor") == ()
+
+
 def test_the_budget_pays_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
     from twinml.training import TrainingOptions, _train
 
@@ -103,3 +119,54 @@ def test_the_budget_pays_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = SimpleNamespace(labels=np.array(["no", "yes"]), task="classification")
     _train._Run(dataset, TrainingOptions(), print, None)
     assert order == ["import", "clock"]
+
+
+def codes(*most: int, rows: int = 300) -> np.ndarray:
+    """Return encoded columns with codes from 0 to ``most``, and a number after them."""
+    numbers = np.arange(rows, dtype=np.float64)
+    return np.column_stack([*(np.minimum(numbers, top) for top in most), numbers])
+
+
+@pytest.mark.parametrize(
+    ("most", "columns"),
+    [
+        ((), []),
+        ((1,), []),  # two categories: one split either way
+        ((2,), [0]),
+        ((255,), [0]),
+        ((256,), []),
+        ((-1, 3, 1, 0, 2), [1, 4]),
+    ],
+)
+def test_columns_that_are_split_by_sets_of_categories(
+    most: tuple[int, ...], columns: list[int]
+) -> None:
+    X = codes(*most)
+    shape = learners.Shape(len(most), 2, 0)
+    assert learners.splittable(X, shape.n_codes) == columns
+    (categorical,) = (one for one in learners.LEARNERS if one.name == "LightGBMCategorical")
+    assert categorical.suits(X, shape) == bool(columns)
+    assert categorical.build(categorical.start, X, shape).get_params()["cat_feature"] == columns
+
+
+def test_unknown_categories_are_null_to_lightgbm_and_other_learners_see_what_is_there() -> None:
+    X = codes(1, 3)
+    X[5, :] = -1
+    shape = learners.Shape(2, 2, 0)
+    for one in learners.LEARNERS:
+        seen = one.seen(X, shape)
+        nulls = np.argwhere(np.isnan(seen)).tolist()
+        assert nulls == ([[5, 1]] if one.name == "LightGBMCategorical" else [])
+        assert (seen[~np.isnan(seen)] == X[~np.isnan(seen)]).all()
+
+
+def test_learners_without_anything_of_their_own_are_left_out() -> None:
+    shape = learners.Shape(1, 2, 0)
+    every = learners.LEARNERS
+    assert learners.suitable(every, codes(2), shape) == every
+    left = learners.suitable(every, codes(1), shape)
+    assert [one.name for one in every if one not in left] == ["LightGBMCategorical"]
+    alone = learners.select(("LightGBMCategorical",))
+    assert learners.suitable(alone, codes(2), shape) == alone
+    with pytest.raises(UsageError, match="LightGBMCategorical has nothing to split"):
+        learners.suitable(alone, codes(1), shape)

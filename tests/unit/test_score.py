@@ -55,6 +55,15 @@ def test_a_body_on_standard_input_is_posted_as_it_is() -> None:
         assert server.bodies == [body]
 
 
+def test_a_key_that_some_rows_lack_is_null_in_all_dialects() -> None:
+    lines = '{"n": 2, "m": 5}\n{"n": 4}\n'
+    with toy() as server:
+        result = score(server, "--data", "-", stdin=lines)
+        assert result.exit_code == 0, result.output
+        (body,) = server.bodies
+        assert body["input_data"]["data"] == [[2, 5], [4, None]]
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".json"])
 @pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.jsonl"])
 def test_every_input_to_every_output(tmp_path: Path, source: str, ending: str) -> None:

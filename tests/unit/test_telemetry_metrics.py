@@ -17,7 +17,15 @@ from twinml.contract import Column, Contract
 from twinml.errors import PlatformError
 from twinml.traffic.metrics import EndpointMetrics, FeatureMetrics
 from twinml_local.platform import LocalPlatform
-from twinml_local.telemetry import TelemetryClient, TelemetrySettings, prometheus_text, summarize
+from twinml_local.telemetry import (
+    TelemetryClient,
+    TelemetrySettings,
+    prometheus_text,
+    recent,
+    summarize,
+    totals,
+)
+from twinml_local.telemetry._recent import BUCKETS, LENGTHS, bucket_length
 from twinml_local.telemetry._summary import percentile
 
 BY_HAND = TelemetrySettings(flush_seconds=3600)
@@ -245,3 +253,50 @@ def test_a_platform_without_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     found = run("--on", "azure")
     assert found.exit_code == 1
     assert "platform 'azure' does not show metrics here" in found.stderr
+
+
+def test_the_last_while_over_time_says_what_the_summary_says(
+    directory: Path, telemetry: TelemetryClient
+) -> None:
+    busy(telemetry)
+    now = time.time() + 1
+    found, whole = recent(directory, HOUR, now=now), summarize(directory, HOUR, now=now)
+    alike = [(one.deployment, one.requests, one.failures, one.rows, one.p50_ms, one.p95_ms,
+              one.p99_ms) for one in found.deployments]  # fmt: skip
+    assert alike == [(one.deployment, one.requests, one.failures, one.rows, one.p50_ms, one.p95_ms,
+                      one.p99_ms) for one in whole.deployments]  # fmt: skip
+    assert found.features == whole.features
+    assert found.codes == {"200": 100, "400": 1}
+    assert not found.cut_off
+    assert sum(bucket.requests for bucket in found.buckets) == 101
+    assert sum(bucket.failures for bucket in found.buckets) == 1
+    starts = [bucket.start for bucket in found.buckets]
+    assert starts == [starts[0] + 300 * place for place in range(len(starts))]
+    assert starts[0] <= now - 3600 < starts[0] + 300
+    assert starts[-1] <= now < starts[-1] + 300
+    assert totals(directory) == (101, 1)
+
+
+def test_no_more_records_are_read_than_asked_for(
+    directory: Path, telemetry: TelemetryClient
+) -> None:
+    busy(telemetry)
+    now = time.time() + 1
+    some = recent(directory, HOUR, now=now, most_rows=5)
+    assert some.cut_off
+    assert some.begin > now - 60
+    assert sum(one.requests for one in some.deployments) <= 5
+    # All of them, to the last: nothing is left out.
+    assert not recent(directory, HOUR, now=now, most_rows=102).cut_off
+    assert recent(directory, timedelta(seconds=1), now=now + 600).deployments == ()
+
+
+def test_nothing_recorded_is_nothing_seen(tmp_path: Path) -> None:
+    assert recent(tmp_path / "none", HOUR).buckets == ()
+    assert totals(tmp_path / "none") == (0, 0)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_time_has_at_most_48_buckets(length: int) -> None:
+    assert bucket_length(length * BUCKETS) == length
+    assert bucket_length(length * BUCKETS + 1) > length or length == LENGTHS[-1]

@@ -14,9 +14,9 @@ from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.refusals import (
     check_cluster,
-    check_datastore,
     check_deletable,
     check_environment,
+    check_unused,
 )
 from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
@@ -41,7 +41,8 @@ class Actions:
         management.before_write("onlineEndpoints", self._check_endpoint)
         management.before_write("computes", check_cluster)
         management.before_write("environments", check_environment)
-        management.before_write("data", self._check_place)
+        for kind in ("codes", "components", "environments", "models"):
+            management.before_delete(kind, self._check_unused)
         management.before_delete("datastores", check_deletable)
 
     def routes(self) -> list[Route]:
@@ -59,13 +60,15 @@ class Actions:
         ]  # fmt: skip
         return [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
 
-    def _check_place(self, draft: Draft) -> None:
-        workspace = draft.id.rpartition("/data/")[0]
-        store = self._management.store
-        check_datastore(
-            draft.properties.get("dataUri"),
-            lambda name: store.get(f"{workspace}/datastores/{name}") is not None,
-        )
+    def _check_unused(self, asset: Resource) -> None:
+        """Refuse to delete what a deployment is made of."""
+        users = [
+            item.name
+            for kind in ("onlineendpoints", "batchendpoints")
+            for item in self._management.store.find(f"*/{kind}/*/deployments/*")
+            if _names(item.properties, asset.id.lower())
+        ]
+        check_unused(f"'{asset.name}'", users)
 
     # Codes
 
@@ -211,3 +214,12 @@ class Actions:
 
 def _new_key() -> str:
     return secrets.token_urlsafe(48)
+
+
+def _names(value: Any, asset: str) -> bool:
+    """Whether a body names an asset, or a version of it, anywhere."""
+    if isinstance(value, dict):
+        return any(_names(item, asset) for item in value.values())
+    return isinstance(value, str) and f"{value.lower()}/".removeprefix("azureml:").startswith(
+        f"{asset}/"
+    )

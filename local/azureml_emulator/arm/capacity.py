@@ -7,6 +7,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, PROVIDER
+from azureml_emulator.arm.availability import check_location
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.routing import Call, Route, json_response
 
@@ -48,6 +49,7 @@ class Capacity:
 
     def _usages(self, call: Call) -> Response:
         self._management.require_subscription(call)
+        check_location(call["location"])
         families = sorted({family for _, family, *_ in SIZES})
         scope = LOCATION.format(**call.parameters)
         return json_response(
@@ -68,6 +70,7 @@ class Capacity:
 
     def _sizes(self, call: Call) -> Response:
         self._management.require_subscription(call)
+        check_location(call["location"])
         return json_response({"value": [_size(*size) for size in SIZES]})
 
     def _permissions(self, call: Call) -> Response:

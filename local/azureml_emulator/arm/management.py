@@ -15,7 +15,10 @@ from azureml_emulator.account import ARM_HOST, PROVIDER, Account
 from azureml_emulator.arm import listing
 from azureml_emulator.arm._conditions import conditions_hold
 from azureml_emulator.arm._operations import Operations, extra_seconds
+from azureml_emulator.arm.availability import check_location
+from azureml_emulator.arm.contract import fitted
 from azureml_emulator.arm.defaults import moment
+from azureml_emulator.arm.refusals import check_counts, check_datastore, check_own_name
 from azureml_emulator.arm.resource_types import (
     RESOURCE_TYPES,
     WORKSPACE,
@@ -63,6 +66,7 @@ class Management:
         self.account, self.store = account, store
         self._operations = Operations(account, store, self.answer, seconds=operation_seconds)
         self._checks: dict[str, CheckHook] = {}
+        self._providers: dict[str, Callable[[str], None]] = {}
         self._finders: dict[str, FindHook] = {}
         self._written: dict[str, ResourceHook] = {}
         self._delete_checks: dict[str, ResourceHook] = {}
@@ -88,6 +92,13 @@ class Management:
     def do_work(self, key: str, worker: WorkHook) -> None:
         """Have ``worker`` create each resource of a type in a thread, and finish its operation."""
         self._workers[key] = worker
+
+    def before_list(self, segment: str, provide: Callable[[str], None]) -> None:
+        """Have ``provide`` create what the service itself provides before a list.
+
+        It gets the workspace's id.
+        """
+        self._providers[segment] = provide
 
     def before_read(self, segment: str, find: FindHook) -> None:
         """Have ``find`` create what the service itself provides before a read.
@@ -201,6 +212,9 @@ class Management:
         return self._page(call, listing.workspaces(self.store.list(path), call.query))
 
     def _list(self, kind: ResourceType, call: Call) -> Response:
+        provide = self._providers.get(kind.segment)
+        if provide is not None:
+            provide(self.require_workspace(call).id)
         return self._page(call, self.store.list(self._collection(kind, call)))
 
     def _collection(self, kind: ResourceType, call: Call) -> str:
@@ -280,16 +294,14 @@ class Management:
         old = self.store.get(resource_id)
         self._check_conditions(call, old)
         self._check_idle(old)
-        if not isinstance(body.get("properties", {}), Mapping):
-            raise ArmError(400, "InvalidRequestContent", "'properties' is not an object.")
         is_container = kind.versioned and "version" not in call.parameters
+        body = fitted(kind.type_name(whole=not is_container), body)
+        check_location(body.get("location"))
+        check_own_name(kind.segment, call.parameters.get("name", ""))
+        self._check_content(resource_id, body.get("properties") or {})
         draft = Draft(resource_id, resource_id.rpartition("/")[2], body, old, self.account)
         if is_container:
             properties = {"isArchived": False, **draft.properties}
-            missing = [name for name in kind.shared if not properties.get(name)]
-            if missing:
-                field = missing[0][0].upper() + missing[0][1:]
-                raise ArmError(400, "ValidationError", f"The {field} field is required.")
         else:
             check = self._checks.get(kind.key)
             if check is not None:
@@ -342,7 +354,7 @@ class Management:
             draft = Draft(
                 resource_id,
                 version,
-                {"properties": sent},
+                fitted(kind.type_name(), {"properties": sent}),
                 self.store.get(resource_id),
                 self.account,
             )
@@ -378,11 +390,22 @@ class Management:
         for value, allowed in ((name, kind.names), (version, kind.versions)):
             if not allowed.fullmatch(value):
                 raise ArmError(400, "ValidationError", f"'{value}' is not a name.")
-        draft = Draft(resource_id, version, dict(body), self.store.get(resource_id), self.account)
+        read = fitted(kind.type_name(), body)
+        draft = Draft(resource_id, version, read, self.store.get(resource_id), self.account)
         check = self._checks.get(kind.key)
         if check is not None:
             check(draft)
         kind.checked(draft)
+
+    def _check_content(self, resource_id: str, properties: Mapping[str, Any]) -> None:
+        """Refuse numbers that cannot be, and addresses on datastores that are not there."""
+        check_counts(properties)
+        above, _, rest = resource_id.partition("/workspaces/")
+        stores = f"{above}/workspaces/{rest.partition('/')[0]}/datastores"
+        for name in ("dataUri", "modelUri", "codeUri"):
+            check_datastore(
+                properties.get(name), lambda store: self.store.get(f"{stores}/{store}") is not None
+            )
 
     def _writable_id(self, kind: ResourceType, call: Call, body: Mapping[str, Any]) -> str:
         """Return the id under which a request stores: with the workspace's own spelling."""

@@ -81,10 +81,8 @@ class ResourceType:
         Whether it has ``location`` of its own.
     provisioned
         Whether its properties show a ``provisioningState``.
-    bagged
-        Whether ``properties.properties`` is a bag of text, free for the user to fill.
     required
-        Properties that a request has to hold.
+        Properties that a request has to hold, though the types do not say so.
     frozen
         Properties that cannot be changed once the resource is there.
     fill
@@ -103,7 +101,6 @@ class ResourceType:
     created_status: int = 201
     located: bool = False
     provisioned: bool = True
-    bagged: bool = True
     required: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     frozen_message: str = (
@@ -116,6 +113,11 @@ class ResourceType:
     def key(self) -> str:
         """What tells it from all others: ``onlineEndpoints/deployments``."""
         return f"{self.parent}/{self.segment}" if self.parent else self.segment
+
+    def type_name(self, *, whole: bool = True) -> str:
+        """Return its name in Microsoft's types; of the container of versions if not ``whole``."""
+        parts = [] if self.segment == "workspaces" else [self.key]
+        return "/".join(["workspaces", *parts, *(["versions"] if self.versioned and whole else [])])
 
     def checked(self, draft: Draft) -> dict[str, Any]:
         """Return the properties to store.
@@ -131,8 +133,6 @@ class ResourceType:
                 field = name[0].upper() + name[1:]
                 raise ArmError(400, "ValidationError", f"The {field} field is required.")
         filled = self.fill(draft)
-        if self.bagged and isinstance(filled.get("properties"), Mapping):
-            filled["properties"] = _text_values(filled["properties"])
         if draft.old is not None:
             before = draft.old.properties
             for name in self.frozen:
@@ -174,15 +174,6 @@ def stored_version(version: str, asset: str, body: Mapping[str, Any]) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, content))
 
 
-def _text_values(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Return a property bag with text as values: the SDK sends numbers in some."""
-    return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in properties.items()
-        if value is not None
-    }
-
-
 def _environment(draft: Draft) -> dict[str, Any]:
     # Only the service's own are "curated"; their names begin so, and users' may not.
     curated = draft.id.split("/")[-3].lower().startswith("azureml-")
@@ -215,18 +206,11 @@ _COMPUTE_STATES: Mapping[str, Mapping[str, Any]] = {
     "AmlCompute": {"allocationState": "Steady", "currentNodeCount": 0, "targetNodeCount": 0},
     "ComputeInstance": {"state": "Running"},
 }
-_COMPUTE_TYPES = {
-    "AKS", "AmlCompute", "ComputeInstance", "DataFactory", "DataLakeAnalytics", "Databricks",
-    "HDInsight", "Kubernetes", "SynapseSpark", "VirtualMachine",
-}  # fmt: skip
 
 
 def _compute(draft: Draft) -> dict[str, Any]:
     sent = draft.properties
     kind = sent["computeType"]
-    if kind not in _COMPUTE_TYPES:
-        known = ", ".join(sorted(_COMPUTE_TYPES))
-        raise ArmError(400, "BadArgument", f"ComputeType '{kind}' is not one of {known}.")
     if draft.old is not None and draft.old.properties["computeType"] != kind:
         raise ArmError(409, "UserError", f"Compute '{draft.name}' is of another type.")
     now = timestamp()
@@ -249,7 +233,6 @@ def _endpoint(draft: Draft) -> dict[str, Any]:
         "mirrorTraffic": before.get("mirrorTraffic", {}),
         "properties": {},
         **{name: value for name, value in sent.items() if value is not None},
-        "authMode": _auth_mode(sent),
         "scoringUri": f"{host}/score",
         "swaggerUri": f"{host}/swagger.json",
     }
@@ -264,18 +247,6 @@ _REQUESTS = {
 }  # fmt: skip
 
 
-_AUTH_MODES = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
-
-
-def _auth_mode(sent: Mapping[str, Any]) -> str:
-    """Return the mode as the types spell it; the SDK writes ``aadToken``."""
-    mode = str(sent.get("authMode"))
-    if mode.lower() not in _AUTH_MODES:
-        known = ", ".join(_AUTH_MODES.values())
-        raise ArmError(400, "ValidationError", f"authMode is '{mode}', not one of {known}.")
-    return _AUTH_MODES[mode.lower()]
-
-
 def _batch_endpoint(draft: Draft) -> dict[str, Any]:
     sent = {name: value for name, value in draft.properties.items() if value is not None}
     before = draft.old.properties if draft.old else {}
@@ -284,7 +255,6 @@ def _batch_endpoint(draft: Draft) -> dict[str, Any]:
         "defaults": before.get("defaults", {}),
         "properties": {},
         **sent,
-        "authMode": _auth_mode(sent),
         "scoringUri": f"{host}/jobs",
         "swaggerUri": f"{host}/swagger.json",
     }
@@ -305,20 +275,9 @@ def _batch_deployment(draft: Draft) -> dict[str, Any]:
     }
 
 
-_FREQUENCIES = {"minute": "Minute", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
-
-
 def _schedule(draft: Draft) -> dict[str, Any]:
-    """Return a schedule with words spelled as the types have them: the SDK writes ``week``."""
     sent = draft.properties
     trigger = {name: value for name, value in sent["trigger"].items() if value is not None}
-    if "frequency" in trigger:
-        word = str(trigger["frequency"])
-        trigger["frequency"] = _FREQUENCIES.get(word.lower(), word)
-    chosen = trigger.get("schedule")
-    if isinstance(chosen, Mapping) and chosen.get("weekDays"):
-        days = [str(day).capitalize() for day in chosen["weekDays"]]
-        trigger["schedule"] = {**chosen, "weekDays": days}
     action = dict(sent["action"])
     if isinstance(action.get("jobDefinition"), Mapping):
         action["jobDefinition"] = with_modes(action["jobDefinition"])
@@ -385,8 +344,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         "datastores",
         names=_DATASTORE_NAME,
         provisioned=False,
-        required=("datastoreType", "credentials"),
-        frozen=(),
         fill=_datastore,
     ),
     ResourceType(
@@ -394,7 +351,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         versioned=True,
         shared=("dataType",),
         provisioned=False,
-        required=("dataUri", "dataType"),
         frozen=("dataUri", "dataType"),
         frozen_message=(
             "A data version with this name and version already exists: {name}, version "
@@ -433,8 +389,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         names=_COMPUTE_NAME,
         long_running=True,
         located=True,
-        bagged=False,
-        required=("computeType",),
         fill=_compute,
     ),
     ResourceType(
@@ -442,7 +396,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         names=_ENDPOINT_NAME,
         long_running=True,
         located=True,
-        required=("authMode",),
         fill=_endpoint,
     ),
     ResourceType(
@@ -452,7 +405,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         long_running=True,
         works=True,
         located=True,
-        required=("endpointComputeType",),
         fill=_online_deployment,
     ),
     ResourceType(
@@ -460,7 +412,6 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         names=_ENDPOINT_NAME,
         long_running=True,
         located=True,
-        required=("authMode",),
         fill=_batch_endpoint,
     ),
     ResourceType(
@@ -469,15 +420,13 @@ RESOURCE_TYPES: tuple[ResourceType, ...] = (
         names=_DEPLOYMENT_NAME,
         long_running=True,
         located=True,
-        bagged=False,
         fill=_batch_deployment,
     ),
     ResourceType(
         "connections",
         provisioned=False,
-        bagged=False,
         created_status=200,
-        required=("category", "authType"),
+        required=("category",),
     ),
-    ResourceType("schedules", long_running=True, required=("trigger", "action"), fill=_schedule),
+    ResourceType("schedules", long_running=True, fill=_schedule),
 )

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from azureml_emulator.environments.venvs import Requirements
+from azureml_emulator.errors import ArmError, not_found
 
-__all__ = ["curated_name", "requirements_of"]
+__all__ = ["CURATED", "check_known", "curated_name", "requirements_of"]
 
 _REGISTRY = re.compile(r"azureml://registries/azureml/environments/([^/]+)(?:/.*)?", re.IGNORECASE)
 _OLD_SKLEARN = ("pandas~=1.3.0", "scipy~=1.10.0", "numpy~=1.22.0", "joblib~=1.2.0")
@@ -75,6 +76,35 @@ CURATED = {
 }
 
 
+# What else there is, by what a name begins with; none of it can be built from packages alone.
+_OTHERS = re.compile(
+    r"sklearn-0\.24|lightgbm-3\.2|acpt-|pytorch-\d|tensorflow-\d|xgboost-\d|onnxruntime-\d"
+    r"|minimal-|mlflow-|(ai-ml-)?automl|model-(evaluation|management)|responsibleai-|llm-"
+    r"|python-sdk-v2|designer|triton|inference-|foundation-|infschema|tutorial|vowpalwabbit|pyspark"
+    r"|hyperdrive|dask|scikit-learn-|rai-|finetune|promptflow|forecasting|mmdetection|transformers-"
+)
+
+
+def check_known(environment: str) -> None:
+    """Refuse an environment of Azure's that there is not, and one of another registry.
+
+    Raises
+    ------
+    ArmError
+        404, or 400 for a registry that the emulator does not have.
+    """
+    registry = re.match(r"azureml://registries/([^/]+)/", environment)
+    if registry and registry[1].lower() != "azureml":
+        raise ArmError(
+            400,
+            "NotImplementedByEmulator",
+            f"The emulator has no registry '{registry[1]}': '{environment}'.",
+        )
+    name = curated_name(environment)
+    if name and not _OTHERS.match(name) and requirements_of(name) is None:
+        raise not_found(f"the curated environment '{environment}'")
+
+
 def curated_name(environment: str) -> str | None:
     """Return the name of the curated environment that a reference means, or ``None``.
 
@@ -86,7 +116,7 @@ def curated_name(environment: str) -> str | None:
     """
     match = _REGISTRY.fullmatch(environment)
     if match:
-        return match[1].lower()
+        return match[1].lower().removeprefix("azureml-")
     name = re.split(r"[@:]", environment.removeprefix("azureml:").rpartition("/environments/")[2])
     text = name[0].partition("/")[0].lower()
     return text.removeprefix("azureml-") if text.startswith("azureml-") else None

@@ -14,8 +14,10 @@ from werkzeug.wrappers import Response
 from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
+from azureml_emulator.arm.refusals import check_machine
 from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Operation, Resource
+from azureml_emulator.environments.curated import check_known
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.faults.plan import FaultPlan
 from azureml_emulator.identity import tokens
@@ -117,10 +119,10 @@ class OnlineDeployments:
         """Refuse what cannot become a deployment before anything is stored."""
         properties = draft.properties
         workspace = _workspace_of(draft.id)
-        if properties.get("endpointComputeType") not in ("Managed", "Kubernetes"):
-            raise ArmError(400, "ValidationError", "The EndpointComputeType field is required.")
         if not properties.get("instanceType") and properties["endpointComputeType"] == "Managed":
             raise ArmError(400, "ValidationError", "The InstanceType field is required.")
+        if properties["endpointComputeType"] == "Managed":
+            check_machine(properties["instanceType"])
         capacity = (draft.body.get("sku") or {}).get("capacity", 1)
         if not isinstance(capacity, int) or capacity < 1:
             raise ArmError(400, "ValidationError", f"sku.capacity is {capacity!r}, not 1 or more.")
@@ -151,6 +153,7 @@ class OnlineDeployments:
 
     def _environment(self, environment: str) -> Mapping[str, Any]:
         if "/registries/" in environment:
+            check_known(environment)
             return {}  # one of Azure's own images: what it holds is not known here
         found = self._datastores.asset(environment.removeprefix("azureml:"))
         if found is None:

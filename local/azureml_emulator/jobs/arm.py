@@ -12,11 +12,19 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
+from azureml_emulator.arm.contract import fitted
 from azureml_emulator.arm.defaults import with_modes
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
-from azureml_emulator.arm.refusals import check_instances, check_same_job
+from azureml_emulator.arm.refusals import (
+    check_counts,
+    check_experiment,
+    check_instances,
+    check_same_job,
+    check_unused,
+)
 from azureml_emulator.arm.resources import Resource
-from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.environments.curated import check_known, curated_name
+from azureml_emulator.errors import ArmError, not_found, not_from_registry
 from azureml_emulator.jobs._definitions import Definition, read_job
 from azureml_emulator.jobs._page import RunPages
 from azureml_emulator.jobs.records import Records
@@ -44,8 +52,9 @@ _CHANGEABLE = ("description", "displayName", "isArchived", "tags", "properties")
 class Jobs:
     """Serves jobs, and takes them from other parts of the emulator (``submit``)."""
 
-    def __init__(self, management: Management, records: Records) -> None:
-        self._management, self._records = management, records
+    def __init__(self, management: Management, records: Records, *, lenient: bool = False) -> None:
+        self._management, self._records, self.lenient = management, records, lenient
+        management.before_delete("computes", self._check_idle)
         self._store, self._runs = management.store, records.runs
         self.workers: Workers | None = None
         self.pages = RunPages(management.account, records)
@@ -89,10 +98,7 @@ class Jobs:
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a job.")
         sent = with_modes(properties)
         kind = str(sent.get("jobType"))
-        self._check(workspace, sent)
-        if kind == "Sweep":
-            goal = str(sent["objective"]["goal"]).title()
-            sent["objective"] = {**sent["objective"], "goal": goal}
+        self.check(workspace, sent)
         display = str(sent.get("displayName") or name)
         experiment = str(sent.get("experimentName") or "Default")
         details = {
@@ -160,7 +166,7 @@ class Jobs:
         asset = component.removeprefix("azureml:")
         if not asset.startswith("/"):
             if asset.startswith("//registries/"):
-                raise ArmError(404, "UserError", f"The emulator has no registries: '{component}'.")
+                raise not_from_registry(component)
             name, mark, version = re.split(r"([:@])", asset, maxsplit=1)
             below = "labels" if mark == "@" else "versions"
             asset = f"{workspace}/components/{name}/{below}/{version}"
@@ -169,13 +175,21 @@ class Jobs:
             raise not_found(asset)
         return dict(found.properties["componentSpec"])
 
-    def _check(self, workspace: str, properties: Mapping[str, Any]) -> None:
-        """Refuse a job that names what is not there, as the service does before it runs it."""
+    def check(self, workspace: str, properties: Mapping[str, Any]) -> None:
+        """Refuse a job that names what is not there, as the service does before it runs it.
+
+        Raises
+        ------
+        ArmError
+            It would not be taken.
+        """
         from azureml_emulator.jobs._automl import check_task
 
         kind = properties.get("jobType")
         if kind is None:
             raise ArmError(400, "ValidationError", "The JobType field is required.")
+        check_counts(properties)
+        check_experiment(properties.get("experimentName"))
         self._definition(workspace, properties)
         for compute in _ids(properties, "computes"):
             if compute.rpartition("/")[2].lower() == SERVERLESS:
@@ -192,6 +206,7 @@ class Jobs:
         check_instances(count, cluster.properties if cluster else None)
         commands = (properties, properties.get("trial") or {})
         for field, command in product(("environmentId", "codeId"), commands):
+            self.check_environment(workspace, command.get("environmentId"))
             asset = str(command.get(field) or "").removeprefix("azureml:")
             if asset.startswith("/subscriptions") and self._records.datastores.asset(asset) is None:
                 raise not_found(asset)
@@ -199,18 +214,43 @@ class Jobs:
             check_task(properties["taskDetails"])
         for name, item in (properties.get("inputs") or {}).items():
             uri = str((item or {}).get("uri") or "").removeprefix("azureml:")
+            if uri.startswith("//registries/"):
+                raise not_from_registry(f"azureml:{uri}")
             if uri.startswith("/subscriptions") and self._records.datastores.asset(uri) is None:
                 raise ArmError(
                     404, "UserError", f"Input '{name}' names '{uri}', which is not there."
                 )
 
+    def check_environment(self, workspace: str, environment: Any) -> None:
+        """Refuse the name of an environment that there is not."""
+        if not isinstance(environment, str) or "${{" in environment:
+            return
+        if not self.lenient:
+            check_known(environment)
+        named = re.fullmatch(r"azureml:([^:/@]+)([:@])([^:/@]+)", environment)
+        if named and curated_name(environment) is None:
+            below = "labels" if named[2] == "@" else "versions"
+            asset = f"{workspace}/environments/{named[1]}/{below}/{named[3]}"
+            if self._records.datastores.asset(asset) is None:
+                raise not_found(asset)
+
+    def _check_idle(self, compute: Resource) -> None:
+        workspace = compute.id.rpartition("/computes/")[0]
+        name = compute.id.lower()
+        users = [
+            job.name
+            for job in self._store.list(f"{workspace}/jobs")
+            if name in (each.lower() for each in _ids(job.properties, "computes"))
+            and (run := self._runs.get(job.name)) is not None
+            and not run.over
+        ]
+        check_unused(f"Compute '{compute.name}'", users)
+
     # Showing
 
     def _put(self, call: Call) -> Response:
         workspace = self._management.require_workspace(call).id
-        properties = call.json().get("properties")
-        if not isinstance(properties, Mapping):
-            raise ArmError(400, "InvalidRequestContent", "'properties' is not an object.")
+        properties = fitted("workspaces/jobs", call.json())["properties"]
         found = self._store.get(f"{workspace}/jobs/{call['name']}")
         if found is None:
             return self._answer(self.submit(workspace, properties, name=call["name"]), 201)

@@ -20,6 +20,7 @@ FREQUENCIES: Mapping[str, Literal[1, 2, 3, 4, 5]] = {
     "month": rrule.MONTHLY,
 }  # fmt: skip
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+CRON_FIELDS = 5
 _SOON = timedelta(microseconds=1)
 
 
@@ -77,6 +78,9 @@ def next_time(trigger: Mapping[str, Any], after: datetime, *, created: datetime)
 def _next_of_cron(trigger: Mapping[str, Any], after: datetime, zone: tzinfo) -> datetime | None:
     expression = str(trigger.get("expression") or "")
     try:
+        # The library reads seconds, too; the service does not.
+        if len(expression.split()) != CRON_FIELDS:
+            raise CronSimError(f"it has {len(expression.split())} fields, not {CRON_FIELDS}")
         return next(CronSim(expression, after.astimezone(zone)), None)
     except CronSimError as error:
         raise ArmError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -56,12 +56,21 @@ class Schedules:
     ----------
     management
         Where schedules are kept.
+    check
+        Raises ``ArmError`` for a job, in a workspace, that would be refused.
     submit, invoke
         Start a job, by its definition or by a batch endpoint.
     """
 
-    def __init__(self, management: Management, submit: SubmitJob, invoke: InvokeBatch) -> None:
+    def __init__(
+        self,
+        management: Management,
+        check: Callable[[str, Mapping[str, Any]], None],
+        submit: SubmitJob,
+        invoke: InvokeBatch,
+    ) -> None:
         self._management, self._submit, self._invoke = management, submit, invoke
+        self._check_job = check
         self._store = management.store
         self._clock = ScheduleClock(management.store, self._fire)
         management.before_write("schedules", self._check)
@@ -93,9 +102,7 @@ class Schedules:
 
     def _check(self, draft: Draft) -> None:
         properties = draft.properties
-        trigger, action = properties.get("trigger"), properties.get("action")
-        if not isinstance(trigger, Mapping) or not isinstance(action, Mapping):
-            raise ArmError(400, "ValidationError", "The Trigger and Action fields are required.")
+        trigger, action = properties["trigger"], properties["action"]
         check(trigger)
         kind = action.get("actionType")
         if kind not in ACTIONS:
@@ -107,6 +114,11 @@ class Schedules:
         needed = "jobDefinition" if kind == "CreateJob" else "endpointInvocationDefinition"
         if not isinstance(action.get(needed), Mapping):
             raise ArmError(400, "ValidationError", f"The {needed} of the action is missing.")
+        workspace = draft.id.rpartition("/schedules/")[0]
+        if kind == "CreateJob":
+            self._check_job(workspace, self._definition(workspace, action[needed]))
+        elif self._store.get(_endpoint(workspace, dict(action[needed]))) is None:
+            raise not_found(_endpoint(workspace, dict(action[needed])))
 
     def _fire(self, schedule: Resource, moment: datetime) -> None:
         self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}")
@@ -121,9 +133,7 @@ class Schedules:
         mark = {"azureml.scheduleId": schedule.name}
         if action["actionType"] == "InvokeBatchEndpoint":
             definition = dict(action["endpointInvocationDefinition"])
-            endpoint = str(definition.pop("endpoint", "") or definition.pop("endpointName", ""))
-            if "/" not in endpoint:
-                endpoint = f"{workspace}/batchEndpoints/{endpoint}"
+            endpoint = _endpoint(workspace, definition)
             deployment = definition.pop("deploymentName", None)
             return self._invoke(endpoint, definition, deployment=deployment, name=name)
         properties = self._definition(workspace, action["jobDefinition"])
@@ -152,3 +162,10 @@ class Schedules:
             raise ArmError(400, "ValidationError", f"scheduleTime is '{given}'.") from error
         job = self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}_once")
         return json_response({"scheduleActionType": "CreateJob", "submissionId": job.name})
+
+
+def _endpoint(workspace: str, definition: dict[str, Any]) -> str:
+    """Take the batch endpoint out of the definition of an invocation, and return its ARM id."""
+    named = [str(definition.pop(name, None) or "") for name in ("endpoint", "endpointName")]
+    endpoint = named[0] or named[1]
+    return endpoint if "/" in endpoint else f"{workspace}/batchEndpoints/{endpoint}"

@@ -309,7 +309,8 @@ def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
         trees += one.trees
         if len(trees) == begin:
             raise Refusal("a member has no trees")
-        table[place] = (one.kind, begin, len(trees), one.n_sums, one.width, one.view)
+        split = any(tree.chosen is not None for tree in one.trees)
+        table[place] = (one.kind, begin, len(trees), one.n_sums, one.width, one.view, split)
         bases[place, : one.n_sums] = one.base
         bases[place, n_classes] = one.sigmoid
     return Members(lay_out(trees), table, bases, linear)

@@ -39,7 +39,7 @@ _BASELINES: dict[str, tuple[str, frozenset[str]]] = {
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "trees": (*[_P] * 9, _I, _P, *[_I] * 5, _D, _D, _I, *[_P] * 5),
+    "trees": (*[_P] * 10, _I, _P, *[_I] * 5, _D, _D, _I, *[_P] * 5),
     "linear": (
         *(_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I),
         *(_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),

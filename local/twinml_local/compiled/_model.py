@@ -36,7 +36,7 @@ from twinml_local.compiled._origin import (
 
 __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
@@ -150,6 +150,7 @@ class CompiledModel:
             nodes,
             nodes,
             nodes,
+            forest.sets.ctypes.data,
             forest.values.ctypes.data,
             forest.roots.ctypes.data,
             forest.starts.ctypes.data,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinml_local.compiled._errors import Refusal
+from twinml_local.compiled._layout import CATEGORICAL, WORDS
 
-__all__ = ["NODE", "Forest", "Tree", "lay_out"]
+__all__ = ["NODE", "Forest", "Tree", "categories_of", "lay_out"]
 
 # As the kernel reads it. ``left`` is twice the place of the left child; see ``_source_trees``.
 NODE = np.dtype([("threshold", "<f8"), ("left", "<u4"), ("feature", "<u2"), ("null_left", "<u2")])
@@ -34,6 +35,10 @@ class Tree:
         Shape (n_nodes, width).
     group
         The sum that the values are added to.
+    chosen
+        Of nodes that split categories the place in ``sets``, -1 for all others.
+    sets
+        Categories that go left, as every other value does not; shape (n_sets, WORDS).
     """
 
     feature: NDArray[np.int64]
@@ -44,6 +49,8 @@ class Tree:
     is_leaf: NDArray[np.bool_]
     values: NDArray[np.float64]
     group: int = 0
+    chosen: NDArray[np.int64] | None = None
+    sets: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, WORDS), np.uint32))
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Forest:
     """Trees one after the other.
 
     ``roots`` are twice the places of the roots; ``starts`` is where the values of the very
-    first node would be if it belonged to the tree.
+    first node would be if it belonged to the tree. ``sets`` are all sets of categories, shape
+    (n_sets, WORDS); a node that splits them has a place in it for a threshold.
     """
 
     nodes: NDArray[np.void]
@@ -59,13 +67,14 @@ class Forest:
     roots: NDArray[np.int64]
     starts: NDArray[np.int64]
     groups: NDArray[np.int64]
+    sets: NDArray[np.uint32]
 
 
 def lay_out(trees: Sequence[Tree]) -> Forest:
     """Return trees as the kernel walks them: by level, each left child before its right one."""
-    nodes, values = [], []
+    nodes, values, sets = [], [], []
     roots, starts = [], []
-    n_nodes = n_values = 0
+    n_nodes = n_values = n_sets = 0
     for tree in trees:
         order, left = _by_level(tree)
         laid = np.zeros(len(order), dtype=NODE)
@@ -75,6 +84,14 @@ def lay_out(trees: Sequence[Tree]) -> Forest:
         laid["threshold"] = np.where(leaf, np.inf, tree.threshold[order])
         laid["feature"] = np.where(leaf, 0, tree.feature[order])
         laid["null_left"] = leaf | tree.null_left[order]
+        if tree.chosen is not None:
+            chosen = tree.chosen[order]
+            split = chosen >= 0
+            halves = laid.view("<u4").reshape(len(laid), -1)
+            halves[split, 0] = n_sets + chosen[split]
+            laid["null_left"][split] = CATEGORICAL
+        sets.append(tree.sets)
+        n_sets += len(tree.sets)
         if not (tree.feature[order[~leaf]] >= 0).all():
             raise Refusal("a tree splits on a feature that does not exist")
         width = tree.values.shape[1]
@@ -92,7 +109,15 @@ def lay_out(trees: Sequence[Tree]) -> Forest:
         np.array(roots, dtype=np.int64),
         np.array(starts, dtype=np.int64),
         np.array([tree.group for tree in trees], dtype=np.int64),
+        np.concatenate(sets) if sets else np.zeros((0, WORDS), dtype=np.uint32),
     )
+
+
+def categories_of(forest: Forest, node: int) -> frozenset[int]:
+    """Return which categories go left at a node that splits them."""
+    place = int(np.frombuffer(forest.nodes[node].tobytes(), "<u4", 1)[0])
+    bits = np.unpackbits(forest.sets[place].view(np.uint8), bitorder="little")
+    return frozenset(np.flatnonzero(bits).tolist())
 
 
 def _by_level(tree: Tree) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from twinml.contract import Column, Contract
 from twinml.contract.dates import written
 from twinml_local.compiled._encoding import Encoding
-from twinml_local.compiled._layout import SINGLE
+from twinml_local.compiled._layout import CATEGORICAL, CATEGORIES, SINGLE
 from twinml_local.compiled._model import CompiledModel
+from twinml_local.compiled._nodes import Forest, categories_of
 
 __all__ = ["columns_of", "edge_columns", "random_columns", "threshold_rows"]
 
@@ -21,6 +22,7 @@ F8 = NDArray[np.float64]
 Columns = dict[str, list[Any]]
 
 LARGEST_LONG = 2**63 - 1
+_EVERY = frozenset(range(CATEGORIES))
 
 _DOUBLES = (
     math.nan, math.inf, -math.inf, 0.0, -0.0, 1e300, -1e300, 1e38, -1e38, 3.5e38, -3.5e38,
@@ -101,7 +103,7 @@ def threshold_rows(model: CompiledModel, base: F8, most: int, rng: np.random.Gen
 
     Returns
     -------
-    Shape (n_features, up to 7 * most).
+    Shape (n_features, up to 7 * most; more where categories are split).
     """
     members = [row for row in model.members.table if row[2] > row[1]]
     made: list[F8] = []
@@ -130,7 +132,7 @@ def _member_rows(
     rows = []
     for node in inner.tolist():
         start = base[:, rng.integers(base.shape[1])]
-        rows += _node_rows(forest.nodes, parents, first, node, view, start)
+        rows += _node_rows(forest, parents, first, node, view, start)
     return rows
 
 
@@ -149,15 +151,25 @@ def _spread(
 
 
 def _node_rows(
-    nodes: NDArray[Any], parents: NDArray[Any], first: int, node: int, view: int, start: F8
+    forest: Forest, parents: NDArray[Any], first: int, node: int, view: int, start: F8
 ) -> list[F8]:
-    """Return rows that lead to ``node`` and lie on and next to its threshold."""
+    """Return rows that lead to ``node`` and lie on and next to its threshold.
+
+    Where the node splits categories: on each of them, and beside them.
+    """
+    nodes = forest.nodes
     low: dict[int, float] = {}
     high: dict[int, float] = {}
+    allowed: dict[int, frozenset[int]] = {}
     at = node
     while (parent := int(parents[at - first])) >= 0:
         feature, threshold = int(nodes["feature"][parent]), float(nodes["threshold"][parent])
-        if nodes["left"][parent] // 2 == at:
+        went_left = nodes["left"][parent] // 2 == at
+        if nodes["null_left"][parent] == CATEGORICAL:
+            chosen = categories_of(forest, parent)
+            known = allowed.get(feature, _EVERY)
+            allowed[feature] = known & chosen if went_left else known - chosen
+        elif went_left:
             high[feature] = min(high.get(feature, math.inf), threshold)
         else:
             low[feature] = max(low.get(feature, -math.inf), threshold)
@@ -167,7 +179,12 @@ def _node_rows(
         bottom, top = low.get(feature, -math.inf), high.get(feature, math.inf)
         if not bottom < row[feature] <= top:
             row[feature] = top if math.isfinite(top) else _above(bottom, view)
+    for feature, codes in allowed.items():
+        # None is left where only what is no category comes here.
+        row[feature] = min(codes, default=-1.0)
     feature, threshold = int(nodes["feature"][node]), float(nodes["threshold"][node])
+    if nodes["null_left"][node] == CATEGORICAL:
+        return _category_rows(row, feature, max(categories_of(forest, node)) + 1)
     single = np.float32(threshold)
     with np.errstate(over="ignore"):  # CatBoost parts nulls from numbers at the largest of 32 bits
         values = [
@@ -181,6 +198,16 @@ def _node_rows(
         ]
     rows = []
     for value in values:
+        one = row.copy()
+        one[feature] = value
+        rows.append(one)
+    return rows
+
+
+def _category_rows(row: F8, feature: int, top: int) -> list[F8]:
+    beside = (-2.0, -1.0, -0.5, 0.5, CATEGORIES - 0.5, float(CATEGORIES), np.inf, -np.inf, np.nan)
+    rows = []
+    for value in (*map(float, range(top + 1)), *beside):
         one = row.copy()
         one[feature] = value
         rows.append(one)

@@ -5,6 +5,7 @@ Of a regression there is one output, ``n_classes`` is 1, and the sum of the leav
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ from numpy.typing import NDArray
 from twinml_local.compiled._errors import Refusal
 from twinml_local.compiled._layout import (
     AS_IS,
+    CATEGORIES,
     FLUSHED,
     FOREST,
     HISTOGRAM,
     LIGHTGBM,
     SINGLE,
+    WORDS,
     XGBOOST,
 )
 from twinml_local.compiled._nodes import Tree
@@ -160,8 +163,8 @@ def read_lightgbm(member: Any, n_classes: int) -> Boosted:
 
 def _lightgbm_tree(about: dict[str, str], group: int) -> Tree:
     n_leaves = int(about["num_leaves"])
-    if int(about["num_cat"]) or about.get("is_linear", "0") != "0":
-        raise Refusal("LightGBM has a categorical split or a linear tree")
+    if about.get("is_linear", "0") != "0":
+        raise Refusal("LightGBM has a linear tree")
     values = _numbers(about["leaf_value"])
     inner = n_leaves - 1
 
@@ -174,8 +177,15 @@ def _lightgbm_tree(about: dict[str, str], group: int) -> Tree:
     threshold = _numbers(about["threshold"]) if inner else np.zeros(0)
     # Bit 1 is the way of what is missing; bits 2 and 3 are what counts as missing.
     missing = (decisions >> 2) & 3
-    if (decisions & 1).any() or (missing == 1).any():
-        raise Refusal("LightGBM has a categorical split or takes zero for missing")
+    if (missing == 1).any():
+        raise Refusal("LightGBM takes zero for missing")
+    categorical = (decisions & 1) == 1
+    chosen, sets = None, np.zeros((0, WORDS), dtype=np.uint32)
+    if categorical.any():
+        # For a threshold these have the place of a set.
+        chosen = np.full(inner + n_leaves, -1)
+        chosen[:inner][categorical] = threshold[categorical].astype(np.int64)
+        sets = _sets(integers("cat_boundaries"), integers("cat_threshold"))
     # Where training saw no null, a null is zero.
     null_left = np.where(missing == 2, (decisions & 2) != 0, threshold >= 0.0)
     none = np.zeros(n_leaves)
@@ -188,7 +198,19 @@ def _lightgbm_tree(about: dict[str, str], group: int) -> Tree:
         is_leaf=np.arange(inner + n_leaves) >= inner,
         values=np.concatenate([np.zeros(inner), values])[:, None],
         group=group,
+        chosen=chosen,
+        sets=sets,
     )
+
+
+def _sets(bounds: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return LightGBM's sets of categories, which are words of 32 bits as well."""
+    sets = np.zeros((len(bounds) - 1, WORDS), dtype=np.uint32)
+    for place, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):
+        if end - start > WORDS:
+            raise Refusal(f"LightGBM splits more than {CATEGORIES} categories")
+        sets[place, : end - start] = words[start:end]
+    return sets
 
 
 def _numbers(text: str) -> F8:

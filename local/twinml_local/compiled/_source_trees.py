@@ -8,7 +8,8 @@ C library's ``exp``, ``log``, ``expf`` and ``logf``, which all of them call.
 A node is 16 bytes, ``_nodes.NODE``, and its place is counted in halves of that, which saves
 a multiplication. The right child follows the left one. A leaf is its own left child, and all
 values go left there: several walks can go on in step until the last has arrived, which hides
-the time that memory takes to answer.
+the time that memory takes to answer. A node that splits categories holds in place of its
+threshold the place of a set, a bit for each that goes left.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import numpy as np
 
 from twinml_local.compiled._layout import (
     CATBOOST,
+    CATEGORICAL,
+    CATEGORIES,
     FOREST,
     LANES,
     LIGHTGBM,
     MANY,
     MEMBER_FIELDS,
+    WORDS,
     XGBOOST,
 )
 from twinml_local.compiled._source_types import F8, I8, REAL, U2, U4, WHOLE, inlined, kernel, plain
@@ -44,32 +48,56 @@ _FLUSH = float(np.float32(1e-35))
 
 
 @inlined
-def _step(thresholds, lefts, features, rows, start, at):
+def _step(thresholds, lefts, features, sets, rows, start, at):
     value = rows[start + features[4 * at + 6]]
     return lefts[2 * at + 2] + np.int64(2) * np.int64(value > thresholds[at])
 
 
 @inlined
-def _step_null(thresholds, lefts, features, rows, start, at):
+def _step_null(thresholds, lefts, features, sets, rows, start, at):
     value = rows[start + features[4 * at + 6]]
     right = (value > thresholds[at]) | ((value != value) & (features[4 * at + 7] == 0))
     return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
+@plain
+def _within(sets, place, value):
+    """Tell whether a category is in the set of this place.
+
+    As LightGBM has it, a fraction is cut off, and what is no category is in none.
+    """
+    if not (value > -1.0 and value < CATEGORIES):
+        return False
+    code = np.int64(value)
+    word = np.int64(sets[place * WORDS + (code >> 5)])
+    return (word >> (code & 31)) & 1 == 1
+
+
+@inlined
+def _step_any(thresholds, lefts, features, sets, rows, start, at):
+    value = rows[start + features[4 * at + 6]]
+    way = features[4 * at + 7]
+    if way == CATEGORICAL:
+        right = not _within(sets, np.int64(lefts[2 * at]), value)
+    else:
+        right = (value > thresholds[at]) | ((value != value) & (way == 0))
+    return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
+
+
 def _walker(step):
     @plain
-    def walk(thresholds, lefts, features, rows, start, at):
+    def walk(thresholds, lefts, features, sets, rows, start, at):
         """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
         a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
         while True:
-            a1 = step(thresholds, lefts, features, rows, start, a)
-            b1 = step(thresholds, lefts, features, rows, start, b)
-            c1 = step(thresholds, lefts, features, rows, start, c)
-            d1 = step(thresholds, lefts, features, rows, start, d)
-            e1 = step(thresholds, lefts, features, rows, start, e)
-            f1 = step(thresholds, lefts, features, rows, start, f)
-            g1 = step(thresholds, lefts, features, rows, start, g)
-            h1 = step(thresholds, lefts, features, rows, start, h)
+            a1 = step(thresholds, lefts, features, sets, rows, start, a)
+            b1 = step(thresholds, lefts, features, sets, rows, start, b)
+            c1 = step(thresholds, lefts, features, sets, rows, start, c)
+            d1 = step(thresholds, lefts, features, sets, rows, start, d)
+            e1 = step(thresholds, lefts, features, sets, rows, start, e)
+            f1 = step(thresholds, lefts, features, sets, rows, start, f)
+            g1 = step(thresholds, lefts, features, sets, rows, start, g)
+            h1 = step(thresholds, lefts, features, sets, rows, start, h)
             moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
             moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
             a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
@@ -83,6 +111,8 @@ def _walker(step):
 _walk = _walker(_step)
 # Where there are nulls among the rows.
 _walk_null = _walker(_step_null)
+# Of a member that splits categories.
+_walk_any = _walker(_step_any)
 
 
 @plain
@@ -227,7 +257,10 @@ def _views(columns, n, first, count, n_features, low, high, row_step, feature_st
 
 
 @plain
-def _split(thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls):
+def _split(
+    thresholds, lefts, features, sets, rows, start, count, at, low, high, order, taken, given,
+    nulls,
+):  # fmt: skip
     """Divide the rows of a node: those that go left from the front, the others from the back.
 
     They are taken from ``order[taken + low : taken + high]`` and given to the same place after
@@ -238,7 +271,15 @@ def _split(thresholds, features, rows, start, count, at, low, high, order, taken
     front = given + low
     # As many places are left over between front and back as there are rows to come.
     left_over = high - low
-    if nulls:
+    if features[4 * at + 7] == CATEGORICAL:
+        place = np.int64(lefts[2 * at])
+        for i in range(taken + low, taken + high):
+            r = order[i]
+            left_over -= 1
+            order[front] = r
+            order[front + left_over] = r
+            front += np.int64(_within(sets, place, rows[column + r]))
+    elif nulls:
         null_left = features[4 * at + 7] != 0
         for i in range(taken + low, taken + high):
             r = order[i]
@@ -259,7 +300,7 @@ def _split(thresholds, features, rows, start, count, at, low, high, order, taken
 
 @plain
 def _fall(
-    thresholds, lefts, features, rows, start, count, root, order, stack, nulls,
+    thresholds, lefts, features, sets, rows, start, count, root, order, stack, nulls,
     values, first_value, width, sums, n_outputs, group, narrow,
 ):  # fmt: skip
     """Let many rows fall through one tree: every node divides its rows among its children."""
@@ -294,8 +335,9 @@ def _fall(
             continue
         given = count - taken
         middle = _split(
-            thresholds, features, rows, start, count, at, low, high, order, taken, given, nulls
-        )
+            thresholds, lefts, features, sets, rows, start, count, at, low, high, order, taken,
+            given, nulls,
+        )  # fmt: skip
         taken = given
         if middle == high:
             at = left
@@ -351,7 +393,7 @@ def _ask(
 
 @plain
 def _few(
-    thresholds, lefts, features, rows, start, count, n_features, nulls, at,
+    thresholds, lefts, features, sets, rows, start, count, n_features, nulls, categories, at,
     roots, starts, groups, begin, end, values, width, sums, n_outputs, narrow,
 ):  # fmt: skip
     """Take each row down eight trees at a time."""
@@ -360,17 +402,19 @@ def _few(
         for t in range(begin, end, LANES):
             for j in range(LANES):
                 at[j] = roots[min(t + j, end - 1)]
-            if nulls:
-                _walk_null(thresholds, lefts, features, rows, place, at)
+            if categories:
+                _walk_any(thresholds, lefts, features, sets, rows, place, at)
+            elif nulls:
+                _walk_null(thresholds, lefts, features, sets, rows, place, at)
             else:
-                _walk(thresholds, lefts, features, rows, place, at)
+                _walk(thresholds, lefts, features, sets, rows, place, at)
             for j in range(min(LANES, end - t)):
                 leaf = starts[t + j] + (at[j] >> 1) * width
                 _add(sums, r * n_outputs + groups[t + j], values, leaf, width, narrow)
 
 
 def _trees(
-    thresholds, lefts, features, values, roots, starts, groups, members, bases, n_members,
+    thresholds, lefts, features, sets, values, roots, starts, groups, members, bases, n_members,
     columns, n, begin_row, end_row, n_features, n_classes, low, high, block, rows, sums, stack,
     order, out,
 ):  # fmt: skip
@@ -414,14 +458,15 @@ def _trees(
             elif many:
                 for t in range(begin, end):
                     _fall(
-                        thresholds, lefts, features, rows, start, count, roots[t], order,
-                        stack, nulls, values, starts[t], width, sums, n_outputs, groups[t],
+                        thresholds, lefts, features, sets, rows, start, count, roots[t],
+                        order, stack, nulls, values, starts[t], width, sums, n_outputs, groups[t],
                         kind == XGBOOST,
                     )  # fmt: skip
             else:
                 _few(
-                    thresholds, lefts, features, rows, start, count, n_features, nulls, stack,
-                    roots, starts, groups, begin, end, values, width, sums, n_outputs,
+                    thresholds, lefts, features, sets, rows, start, count, n_features, nulls,
+                    members[m * MEMBER_FIELDS + 6] != 0, stack, roots, starts, groups, begin, end,
+                    values, width, sums, n_outputs,
                     kind == XGBOOST,
                 )  # fmt: skip
             sigmoid = bases[m * (n_classes + 1) + n_classes]
@@ -437,7 +482,7 @@ def _trees(
 KERNELS: dict[str, Callable[[], Any]] = {
     "trees": lambda: kernel(
         _trees,
-        *(F8, U4, U2, F8, I8, I8, I8, I8, F8, WHOLE),
+        *(F8, U4, U2, U4, F8, I8, I8, I8, I8, F8, WHOLE),
         *(F8, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, F8),
     )
 }

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,17 +40,22 @@ if TYPE_CHECKING:
     from twinml.pipeline.client import RestPipelineClient
     from twinml.pipeline.retention import Cleaned
     from twinml.platform import Keys, PipelineInfo, PipelineJob, Schedule
+    from twinml_local.jobs._job import JobRecord
     from twinml_local.jobs._store import JobStore
+    from twinml_local.jobs.definition.pipeline import PipelineDefinition
 
 __all__ = [
     "ServiceFiles",
     "clean",
     "client",
+    "definition",
     "info",
     "job",
     "keys",
     "publish",
     "published",
+    "recorded",
+    "recorded_job",
     "run",
     "schedule",
     "schedules",
@@ -278,6 +283,50 @@ def clean(
             older_than=older_than,
             dry_run=dry_run,
         )
+
+
+def definition(name: str, *, directory: Path | None = None) -> PipelineDefinition:
+    """Return what is published under a name; ``NotFound`` if there is none."""
+    with _open(_files(directory)) as store:
+        return store.definition(name)[0]
+
+
+def recorded(
+    name: str | None = None, *, limit: int = 50, directory: Path | None = None
+) -> tuple[PipelineJob, ...]:
+    """Return jobs of one pipeline, or of all, newest first, whether the service runs or not."""
+    files = _files(directory)
+    if not files.store.exists():
+        return ()
+    with _open(files) as store:
+        return tuple(_shown(record) for record in store.jobs(name, limit=limit))
+
+
+def recorded_job(
+    name: str, job_id: str, *, directory: Path | None = None
+) -> tuple[PipelineJob, str]:
+    """Return a job and what its steps printed, whether the service runs or not.
+
+    Raises
+    ------
+    NotFound
+        The pipeline is not published, or has no such job.
+    """
+    from twinml_local.jobs._job_log import job_log
+
+    files = _files(directory)
+    with _open(files) as store:
+        store.definition(name)
+        record = store.job(name, job_id)
+    text = job_log(record, files.directory / "jobs" / record.id)
+    return _shown(record), text.decode(errors="replace")
+
+
+def _shown(record: JobRecord) -> PipelineJob:
+    from twinml.platform import PipelineJob
+
+    names = {field.name for field in fields(PipelineJob)}
+    return PipelineJob(**{key: value for key, value in record.to_dict().items() if key in names})
 
 
 def job(name: str, job_id: str, *, directory: Path | None = None) -> PipelineJob:

@@ -17,7 +17,19 @@ from werkzeug.exceptions import HTTPException
 from twinml.errors import TwinmlError
 from twinml.pages import wording
 from twinml.pages.templates import environment, style_sheet
-from twinml_local.studio import _data, _endpoints, _jobs, _models, _overview, _scoring
+from twinml_local.studio import (
+    _compare,
+    _data,
+    _endpoints,
+    _jobs,
+    _logs,
+    _models,
+    _monitoring,
+    _overview,
+    _pipelines,
+    _rehearsal,
+    _scoring,
+)
 from twinml_local.studio._security import guard, sign_in_pages, token
 from twinml_local.studio._sources import Sources
 
@@ -38,7 +50,16 @@ PARTS = (
     ("jobs", "Jobs", "/jobs"),
     ("models", "Models", "/models"),
     ("endpoints", "Endpoints", "/endpoints"),
+    ("monitoring", "Monitoring", "/monitoring"),
+    ("logs", "Logs", "/logs"),
+    ("pipelines", "Pipelines", "/pipelines"),
+    ("compare", "Compare", "/compare"),
+    ("rehearsal", "Rehearsal", "/rehearsal"),
 )
+ROOMS = (
+    _overview, _data, _jobs, _models, _endpoints, _scoring, _monitoring, _logs, _pipelines,
+    _compare, _rehearsal,
+)  # fmt: skip
 TITLES = {
     400: "The request cannot be answered",
     401: "Sign in first",
@@ -90,7 +111,7 @@ def create_app(
     render = _renderer(assets, signed_in=key is not None)
     sources = Sources(platform)
     app.register_blueprint(sign_in_pages(key, render))
-    for part in (_overview, _data, _jobs, _models, _endpoints, _scoring):
+    for part in ROOMS:
         app.register_blueprint(part.pages(sources, render))
     _add_errors(app, render)
 

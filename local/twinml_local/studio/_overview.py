@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from flask import Blueprint
 
 from twinml.errors import TwinmlError
 from twinml.platform import EndpointInfo, PipelineInfo
 from twinml.registry.searching import searches
-from twinml.traffic.metrics import EndpointMetrics, KeepsMetrics
 from twinml_local.studio._sources import Sources
 
 __all__ = ["pages"]
 
-LAST = timedelta(hours=24)
+MOST_ASKED = 100  # endpoints, for one page
+MOST_FAILED = 0.05  # of the requests; more want a look
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             search_stage(sources),
             model_stage(sources),
             endpoint_stage(infos),
-            traffic_stage(infos, _metrics(sources, infos)),
+            traffic_stage(infos, _totals(sources, infos)),
             pipeline_stage(sources.platform.pipelines()),
         ]
         return render(
@@ -149,19 +148,26 @@ def endpoint_stage(infos: tuple[EndpointInfo, ...]) -> Stage:
     return Stage("Deploy", "/endpoints", state, f"{len(up)} of {len(infos)} running", None, todo)
 
 
-def traffic_stage(infos: tuple[EndpointInfo, ...], metrics: tuple[EndpointMetrics, ...]) -> Stage:
-    """Return what was asked in the last day, and how much of it failed."""
-    requests = sum(row.requests for one in metrics for row in one.deployments)
-    failures = sum(row.failures for one in metrics for row in one.deployments)
-    href = f"/endpoints/{infos[0].name}" if len(infos) == 1 else "/endpoints"
+def traffic_stage(infos: tuple[EndpointInfo, ...], total: tuple[int, int]) -> Stage:
+    """Return how many requests were answered so far, and how many of them failed.
+
+    Examples
+    --------
+    >>> traffic_stage((), (0, 0)).state, traffic_stage((), (100, 5)).state
+    ('open', 'done')
+    >>> traffic_stage((), (100, 6))
+    Stage(name='Consume', href='/monitoring', state='attention', found='100 requests, 6.0% failed',\
+ when=None, todo='', command='')
+    """
+    requests, failures = total
     if not requests:
         return Stage(
-            "Consume", href, "open", "No requests in 24 hours", None,
+            "Consume", "/endpoints", "open", "No request was answered yet", None,
             "Score a row in the form of an endpoint." if infos else "",
         )  # fmt: skip
     share = f", {failures / requests:.1%} failed" if failures else ", none failed"
-    state = "attention" if failures > requests / 20 else "done"
-    return Stage("Consume", href, state, f"{requests:,} requests in 24 hours{share}")
+    state = "attention" if failures > requests * MOST_FAILED else "done"
+    return Stage("Consume", "/monitoring", state, f"{requests:,} requests{share}")
 
 
 def pipeline_stage(published: tuple[PipelineInfo, ...]) -> Stage:
@@ -174,7 +180,7 @@ def pipeline_stage(published: tuple[PipelineInfo, ...]) -> Stage:
     """
     if not published:
         return Stage(
-            "Automate", "/jobs", "open", "No pipeline is published", None, "Publish one:",
+            "Automate", "/pipelines", "open", "No pipeline is published", None, "Publish one:",
             "twinml run",
         )  # fmt: skip
     one = published[0]
@@ -193,17 +199,15 @@ def pipeline_stage(published: tuple[PipelineInfo, ...]) -> Stage:
     )
 
 
-def _metrics(sources: Sources, infos: tuple[EndpointInfo, ...]) -> tuple[EndpointMetrics, ...]:
-    platform = sources.platform
-    if not isinstance(platform, KeepsMetrics):
-        return ()
-    found = []
-    for info in infos[:20]:
+def _totals(sources: Sources, infos: tuple[EndpointInfo, ...]) -> tuple[int, int]:
+    requests = failures = 0
+    for info in infos[:MOST_ASKED]:
         try:
-            found.append(platform.metrics(info.name, LAST))
+            some, wrong = sources.totals(info.name)
         except TwinmlError:
             continue
-    return tuple(found)
+        requests, failures = requests + some, failures + wrong
+    return requests, failures
 
 
 def _moment(text: str) -> float:

@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,8 @@ from twinml.registry import runs
 from twinml.registry.listing import Listed, listed
 from twinml.registry.runs import Run
 from twinml_local import assets
-from twinml_local.endpoint_folders import state_of
+from twinml_local.endpoint_folders import folder_of, names, state_of
+from twinml_local.telemetry import Recent, recent, totals
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -33,6 +35,7 @@ __all__ = ["Profile", "Sources"]
 T = TypeVar("T")
 
 KEPT = 8
+PROMOTIONS = "promotions"
 MOST_COLUMNS = 60
 
 
@@ -202,6 +205,10 @@ class Sources:
         """Return all endpoints, by name."""
         return self.platform.endpoints()
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all endpoints: quicker than what they do."""
+        return names()
+
     def deployments(self, endpoint: str) -> Mapping[str, DeploymentState]:
         """Return the deployments of an endpoint; ``NotFound`` if there is no such endpoint."""
         return state_of(endpoint).deployments
@@ -213,6 +220,26 @@ class Sources:
         return self._kept.get(
             ("contract", deployment.digest), lambda: load_contract(Path(deployment.directory))
         )
+
+    def directory(self, deployment: DeploymentState) -> Path:
+        """Return the files of a deployed model."""
+        return Path(deployment.directory)
+
+    def collect_rate(self, endpoint: str) -> float:
+        """Return which share of its requests an endpoint keeps."""
+        return state_of(endpoint).settings.collect_rate
+
+    def recent(self, endpoint: str, since: timedelta) -> Recent:
+        """Return what an endpoint did in a time up to now."""
+        return recent(folder_of(endpoint), since)
+
+    def totals(self, endpoint: str) -> tuple[int, int]:
+        """Return how many requests an endpoint answered since it began, and how many failed."""
+        return totals(folder_of(endpoint))
+
+    def promotions(self, limit: int) -> tuple[Run, ...]:
+        """Return the records of promotions, newest first."""
+        return runs.latest(self.uri, limit=limit, experiment=PROMOTIONS)
 
     def kept(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what ``make`` made for this key, now or before."""

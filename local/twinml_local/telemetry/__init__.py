@@ -11,6 +11,7 @@
     collector   inputs and outputs as files, when collection is on
     exposition  /metrics for Prometheus
     summary     the figures of twinml metrics
+    recent      the last while over time, from a bounded number of records
     export      sending on, with OpenTelemetry's exporters; signals are its forms
     settings    limits
 
@@ -39,7 +40,17 @@ from __future__ import annotations
 
 from twinml_local.telemetry._client import TelemetryClient
 from twinml_local.telemetry._exposition import blueprint, prometheus_text
+from twinml_local.telemetry._recent import Recent, recent, totals
 from twinml_local.telemetry._settings import TelemetrySettings
 from twinml_local.telemetry._summary import summarize
 
-__all__ = ["TelemetryClient", "TelemetrySettings", "blueprint", "prometheus_text", "summarize"]
+__all__ = [
+    "Recent",
+    "TelemetryClient",
+    "TelemetrySettings",
+    "blueprint",
+    "prometheus_text",
+    "recent",
+    "summarize",
+    "totals",
+]

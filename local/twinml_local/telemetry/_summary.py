@@ -19,7 +19,7 @@ from twinml_local.telemetry._features import KINDS
 from twinml_local.telemetry._flush import iso
 from twinml_local.telemetry._schema import existing
 
-__all__ = ["percentile", "summarize"]
+__all__ = ["OUT_OF_ORDER_SECONDS", "features_of", "percentile", "summarize"]
 
 # Rows are written a flush after they happened, and workers write in turn: looking back, one
 # may stop only when rows are older than this beyond the time asked for.
@@ -68,7 +68,7 @@ def summarize(
             with closing(connection):
                 _add_requests(connection, deployments, begin, end)
                 _add_exceptions(connection, deployments, begin, end)
-                features = _features(connection, begin, end)
+                features = features_of(connection, begin, end)
     except sqlite3.Error as error:
         raise PlatformError(
             f"the telemetry of endpoint '{endpoint or directory.name}' cannot be read ({error})",
@@ -160,9 +160,10 @@ def _add_exceptions(
         deployments[_deployment(dimensions)].exceptions += weight
 
 
-def _features(
+def features_of(
     connection: sqlite3.Connection, begin: float, end: float
 ) -> tuple[FeatureMetrics, ...]:
+    """Return how many values of each feature were strange, by whole minutes."""
     observed: dict[str | None, int] = defaultdict(int)
     counts: dict[tuple[str | None, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for name, dimensions, total in connection.execute(

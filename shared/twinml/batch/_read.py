@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from twinml.contract import Column, text_values
 from twinml.contract.dates import DateForm, date_text
 from twinml.contract.notation import Notation, plain_number
-from twinml.data import csv_header, near, read_rows
+from twinml.data import csv_header, csv_names, near, read_rows
 from twinml.errors import DataError
 
 __all__ = ["Source"]
@@ -38,7 +38,7 @@ _BINARY = re.compile("[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 LONGEST_NAME = 80  # characters of a name that an error repeats
 TRUE = pa.array(["true", "True", "TRUE", "1"])
 FALSE = pa.array(["false", "False", "FALSE", "0"])
-MARKERS = pa.array(sorted(text_values.NULL_MARKERS))
+MARKERS = pa.array(["", *sorted(text_values.NULL_MARKERS | text_values.RARE_MARKERS)])
 LARGEST_WHOLE = 2.0**53  # beyond it a double does not hold every whole number
 
 
@@ -134,7 +134,7 @@ class Source:
     def _table(self) -> pa.Table:
         """Read all at once, as training does; what is text in the contract stays text."""
         texts = [name for name, kind in self.types.items() if kind in ("string", "datetime")]
-        frame = read_rows(self.path, text=texts)
+        frame = read_rows(self.path, text=texts, least=min(2, len(self.types)))
         for name in frame.columns:
             if frame[name].dtype == object:
                 frame[name] = frame[name].map(_as_text, na_action="ignore")
@@ -161,6 +161,10 @@ class Source:
                 + (", …" if len(twice) > 5 else ""),
                 hint="Give every column a name of its own in the header.",
             )
+        if self._is_unusual(names):
+            self._whole = self._table()
+            self._prepare(required)
+            return
         missing = [name for name in self.types if name not in names]
         if missing and required:
             raise DataError(
@@ -170,12 +174,22 @@ class Source:
             )
         self.names = names
 
+    def _is_unusual(self, names: list[str]) -> bool:
+        """Tell whether a CSV file has the columns, but not as its first line and delimiter say."""
+        if self._whole is not None or self.parquet:
+            return False
+        try:
+            found = csv_names(self.path.name, self._head)
+        except DataError:
+            return False
+        return set(self.types) <= {*found} and (found != names or self.delimiter == " ")
+
     def _header(self) -> list[str]:
         """Read the names of a CSV file's columns and find its delimiter."""
         try:
             with pa.input_stream(str(self.path), compression="gzip" if self.packed else None) as f:
                 head = f.read(HEAD)
-            text = head.decode("utf-8-sig", "ignore")
+            text = self._head = head.decode("utf-8-sig", "ignore")
         except OSError as error:
             raise DataError(
                 f"'{self.path.name}' cannot be unpacked: {error}", hint="Fetch it again."
@@ -379,7 +393,10 @@ def _whole(values: pa.Array) -> pa.Array:
 
 
 def _double(values: pa.Array) -> pa.Array:
-    """Cast to float64; null markers become null."""
+    """Cast to float64; null markers become null, durations seconds as in training."""
+    if pa.types.is_duration(values.type):
+        seconds = [None if one is None else one.total_seconds() for one in values.to_pylist()]
+        return pa.array(seconds, pa.float64())
     if not _is_text(values):
         return values.cast(pa.float64(), safe=False)
     return _from_texts(_without_markers(values), text_values.number, pa.float64())

@@ -60,10 +60,11 @@ class FileRows:
 
 
 class HeldRows:
-    """Rows in memory: of standard input, of JSON lines, or samples."""
+    """Rows in memory: of standard input, of JSON lines, or samples; what some lack is null."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._rows = [dict(row) for row in rows]
+        names = dict.fromkeys(name for row in rows for name in row)
+        self._rows = [{name: row.get(name) for name in names} for row in rows]
         self._done = 0
 
     @property

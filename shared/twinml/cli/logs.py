@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import click
 
 from twinml.cli._endpoint import EndpointOptions, endpoint_options
 from twinml.cli._output import emit, errors_in_one_line, json_option, keeps
+from twinml.traffic.log_entries import entries, is_failure
 
 __all__ = ["command"]
 
 POLL_SECONDS = 1.0
 # Asked for in one go when only some of the lines are wanted, or new ones are looked for.
 WINDOW = 20_000
-BEGINNING = re.compile(r"\d{4}-\d\d-\d\d ")
-# "… E [4711] azmlinfsrv - …", or a request "… - POST /score 400 1.2ms 80".
-FAILED = re.compile(r"\S+ \S+ [EC] |.* - [A-Z%0-9]+ \S+ [45]\d\d [\d.]+ms ")
 
 
 @click.command("logs", short_help="Print the logs of an endpoint.")
@@ -59,41 +56,6 @@ def command(
     else:
         chosen = list(found)
     emit({"endpoint": where.endpoint, "lines": chosen}, as_json=as_json, text="\n".join(chosen))
-
-
-def entries(lines: Iterable[str]) -> Iterator[str]:
-    r"""Join the lines of a traceback to the line that they belong to.
-
-    Lines before the first one with a time, whose beginning is cut off, are left out.
-
-    Examples
-    --------
-    >>> list(entries(["end of one", "2026-11-23 10:00 E failed", "  File", "2026-11-23 I next"]))
-    ['2026-11-23 10:00 E failed\n  File', '2026-11-23 I next']
-    """
-    entry = ""
-    for line in lines:
-        if BEGINNING.match(line):
-            if entry:
-                yield entry
-            entry = line
-        elif entry:
-            entry += f"\n{line}"
-    if entry:
-        yield entry
-
-
-def is_failure(entry: str) -> bool:
-    """Tell whether an entry is an error or a request answered with status 400 or above.
-
-    Examples
-    --------
-    >>> is_failure("2026-11-23 10:00:00,123 I [1] azmlinfsrv - POST /score 400 1.2ms 80")
-    True
-    >>> is_failure("2026-11-23 10:00:00,123 I [1] azmlinfsrv - POST /score 200 17.9ms 6")
-    False
-    """
-    return FAILED.match(entry) is not None
 
 
 def _everything(entry: str) -> bool:

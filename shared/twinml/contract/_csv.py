@@ -32,7 +32,7 @@ def read_csv(contract: Contract, text: str) -> dict[str, list[Any]]:
     reader = _reader(text, named.group(1) if named else ",")
     rows: list[list[str]] = []
     try:
-        header = _header(reader)
+        header = _header(reader) if named else _header_or_none(reader)
         known = set(contract.column_names)
         if not named and not known <= set(header_names(header, known)):
             delimiter = max(DELIMITERS, key=lambda one: _n_known(_reader(text, one), known))
@@ -40,7 +40,7 @@ def read_csv(contract: Contract, text: str) -> dict[str, list[Any]]:
             header = _header(reader)
         if not header:
             raise PayloadError("the body is empty", hint="Send a header line and at least one row.")
-        positions = check_header(contract, header_names(header, known))
+        positions = check_header(contract, header)
         for line in reader:
             if not line:
                 continue
@@ -66,9 +66,14 @@ def _header(reader: Any) -> list[str]:
     return next((line for line in reader if line), [])
 
 
-def _n_known(reader: Any, known: set[str]) -> int:
-    """Return how many of the known columns the header names; -1 where it cannot be read."""
+def _header_or_none(reader: Any) -> list[str]:
+    """Return the header, or nothing where the delimiter is another one and its cells are quoted."""
     try:
-        return len(known & set(header_names(_header(reader), known)))
+        return _header(reader)
     except csv.Error:
-        return -1
+        return []
+
+
+def _n_known(reader: Any, known: set[str]) -> int:
+    """Return how many of the known columns the header names."""
+    return len(known & set(header_names(_header_or_none(reader), known)))

@@ -112,7 +112,7 @@ def column_schema(column: Column, version: Version) -> Schema:
         schema["x-training-maximum"] = column.maximum
     if column.notation != PLAIN:
         remarks.append(f"As text, numbers may have {column.notation}.")
-        schema[NOTATION] = asdict(column.notation)
+        schema[NOTATION] = column.notation.to_dict()
     if remarks:
         schema["description"] = " ".join(remarks)
     if version != "3.1":

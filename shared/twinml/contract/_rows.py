@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from twinml.contract._schema import Contract
 from twinml.contract._words import MOST_DETAILS, listed, shown
+from twinml.contract.text_values import header_names
 from twinml.errors import Detail, PayloadError
 
 __all__ = ["check_header", "from_columns", "from_matrix", "from_records", "from_split"]
@@ -30,8 +31,28 @@ def from_records(contract: Contract, rows: list[Any], key: str) -> dict[str, lis
                 details=[Detail(row=number, value=shown(row), expected="an object")],
             )
     seen: set[str] = set().union(*rows)
+    if not seen.issuperset(names):
+        rows = _under_bare_names(contract, rows)
+        seen = set().union(*rows)
     refuse_missing(contract, seen)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _under_bare_names(contract: Contract, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with the names that a file's header would give, without blanks around.
+
+    Raises
+    ------
+    PayloadError
+        A name appears twice then.
+    """
+    known = frozenset(contract.column_names)
+    made = []
+    for row in rows:
+        names = header_names(list(row), known)
+        _refuse_twice(contract, names)
+        made.append(dict(zip(names, row.values(), strict=True)))
+    return made
 
 
 def from_split(contract: Contract, value: dict[str, Any], key: str) -> dict[str, list[Any]]:
@@ -97,6 +118,8 @@ def _refuse_rows(rows: list[Any], width: int, key: str) -> NoReturn:
 
 def from_columns(contract: Contract, value: dict[str, Any], key: str) -> dict[str, list[Any]]:
     """Return columns of ``{"age": [41, …], …}``; scalars instead of arrays are one row."""
+    if not value.keys() >= set(contract.column_names):
+        [value] = _under_bare_names(contract, [value])
     refuse_missing(contract, value)
     columns = {name: value[name] for name in contract.column_names}
     if not any(type(values) in (list, dict) for values in columns.values()):
@@ -130,8 +153,16 @@ def check_header(contract: Contract, header: Sequence[str]) -> Sequence[int]:
     """
     if tuple(header) == contract.column_names:
         return range(len(header))
+    header = header_names(header, frozenset(contract.column_names))
+    _refuse_twice(contract, header)
     places = {name: position for position, name in enumerate(header)}
-    if len(places) != len(header):
+    refuse_missing(contract, places)
+    return [places[name] for name in contract.column_names]
+
+
+def _refuse_twice(contract: Contract, header: Sequence[str]) -> None:
+    """Raise for names that appear more than once."""
+    if len({*header}) != len(header):
         twice = {name for name, count in Counter(header).items() if count > 1}
         raise PayloadError(
             f"column {listed(sorted(twice))} appears more than once",
@@ -142,8 +173,6 @@ def check_header(contract: Contract, header: Sequence[str]) -> Sequence[int]:
                 if name in twice
             ][:MOST_DETAILS],
         )
-    refuse_missing(contract, places)
-    return [places[name] for name in contract.column_names]
 
 
 def refuse_missing(contract: Contract, seen: Iterable[str]) -> None:

@@ -34,8 +34,8 @@ COLUMN_TYPES: tuple[ColumnType, ...] = (
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
 # another notation than the plain one. 4: the task may be regression, columns may
-# be of type datetime or text.
-FORMAT_VERSION = 4
+# be of type datetime or text. 5: a notation may say how negative numbers are marked.
+FORMAT_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,9 @@ class Contract:
             number["target_range"] = list(self.target_range)
         if self.intervals is not None:
             number["intervals"] = self.intervals.to_dict()
-        if self.task == "regression" or any(
+        if any(column.notation.negative for column in self.columns):
+            lowest = 5
+        elif self.task == "regression" or any(
             column.type in ("datetime", "text") for column in self.columns
         ):
             lowest = 4
@@ -423,6 +425,8 @@ def _entry(column: Column) -> dict[str, Any]:
     entry["categories"] = None if column.categories is None else list(column.categories)
     if column.notation == PLAIN:
         del entry["notation"]
+    else:
+        entry["notation"] = column.notation.to_dict()
     if column.dates is None:
         del entry["dates"]
     return entry

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 __all__ = ["NOTATION", "PLAIN", "Notation", "decimal_mark", "notation_of", "plain_number"]
@@ -18,6 +18,8 @@ __all__ = ["NOTATION", "PLAIN", "Notation", "decimal_mark", "notation_of", "plai
 NOTATION = "x-number-notation"  # of a column in the OpenAPI documents
 DECIMALS = (".", ",")
 THOUSANDS = ("", ",", ".", "'", " ")
+# Of negative numbers, beside a minus in front: in brackets, behind, typographic.
+NEGATIVES = {"": "", "()": "brackets", "1-": "a minus behind", "\u2212": "the sign '\u2212'"}
 CURRENCIES = frozenset({
     "AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS",
     "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "RUB", "SEK", "SGD",
@@ -41,11 +43,15 @@ class Notation:
         What stands between groups of digits: nothing, ``,``, ``.``, ``'`` or a blank.
     unit
         ``%``, a currency's sign or its code, before or after the number; or nothing.
+    negative
+        How negative numbers are marked where not by a minus in front: ``()`` is brackets around
+        them, ``1-`` a minus behind, ``−`` the typographic sign; or nothing.
     """
 
     decimal: str = "."
     thousands: str = ""
     unit: str = ""
+    negative: str = ""
 
     def __post_init__(self) -> None:
         """Check that the marks differ and are known."""
@@ -54,8 +60,13 @@ class Notation:
             or self.thousands not in THOUSANDS
             or self.decimal == self.thousands
             or not (self.unit == "" or is_unit(self.unit))
+            or self.negative not in NEGATIVES
         ):
             raise ValueError(f"numbers cannot be written as {self!r}")
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as JSON values; earlier versions do not know how negative ones are marked."""
+        return {name: text for name, text in asdict(self).items() if text or name != "negative"}
 
     def pattern(self, *, fraction: bool) -> str:
         """Return a regular expression of ECMA-262 for usual numbers in this notation.
@@ -82,6 +93,8 @@ class Notation:
             words.append(f"{mark} between thousands")
         if self.unit:
             words.append(f"the unit '{self.unit}'")
+        if self.negative:
+            words.append(f"{NEGATIVES[self.negative]} for negative numbers")
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -106,33 +119,66 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
         # The second form is the Indian one: 12,34,567.
         lakh = rf"|[1-9][0-9]?(?:{group}[0-9]{{2}})+{group}[0-9]{{3}}" if thousands == "," else ""
         whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+{lakh}|[0-9]+)"
-    return re.compile(rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+    # Nobody writes 8,090E-01 with a mark between thousands.
+    exponent = "" if thousands else "(?:[eE][+-]?[0-9]+)?"
+    return re.compile(rf"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+){exponent}")
 
 
-def _parts(text: str) -> tuple[str, str, str] | None:
-    """Return sign, digits with their marks, and unit of a number; ``None`` for another text.
+@dataclass(frozen=True)
+class _Parts:
+    """A number as text.
 
-    >>> _parts("-$1,234.50"), _parts("(12 %)"), _parts("12 kg")
-    (('-', '1,234.50', '$'), ('-', '12', '%'), None)
+    ``sign`` is ``+``, ``-`` or nothing, ``negative`` which of ``NEGATIVES`` says the latter.
+    """
+
+    sign: str
+    digits: str
+    unit: str
+    negative: str
+
+
+def _parts(text: str) -> _Parts | None:
+    """Return the parts of a number; ``None`` for another text.
+
+    >>> _parts("-$1,234.50")
+    _Parts(sign='-', digits='1,234.50', unit='$', negative='')
+    >>> _parts("(12 %)"), _parts("12 kg")
+    (_Parts(sign='-', digits='12', unit='%', negative='()'), None)
     """
     known = text.translate(SAME).strip()
-    bracketed = known.startswith("(") and known.endswith(")")
-    found = PARTS.fullmatch(known[1:-1] if bracketed else known)
+    found = PARTS.fullmatch(known)
     if found is None:
-        return None
+        # In Excel's accounting format a zero is a dash beside its currency.
+        unit = known.replace("-", "", 1).strip()
+        return _Parts("", "0", unit, "") if unit != known and is_unit(unit) else None
     before, digits, after = found.group(1).strip(), found.group(2), found.group(3).strip()
-    sign = ""
-    for mark in "+-":
-        bare = before.removeprefix(mark) if before.startswith(mark) else before.removesuffix(mark)
-        if bare != before:
-            sign, before = mark, bare.strip()
-            break
-    if (before and after) or (bracketed and sign):
-        return None
+    negatives = []
+    if before.count("(") == after.count(")") == 1:
+        negatives.append("()")
+        before, after = before.strip("(").strip(), after.strip(")").strip()
+    before, sign = _without_sign(before, "+-")
+    if sign == "-":
+        negatives.append("\u2212" if "\u2212" in text else "")
+    after, behind = _without_sign(after, "-")
+    if behind:
+        negatives.append("1-")
     unit = before or after
-    if unit and not is_unit(unit):
+    if (before and after) or len(negatives) + (sign == "+") > 1 or (unit and not is_unit(unit)):
         return None
-    return "-" if bracketed else sign, digits, unit
+    return _Parts("-" if negatives else sign, digits, unit, negatives[0] if negatives else "")
+
+
+def _without_sign(text: str, signs: str) -> tuple[str, str]:
+    """Return what stands beside a number without the sign at either end, and the sign.
+
+    >>> _without_sign("-$", "+-"), _without_sign("$ -", "-"), _without_sign("$", "-")
+    (('$', '-'), ('$', '-'), ('$', ''))
+    """
+    for sign in signs:
+        bare = text.removeprefix(sign) if text.startswith(sign) else text.removesuffix(sign)
+        if bare != text:
+            return bare.strip(), sign
+    return text, ""
 
 
 def plain_number(text: str, notation: Notation) -> str:
@@ -144,9 +190,9 @@ def plain_number(text: str, notation: Notation) -> str:
     ('1234.5', 'x')
     """
     found = _parts(text)
-    if found is None or found[2] not in ("", notation.unit):
+    if found is None or found.unit not in ("", notation.unit):
         return text
-    sign, digits, _ = found
+    digits = found.digits
     forms = [notation, PLAIN]
     if not notation.thousands:
         # The training file had no number so large, or wrote it without.
@@ -155,7 +201,7 @@ def plain_number(text: str, notation: Notation) -> str:
         if _pattern(known.decimal, known.thousands).fullmatch(digits):
             if known.thousands:
                 digits = digits.replace(known.thousands, "")
-            return sign + digits.replace(known.decimal, ".")
+            return found.sign + digits.replace(known.decimal, ".")
     return text
 
 
@@ -171,7 +217,7 @@ def decimal_mark(columns: Iterable[Sequence[str]]) -> str | None:
     for texts in columns:
         fits = _fits(texts)
         if fits is not None:
-            marks = {decimal for decimal, _ in fits[1]}
+            marks = {decimal for decimal, _ in fits[2]}
             if len(marks) == 1:
                 proved |= marks
     return proved.pop() if len(proved) == 1 else None
@@ -204,7 +250,7 @@ def notation_of(
     found = _fits(texts)
     if found is None:
         return None
-    unit, fits = found
+    unit, negatives, fits = found
     if not fits:
         return None
     decimals = {decimal for decimal, _ in fits}
@@ -215,19 +261,26 @@ def notation_of(
     else:
         decimal = proved or ("." if (".", "") in fits else likely)
     thousands = next(mark for mark in THOUSANDS if (decimal, mark) in fits)
-    return Notation(decimal, thousands, unit)
+    coded = [mark for mark in negatives if mark in ("()", "1-")]
+    if len(texts) == len(coded) and Notation(decimal, thousands, unit) == PLAIN:
+        # Where all are in brackets, or have a dash behind, these are codes like any other.
+        return None
+    return Notation(decimal, thousands, unit, negatives[0] if negatives else "")
 
 
-def _fits(texts: Sequence[str]) -> tuple[str, list[tuple[str, str]]] | None:
-    """Return the unit of all texts, and the pairs of marks that read all of them."""
+def _fits(texts: Sequence[str]) -> tuple[str, list[str], list[tuple[str, str]]] | None:
+    """Return the unit of all texts, what marks negative ones, and the marks that read all."""
     units: set[str] = set()
     digits: set[str] = set()
+    negatives: list[str] = []
     for text in texts:
         parts = _parts(text)
         if parts is None:
             return None
-        digits.add(parts[1])
-        units.add(parts[2])
+        digits.add(parts.digits)
+        units.add(parts.unit)
+        if parts.negative:
+            negatives.append(parts.negative)
     if len(units) != 1:
         return None
     fits = [
@@ -237,4 +290,4 @@ def _fits(texts: Sequence[str]) -> tuple[str, list[tuple[str, str]]] | None:
         if decimal != thousands
         and all(_pattern(decimal, thousands).fullmatch(one) for one in digits)
     ]
-    return units.pop(), fits
+    return units.pop(), negatives, fits

@@ -5,8 +5,9 @@
   no numbers;
 * where a whole number is wanted, its value has to be whole: ``1e1`` and ``56.0`` are;
 * a boolean is ``true`` or ``false``, in small letters, capitals or with a capital first;
-* where a number or a boolean is wanted, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and
-  ``?`` are null;
+* where a number, a boolean or a date is wanted, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and
+  ``?`` are null, so are blanks, dashes, dots, the error values of spreadsheets and what else
+  ``RARE_MARKERS`` lists;
 * where text is wanted, it is itself, character by character.
 
 Names in a header are texts as well; an empty one becomes ``Unnamed: 0``, counted from 0. Cells
@@ -39,6 +40,13 @@ INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 NULL_MARKERS = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"})
+# What databases, statistics and spreadsheets write beside these, and dates that are none. Not in
+# here: words such as unknown.
+RARE_MARKERS = frozenset({
+    "#na", "n.a.", "n.a", "(null)", "\\n", "nil", "-", "--", "---", "\u2013", "\u2014", ".", "..",
+    "...", "#div/0!", "#ref!", "#value!", "#num!", "#name?", "#null!", "0000-00-00",
+    "0000-00-00 00:00:00",
+})  # fmt: skip
 BOOLEANS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(
     ("false", "False", "FALSE"), False
 )
@@ -56,8 +64,13 @@ def is_number(text: str) -> bool:
 
 
 def is_null(text: str) -> bool:
-    """Tell whether ``text`` stands for null where a number or a boolean is wanted."""
-    return text.strip().lower() in NULL_MARKERS
+    """Tell whether ``text`` stands for null where a number, a boolean or a date is wanted.
+
+    >>> [is_null(text) for text in ("NA", " n/a ", "-", "  ", "", "unknown")]
+    [True, True, True, True, False, False]
+    """
+    bare = text.strip().lower()
+    return bare in NULL_MARKERS or bare in RARE_MARKERS or bool(text and not bare)
 
 
 def number(text: str) -> float:
@@ -122,15 +135,17 @@ def header_names(fields: Sequence[str], known: Collection[str] | None = None) ->
     [' a', 'b', 'b']
     """
     names: list[str] = []
+    given: set[str] = set()
     taken = {field.strip() for field in fields}
     for at, field in enumerate(fields):
         bare = field.strip()
         name = field if known is not None and field in known else bare or f"Unnamed: {at}"
-        if name in names:
+        if name in given:
             number = 1
-            while f"{name}.{number}" in taken or f"{name}.{number}" in names:
+            while f"{name}.{number}" in taken or f"{name}.{number}" in given:
                 number += 1
             if known is None or f"{name}.{number}" in known:
                 name = f"{name}.{number}"
         names.append(name)
+        given.add(name)
     return names

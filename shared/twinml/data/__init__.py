@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from twinml.data._csv import csv_header
+from twinml.data._csv import csv_header, csv_names
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
 from twinml.data._known import bundled
@@ -25,6 +25,7 @@ __all__ = [
     "bundled",
     "column_names",
     "csv_header",
+    "csv_names",
     "fetch",
     "file_digest",
     "load",

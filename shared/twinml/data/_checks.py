@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -21,6 +22,9 @@ FEW_CLASS_ROWS = 50
 MANY_CATEGORIES = 1000
 HIGH_NULL_SHARE = 0.5
 MAJORITY_SHARE = 0.8
+FIRST_DAY, LAST_DAY = 19_000_101, 21_001_231
+FIRST_SECOND, LAST_SECOND = 946_684_800, 2_208_988_800  # of the years 2000 and 2040
+TIME_NAME = re.compile(r"date|time|stamp|epoch|(^|_)(ts|day|at|on)$", re.IGNORECASE)
 
 
 def findings(
@@ -109,8 +113,8 @@ def _text(name: str, values: pd.Series) -> Iterator[Finding]:
     distinct = values.nunique()
     if dates(values):
         message = (
-            f"'{name}' looks like dates, of no form or of several, and stays text; write them as "
-            "YYYY-MM-DD"
+            f"'{name}' looks like dates or times, of no form or of several, and stays text; write "
+            "them as YYYY-MM-DD, times as YYYY-MM-DD HH:MM:SS"
         )
         yield Finding("note", "dates", name, message)
     if distinct > MANY_CATEGORIES:
@@ -121,7 +125,38 @@ def _text(name: str, values: pd.Series) -> Iterator[Finding]:
         yield Finding("note", "blanks", name, message)
 
 
+def counted_dates(name: str, values: pd.Series) -> str:
+    """Return what whole numbers count if they look like dates, or nothing.
+
+    >>> counted_dates("day", pd.Series([20240131, 20240201]))
+    'days as YYYYMMDD'
+    >>> counted_dates("created_at", pd.Series([1_700_000_000_000]))
+    'milliseconds since 1970'
+    >>> counted_dates("phone", pd.Series([1_700_000_000]))
+    ''
+    """
+    if values.dtype.kind not in "iI" or values.nunique() < 1:
+        return ""
+    low, high = int(values.min()), int(values.max())
+    if low >= FIRST_DAY and high <= LAST_DAY:
+        texts = values.dropna().astype(str)
+        if pd.to_datetime(texts, format="%Y%m%d", errors="coerce").notna().all():
+            return "days as YYYYMMDD"
+    if TIME_NAME.search(name):
+        for unit, factor in (("seconds", 1), ("milliseconds", 1_000)):
+            if FIRST_SECOND * factor <= low and high < LAST_SECOND * factor:
+                return f"{unit} since 1970"
+    return ""
+
+
 def _number(name: str, values: pd.Series) -> Iterator[Finding]:
+    counted = counted_dates(name, values)
+    if counted:
+        message = (
+            f"'{name}' looks like {counted} and is read as a number; written as YYYY-MM-DD "
+            "HH:MM:SS the model learns weekdays and hours from it"
+        )
+        yield Finding("note", "counted-dates", name, message)
     if values.dtype.kind == "f":
         infinite = int(np.isinf(values.to_numpy()).sum())
         if infinite:

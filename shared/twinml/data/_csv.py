@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = ["csv_columns", "csv_header", "csv_names"]
 BLANK = " "
 SNIFFED_ROWS = 50
 MOST_ABOVE = 20  # lines above a header
+LAST_LOOKED_AT = 4096  # characters in which a note below the table ends
 # pyarrow takes a block size as a 32-bit integer.
 LARGEST_BLOCK = 2**31 - 2
 
@@ -89,7 +90,9 @@ def csv_columns(
         verb = "is" if file.words == 1 else "are"
         message = f"{lines} above the header of '{name}' {verb} left out"
         findings = [Finding("note", "above-header", None, message, decision=True), *findings]
+    file, notes = _without_notes(file, len(header.names))
     table = _table(file, header.names, header.lines)
+    findings = [*findings, *notes]
     columns, several_lines = {}, False
     for place, column in enumerate(header.names):
         encoded = table.column(place).chunk(0)
@@ -128,7 +131,7 @@ def csv_header(
     DataError
         There is no header.
     """
-    file = opened(name, text, 1)
+    file = opened(name, text, 1 if known is None else min(2, len(known)))
     return header_names(next(file.rows())[1], known), file.delimiter, file.skipped
 
 
@@ -156,7 +159,8 @@ def opened(name: str, text: str, least: int) -> Csv:
         body = "".join(body.splitlines(keepends=True)[above:]).lstrip("\r\n")
     skipped = _lines(text, body)
     if delimiter is None and least > 1 and _blanks_delimit(body):
-        body = "".join(" ".join(line.split()) + "\n" for line in body.splitlines())
+        if '"' not in body:
+            body = "".join(" ".join(line.split()) + "\n" for line in body.splitlines())
         delimiter = BLANK
     return Csv(name, body, delimiter or ",", skipped, words)
 
@@ -198,8 +202,8 @@ def _rows_above(rows: list[list[str]]) -> int:
     >>> table = [["a", "b", "c"], ["1", "2", "3"], ["4", "5", "6"]]
     >>> _rows_above(table), _rows_above([["# made in 2024"], *table])
     (0, 1)
-    >>> _rows_above([["Sales"], ["by day"], *table])
-    2
+    >>> _rows_above([["Sales"], ["by day"], *table]), _rows_above([["Sales", "", ""], *table])
+    (2, 1)
     """
     above = 0
     while above < min(len(rows) - 1, MOST_ABOVE) and rows[above][0].startswith("#"):
@@ -207,21 +211,51 @@ def _rows_above(rows: list[list[str]]) -> int:
     if above and len(rows[above]) != len(rows[above - 1]):
         return above
     above = 0
-    while above < min(len(rows) - 2, MOST_ABOVE) and len(rows[above]) == 1:
+    # A spreadsheet fills a line of one cell up with delimiters.
+    while above < min(len(rows) - 2, MOST_ABOVE) and sum(bool(c.strip()) for c in rows[above]) < 2:
         above += 1
     # A single column may hold any delimiter here and there; a table does in every row.
     width = len(rows[above])
     return above if width > 2 and all(len(row) == width for row in rows[above:]) else 0
 
 
+def _without_notes(file: Csv, width: int) -> tuple[Csv, list[Finding]]:
+    """Return a file without comments between its rows and notes of one field below them.
+
+    Other lines of the wrong width stay, and are refused. Lines keep their numbers.
+    """
+    last = file.text[-LAST_LOOKED_AT:].rstrip().rpartition("\n")[2]
+    if width < 3 or not ("\n#" in file.text or file.delimiter not in last):
+        return file, []
+    lines = list(io.StringIO(file.text, newline=""))
+    rows = [(line - file.skipped, fields) for line, fields in file.rows()]
+    dropped = {line for line, fields in rows if len(fields) < width and fields[0][:1] == "#"}
+    # A word alone may be a row that was cut off.
+    while rows[-1][0] in dropped or (len(rows[-1][1]) == 1 and len(rows[-1][1][0].split()) > 1):
+        dropped.add(rows.pop()[0])
+    if not dropped:
+        return file, []
+    first = lines[min(dropped) - 1].strip()
+    for line in dropped:
+        lines[line - 1] = "\n"
+    what = "1 line" if len(dropped) == 1 else f"{len(dropped)} lines"
+    verb = "is" if len(dropped) == 1 else "are"
+    message = f"{what} between or below the rows of '{file.name}' {verb} left out: '{first[:40]}'"
+    note = Finding("note", "notes", None, message, decision=True)
+    return replace(file, text="".join(lines)), [note]
+
+
 def _blanks_delimit(text: str) -> bool:
     """Tell whether the first lines all have the same number of words, two at least.
 
-    The header may have one less, as R writes it. Words with quotes are left alone.
+    The header may have one less, as R writes it. Where there are quotes, every blank delimits.
     """
-    if '"' in text:
+    lines = islice(io.StringIO(text), SNIFFED_ROWS)
+    try:
+        quoted = csv.reader(lines, delimiter=BLANK, strict=True) if '"' in text else None
+        widths = [len(fields) for fields in quoted or map(str.split, lines)]
+    except csv.Error:
         return False
-    widths = [len(line.split()) for line in islice(io.StringIO(text), SNIFFED_ROWS)]
     rest = {width for width in widths[1:] if width}
     return len(rest) == 1 and min(rest) > 1 and min(rest) - widths[0] in (0, 1)
 
@@ -232,7 +266,8 @@ def check_width(name: str, names: list[str], least: int) -> None:
         known = ", ".join([*DELIMITERS.values(), "blank"])
         raise DataError(
             f"'{name}' has a single column",
-            hint=f"Features and a target are needed, split by one of: {known}.",
+            hint=f"Features and a target are needed: in CSV split by one of {known}; in a workbook "
+            "on one sheet, --sheet NAME.",
         )
 
 

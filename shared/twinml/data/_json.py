@@ -1,4 +1,4 @@
-"""JSON: an array of objects, or one object a line."""
+"""JSON: an array of objects, one object a line, or a table as pandas writes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from twinml.contract.text_values import header_names
 from twinml.data._finding import Finding
+from twinml.data._names import named
 from twinml.data._types import TextColumn, text_column
 from twinml.errors import DataError
 
@@ -41,7 +42,8 @@ def json_columns(
     for row in rows:
         names.update(dict.fromkeys(row))
     columns: dict[str, TextColumn] = {}
-    for key, column in zip(names, header_names(list(names)), strict=True):
+    header = named(list(names))
+    for key, column in zip(names, header.names, strict=True):
         values = [row.get(key) for row in rows]
         if column in skip:
             values = [None] * len(rows)
@@ -54,7 +56,7 @@ def json_columns(
                     hint=f"Leave it out with --drop '{column}', or make columns of its parts.",
                 )
         columns[column] = text_column([_text(value) for value in values])
-    return columns, []
+    return columns, header.findings
 
 
 def _text(value: Any) -> str | None:
@@ -63,13 +65,10 @@ def _text(value: Any) -> str | None:
 
 def _rows(name: str, text: str) -> list[dict[str, Any]]:
     """Return the objects of a file; numbers stay the texts that they are."""
-    whole = text.lstrip().startswith("[")
     try:
-        found = (
-            _parsed(text)
-            if whole
-            else [_parsed(line) for line in text.splitlines() if line.strip()]
-        )
+        found = _table(text)
+        if found is None:
+            found = [_parsed(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"'{name}' is neither an array of JSON objects nor one object a line: {error}",
@@ -82,6 +81,41 @@ def _rows(name: str, text: str) -> list[dict[str, Any]]:
             hint="Write every row as an object of column names and values.",
         )
     return found
+
+
+def _table(text: str) -> list[Any] | None:
+    """Return the rows of a text that is one array or one table of pandas, else ``None``.
+
+    Tables are ``{"columns": [...], "data": [[...], ...]}``, ``{"data": [{...}, ...]}`` with
+    any key beside it but a list, and ``{"age": {"0": 41, ...}, ...}`` or the same with lists.
+
+    >>> _table('{"columns": ["a"], "index": [0], "data": [[1]]}'), _table('{"a": {"0": 1}}')
+    ([{'a': '1'}], [{'a': '1'}])
+    >>> _table('{"meta": {}, "rows": [{"a": 1}]}'), _table('{"a": 1}')
+    ([{'a': '1'}], None)
+    """
+    try:
+        whole = _parsed(text)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":  # an object a line
+            raise
+        return None
+    if not isinstance(whole, dict):
+        return whole if isinstance(whole, list) else None
+    names, data = whole.get("columns"), whole.get("data")
+    if isinstance(names, list) and isinstance(data, list):
+        keys = header_names([str(name) for name in names])
+        return [dict(zip(keys, row, strict=True)) for row in data]
+    lists = [value for value in whole.values() if isinstance(value, list)]
+    if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
+        return lists[0]
+    columns = list(whole.values())
+    if len(lists) == len(columns) and len({len(column) for column in columns}) == 1:
+        return [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
+    if columns and all(isinstance(column, dict) for column in columns):
+        keys = list(dict.fromkeys(key for column in columns for key in column))
+        return [{name: column.get(key) for name, column in whole.items()} for key in keys]
+    return None
 
 
 def _parsed(text: str) -> Any:

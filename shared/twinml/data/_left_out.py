@@ -21,6 +21,7 @@ DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?"
     r"|\d{4}/\d{1,2}/\d{1,2}.*"
     r"|\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})( .*)?"
+    r"|\d{4}-?(W\d{2}(-?\d)?|Q[1-4]|\d{2})|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?"
 )
 # Whole numbers that all differ and take up this share of their range are counted, with gaps.
 DENSE = 0.5

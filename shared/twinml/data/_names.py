@@ -8,7 +8,7 @@ from itertools import pairwise
 from twinml.contract.text_values import header_names, is_null, is_number
 from twinml.data._finding import Finding
 
-__all__ = ["Header", "header_of", "is_unnamed", "missing_header"]
+__all__ = ["Header", "header_of", "is_unnamed", "missing_header", "named"]
 
 UNNAMED = "Unnamed: "
 SHOWN = 5
@@ -53,8 +53,18 @@ def header_of(rows: Sequence[Sequence[str]], expected: Collection[str] = ()) -> 
         shown = f"{names[0]} to {names[-1]}"
         message = f"the first row is data like all others, so the columns are called {shown}"
         return Header(names, 0, [Finding("warning", "header", None, message, decision=True)])
-    names = header_names(first)
-    return Header(names, 1, _remarks(first, names))
+    return named(first)
+
+
+def named(fields: Sequence[str]) -> Header:
+    """Return the names that a header gives.
+
+    >>> header = named([" age", "age"])
+    >>> header.names, header.findings[1].message
+    (['age', 'age.1'], "names that come again are numbered: 'age.1'")
+    """
+    names = header_names(fields)
+    return Header(names, 1, _remarks(fields, names))
 
 
 def missing_header(rows: Sequence[Sequence[str]], expected: Collection[str] = ()) -> bool:

@@ -63,7 +63,9 @@ def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = N
     "rows are sorted by 'month'; if that is time, pass --split ordered"
     """
     labels = pd.factorize(frame[target])[0]
-    if np.count_nonzero(np.diff(labels)) == labels.max():
+    # Numbers that all differ never come back, in whatever order they stand.
+    apart = labels.max() + 1 == len(labels) and not _in_one_sequence(frame[target])
+    if np.count_nonzero(np.diff(labels)) == labels.max() and not apart:
         note = (
             f"rows are sorted by the target '{target}': an ordered split would hold out rows "
             "of one class, so split at random"

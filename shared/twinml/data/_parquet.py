@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from twinml.contract.text_values import header_names
 from twinml.data._finding import Finding
+from twinml.data._names import named
 from twinml.errors import DataError
 
 __all__ = ["parquet_columns", "parquet_names"]
@@ -50,10 +51,10 @@ def parquet_columns(
     table = _parquet_table(name, content)
     if table.num_rows == 0:
         raise DataError(f"'{name}' has columns but no rows", hint="Write it again with rows.")
-    names = header_names(table.column_names)
+    header = named(table.column_names)
     columns: dict[str, pd.Series] = {}
-    findings: list[Finding] = []
-    for position, column in enumerate(names):
+    findings = header.findings
+    for position, column in enumerate(header.names):
         if column in skip:
             columns[column] = pd.Series(np.full(table.num_rows, np.nan), name=column)
             continue

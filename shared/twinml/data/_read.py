@@ -24,7 +24,7 @@ from twinml.data._finding import Finding
 from twinml.data._json import is_json, json_columns
 from twinml.data._parquet import parquet_columns, parquet_names
 from twinml.data._source import is_workbook, local_file, raw_bytes
-from twinml.data._types import text_kinds, typed_columns
+from twinml.data._types import is_total, rows_with, text_kinds, typed_columns
 from twinml.data._workbook import workbook_columns
 
 __all__ = ["FileContent", "column_names", "read", "read_records", "read_rows"]
@@ -44,12 +44,15 @@ class FileContent:
         How it was read.
     digest
         SHA-256 of its uncompressed bytes, hexadecimal.
+    unlabelled
+        Rows of the file that are not in ``frame``: their target is empty.
     """
 
     frame: pd.DataFrame
     notations: Mapping[str, Notation | DateForm | FreeText]
     findings: tuple[Finding, ...]
     digest: str
+    unlabelled: int = 0
 
 
 def read(
@@ -61,6 +64,7 @@ def read(
     skip: Collection[str] = (),
     expected: Collection[str] = (),
     sheet: str | None = None,
+    target: str | None = None,
 ) -> FileContent:
     """Read a file of at least ``least`` columns.
 
@@ -76,6 +80,9 @@ def read(
         Names of which one at least stands in a header.
     sheet
         Of a workbook; the first one by default.
+    target
+        Rows in which this column is empty are left out of text files before columns get their
+        types: totals, remarks, rows of delimiters.
 
     Raises
     ------
@@ -101,6 +108,13 @@ def read(
             columns, remarks, delimiter = csv_columns(name, body, least, expected)
         findings = [*findings, *remarks]
     check_width(name, list(columns), least)
+    unlabelled = 0
+    if target is not None:
+        if is_total(columns):
+            columns = {key: each.rows(slice(-1)) for key, each in columns.items()}
+            message = "the last row sums the others up and is left out"
+            findings.append(Finding("note", "total", None, message, decision=True))
+        columns, unlabelled = rows_with(columns, target)
     typed = typed_columns(
         columns,
         as_text={*text, *skip},
@@ -109,22 +123,26 @@ def read(
         likely="," if delimiter == ";" else ".",
     )
     findings = [*findings, *typed.findings]
-    return FileContent(pd.DataFrame(typed.columns), typed.notations, tuple(findings), digest)
+    return FileContent(
+        pd.DataFrame(typed.columns), typed.notations, tuple(findings), digest, unlabelled
+    )
 
 
 def read_rows(
-    source: Path | str, *, text: Collection[str] = (), sheet: str | None = None
+    source: Path | str, *, text: Collection[str] = (), sheet: str | None = None, least: int = 1
 ) -> pd.DataFrame:
     """Read the rows of a file as ``load`` does, whatever they are for.
 
     Parameters
     ----------
     source
-        As in ``load``; a single column is enough.
+        As in ``load``.
     text
         Columns whose values stay text even if all of them look like numbers or booleans.
     sheet
         Of a workbook; the first one by default.
+    least
+        Columns that it has; a file of a single one may hold blanks that part nothing.
 
     Returns
     -------
@@ -136,7 +154,7 @@ def read_rows(
     DataError
         There is no such file, or it cannot be read exactly; the message names the place.
     """
-    return read(local_file(source), least=1, text=text, expected=text, sheet=sheet).frame
+    return read(local_file(source), least=least, text=text, expected=text, sheet=sheet).frame
 
 
 def column_names(source: Path | str) -> list[str]:

@@ -21,8 +21,15 @@ SHOWN = 5
 OTHER = "other"
 
 
-def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the rows whose target is known, with a remark about the others.
+def labelled(
+    frame: pd.DataFrame, target: str, file: str, others: int = 0
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return the rows whose target is known, with a remark about those that are not.
+
+    Parameters
+    ----------
+    others
+        Rows of the file without a target that are not in ``frame``.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame,
     """
     null = frame[target].isna().to_numpy()
     missing = int(null.sum())
-    if not missing:
+    if not missing + others:
         return frame, []
     if missing == len(frame):
         raise DataError(
@@ -44,7 +51,8 @@ def labelled(frame: pd.DataFrame, target: str, file: str) -> tuple[pd.DataFrame,
         kept[target] = kept[target].astype("int64")
     elif kept[target].dtype == pd.BooleanDtype():
         kept[target] = kept[target].astype("bool")
-    rows = "1 row has" if missing == 1 else f"{missing:,} of {len(frame):,} rows have"
+    missing += others
+    rows = "1 row has" if missing == 1 else f"{missing:,} of {len(frame) + others:,} rows have"
     message = f"{rows} no value in the target '{target}' and {_are(missing)} left out"
     return kept, [Finding("note", "null-target", target, message, decision=True)]
 

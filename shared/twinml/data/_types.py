@@ -12,7 +12,8 @@ well. The rules for a column, in order:
 * a column whose cells are all dates in one form, such as ``31.12.2024``, is a date column,
   whose texts stay as they are; see :mod:`twinml.contract.dates`;
 * a column whose cells are all ``true`` or ``false`` is ``bool``; with nulls ``boolean``;
-* in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too;
+* in these, and only there, ``NA``, ``N/A``, ``NaN``, ``null``, ``None`` and ``?`` are null too,
+  and blanks, dashes, dots and other signs for it;
 * a column of sentences that differ is free text, of which a model learns words; see
   :mod:`twinml.contract.free_text`;
 * everything else stays text, character by character. ``NA`` or ``None`` in a text column is
@@ -35,11 +36,24 @@ from numpy.typing import NDArray
 from twinml.contract.dates import ISO, DateForm, date_form_of
 from twinml.contract.free_text import FreeText, is_free_text
 from twinml.contract.notation import PLAIN, Notation, decimal_mark, notation_of, plain_number
-from twinml.contract.text_values import BOOLEANS, INTEGER, is_null, is_number
+from twinml.contract.text_values import BOOLEANS, INTEGER, NULL_MARKERS, is_null, is_number
 from twinml.data._finding import Finding
 
-__all__ = ["TextColumn", "TypedColumns", "text_column", "text_kinds", "typed_columns"]
+__all__ = [
+    "TextColumn",
+    "TypedColumns",
+    "is_total",
+    "rows_with",
+    "text_column",
+    "text_kinds",
+    "typed_columns",
+]
 
+UNIT = re.compile(r"[-+]?[0-9][0-9.,]*\s*([^\W\d_]{1,5}[²³]?|°[CF]?)")
+TOTALS = frozenset({
+    "total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt", "somme",
+    "total général", "suma", "totale", "totaal",
+})  # fmt: skip
 LEADING_ZERO = re.compile(r"[+-]?0[0-9]+")
 # Beyond this a double can no longer hold every whole number.
 EXACT_IN_DOUBLE = 2**53
@@ -53,6 +67,48 @@ class TextColumn:
 
     texts: Sequence[str]
     positions: NDArray[np.int64]
+
+    def rows(self, kept: slice | NDArray[np.bool_]) -> TextColumn:
+        """Return some of its rows, with the texts that they have."""
+        used, places = np.unique(self.positions[kept], return_inverse=True)
+        none = int(used[:1].tolist() == [-1])
+        return TextColumn([self.texts[at] for at in used[none:]], places - none)
+
+
+def is_total(columns: Mapping[str, TextColumn]) -> bool:
+    """Tell whether the last row sums the others up: it says so, as no other does, and has gaps.
+
+    >>> ages, cities = text_column(["30", "70", "100"]), text_column(["Bonn", "Ulm", "Total:"])
+    >>> is_total({"age": ages, "city": cities, "y": text_column(["a", "b", ""])})
+    True
+    >>> is_total({"age": ages, "city": cities})
+    False
+    """
+    last = [column.positions[-1] for column in columns.values()]
+    if min(last) >= 0:
+        return False
+    return any(
+        place >= 0
+        and column.texts[place].strip(" :").casefold() in TOTALS
+        and np.count_nonzero(column.positions == place) == 1
+        for place, column in zip(last, columns.values(), strict=True)
+    )
+
+
+def rows_with(columns: Mapping[str, TextColumn], target: str) -> tuple[dict[str, TextColumn], int]:
+    """Return the rows in which a column is not empty, and how many others there are.
+
+    Where all are empty, or there is no such column, all rows stay.
+
+    >>> columns = {"n": text_column(["1", "Total"]), "y": text_column(["a", ""])}
+    >>> kept, others = rows_with(columns, "y")
+    >>> kept["n"].texts, others
+    (['1'], 1)
+    """
+    known = columns[target].positions >= 0 if target in columns else np.zeros(0, bool)
+    if known.all() or not known.any():
+        return dict(columns), 0
+    return {name: column.rows(known) for name, column in columns.items()}, int((~known).sum())
 
 
 def text_column(values: Sequence[str | None]) -> TextColumn:
@@ -132,6 +188,7 @@ def text_kinds(
     Null markers among dates become null, in the columns as they are given.
     """
     found: dict[str, DateForm | FreeText] = {}
+    findings = []
     for name, values in columns.items():
         if values.dtype != object:
             continue
@@ -140,11 +197,13 @@ def text_kinds(
         dates = date_form_of(known) if known else None
         if dates is not None:
             found[name] = dates
-            if len(known) < len(texts):
-                values[values.isin(set(texts) - set(known))] = np.nan
+            markers = [text for text in texts if is_null(text)]
+            if markers:
+                cells = values.isin(markers)
+                findings.append(_about_null(name, markers, int(cells.sum()), "date"))
+                values[cells] = np.nan
         elif is_free_text(texts, int(values.notna().sum())):
             found[name] = FreeText()
-    findings = []
     for form in dict.fromkeys(found.values()):
         names = [name for name, other in found.items() if other == form]
         column = names[0] if len(names) == 1 else None
@@ -286,12 +345,17 @@ def _about_markers(
     """Say which cells are read as null although they hold something."""
     if not marker.any():
         return []
-    found = ", ".join(f"'{text}'" for text, m in zip(bare, marker, strict=True) if m)
-    count = int(marker[positions[positions >= 0]].sum())
+    markers = [text for text, m in zip(bare, marker, strict=True) if m]
+    return [_about_null(name, markers, int(marker[positions[positions >= 0]].sum()), kind)]
+
+
+def _about_null(name: str, markers: Sequence[str], count: int, kind: str) -> Finding:
+    found = ", ".join(f"'{text.strip()}'" if text.strip() else "blanks" for text in markers)
     cells = "1 cell that holds" if count == 1 else f"{count:,} cells that hold"
     verb = "is" if count == 1 else "are"
     message = f"'{name}' is a {kind} column; {cells} {found} {verb} read as null"
-    return [Finding("note", "null-marker", name, message)]
+    unusual = not all(text.strip().lower() in NULL_MARKERS for text in markers)
+    return Finding("note", "null-marker", name, message, decision=unusual)
 
 
 def _about_text(name: str, texts: Sequence[str], positions: NDArray[np.int64]) -> list[Finding]:
@@ -299,7 +363,16 @@ def _about_text(name: str, texts: Sequence[str], positions: NDArray[np.int64]) -
     counts = np.bincount(positions[positions >= 0], minlength=len(texts))
     numeric = np.fromiter((notation_of([text]) is not None for text in texts), bool, len(texts))
     total, numbers = int(counts.sum()), int(counts[numeric].sum())
-    if 2 * numbers < total or numeric.all():
+    if numeric.all():
+        return []
+    units = {found.group(1) if (found := UNIT.fullmatch(text.strip())) else "" for text in texts}
+    if len(units) == 1 and "" not in units:
+        message = (
+            f"'{name}' holds numbers with '{units.pop()}' behind and is read as text; write the "
+            "numbers alone to have them compared"
+        )
+        return [Finding("note", "unit", name, message)]
+    if 2 * numbers < total:
         return []
     first = int(np.flatnonzero(np.isin(positions, np.flatnonzero(~numeric)))[0])
     others = total - numbers

@@ -210,10 +210,10 @@ def load(
             f"'{rare}' does not say what becomes of rare classes",
             hint=f"Choose one of {', '.join(RARE)}.",
         )
-    content = read(path, plain=[target], skip=drop, expected=[target], sheet=sheet)
+    content = read(path, plain=[target], skip=drop, expected=[target], sheet=sheet, target=target)
     if task != "classification" and maybe_numbers(content.frame, target):
         # Classes stay as they are written; numbers may have a decimal comma or a currency.
-        other = read(path, skip=drop, expected=[target], sheet=sheet)
+        other = read(path, skip=drop, expected=[target], sheet=sheet, target=target)
         content = other if is_number(other.frame[target]) else content
     known = _known.KNOWN.get(content.digest)
     everything = [str(column) for column in content.frame.columns]
@@ -221,7 +221,7 @@ def load(
     if keep != "all":
         check_kept(path.name, everything, keep)
     frame = content.frame.drop(columns=list(drop))
-    frame, unlabelled = labelled(frame, target, path.name)
+    frame, unlabelled = labelled(frame, target, path.name, content.unlabelled)
     chosen, why = choose_task(frame[target], task, path.name)
     few: list[Finding] = []
     if chosen == "regression":

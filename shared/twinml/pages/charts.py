@@ -71,10 +71,12 @@ def written(values: Sequence[float]) -> Callable[[float], str]:
     --------
     >>> [written(ticks(0.1965, 0.198))(0.197), written(ticks(0, 9000))(8000.0)]
     ['0.1970', '8,000']
+    >>> written(ticks(0, 12))(7.5)
+    '7.5'
     """
     step = values[1] - values[0]
     digits = max(0, math.ceil(-math.log10(step) - 1e-9))
-    if digits and round(step * 10**digits) != round(step * 10**digits, 6):
+    if round(step * 10**digits) != round(step * 10**digits, 6):
         digits += 1
 
     def text(value: float) -> str:
@@ -90,6 +92,7 @@ def lines(
     x: str = "",
     y: str = "",
     x_text: Callable[[float], str] | None = None,
+    x_step: float | None = None,
     y_text: Callable[[float], str] | None = None,
     from_zero: bool = False,
     steps: bool = False,
@@ -106,6 +109,8 @@ def lines(
         Labels of the axes.
     x_text, y_text
         Write their values; by default with as many digits as the axis needs.
+    x_step
+        Between the ticks of the horizontal axis, where round numbers are not what is round there.
     from_zero
         Whether the vertical axis begins at 0.
     steps
@@ -123,6 +128,9 @@ def lines(
     ys = [b for _, points in shown for _, b in points]
     rows = ticks(0.0 if from_zero else min(ys), max(ys))
     columns = ticks(min(xs), max(xs))
+    if x_step is not None:
+        first, last = math.ceil(min(xs) / x_step), math.floor(max(xs) / x_step)
+        columns = [place * x_step for place in range(first, last + 1)]
     columns = [one for one in columns if min(xs) <= one <= max(xs)] or [xs[0]]
     low, high = rows[0], rows[-1]
     begin, end = min(xs), max(xs)

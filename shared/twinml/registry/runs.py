@@ -28,12 +28,13 @@ COLUMNS = (
 TOP_LEVEL = f"""
 SELECT {COLUMNS}
 WHERE r.lifecycle_stage = 'active' AND e.workspace = 'default'
+AND (:experiment IS NULL OR e.name = :experiment)
 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.run_uuid = r.run_uuid AND t.key = '{PARENT}')
-ORDER BY r.start_time DESC, r.run_uuid LIMIT ? OFFSET ?"""  # noqa: S608 - words of our own
-ONE = f"SELECT {COLUMNS} WHERE r.run_uuid = ? AND r.lifecycle_stage = 'active'"
+ORDER BY r.start_time DESC, r.run_uuid LIMIT :limit OFFSET :offset"""  # noqa: S608 - words of our own
+ONE = f"SELECT {COLUMNS} WHERE r.run_uuid = :run AND r.lifecycle_stage = 'active'"
 NESTED = f"""
 SELECT {COLUMNS} JOIN tags t ON t.run_uuid = r.run_uuid
-WHERE t.key = '{PARENT}' AND t.value = ? AND r.lifecycle_stage = 'active'
+WHERE t.key = '{PARENT}' AND t.value = :run AND r.lifecycle_stage = 'active'
 ORDER BY r.start_time, r.run_uuid"""
 MOST_NESTED = 1000
 
@@ -77,7 +78,9 @@ class Run:
         return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def latest(uri: str, *, limit: int = 50, offset: int = 0) -> tuple[Run, ...]:
+def latest(
+    uri: str, *, limit: int = 50, offset: int = 0, experiment: str | None = None
+) -> tuple[Run, ...]:
     """Return runs that are not part of another one, newest first.
 
     Parameters
@@ -86,12 +89,19 @@ def latest(uri: str, *, limit: int = 50, offset: int = 0) -> tuple[Run, ...]:
         MLflow's tracking URI.
     limit, offset
         How many, after how many newer ones.
+    experiment
+        Only those of this one.
     """
-    read = from_file(uri, lambda store: _read(store, TOP_LEVEL, limit, offset))
+    asked = {"limit": limit, "offset": offset, "experiment": experiment}
+    read = from_file(uri, lambda store: _read(store, TOP_LEVEL, asked))
     if read is not None:
         return read
     client = _client(uri)
-    experiments = [one.experiment_id for one in client.search_experiments()]
+    experiments = [
+        one.experiment_id for one in client.search_experiments() if experiment in (None, one.name)
+    ]
+    if not experiments:
+        return ()
     found = client.search_runs(experiments, max_results=5000, order_by=["start_time DESC"])
     own = [one for one in found if PARENT not in one.data.tags]
     names = {one.experiment_id: one.name for one in client.search_experiments()}
@@ -100,7 +110,7 @@ def latest(uri: str, *, limit: int = 50, offset: int = 0) -> tuple[Run, ...]:
 
 def run(uri: str, run_id: str) -> Run:
     """Return a run; ``NotFound`` if there is none of that id."""
-    read = from_file(uri, lambda store: _read(store, ONE, run_id))
+    read = from_file(uri, lambda store: _read(store, ONE, {"run": run_id}))
     if read is not None:
         if not read:
             raise _absent(run_id)
@@ -118,7 +128,7 @@ def run(uri: str, run_id: str) -> Run:
 
 def children(uri: str, parent: Run) -> tuple[Run, ...]:
     """Return the runs that are part of ``parent``, oldest first."""
-    read = from_file(uri, lambda store: _read(store, NESTED, parent.id))
+    read = from_file(uri, lambda store: _read(store, NESTED, {"run": parent.id}))
     if read is not None:
         return read
     client = _client(uri)
@@ -132,7 +142,9 @@ def children(uri: str, parent: Run) -> tuple[Run, ...]:
     return tuple(_of(one, {experiment.experiment_id: experiment.name}) for one in found)
 
 
-def _read(store: sqlite3.Connection, statement: str, *values: str | int) -> tuple[Run, ...]:
+def _read(
+    store: sqlite3.Connection, statement: str, values: Mapping[str, str | int | None]
+) -> tuple[Run, ...]:
     rows = store.execute(statement, values).fetchall()
     ids = [row[0] for row in rows]
     marks = ", ".join("?" * len(ids))

@@ -109,8 +109,8 @@ class FoldData:
         estimator = learner.build(config, self.X[train], self.shape)
         losses = learner.rounds.fit(
             estimator,
-            self._sample(train),
-            self._sample(test),
+            self._sample(learner, train),
+            self._sample(learner, test),
             patience(float(config["learning_rate"])),
             stop,
         )
@@ -128,9 +128,10 @@ class FoldData:
         given = learner.rounds.predict(fitted.estimator, X, rounds)
         return _all_classes(given, fitted.estimator, self.shape.n_outputs)
 
-    def _sample(self, rows: Rows) -> Sample:
+    def _sample(self, learner: Learner, rows: Rows) -> Sample:
         even = bool(np.all(self.weights == self.weights[0]))
-        return Sample(self.X[rows], self.y[rows], None if even else self.weights[rows])
+        X = learner.seen(self.X[rows], self.shape)
+        return Sample(X, self.y[rows], None if even else self.weights[rows])
 
 
 Judging: TypeAlias = Callable[[FoldData], Judge]
@@ -150,7 +151,7 @@ def fit(
     if not np.all(weights == weights[0]):
         steps = getattr(estimator, "steps", None)
         arguments[f"{steps[-1][0]}__sample_weight" if steps else "sample_weight"] = weights
-    estimator.fit(X, y, **arguments)
+    estimator.fit(learner.seen(X, shape), y, **arguments)
     learner.tidy(estimator)
     return estimator
 

@@ -29,7 +29,7 @@ from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
-from twinml.training.learners import Shape, select
+from twinml.training.learners import Shape, absent, select, suitable
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
@@ -135,7 +135,7 @@ class _Run:
         self._clock = Clock(None if options.reproducible else options.budget)
         self._timings: dict[str, float] = {}
         self._phase_started = time.monotonic()
-        self._notes: list[str] = []
+        self._notes = [] if options.learners else list(absent(self._task.estimator))
         self._trials = 0
         self._best: tuple[str, float] | None = None
 
@@ -458,7 +458,11 @@ class _Run:
             y,
             self._weights(table.y, rows)[rows],
             folds,
-            few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
+            suitable(
+                few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
+                X,
+                shape,
+            ),
             shape,
             self._clock,
             judging=self._judging,

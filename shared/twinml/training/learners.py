@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -28,19 +28,26 @@ from twinml.training._rounds import MOST_ROUNDS, Rounds
 
 __all__ = [
     "LEARNERS",
+    "MOST_SPLIT",
     "Explainer",
     "Learner",
     "Shape",
+    "absent",
     "installed",
     "modules",
     "packages",
     "select",
+    "splittable",
+    "suitable",
 ]
 
 Config = Mapping[str, Any]
+Matrix: TypeAlias = NDArray[np.float64]
 # What the estimators of the libraries end in.
 Kind: TypeAlias = Literal["Classifier", "Regressor"]
 EVERY_KIND: tuple[Kind, ...] = ("Classifier", "Regressor")
+# Columns of texts with more categories are not split by sets of them.
+MOST_SPLIT = 256
 # Packages whose module has another name.
 _MODULES = {"scikit-learn": "sklearn"}
 
@@ -65,7 +72,7 @@ class Shape:
     estimator: Kind = "Classifier"
 
 
-Build: TypeAlias = Callable[[Config, NDArray[np.float64], Shape], Any]
+Build: TypeAlias = Callable[[Config, Matrix, Shape], Any]
 
 
 @dataclass(frozen=True)
@@ -82,8 +89,8 @@ class Explainer:
         classes (n, k, p + 1), flat or not.
     """
 
-    scores: Callable[[Any, NDArray[np.float64]], Any]
-    contributions: Callable[[Any, NDArray[np.float64]], Any]
+    scores: Callable[[Any, Matrix], Any]
+    contributions: Callable[[Any, Matrix], Any]
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,11 @@ class Learner:
         Of estimators that it builds.
     explainer
         Its library's own; ``None`` leaves it to ``twinml.explanation``.
+    suits
+        Whether it has anything of its own to try on such encoded rows, (n, p).
+    seen
+        From encoded rows, (n, p), to what its library is fitted on; for predictions they stay
+        as they are.
     tidy
         Removes from a fitted estimator what differs from run to run without changing any
         prediction, so that the same run gives the same bytes.
@@ -133,6 +145,8 @@ class Learner:
     automl: str | None = None
     kinds: tuple[Kind, ...] = EVERY_KIND
     explainer: Explainer | None = None
+    suits: Callable[[Matrix, Shape], bool] = field(default=lambda X, shape: True)
+    seen: Callable[[Matrix, Shape], Matrix] = field(default=lambda X, shape: X)
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
 
@@ -143,7 +157,7 @@ def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
     configuration has no others.
     """
 
-    def build(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+    def build(config: Config, X: Matrix, shape: Shape) -> Any:
         module, _, name = estimator.format(shape.estimator).rpartition(".")
         return getattr(importlib.import_module(module), name)(
             **{**fixed, **config, seed: shape.seed}
@@ -152,7 +166,55 @@ def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
     return build
 
 
-def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+_LIGHTGBM = _of(
+    "lightgbm.LGBM{}",
+    subsample=0.75,
+    subsample_freq=1,
+    min_child_weight=1e-7,
+    n_jobs=1,
+    deterministic=True,
+    force_row_wise=True,
+    verbose=-1,
+)
+
+
+def _lightgbm_space(tune: Any) -> dict[str, Any]:
+    return {
+        "learning_rate": tune.loguniform(0.015, 0.2),
+        "num_leaves": tune.lograndint(4, 128),
+        "min_child_samples": tune.lograndint(5, 300),
+        "colsample_bytree": tune.uniform(0.3, 1.0),
+        "reg_lambda": tune.loguniform(1e-3, 100.0),
+    }
+
+
+def _lightgbm_categorical(config: Config, X: Matrix, shape: Shape) -> Any:
+    # By this name, for by its proper one LightGBM warns although it takes it.
+    return _LIGHTGBM({**config, "cat_feature": splittable(X, shape.n_codes)}, X, shape)
+
+
+def splittable(X: Matrix, n_codes: int) -> list[int]:
+    """Return the columns of codes that are split by sets of categories.
+
+    Two categories have one split either way; more than the compiled form holds stay codes.
+
+    Parameters
+    ----------
+    X
+        Encoded rows, shape (n, p); the first ``n_codes`` columns are codes.
+    """
+    most = X[:, :n_codes].max(axis=0, initial=-1.0)
+    return [column for column in range(n_codes) if 2 <= most[column] < MOST_SPLIT]
+
+
+def _without_unknown(X: Matrix, shape: Shape) -> Matrix:
+    # LightGBM takes what is below zero for this, and says so for each fit.
+    codes = np.zeros(X.shape[1], dtype=np.bool_)
+    codes[splittable(X, shape.n_codes)] = True
+    return np.where(codes & (X < 0), np.nan, X)
+
+
+def _logistic_regression(config: Config, X: Matrix, shape: Shape) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -163,7 +225,7 @@ def _logistic_regression(config: Config, X: NDArray[np.float64], shape: Shape) -
     )
 
 
-def _ridge(config: Config, X: NDArray[np.float64], shape: Shape) -> Any:
+def _ridge(config: Config, X: Matrix, shape: Shape) -> Any:
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
 
@@ -179,16 +241,22 @@ def _tidy_catboost(estimator: Any) -> None:
             del metadata[key]
 
 
-def _xgboost_contributions(member: Any, X: NDArray[np.float64]) -> Any:
+def _xgboost_contributions(member: Any, X: Matrix) -> Any:
     import xgboost
 
     return member.get_booster().predict(xgboost.DMatrix(X), pred_contribs=True, strict_shape=True)
 
 
-def _catboost_contributions(member: Any, X: NDArray[np.float64]) -> Any:
+def _catboost_contributions(member: Any, X: Matrix) -> Any:
     import catboost
 
     return member.get_feature_importance(catboost.Pool(X), type="ShapValues")
+
+
+_OF_LIGHTGBM = Explainer(
+    lambda member, X: member.predict(X, raw_score=True),
+    lambda member, X: member.predict(X, pred_contrib=True),
+)
 
 
 def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
@@ -209,23 +277,8 @@ def _forest_work(config: Config) -> float:
 LEARNERS: tuple[Learner, ...] = (
     Learner(
         "LightGBM",
-        _of(
-            "lightgbm.LGBM{}",
-            subsample=0.75,
-            subsample_freq=1,
-            min_child_weight=1e-7,
-            n_jobs=1,
-            deterministic=True,
-            force_row_wise=True,
-            verbose=-1,
-        ),
-        lambda tune: {
-            "learning_rate": tune.loguniform(0.015, 0.2),
-            "num_leaves": tune.lograndint(4, 128),
-            "min_child_samples": tune.lograndint(5, 300),
-            "colsample_bytree": tune.uniform(0.3, 1.0),
-            "reg_lambda": tune.loguniform(1e-3, 100.0),
-        },
+        _LIGHTGBM,
+        _lightgbm_space,
         {
             "n_estimators": 250,
             "learning_rate": 0.04,
@@ -249,10 +302,33 @@ LEARNERS: tuple[Learner, ...] = (
         },
         packages=("lightgbm", "scikit-learn"),
         automl="LightGBM",
-        explainer=Explainer(
-            lambda member, X: member.predict(X, raw_score=True),
-            lambda member, X: member.predict(X, pred_contrib=True),
-        ),
+        explainer=_OF_LIGHTGBM,
+    ),
+    Learner(
+        "LightGBMCategorical",
+        _lightgbm_categorical,
+        lambda tune: {
+            **_lightgbm_space(tune),
+            "cat_smooth": tune.loguniform(1.0, 100.0),
+            "min_data_per_group": tune.lograndint(10, 300),
+        },
+        {
+            "n_estimators": 250,
+            "learning_rate": 0.04,
+            "num_leaves": 50,
+            "min_child_samples": 40,
+            "colsample_bytree": 1.0,
+            "reg_lambda": 1e-3,
+            "cat_smooth": 10.0,
+            "min_data_per_group": 100,
+        },
+        _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+        rounds=_rounds.LIGHTGBM,
+        packages=("lightgbm", "scikit-learn"),
+        automl="LightGBM",
+        explainer=_OF_LIGHTGBM,
+        suits=lambda X, shape: bool(splittable(X, shape.n_codes)),
+        seen=_without_unknown,
     ),
     Learner(
         "RandomForest",
@@ -402,6 +478,16 @@ def installed() -> tuple[Learner, ...]:
     )
 
 
+def absent(kind: Kind) -> tuple[str, ...]:
+    """Return a sentence for each learner of a kind that could be tried if it were installed."""
+    there = installed()
+    return tuple(
+        f"{one.name} was not tried: it is not installed (pip install 'twinml[{one.extra}]')."
+        for one in LEARNERS
+        if one.extra is not None and kind in one.kinds and one not in there
+    )
+
+
 def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, ...]:
     """Return the learners called ``names``, in their own order; all installed of a kind for none.
 
@@ -421,6 +507,24 @@ def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, 
     # Here, so that no configuration is charged for an import, nor the budget: see _train.
     for module in modules({package for learner in chosen for package in learner.packages}):
         importlib.import_module(module)
+    return chosen
+
+
+def suitable(learners: Sequence[Learner], X: Matrix, shape: Shape) -> tuple[Learner, ...]:
+    """Return the learners that have something of their own to try on these rows, in order.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    chosen = tuple(one for one in learners if one.suits(X, shape))
+    if not chosen:
+        raise UsageError(
+            f"{learners[0].name} has nothing to split: no column of texts has "
+            f"3 to {MOST_SPLIT} values",
+            hint="Name another learner, too.",
+        )
     return chosen
 
 

@@ -26,10 +26,10 @@ from flask import Flask, Response, jsonify, request, send_file, url_for
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.exceptions import HTTPException
 
-from azureml_runner.engine import step_folder
 from azureml_runner.store import ENDED, STATUSES
 from twinml.errors import Detail, NotFound, TwinmlError, UsageError
 from twinml_local.jobs._job import JobRecord
+from twinml_local.jobs._job_log import job_log
 from twinml_local.jobs._runner import Runner
 from twinml_local.jobs._store import JobStore
 from twinml_local.jobs.rest._openapi import document
@@ -42,7 +42,6 @@ __all__ = ["create_app"]
 log = logging.getLogger("twinml.jobs")
 
 MAX_BODY_BYTES = 1_000_000
-MAX_LOG_BYTES = 256_000
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 OPEN_ROUTES = ("/health", "/swagger.json", "/docs")
@@ -133,7 +132,7 @@ def create_app(store: JobStore, runner: Runner, keys_file: Path) -> Flask:
     @app.get("/pipelines/<name>/jobs/<job_id>/logs")
     def logs(name: str, job_id: str) -> Response:
         job = store.job(name, job_id)
-        return Response(_logs(job, runner.job_directory(job.id)), mimetype="text/plain")
+        return Response(job_log(job, runner.job_directory(job.id)), mimetype="text/plain")
 
     @app.get("/pipelines/<name>/jobs/<job_id>/outputs/<output>")
     def fetch(name: str, job_id: str, output: str) -> Response:
@@ -225,20 +224,6 @@ def _bad_argument(name: str, value: str, expected: str) -> UsageError:
     )
 
 
-def _logs(job: JobRecord, directory: Path) -> bytes:
-    """Return what the steps printed, each attempt under a heading, only the end if it is long."""
-    parts = []
-    for step in job.steps:
-        folder = step_folder(directory, step.name)
-        if step.reused:
-            parts.append(f"===== step {step.name}: the result of an earlier run =====\n".encode())
-        for attempt in folder.attempts():
-            text = _tail(folder.files(attempt).log)
-            heading = f"===== step {step.name}, attempt {attempt} =====\n"
-            parts.append(heading.encode() + (text.rstrip(b"\n") + b"\n" if text else b""))
-    return b"\n".join(parts)
-
-
 def _output(job: JobRecord, name: str) -> Response:
     """Return an output of a job: a file as it is, a folder as a zip."""
     held = job.outputs.get(name)
@@ -257,15 +242,3 @@ def _output(job: JobRecord, name: str) -> Response:
             archive.write(file, file.relative_to(path).as_posix())
     packed.seek(0)
     return send_file(packed, mimetype="application/zip", download_name=f"{name}.zip")
-
-
-def _tail(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - MAX_LOG_BYTES))
-            text = file.read(MAX_LOG_BYTES)
-    except OSError:
-        return b""
-    note = f"[the first {size - MAX_LOG_BYTES} bytes are left out]\n" if size > len(text) else ""
-    return note.encode() + text.decode(errors="replace").encode()

@@ -1,0 +1,110 @@
+"""Logs of an endpoint: searched, narrowed to a deployment or to failures, followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, redirect, request, url_for
+
+from twinml.platform import EndpointInfo
+from twinml.traffic.log_entries import entries, is_failure
+from twinml_local.studio._live import follow
+from twinml_local.studio._sources import Sources
+
+__all__ = ["pages"]
+
+# Read when only some of the entries are wanted.
+WINDOW = 20_000
+SHOWN = 200
+LONGEST = 2_000  # characters of an entry that are shown
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a log is asked for."""
+
+    deployment: str = ""
+    search: str = ""
+    failures: bool = False
+
+    @property
+    def query(self) -> str:
+        """The same as the query of an address."""
+        failures = "yes" if self.failures else ""
+        given = {"deployment": self.deployment, "search": self.search, "failures": failures}
+        return urlencode({name: value for name, value in given.items() if value})
+
+
+def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
+    """Return the pages."""
+    made = Blueprint("logs", __name__)
+
+    def asked(info: EndpointInfo) -> Asked:
+        given = request.args.get("deployment", "")
+        return Asked(
+            deployment=given if given in info.deployments else "",
+            search=request.args.get("search", "")[:200],
+            failures=request.args.get("failures") == "yes",
+        )
+
+    def part(name: str, wanted: Asked) -> str:
+        narrow = wanted.failures or wanted.search
+        found = sources.platform.logs(
+            name, deployment=wanted.deployment or None, lines=WINDOW if narrow else SHOWN * 2
+        )
+        return render("logs_part.html.j2", entries=chosen(found, wanted))
+
+    @made.get("/logs")
+    def first() -> str | Response:
+        names = sources.names()
+        if not names:
+            return render("monitoring_none.html.j2", title="Logs", section="logs")
+        return redirect(url_for("logs.page", name=names[0]))  # type: ignore[return-value]
+
+    @made.get("/logs/<name>")
+    def page(name: str) -> str:
+        info = sources.platform.endpoint_info(name)
+        wanted = asked(info)
+        follows = request.args.get("follow") == "yes"
+        return render(
+            "logs.html.j2",
+            title="Logs",
+            section="logs",
+            info=info,
+            names=sources.names(),
+            asked=wanted,
+            follows=follows,
+            live=f"/logs/{name}/live?{wanted.query}" if follows else "",
+            part=part(name, wanted),
+        )
+
+    @made.get("/logs/<name>/live")
+    def live(name: str) -> Response:
+        wanted = asked(sources.platform.endpoint_info(name))
+        return follow(lambda: part(name, wanted))
+
+    return made
+
+
+def chosen(lines: Iterable[str], wanted: Asked) -> list[tuple[str, bool]]:
+    r"""Return the last entries that are asked for, newest first, and whether each is a failure.
+
+    Examples
+    --------
+    >>> lines = ["2026-11-28 10:00 I one", "2026-11-28 10:01 E two", "  File", "2026-11-28 10:02 I"]
+    >>> chosen(lines, Asked(search="FILE"))
+    [('2026-11-28 10:01 E two\n  File', True)]
+    >>> len(chosen(lines, Asked())), len(chosen(lines, Asked(failures=True)))
+    (3, 1)
+    """
+    found = [
+        entry
+        for entry in entries(lines)
+        if (not wanted.failures or is_failure(entry)) and wanted.search.lower() in entry.lower()
+    ]
+    return [
+        (entry if len(entry) <= LONGEST else f"{entry[:LONGEST]}…", is_failure(entry))
+        for entry in reversed(found[-SHOWN:])
+    ]

@@ -1,0 +1,156 @@
+"""Monitoring: requests, latency, failures and strange values of an endpoint; drift when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, flash, redirect, request, url_for
+
+from twinml.errors import NotFound, TwinmlError, UsageError
+from twinml.pages.charts import Series, bars, lines
+from twinml.platform import busiest
+from twinml.traffic.collected import CollectsTraffic
+from twinml_local.studio._sources import Sources
+from twinml_local.telemetry import Recent
+
+if TYPE_CHECKING:
+    from twinml.drift import DriftReport
+
+__all__ = ["pages"]
+
+SPANS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7),
+         "30d": timedelta(days=30)}  # fmt: skip
+USUAL = "24h"
+DRIFT_ROWS = 20_000
+MOST_DRIFTED = 12
+
+
+def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
+    """Return the pages."""
+    made = Blueprint("monitoring", __name__)
+
+    @made.get("/monitoring")
+    def first() -> str | Response:
+        names = sources.names()
+        if not names:
+            return render("monitoring_none.html.j2", title="Monitoring", section="monitoring")
+        return redirect(url_for("monitoring.page", name=names[0]))  # type: ignore[return-value]
+
+    @made.get("/monitoring/<name>")
+    def page(name: str) -> str:
+        info = sources.platform.endpoint_info(name)
+        asked = request.args.get("last", USUAL)
+        span = asked if asked in SPANS else USUAL
+        found = sources.recent(name, SPANS[span])
+        return render(
+            "monitoring.html.j2",
+            title="Monitoring",
+            section="monitoring",
+            info=info,
+            names=sources.names(),
+            span=span,
+            spans=list(SPANS),
+            recent=found,
+            charts=charts(found),
+            total=sources.totals(name),
+            rate=sources.collect_rate(name),
+            drift=_drift(sources, name, SPANS[span]) if request.args.get("drift") else None,
+        )
+
+    @made.post("/monitoring/<name>/collect")
+    def collect(name: str) -> Response:
+        platform = sources.platform
+        if not isinstance(platform, CollectsTraffic):
+            raise UsageError("this platform collects nothing")
+        try:
+            rate = float(request.form.get("rate", ""))
+        except ValueError:
+            raise UsageError(
+                "the share of requests to keep is no number", hint="From 0 to 1."
+            ) from None
+        platform.collect(name, rate)
+        flash(f"{name} keeps {rate:.0%} of its requests from now on.")
+        return redirect(url_for("monitoring.page", name=name), 303)  # type: ignore[return-value]
+
+    return made
+
+
+def charts(found: Recent) -> dict[str, Any]:
+    """Return the charts of what an endpoint did: requests, failures and latency over time."""
+    if not any(bucket.requests for bucket in found.buckets):
+        return {}
+    unit = per(found.length)
+
+    def line(name: str, value: Callable[[Any], float | None]) -> Series:
+        points = [(bucket.start, value(bucket)) for bucket in found.buckets]
+        return Series(name, [(at, each) for at, each in points if each is not None])
+
+    def text(at: float) -> str:
+        shown = datetime.fromtimestamp(at, UTC)
+        return f"{shown:%H:%M}" if found.end - found.begin <= 86_400 else f"{shown:%d %b}"
+
+    step = found.length * max(1, len(found.buckets) // 6)
+    return {
+        "requests": lines(
+            [line("Requests", lambda one: one.requests), line("Failed", lambda one: one.failures)],
+            title=f"Requests {unit}, and how many of them failed",
+            x="UTC", y=f"requests {unit}", x_text=text, x_step=step, from_zero=True,
+        ),
+        "latency": lines(
+            [line("Median", lambda one: one.p50_ms), line("95 %", lambda one: one.p95_ms)],
+            title="Milliseconds within which half and 95 % of the requests were answered",
+            x="UTC", y="milliseconds", x_text=text, x_step=step, from_zero=True,
+        ),
+    }  # fmt: skip
+
+
+def per(seconds: int) -> str:
+    """Write the length of a bucket.
+
+    Examples
+    --------
+    >>> per(1), per(30), per(300), per(3600), per(10800), per(86400)
+    ('a second', 'in 30 s', 'in 5 min', 'an hour', 'in 3 h', 'a day')
+    """
+    named = {1: "a second", 60: "a minute", 3600: "an hour", 86_400: "a day"}
+    if seconds in named:
+        return named[seconds]
+    size, unit = next((size, unit) for size, unit in ((3600, "h"), (60, "min"), (1, "s"))
+                      if seconds % size == 0)  # fmt: skip
+    return f"in {seconds // size} {unit}"
+
+
+def _drift(sources: Sources, name: str, span: timedelta) -> dict[str, Any]:
+    """Return what drifted among the collected rows, or in words why that cannot be said."""
+    from twinml import drift
+    from twinml.drift.predictions import PREDICTION, with_predictions
+    from twinml.model import load_contract, load_reference
+    from twinml.traffic.collected import read
+
+    platform = sources.platform
+    info = platform.endpoint_info(name)
+    try:
+        if not isinstance(platform, CollectsTraffic):
+            raise NotFound("this platform collects nothing")
+        deployment = busiest(info)
+        directory = sources.directory(sources.deployments(name)[deployment])
+        traffic = read(
+            platform.collected(name),
+            deployments=[deployment],
+            since=datetime.now(UTC) - span,
+            most_rows=DRIFT_ROWS,
+        )
+        contract, before = load_contract(directory), load_reference(directory)
+        now, before = with_predictions(traffic.frame(), traffic, before, directory, contract)
+        names = [one for one in (*contract.column_names, PREDICTION) if one in before]
+        report: DriftReport = drift.compare(before[names], now)
+    except TwinmlError as error:
+        return {"problem": str(error), "report": None, "chart": ""}
+    chart = bars(
+        {one.feature: one.psi for one in report.features[:MOST_DRIFTED]},
+        title="Population stability index by feature: 0.1 is moderate, 0.25 major",
+        text=lambda value: f"{value:.3f}",
+    )
+    return {"problem": "", "report": report, "chart": chart}
