@@ -275,7 +275,7 @@ def test_the_budget_is_kept_on_rows_that_it_cannot_search_in_full(
     assert moments[0].left is not None
     singles = sum(candidate.kind == "single" for candidate in found.leaderboard)
     skipped = len(learners.select(())) - singles
-    assert skipped == 0 or "not on the leaderboard" in found.forward_note
+    assert skipped == 0 or "not on the leaderboard" in " ".join(found.notes)
 
 
 def test_a_learner_that_cannot_fit_is_left_out_with_its_reason(
@@ -293,7 +293,7 @@ def test_a_learner_that_cannot_fit_is_left_out_with_its_reason(
     found = train(binary, TrainingOptions(trials=4, learners=FAST))
     assert "LightGBM" not in {candidate.name for candidate in found.leaderboard}
     assert any("num_leaves" in trial.note for trial in found.trials)
-    assert "LightGBM is not on the leaderboard" in found.forward_note
+    assert "LightGBM is not on the leaderboard" in " ".join(found.notes)
     with pytest.raises(TrainingError, match="num_leaves"):
         train(binary, TrainingOptions(trials=2, learners=("LightGBM",)))
 
