@@ -18,7 +18,9 @@ from azureml_emulator.account import ARM_HOST, LOCAL_HOST, Account
 from azureml_emulator.arm.actions import Actions
 from azureml_emulator.arm.availability import check_version
 from azureml_emulator.arm.capacity import Capacity
+from azureml_emulator.arm.data_plane import DataPlane
 from azureml_emulator.arm.management import Management
+from azureml_emulator.arm.registries import Registries
 from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.arm.subscription import Subscription
 from azureml_emulator.arm.workspace import Workspaces
@@ -124,6 +126,8 @@ class Emulator:
                 *workspaces.routes(),
                 *Subscription(management, workspaces).routes(),
                 *actions.routes(),
+                *Registries(self.account).routes(),
+                *DataPlane(self.account, management).routes(),
                 *self._jobs.routes(),
                 *self._deployments.routes(),
                 *Capacity(management).routes(),
@@ -133,6 +137,7 @@ class Emulator:
             ]
         )
         self._record = record
+        self._refused_hosts: set[str] = set()
         self._record_lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -198,7 +203,10 @@ class Emulator:
                 # The wording and status that the SDK takes for "no managed identity here".
                 raise ArmError(403, "Forbidden", "IMDS is unreachable: this is an emulator.")
             if not self.router.knows_host(host):
-                _log.warning("refused: %s %s%s", request.method, host, path)
+                # Telemetry tries again and again: once a host is enough.
+                level = logging.DEBUG if host in self._refused_hosts else logging.WARNING
+                self._refused_hosts.add(host)
+                _log.log(level, "refused: %s %s%s", request.method, host, path)
                 raise ArmError(
                     403,
                     "HostNotEmulated",

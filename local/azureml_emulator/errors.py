@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 import orjson
 from werkzeug.wrappers import Response
 
-__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found"]
+__all__ = ["ArmError", "EmulatorError", "StorageError", "not_found", "not_from_registry"]
 
 
 class EmulatorError(Exception, ABC):
@@ -104,3 +104,13 @@ class StorageError(EmulatorError):
 def not_found(what: str) -> ArmError:
     """Return the refusal for a resource that is not there."""
     return ArmError(404, "UserError", f"Not found: {what}", inner="NotFoundError")
+
+
+def not_from_registry(what: str) -> ArmError:
+    """Return the refusal for an asset of a registry, which would have to be fetched."""
+    return ArmError(
+        400,
+        "NotImplementedByEmulator",
+        f"The emulator has nothing of registries but the curated environments of 'azureml', "
+        f"and not '{what}': register a copy of your own in the workspace.",
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from azureml_emulator.arm.assets import Datastores
 from azureml_emulator.arm.management import Management
 from azureml_emulator.arm.resource_types import Draft
-from azureml_emulator.environments.curated import check_known, curated_name
+from azureml_emulator.environments.curated import CURATED, check_known, curated_name
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
@@ -61,9 +61,11 @@ class JobService:
             account, management, directory / "tracking", self._registry, lenient=lenient
         )
         self.records = Records(self._runs, self.tracking, management, self.datastores)
+        self.tracking.before_get = self._begin_waiting
         self.jobs = Jobs(management, self.records, lenient=lenient)
         self._history = History(management, self.records, self.jobs)
         management.before_read("environments", self._provide_curated)
+        management.before_list("environments", self._provide_all_curated)
         management.before_write("models", self._settle_address)
         management.before_write("components", self._take_from_job)
 
@@ -108,6 +110,11 @@ class JobService:
         """Return the status of a job or of a child, ``None`` if there is none."""
         found = self._runs.get(run)
         return None if found is None else found.status
+
+    def _begin_waiting(self, workspace: str, run: str) -> None:
+        found = self._runs.get(run)
+        if found and found.workspace == workspace and found.status in ("NotStarted", "Queued"):
+            self.records.begin(found)
 
     def _output_uri(self, run: str, name: str) -> str | None:
         return self._history.output_uri(run, name)
@@ -165,6 +172,10 @@ class JobService:
             version or "1",
             {"image": image, "description": "Stands for a curated environment."},
         )
+
+    def _provide_all_curated(self, workspace: str) -> None:
+        for name in CURATED:
+            self._provide_curated(workspace, f"AzureML-{name}", None)
 
     def _environment(self, environment: Any, workspace: str) -> Mapping[str, Any] | None:
         """Return the definition of an environment; ``None`` for one of a registry, or none."""

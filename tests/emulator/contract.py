@@ -38,6 +38,9 @@ DEVIATIONS = {
         "the SDK looks a deployment's name up with an api-version that knows no configurations; "
         "the emulator answers all versions alike"
     ),
+    ("response", "workspaces/environments", "/name"): (
+        "the service's own environments have points in their names: AzureML-sklearn-1.5"
+    ),
     ("request", "workspaces/jobs", "/properties/objective/goal"): (
         "the SDK sends maximize; the types have Maximize"
     ),

@@ -236,7 +236,7 @@ def look_with_mlflow(session: Session) -> None:
     session.seen["mlflow"] = {
         "metrics": run.data.metrics,
         "params": run.data.params,
-        "colour": run.data.tags["colour"],
+        "colour": [run.data.tags[name] for name in ("colour", "from")],
         "status": run.info.status,
         "history": [item.value for item in client.get_metric_history(name, "loss")],
         "artifacts": sorted(item.path for item in client.list_artifacts(name)),

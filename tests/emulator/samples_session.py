@@ -189,7 +189,8 @@ def main(folder: Path) -> dict[str, Any]:
             f"environment {environment.name}",
             lambda one=environment: client.environments.create_or_update(one).version,
         )
-    sample("environments", lambda: names(client.environments.list()))
+    own = [name for name in names(client.environments.list()) if "AzureML-" not in name]
+    sample("environments", lambda: own)
     (folder / "model.pkl").write_bytes(b"x")
 
     def model() -> list[Any]:
@@ -230,7 +231,9 @@ def main(folder: Path) -> dict[str, Any]:
 
     sample("connection", connection)
     sample("registries", lambda: names(client.registries.list()))
-    sample("a registry", lambda: MLClient(credential, registry_name="azureml").models)
+    registry = MLClient(credential, registry_name="azureml")
+    sample("curated of the registry", lambda: registry.environments.get("sklearn-1.5", "1").image)
+    sample("a model of the registry", lambda: registry.models.get("bert", "1").path)
     sample("rules", lambda: names(client.workspace_outbound_rules.list("emulator")))
     sample("serverless", lambda: names(client.serverless_endpoints.list()))
     sample("marketplace", lambda: names(client.marketplace_subscriptions.list()))

@@ -43,7 +43,9 @@ def jobs(alone):
 def test_it_runs_a_command_job(jobs, alone):
     session, base = jobs
     body = {"properties": {"jobType": "Command", "command": "echo ${AZUREML_RUN_ID}"}}
-    body["properties"]["environmentId"] = "azureml://registries/azureml/environments/any/labels/x"
+    body["properties"]["environmentId"] = (
+        "azureml://registries/azureml/environments/sklearn-1.5/labels/latest"
+    )
     made = session.put(f"{base}/one", json=body, params=VERSION, timeout=10)
     assert made.status_code == 201, made.text
     deadline = time.monotonic() + 300

@@ -3,6 +3,7 @@
 import re
 from datetime import date
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -436,3 +437,90 @@ def test_an_api_version_is_one_that_there_is(version: str, code: str | None):
         # Of other providers nothing is known.
         check_version("/subscriptions/s/resourceGroups/g", version, today)
         check_version(f"{path}/w/providers/Microsoft.Authorization/permissions", version, today)
+
+
+API = "eastus.api.azureml.ms"
+GIVEN = "/data/d/versions/1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "answered"),
+    [
+        ("azureml://datastores/workspaceblobstore/paths/a/b", "uri_file", "UriFile"),
+        ("azureml://datastores/workspaceblobstore/paths/a/", "mltable", "MLTable"),
+        ("https://host/a/", "uri_folder", "UriFolder"),
+    ],
+)
+def test_native_readers_find_data(ask: Ask, emulator: Emulator, uri: str, kind: str, answered: str):
+    workspace = emulator.account.workspace_id
+    ask("PUT", GIVEN, {"properties": {"dataUri": uri, "dataType": kind}})
+    found = ask("GET", f"/~/data/v1.0{workspace}/dataversion/d/versions/1", host=API).json
+    assert (found["isV2"], found["dataVersion"]["dataType"]) == (True, answered)
+    # Their reader knows the long form of an address alone.
+    short = uri.removeprefix("azureml://")
+    assert found["dataVersion"]["dataUri"].endswith(short)
+    if short != uri:
+        assert found["dataVersion"]["dataUri"].startswith("azureml://subscriptions/")
+    missing = ask("GET", f"/~/data/v1.0{workspace}/dataversion/d/versions/2", host=API)
+    assert missing.status_code == 404
+
+
+def test_native_readers_get_what_opens_the_emulated_account_alone(ask: Ask, emulator: Emulator):
+    stores = f"/~/datastore/v1.0{emulator.account.workspace_id}/datastores"
+    own = {"datastoreType": "AzureBlob", "accountName": "mine", "containerName": "c",
+           "credentials": {"credentialsType": "AccountKey",
+                           "secrets": {"secretsType": "AccountKey", "key": "secret"}}}  # fmt: skip
+    assert ask("PUT", "/datastores/mine", {"properties": own}).status_code == 201
+    given = ask("GET", f"{stores}/workspaceblobstore", host=API).json["azureStorageSection"]
+    assert given["credentialType"] == "Sas"
+    blob = f"/~/{given['containerName']}/x"
+    query = dict(parse_qsl(given["credential"].removeprefix("?")))
+    host = emulator.account.blob_host
+    put = ask("PUT", blob, host=host, query=query, data=b"x", headers={"authorization": ""})
+    assert put.status_code == 201
+    mine = ask("GET", f"{stores}/mine", host=API)
+    assert mine.json["azureStorageSection"]["credentialType"] == "None"
+    assert "secret" not in mine.text
+    listed = ask("GET", stores, host=API).json["value"]
+    assert [item["name"] for item in listed if item["isDefault"]] == ["workspaceblobstore"]
+    shut = ask("GET", stores, host=API, headers={"authorization": "Bearer no"})
+    assert shut.status_code == 401
+
+
+def test_the_registry_holds_curated_environments_and_refuses_the_rest(ask: Ask):
+    found = ask("GET", "/~/registrymanagement/v1.0/registries/azureml/discovery", host=API).json
+    base = (
+        f"/~/mferp/managementfrontend/subscriptions/{found['subscriptionId']}/resourceGroups/"
+        f"{found['resourceGroup']}/providers/Microsoft.MachineLearningServices/registries"
+    )
+
+    def get(path: str) -> Any:
+        return ask("GET", f"{base}/{path}", host=API)
+
+    assert "sklearn-1.5" in [item["name"] for item in get("azureml/environments").json["value"]]
+    one = "azureml/environments/sklearn-1.5"
+    assert get(one).json["properties"]["latestVersion"] == "1"
+    (version,) = get(f"{one}/versions").json["value"]
+    assert version == get(f"{one}/versions/1").json
+    assert version["properties"]["environmentType"] == "Curated"
+    assert get(f"{one}/versions/2").status_code == 404
+    assert get("azureml/environments/none").status_code == 404
+    assert get("azureml/models").json == {"value": []}
+    for path in ("models/bert", "models/bert/versions", "components/c/versions/1"):
+        refused = get(f"azureml/{path}")
+        assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+        assert "/".join(path.split("/")[:2]) in refused.json["error"]["message"]
+    for path in ("other/environments", "other/models", "other/models/a"):
+        assert get(path).json["error"]["code"] == "RegistryNotFound"
+    uri = "azureml://registries/azureml/models/bert/versions/1"
+    sent = {**COMMAND, "command": "ls ${{inputs.m}}",
+            "inputs": {"m": {"jobInputType": "custom_model", "uri": uri}}}  # fmt: skip
+    refused = ask("PUT", "/jobs/j", {"properties": sent})
+    assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+
+
+def test_curated_environments_are_listed(ask: Ask):
+    listed = [item["name"] for item in ask("GET", "/environments").json["value"]]
+    assert "AzureML-sklearn-1.5" in listed
+    for name in listed:
+        assert ask("GET", f"/environments/{name}").status_code == 200

@@ -10,6 +10,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.rest import HttpRequest
+from azure.storage.blob._shared.authentication import SharedKeyCredentialPolicy
 from werkzeug.test import TestResponse
 
 from azureml_emulator.app import Emulator
@@ -17,6 +20,7 @@ from azureml_emulator.arm.resource_types import RESOURCE_TYPES
 from azureml_emulator.arm.resources import ResourceStore
 from azureml_emulator.errors import StorageError
 from azureml_emulator.storage import sas
+from tests.emulator.conftest import ARM_VERSION
 from tests.emulator.contract import Ask
 
 
@@ -329,13 +333,21 @@ def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
         permission=blob.ContainerSasPermissions(read=True), expiry=expiry,
     )  # fmt: skip
 
-    def check(token: str, container: str = "c", permission: str = "r") -> None:
+    one = blob.generate_blob_sas(
+        account.storage_account, "c", "a/1", account_key=account.storage_key,
+        permission=blob.BlobSasPermissions(read=True), expiry=expiry,
+    )  # fmt: skip
+
+    def check(token: str, container: str = "c", permission: str = "r", blob: str = "a/1") -> None:
         sas.check(
             dict(parse_qsl(token)), account=account.storage_account, key=account.storage_key,
-            container=container, permission=permission,
+            container=container, blob=blob, permission=permission,
         )  # fmt: skip
 
     check(whole)
+    check(one)
+    with pytest.raises(StorageError, match="did not match"):
+        check(one, blob="a/2")
     check(whole, permission="l")
     check(container)
     for token, where, permission, message in (
@@ -354,6 +366,46 @@ def test_signatures_are_those_of_the_storage_sdk(emulator: Emulator):
     )
     with pytest.raises(StorageError, match="has passed"):
         check(late)
+
+
+def test_the_accounts_key_opens_the_storage(ask: Ask, emulator: Emulator):
+    account = emulator.account
+    given = ask("POST", "/listKeys").json["userStorageKey"]
+    place = "/azureml-blobstore-emulator/a%20b/1"
+
+    def send(
+        method: str,
+        path: str = place,
+        *,
+        sent: str | None = None,
+        key: str = given,
+        name: str = account.storage_account,
+        query: str = "",
+        **more: Any,
+    ) -> TestResponse:
+        headers = {"x-ms-version": "2025-01-05", "x-ms-date": "today", **more.pop("headers", {})}
+        # The parameter that every request of these tests has.
+        address = f"https://{account.blob_host}{path}?api-version={ARM_VERSION}{query}"
+        asked = HttpRequest(method, address, headers=headers)
+        SharedKeyCredentialPolicy(name, key).on_request(
+            PipelineRequest(asked, PipelineContext(None))  # type: ignore[arg-type]
+        )
+        signed = {key.lower(): text for key, text in asked.headers.items()}
+        return ask(
+            method, f"/~{sent or path}", host=account.blob_host, query=dict(parse_qsl(query)),
+            headers=signed, **more,
+        )  # fmt: skip
+
+    body = {"Content-Length": "1", "Content-Type": "text/plain", "x-ms-blob-type": "BlockBlob"}
+    assert send("PUT", headers=body, data=b"x").status_code == 201
+    assert send("GET").data == b"x"
+    listed = send("GET", "/azureml-blobstore-emulator", query="&comp=list&restype=container")
+    assert "<Name>a b/1</Name>" in listed.text
+    other = base64.b64encode(b"other").decode()
+    for refused in (
+        send("GET", key=other), send("GET", name="other"), send("GET", sent=f"{place}1"),
+    ):  # fmt: skip
+        assert refused.headers["x-ms-error-code"] == "AuthenticationFailed"
 
 
 def test_blobs_are_listed_by_folder_and_page(ask: Ask, emulator: Emulator):
@@ -409,8 +461,6 @@ def test_blobs_are_listed_by_folder_and_page(ask: Ask, emulator: Emulator):
     assert blob("DELETE", "/d").status_code == 202
     gone = blob("GET", "/d")
     assert (gone.status_code, gone.headers["x-ms-error-code"]) == (404, "BlobNotFound")
-    shut = ask("GET", f"{container}/a/1", host=host, headers={"authorization": "SharedKey a:b"})
-    assert shut.headers["x-ms-error-code"] == "KeyBasedAuthenticationNotPermitted"
     assert ask("GET", f"{container}/a/1", host=host).status_code == 401
 
 

@@ -23,9 +23,9 @@ def test_what_samples_do_works_or_is_refused_by_name(session):
         for name, value in seen.items()
         if isinstance(value, dict) and "refused" in value
     }
-    assert set(refused) == {"data import", "a registry"}, refused
+    assert set(refused) == {"data import", "a model of the registry"}, refused
     assert refused["data import"].startswith("(NotImplementedByEmulator)")
-    assert "The emulator has no registries" in refused["a registry"]
+    assert "nothing of registries but" in refused["a model of the registry"]
     assert seen == {
         "config": "emulator",
         "workspace made": "Two",
@@ -56,7 +56,8 @@ def test_what_samples_do_works_or_is_refused_by_name(session):
         "component": ["1", "train_data"],
         "connection": ["https://example.org", ["feed"], None, []],
         "registries": [],
-        "a registry": seen["a registry"],
+        "curated of the registry": "mcr.microsoft.com/azureml/curated/sklearn-1.5:1",
+        "a model of the registry": seen["a model of the registry"],
         "rules": [],
         "serverless": [],
         "marketplace": [],

@@ -29,7 +29,8 @@ PLAN = {  # package: rooms, arrows
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
     # The Studio shows all stores of this machine: it is above them, and below the platform.
     "twinml_local": (14, 37),
-    "azureml_emulator": (17, 75),  # environments: errors, for Azure's names that there are not
+    # environments is asked what Azure has, and refuses what it has not.
+    "azureml_emulator": (17, 76),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
 }

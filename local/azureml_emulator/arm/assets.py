@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from azureml_emulator.account import Account
 from azureml_emulator.arm.resources import Resource, ResourceStore
-from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.errors import ArmError, not_found, not_from_registry
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
 __all__ = ["ARTIFACT_STORE", "DatastorePath", "Datastores", "artifact_prefix", "datastore_uri"]
@@ -125,6 +125,8 @@ class Datastores:
         uri = uri.strip()
         if uri.lower().startswith(("azureml:/subscriptions", "azureml:azureml:")):
             uri = uri[len("azureml:") :]
+        if uri.startswith("azureml://registries/"):
+            raise not_from_registry(uri)
         if match := _DATASTORE.fullmatch(uri):
             owner = _sibling(workspace, match["workspace"])
             return self.datastore(owner, match["datastore"]) / unquote(match["path"])

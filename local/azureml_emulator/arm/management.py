@@ -66,6 +66,7 @@ class Management:
         self.account, self.store = account, store
         self._operations = Operations(account, store, self.answer, seconds=operation_seconds)
         self._checks: dict[str, CheckHook] = {}
+        self._providers: dict[str, Callable[[str], None]] = {}
         self._finders: dict[str, FindHook] = {}
         self._written: dict[str, ResourceHook] = {}
         self._delete_checks: dict[str, ResourceHook] = {}
@@ -91,6 +92,13 @@ class Management:
     def do_work(self, key: str, worker: WorkHook) -> None:
         """Have ``worker`` create each resource of a type in a thread, and finish its operation."""
         self._workers[key] = worker
+
+    def before_list(self, segment: str, provide: Callable[[str], None]) -> None:
+        """Have ``provide`` create what the service itself provides before a list.
+
+        It gets the workspace's id.
+        """
+        self._providers[segment] = provide
 
     def before_read(self, segment: str, find: FindHook) -> None:
         """Have ``find`` create what the service itself provides before a read.
@@ -204,6 +212,9 @@ class Management:
         return self._page(call, listing.workspaces(self.store.list(path), call.query))
 
     def _list(self, kind: ResourceType, call: Call) -> Response:
+        provide = self._providers.get(kind.segment)
+        if provide is not None:
+            provide(self.require_workspace(call).id)
         return self._page(call, self.store.list(self._collection(kind, call)))
 
     def _collection(self, kind: ResourceType, call: Call) -> str:

@@ -48,12 +48,7 @@ class Subscription:
             ("GET", f"{SUBSCRIPTION}{registries}", self._nothing),
             *(("GET", f"{WORKSPACE_PATH}/{kind}", self._nothing) for kind in EMPTY),
         ]
-        discovery = "/registrymanagement/v1.0/registries/{registry}/discovery"
-        host = self._management.account.api_host
-        return [
-            *(Route(method, ARM_HOST, path, handler) for method, path, handler in table),
-            Route("GET", host, discovery, self._no_registry),
-        ]
+        return [Route(method, ARM_HOST, path, handler) for method, path, handler in table]
 
     def _shown(self) -> dict[str, Any]:
         account = self._management.account
@@ -102,11 +97,6 @@ class Subscription:
     def _nothing(self, call: Call) -> Response:
         self._management.require_subscription(call)
         return json_response({"value": []})
-
-    def _no_registry(self, call: Call) -> Response:
-        raise ArmError(
-            404, "RegistryNotFound", f"The emulator has no registries, so not '{call['registry']}'."
-        )
 
     # Templates
 

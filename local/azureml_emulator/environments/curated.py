@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from azureml_emulator.environments.venvs import Requirements
 from azureml_emulator.errors import ArmError, not_found
 
-__all__ = ["check_known", "curated_name", "requirements_of"]
+__all__ = ["CURATED", "check_known", "curated_name", "requirements_of"]
 
 _REGISTRY = re.compile(r"azureml://registries/azureml/environments/([^/]+)(?:/.*)?", re.IGNORECASE)
 _OLD_SKLEARN = ("pandas~=1.3.0", "scipy~=1.10.0", "numpy~=1.22.0", "joblib~=1.2.0")

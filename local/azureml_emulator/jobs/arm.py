@@ -24,7 +24,7 @@ from azureml_emulator.arm.refusals import (
 )
 from azureml_emulator.arm.resources import Resource
 from azureml_emulator.environments.curated import check_known, curated_name
-from azureml_emulator.errors import ArmError, not_found
+from azureml_emulator.errors import ArmError, not_found, not_from_registry
 from azureml_emulator.jobs._definitions import Definition, read_job
 from azureml_emulator.jobs._page import RunPages
 from azureml_emulator.jobs.records import Records
@@ -166,7 +166,7 @@ class Jobs:
         asset = component.removeprefix("azureml:")
         if not asset.startswith("/"):
             if asset.startswith("//registries/"):
-                raise ArmError(404, "UserError", f"The emulator has no registries: '{component}'.")
+                raise not_from_registry(component)
             name, mark, version = re.split(r"([:@])", asset, maxsplit=1)
             below = "labels" if mark == "@" else "versions"
             asset = f"{workspace}/components/{name}/{below}/{version}"
@@ -214,6 +214,8 @@ class Jobs:
             check_task(properties["taskDetails"])
         for name, item in (properties.get("inputs") or {}).items():
             uri = str((item or {}).get("uri") or "").removeprefix("azureml:")
+            if uri.startswith("//registries/"):
+                raise not_from_registry(f"azureml:{uri}")
             if uri.startswith("/subscriptions") and self._records.datastores.asset(uri) is None:
                 raise ArmError(
                     404, "UserError", f"Input '{name}' names '{uri}', which is not there."

@@ -15,7 +15,7 @@ from typing import Any
 
 from azureml_emulator.account import Account
 from azureml_emulator.environments.venvs import BuildError, VenvCache
-from azureml_emulator.errors import ArmError
+from azureml_emulator.errors import ArmError, StorageError
 from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._definitions import ONLY_STEP, Definition
 from azureml_emulator.jobs._sweep import run_sweep
@@ -80,7 +80,7 @@ class JobHost(Host):
         Where the job works.
     """
 
-    refusals = (ArmError,)
+    refusals = (ArmError, StorageError)
 
     def __init__(self, context: JobContext, run: Run, definition: Definition, folder: Path) -> None:
         self._all, self._run, self._definition = context, run, definition

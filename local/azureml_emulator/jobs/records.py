@@ -69,7 +69,7 @@ class Records:
 
     def begin(self, run: Run) -> None:
         """Give a run its MLflow run."""
-        tags = {"mlflow.source.type": "JOB"}
+        tags = {**(run.details.get("tags") or {}), "mlflow.source.type": "JOB"}
         if run.parent is not None:
             tags |= {"mlflow.parentRunId": run.parent, "mlflow.rootRunId": run.root}
         self.tracking.ensure_run(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from azureml_emulator.errors import ArmError
+from azureml_emulator.errors import ArmError, StorageError
 from azureml_emulator.jobs._definitions import Definition
 from azureml_emulator.jobs.host import JobContext, JobHost, failure_of_step
 from azureml_emulator.jobs.runs import Run
@@ -76,8 +76,12 @@ class Workers(WorkerPool[Job]):
         run = self._runs.require(job.id)
         try:
             self._end_children(run, "Canceled")
+            code = "InternalServerError"
             message = f"The emulator failed: {type(error).__name__}: {error}"
-            self._records.fail(run, "InternalServerError", message)
+            if isinstance(error, (ArmError, StorageError)):
+                # What is not there, or not as the job says, is the user's matter.
+                code, message = "UserError", error.message
+            self._records.fail(run, code, message)
         except Exception:
             _log.exception("job %s could not be ended", run.id)
             self._runs.set_status(run.id, "Failed")

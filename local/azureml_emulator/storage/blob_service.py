@@ -1,7 +1,7 @@
 """The blob service over HTTP: what ``azure-storage-blob`` asks for when the SDK uses it.
 
-Requests are opened by a shared access signature or by a token (``Authorization: Bearer``);
-account keys as such (``SharedKey``) are refused, because the service never hands one out.
+Requests are opened by a shared access signature, by the account's key (``SharedKey``), which
+``workspaces.get_keys()`` answers, or by a token (``Authorization: Bearer``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from azureml_emulator.account import Account
 from azureml_emulator.errors import StorageError
 from azureml_emulator.identity import tokens
 from azureml_emulator.routing import Call, Route
-from azureml_emulator.storage import sas
+from azureml_emulator.storage import _shared_key, sas
 from azureml_emulator.storage.blobs import Blob, BlobStore
 
 __all__ = ["Storage"]
@@ -56,19 +56,19 @@ class Storage:
                 account=self._account.storage_account,
                 key=self._account.storage_key,
                 container=call["container"],
+                blob=call.parameters.get("blob", ""),
                 permission=permission,
             )
         elif given.startswith("Bearer "):
             tokens.check(given, audience="https://storage.azure.com", error=_no_access)
-        elif given.startswith("SharedKey"):
-            raise StorageError(
-                403,
-                "KeyBasedAuthenticationNotPermitted",
-                "Key based authentication is not permitted on this storage account: use the "
-                "token that listSecrets answers.",
+        elif given.startswith("SharedKey "):
+            account = self._account.storage_account
+            text = _shared_key.text_to_sign(
+                account, call.request.method, call.path, call.query, call.headers
             )
+            _shared_key.check(given, text, account=account, key=self._account.storage_key)
         else:
-            raise _no_access("there is neither a signature nor a token")
+            raise _no_access("there is neither a signature, a key nor a token")
 
     def _blob(self, call: Call) -> Blob:
         blob = self._blobs.get(call["container"], call["blob"])

@@ -237,7 +237,9 @@ class BlobStore:
 
     def _require_container(self, name: str) -> None:
         if not self.has_container(name):
-            raise StorageError(404, "ContainerNotFound", "The specified container does not exist.")
+            raise StorageError(
+                404, "ContainerNotFound", f"The specified container '{name}' does not exist."
+            )
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[IO[bytes], Path]]:

@@ -1,8 +1,8 @@
 """Shared access signatures of the storage account: made as the service makes them, and checked.
 
-Two kinds are in use: for the whole account (what ``listSecrets`` answers) and for one
-container (what ``startPendingUpload`` answers). Both sign their fields, joined by line
-breaks, with the account's key.
+Those for the whole account are what ``listSecrets`` answers, those for one container what
+``startPendingUpload`` answers; those for one blob are made by users with the account's key. All
+sign their fields, joined by line breaks, with that key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from azureml_emulator.errors import StorageError
 
-__all__ = ["account_token", "check", "container_token"]
+__all__ = ["account_token", "check", "container_token", "sign"]
 
 VERSION = "2021-08-06"
 ACCOUNT_FIELDS = ("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses")
@@ -35,7 +35,7 @@ def account_token(account: str, key: str, *, lifetime: timedelta, permissions: s
         "ss": "bf",
         "sp": permissions,
     }
-    return urlencode({**fields, "sig": _sign(key, _account_text(account, fields))})
+    return urlencode({**fields, "sig": sign(key, _account_text(account, fields))})
 
 
 def container_token(
@@ -48,11 +48,17 @@ def container_token(
         "sr": "c",
         "sp": permissions,
     }
-    return urlencode({**fields, "sig": _sign(key, _container_text(account, container, fields))})
+    return urlencode({**fields, "sig": sign(key, _service_text(account, container, fields))})
 
 
 def check(
-    query: Mapping[str, str], *, account: str, key: str, container: str, permission: str
+    query: Mapping[str, str],
+    *,
+    account: str,
+    key: str,
+    container: str,
+    permission: str,
+    blob: str = "",
 ) -> None:
     """Raise ``StorageError`` unless a query holds a token that allows what is asked.
 
@@ -64,11 +70,12 @@ def check(
     """
     if "srt" in query:
         text = _account_text(account, query)
-    elif query.get("sr") == "c":
-        text = _container_text(account, container, query)
+    elif query.get("sr") in ("c", "b"):
+        place = container if query["sr"] == "c" else f"{container}/{blob}"
+        text = _service_text(account, place, query)
     else:
-        raise _denied("the emulator knows tokens of accounts and of containers only")
-    if not hmac.compare_digest(_sign(key, text), query.get("sig", "")):
+        raise _denied("the emulator knows tokens of accounts, of containers and of blobs only")
+    if not hmac.compare_digest(sign(key, text), query.get("sig", "")):
         raise _denied("Signature did not match")
     if _moment(query.get("se", "")) < datetime.now(UTC):
         raise _denied(f"Signed expiry time [{query['se']}] has passed")
@@ -92,17 +99,18 @@ def _account_text(account: str, fields: Mapping[str, str]) -> str:
     return "\n".join([account, *(fields.get(name, "") for name in ACCOUNT_FIELDS), ""])
 
 
-def _container_text(account: str, container: str, fields: Mapping[str, str]) -> str:
+def _service_text(account: str, place: str, fields: Mapping[str, str]) -> str:
     return "\n".join(
         [
             *(fields.get(name, "") for name in CONTAINER_FIELDS_BEFORE),
-            f"/blob/{account}/{container}",
+            f"/blob/{account}/{place}",
             *(fields.get(name, "") for name in CONTAINER_FIELDS_AFTER),
         ]
     )
 
 
-def _sign(key: str, text: str) -> str:
+def sign(key: str, text: str) -> str:
+    """Return the signature of a text with an account's key."""
     digest = hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 

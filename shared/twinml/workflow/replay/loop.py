@@ -19,6 +19,7 @@ from twinml.data.json_rows import records
 from twinml.drift.estimated import Estimated, estimate, roc_auc
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
+from twinml.platform import endpoint_name
 from twinml.registry.promotion import promote
 from twinml.workflow.replay._history import Decision, Entry, Foretold, History, scores
 from twinml.workflow.replay._periods import Period
@@ -138,6 +139,7 @@ class Replay:
         self._training = replace(training, split="random")
         self._watcher = watcher or ReplayWatcher()
         self._name = f"{dataset.name}-replay"
+        self._address = endpoint_name(self._name)
         self._trainer = Trainer(platform, tracking, dataset, self._name, self._training)
         features = [str(name) for name in dataset.features.columns]
         unknown = [name for name in options.ignored if name not in (*features, dataset.target)]
@@ -210,7 +212,7 @@ class Replay:
                 version=challenger.model.version,
                 reason=f"{period.label}: {reason}",
                 platform=self._platform,
-                endpoint=self._name,
+                endpoint=self._address,
                 by="twinml replay",
             )
             champion, challenger = challenger, None
@@ -333,26 +335,26 @@ class Replay:
         self._watcher.says(f"deploying {first.version}")
         try:
             for deployment in (first.deployment, FIRST):
-                self._platform.deploy(first.model, endpoint=self._name, deployment=deployment)
-            self._platform.set_traffic(self._name, {first.deployment: 100, FIRST: 0})
+                self._platform.deploy(first.model, endpoint=self._address, deployment=deployment)
+            self._platform.set_traffic(self._address, {first.deployment: 100, FIRST: 0})
             yield
         finally:
             self._withdraw()
 
     def _withdraw(self) -> None:
         try:
-            self._platform.endpoint_info(self._name)
+            self._platform.endpoint_info(self._address)
         except NotFound:
             return
-        self._platform.delete(self._name)
+        self._platform.delete(self._address)
 
     def _ask(self, rows: pd.DataFrame, deployment: str | None) -> Floats:
         """Return the probabilities that the endpoint gives, shape (n_rows, n_classes).
 
         Without a deployment's name the traffic decides, request by request.
         """
-        info = self._platform.endpoint_info(self._name)
-        key = self._platform.keys(self._name).primary
+        info = self._platform.endpoint_info(self._address)
+        key = self._platform.keys(self._address).primary
         size = CHUNK_ROWS if deployment is not None else CALL_ROWS
         found: list[list[float]] = []
         with Endpoint(info.scoring_uri, key, deployment=deployment) as client:
