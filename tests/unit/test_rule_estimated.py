@@ -23,7 +23,7 @@ def calibrated(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_calibrated_probabilities_tell_the_figures_within_the_margin(classes: int) -> None:
     inside = 0
-    for seed in range(20):
+    for seed in range(8):
         probabilities, labels = calibrated(3000, classes, seed)
         found = estimate(probabilities)
         truth = np.eye(classes)[labels]
@@ -38,8 +38,8 @@ def test_calibrated_probabilities_tell_the_figures_within_the_margin(classes: in
         right = accuracy_score(labels, probabilities.argmax(axis=1))
         assert found.accuracy == pytest.approx(right, abs=0.03)
         assert found.log_loss == pytest.approx(log_loss(labels, probabilities), abs=0.04)
-    # A margin that is promised for 95 of 100 holds 20 of 20 with 36 %, and fewer than 15 never.
-    assert inside >= 15
+    # A margin promised for 95 of 100 holds fewer than 5 of 8 once in a thousand times.
+    assert inside >= 5
 
 
 @pytest.mark.parametrize("classes", [2, 4])
