@@ -205,7 +205,7 @@ def groups_of(values: pd.Series[Any]) -> pd.Series[Any]:
     known = values.dropna()
     if is_numeric_dtype(values) and known.nunique() > MOST_VALUES:
         edges = np.unique(known.quantile([0.25, 0.5, 0.75]))
-        place = np.searchsorted(edges, values.to_numpy(float))
+        place = np.searchsorted(edges, values.to_numpy())
         ends = [edge(float(each)) for each in edges]
         between = [f"above {low} to {high}" for low, high in pairwise(ends)]
         names = np.array([f"up to {ends[0]}", *between, f"above {ends[-1]}"])
