@@ -63,10 +63,10 @@ PROBES = (
     "impossible pair",
 )
 # Probes that change the value that is there, so that there must be one.
-OF_THE_VALUE = frozenset(
-    {"negated", "other case", "whitespace", "next in calendar", "half a turn on"}
-)
 LATER = {"next day": 1, "next month": 30, "next year": 365}
+OF_THE_VALUE = frozenset(
+    {"negated", "other case", "whitespace", "next in calendar", "half a turn on", *LATER}
+)
 CALENDARS = (
     tuple(name.lower() for name in calendar.month_abbr[1:]),
     tuple(name.lower() for name in calendar.month_name[1:]),
