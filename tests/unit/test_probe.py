@@ -166,6 +166,10 @@ def test_a_date_that_is_missing_is_not_moved_on():
     assert attempts["day", "next day"].positions == (1,)
     assert attempts["day", "next day"].rows == ({"day": "1970-01-03"},)
     assert attempts["day", "null"].positions == (1,)
+    assert {probe for _, probe in attempts} == {"next day", "next month", "next year", "null"}
+    assert {probe for _, probe in attempts} <= set(PROBES)
+    result = probe.run(contract, lambda rows: [[0.5, 0.5]] * len(rows), base)
+    assert {shift.probe for shift in result.shifts} == {one for _, one in attempts}
 
 
 def test_a_long_near_the_end_of_its_type_stays_within_it():
