@@ -22,7 +22,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio clients dist-emulator clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,14 @@ bench-serving: $(DEV) ## Measure the scoring server against others (takes some m
 
 bench-studio: $(DEV) ## Measure the Studio's pages (ARGS=--many: on a large home, made for it)
 	@$(BIN)/python tests/benchmarks/studio.py $(ARGS)
+
+bench-estimates: $(DEV) ## Measure whether the estimate without labels is honest (half a minute)
+	@$(BIN)/python tests/benchmarks/estimates.py $(ARGS)
+
+screenshots: $(DEV) ## Take the documents' pictures of the Studio anew, from what is here
+	@$(TWINML) evidence --out build/screenshots
+	@cp build/screenshots/03-best-model.png docs/images/studio-job.png
+	@cp build/screenshots/07-answer.png docs/images/studio-test.png
 
 notebook: $(DEV) ## Open the walkthrough in Jupyter, or execute it into a page where there is none
 	@export TWINML_HOME="$${TWINML_HOME:-$(CURDIR)/.twinml}"; \

@@ -13,13 +13,19 @@ from twinml.errors import ModelError
 from twinml.platform import DataAsset, ModelReference, ModelVersion
 from twinml.registry.tracking import DIGEST, put
 from twinml.registry.training_run import model_folder
-from twinml_azure.resources import TAG, created, tagged
+from twinml_azure.resources import TAG, created, refuse_dates, tagged
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
     from twinml_azure.connection import Connection
 
-__all__ = ["fetch_model", "register_data", "register_model", "register_table", "table_name"]
+__all__ = [
+    "fetch_model",
+    "register_data",
+    "register_model",
+    "register_table",
+    "table_name",
+]
 
 
 def table_name(name: str) -> str:
@@ -122,12 +128,18 @@ def register_model(
     """Upload an MLflow model directory; an unchanged model keeps its version.
 
     What is uploaded requires what Azure's scoring script imports as well.
+
+    Raises
+    ------
+    ModelError
+        Azure's server would refuse every request; see ``refuse_dates``.
     """
     from azure.ai.ml.entities import Model
 
     from twinml import model
     from twinml.model.azure_requirements import copy_for_azure
 
+    refuse_dates(model.load_contract(directory))
     digest, models = model.digest(directory), connection.client.models
     with (
         connection.errors(f"to register model '{name}'"),

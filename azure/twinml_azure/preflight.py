@@ -10,7 +10,6 @@ import fnmatch
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.errors import PlatformError, PlatformUnavailable, TwinmlError
 from twinml.platform.abilities import Check
-from twinml_azure.resources import word
+from twinml_azure.resources import DATE_NAMES, word
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -51,8 +50,6 @@ DEPLOYMENT_SHARE = 1.2
 RESOLVE_SECONDS = 300.0
 INFERENCE_SERVER = "azureml-inference-server-http"
 LARGEST_EXACT = 2**53
-# Names that pandas.read_json takes for dates, whatever the column holds.
-DATE_NAMES = re.compile(r"(?:.*_(?:at|time)|modified|date|timestamp.*)", re.IGNORECASE)
 
 
 def checks(connection: Connection, sizes: Sizes, model: Path | None) -> Iterator[Check]:
@@ -387,9 +384,9 @@ def _payload(model: Path) -> Iterator[Check]:
 
 def _columns(contract: Contract) -> Iterator[Check]:
     for column in contract.columns:
-        if DATE_NAMES.fullmatch(column.name) and column.type in ("long", "double", "string"):
+        if DATE_NAMES.fullmatch(column.name) and column.type != "boolean":
             yield Check(
-                "warning",
+                "error" if column.type == "datetime" else "warning",
                 "payload",
                 f"'{column.name}' is named like a date, and Azure's server reads it as one",
                 "Rename the column before training.",

@@ -8,23 +8,27 @@ fingerprint: by these they are found again, so that nothing is made twice.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twinml.errors import PlatformError, UsageError
+from twinml.errors import ModelError, PlatformError, UsageError
 
 if TYPE_CHECKING:
+    from twinml.contract import Contract
     from twinml_azure.connection import Connection
 
 __all__ = [
     "CLUSTER",
+    "DATE_NAMES",
     "TAG",
     "Sizes",
     "created",
     "ensure_cluster",
     "get",
     "is_ours",
+    "refuse_dates",
     "succeeded",
     "tagged",
     "word",
@@ -32,6 +36,8 @@ __all__ = [
 
 TAG = "twinml"
 CLUSTER = "twinml-cpu"
+# Names that pandas.read_json takes for dates, whatever the column holds.
+DATE_NAMES = re.compile(r"(?:.*_(?:at|time)|modified|date|datetime|timestamp.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -161,3 +167,29 @@ def ensure_cluster(connection: Connection, sizes: Sizes) -> str:
             )
         ).result()
     return CLUSTER
+
+
+def refuse_dates(contract: Contract) -> None:
+    """Refuse a model with a date column that Azure's server makes pandas' dates of by its name.
+
+    The model's signature says text, as that of every date column does, and MLflow refuses dates
+    there: no request would be answered.
+
+    Raises
+    ------
+    ModelError
+        There is such a column.
+    """
+    names = [
+        column.name
+        for column in contract.columns
+        if column.type == "datetime" and DATE_NAMES.fullmatch(column.name)
+    ]
+    if names:
+        shown = ", ".join(f"'{name}'" for name in names)
+        raise ModelError(
+            f"Azure's server turns {shown} into dates because of the name, and the model, which "
+            "reads them from text, would refuse every request",
+            hint="Rename the column before training (created_at: created, date: day), or leave it "
+            "out with --drop; on this machine the model serves as it is.",
+        )

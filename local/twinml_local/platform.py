@@ -294,6 +294,12 @@ class LocalPlatform:
 
         return studio.start()
 
+    def evidence(self, folder: Path) -> Mapping[str, str]:
+        """Write pictures of the Studio's pages into a folder; return what each is, by file."""
+        from twinml_local import studio
+
+        return studio.evidence(self, studio.start(), folder)
+
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """End all that runs here, or one endpoint's server."""
         ended = [f"endpoint {name}" for name in endpoints.stop(endpoint)]

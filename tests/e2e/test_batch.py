@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from tests.unit.workbooks import workbook
 from twinml import model
 from twinml.cli import main
 from twinml_local.batch import _frame
@@ -62,6 +63,25 @@ def test_every_row_is_what_the_pipeline_says(
     assert np.array_equal(shares, pipeline.predict_proba(frame))
     assert scored["prediction"].to_pylist() == pipeline.predict(frame).tolist()
     assert scored["id"].to_pylist() == ["a", "b", "c", "d"] * 250
+
+
+def test_a_workbook_is_scored_as_the_same_rows_in_csv(
+    ensemble_directory: Path, tmp_path: Path, shared_forms: dict[str, str]
+) -> None:
+    lines, out = (HEADER + LINES * 3).splitlines(), tmp_path / "scored.parquet"
+    cells: list[list[object]] = [[cell or None for cell in line.split(",")] for line in lines]
+    for row in cells[1:]:
+        row[1:3] = [row[1] and int(str(row[1])), row[2] and float(str(row[2]))]
+    (tmp_path / "rows.xlsx").write_bytes(workbook(Rows=cells, Notes=[["made by hand"]]))
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    scored = []
+    for source in ("rows.csv", "rows.xlsx"):
+        words = batch(ensemble_directory, tmp_path / source, out, "--restart")[3:]
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+        scored.append(pq.read_table(out).to_pydict())
+    assert len(scored[0]["prediction"]) == 12
+    assert scored[0] == scored[1]
 
 
 def test_memory_does_not_grow_with_the_file(

@@ -43,7 +43,7 @@ def months_csv(tmp_path: Path) -> Path:
             month("jun", 6, changed=True),
         ]
     )
-    path = tmp_path / "sales.csv"
+    path = tmp_path / "sales_log.csv"
     table.to_csv(path, index=False)
     return path
 
@@ -71,21 +71,21 @@ def test_the_loop_learns_what_changed(months_csv: Path) -> None:
         # April is another world: noticed, and a challenger is proposed.
         assert "income" in change["drifted"]
         assert "was promised" in change["why"]
-        assert change["proposed"] == "sales-replay/2"
+        assert change["proposed"] == "sales_log-replay/2"
         # In May it has a part of the traffic, and is promoted when the labels are there.
-        assert learned["challenger"] == "sales-replay/2"
+        assert learned["challenger"] == "sales_log-replay/2"
         assert learned["decision"] == "promoted"
         assert learned["kept"]["loss"] < learned["first"]["loss"]
         # In June it is champion; the first model is still wrong.
-        assert after["champion"] == "sales-replay/2"
+        assert after["champion"] == "sales_log-replay/2"
         assert after["kept"]["loss"] < 0.7 < after["first"]["loss"]
-        trail = promotions(Tracking(), "sales-replay")
+        trail = promotions(Tracking(), "sales_log-replay")
         assert [(one.version, one.by, one.complete) for one in trail] == [
             ("2", "twinml replay", True)
         ]
         assert trail[0].reason.startswith("may: ")
         page = Path(str(found["report"])).read_text(encoding="utf-8")
-        assert "sales-replay/2 promoted" in page
+        assert "sales_log-replay/2 promoted" in page
         picture = Path(str(found["picture"])).read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < 150_000

@@ -93,4 +93,4 @@ def test_rows_are_sampled_for_the_search_alone(
     assert found.trained_on is not None
     assert len(found.trained_on) == 4_000
     assert found.test.n_train == 3_200
-    assert "sample of" in found.forward_note
+    assert "sample of" in " ".join(found.notes)

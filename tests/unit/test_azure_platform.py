@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from twinml.contract import Contract
-from twinml.errors import UsageError
+from twinml.contract import Column, Contract
+from twinml.contract.dates import DateForm
+from twinml.errors import ModelError, UsageError
 from twinml.platform.abilities import Checks, Plans, Rehearses, Removes, Trains, able
 from twinml_azure import preflight
 from twinml_azure.pipelines import component_of, with_inputs
 from twinml_azure.platform import AzurePlatform
 from twinml_azure.rehearsal import RehearsalPlatform, rehearsed
-from twinml_azure.resources import Sizes
+from twinml_azure.resources import Sizes, refuse_dates
 
 
 def test_the_environment_sets_the_sizes():
@@ -120,6 +121,38 @@ def test_a_payload_that_azure_would_read_otherwise_is_found(tmp_path: Path):
     assert ("warning", "date") in found
     assert ("warning", "id") in found
     assert any(level in ("note", "error") for level, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("created_at", True),
+        ("Start_Time", True),
+        ("DATE", True),
+        ("datetime", True),
+        ("modified", True),
+        ("timestamp2", True),
+        ("created", False),
+        ("at", False),
+        ("day", False),
+        ("dates", False),
+        ("my_timestamp", False),
+    ],
+)
+def test_a_date_column_whose_name_azure_reads_as_dates_is_refused(name: str, refused: bool):
+    column = Column(name, "datetime", True, None, 0.0, 86_400.0, dates=DateForm())
+    other = Column("date", "string", True, ("a",))  # text that is no date stays text there
+    contract = Contract(
+        name="t", target="y", task="binary", classes=(0, 1), n_rows=2, samples=(),
+        columns=(column,) if name.lower() == "date" else (column, other),
+    )  # fmt: skip
+    if not refused:
+        assert refuse_dates(contract) is None
+        return
+    with pytest.raises(ModelError, match=f"turns '{name}' into dates"):
+        refuse_dates(contract)
+    (check,) = (check for check in preflight._columns(contract) if f"'{name}'" in check.found)
+    assert check.level == "error"
 
 
 def test_a_plain_payload_passes(tmp_path: Path):

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import bz2
-import io
 import json
 import lzma
 import re
-import zipfile
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.unit.workbooks import workbook
 from twinml import data
 from twinml.batch._read import Source, types_of
 from twinml.contract import infer_contract
@@ -38,84 +36,6 @@ def save(folder: Path, content: bytes | str, name: str = "table.csv") -> Path:
 
 def decisions(dataset: data.Dataset) -> list[str]:
     return [finding.message for finding in dataset.findings if finding.decision]
-
-
-def column(place: int) -> str:
-    return chr(ord("A") + place)
-
-
-def workbook(**sheets: list[list[object]]) -> bytes:
-    """Return a workbook whose cells are texts, numbers, truths and dates (2024-01-DAY)."""
-
-    def cell(at: str, value: object) -> str:
-        if value is None:
-            return ""
-        if isinstance(value, bool):
-            return f'<c r="{at}" t="b"><v>{int(value)}</v></c>'
-        if isinstance(value, tuple):
-            return f'<c r="{at}" s="1"><v>{45291 + value[0]}</v></c>'
-        if isinstance(value, (int, float)):
-            return f'<c r="{at}"><v>{value}</v></c>'
-        if str(value).startswith("#"):
-            return f'<c r="{at}" t="e"><v>{value}</v></c>'
-        return f'<c r="{at}" t="inlineStr"><is><t>{escape(str(value))}</t></is></c>'
-
-    space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    link = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    package = "http://schemas.openxmlformats.org/package/2006"
-    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    names = list(sheets)
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(
-            "[Content_Types].xml",
-            f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType='
-            '"application/vnd.openxmlformats-package.relationships+xml"/>'
-            f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/></Types>',
-        )
-        archive.writestr(
-            "_rels/.rels",
-            f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" '
-            f'Type="{link}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/workbook.xml",
-            f'<workbook {space} xmlns:r="{link}"><sheets>'
-            + "".join(
-                f'<sheet name="{name}" sheetId="{at}" r:id="r{at}"/>'
-                for at, name in enumerate(names, 1)
-            )
-            + "</sheets></workbook>",
-        )
-        archive.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'<Relationships xmlns="{package}/relationships">'
-            + "".join(
-                f'<Relationship Id="r{at}" Type="{link}/worksheet" '
-                f'Target="worksheets/sheet{at}.xml"/>'
-                for at in range(1, len(names) + 1)
-            )
-            + f'<Relationship Id="s" Type="{link}/styles" Target="styles.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/styles.xml",
-            f'<styleSheet {space}><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs>'
-            "</styleSheet>",
-        )
-        for at, name in enumerate(names, 1):
-            rows = "".join(
-                f'<row r="{row}">'
-                + "".join(
-                    cell(f"{column(place)}{row}", value) for place, value in enumerate(values)
-                )
-                + "</row>"
-                for row, values in enumerate(sheets[name], 1)
-            )
-            archive.writestr(
-                f"xl/worksheets/sheet{at}.xml",
-                f"<worksheet {space}><sheetData>{rows}</sheetData></worksheet>",
-            )
-    return stream.getvalue()
 
 
 HEADER: list[object] = ["n", "x", "city", "y"]
@@ -375,6 +295,13 @@ def test_other_lines_of_the_wrong_width_are_refused(tmp_path: Path, text: str) -
         data.load(save(tmp_path, text), "y")
 
 
+def test_three_columns_may_have_notes_below(tmp_path: Path) -> None:
+    text = "n,m,y\n" + "1,5,a\n2,6,b\n" * 30 + "that is all\n"
+    dataset = data.load(save(tmp_path, text), "y")
+    assert dataset.n_rows == 60
+    assert [finding.kind for finding in dataset.findings if finding.decision] == ["notes"]
+
+
 def test_two_columns_have_no_notes_below(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 62: 1 field, the header has 2"):
         data.load(save(tmp_path, "n,y\n" + "1,a\n2,b\n" * 30 + "that is all\n"), "y")
@@ -386,6 +313,7 @@ def test_two_columns_have_no_notes_below(tmp_path: Path) -> None:
         (["Total", "5", None], 2),
         ([None, " SUMME: ", "b"], 2),
         (["Total", "5", "b"], 3),  # no gap
+        (["Total", "1", "a"], 3),
         (["Totals of a", None, "b"], 3),
         (["x", None, "b"], 3),
         (["Bonn", None, "b"], 3),

@@ -29,7 +29,8 @@ PLAN = {  # package: rooms, arrows
     # What is exported is an endpoint's folder: its state, keys, compiled form and name.
     # The Studio shows all stores of this machine: it is above them, and below the platform.
     "twinml_local": (14, 37),
-    # environments is asked what Azure has, and refuses what it has not; the pytest plugin is a room.
+    # environments is asked what Azure has, and refuses what it has not; the pytest plugin is a
+    # room.
     "azureml_emulator": (18, 77),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),

@@ -95,6 +95,21 @@ def test_a_learner_whose_package_is_missing_is_left_out(monkeypatch: pytest.Monk
     assert len(learners.installed()) == len(learners.LEARNERS) - 1
 
 
+def test_what_an_extra_would_add_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = replace(
+        learners.LEARNERS[0], name="Missing", packages=("no-such-package",), extra="more",
+        kinds=("Regressor",),
+    )  # fmt: skip
+    monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS, missing))
+    assert learners.absent("Classifier") == ()
+    assert learners.absent("Regressor") == (
+        "Missing was not tried: it is not installed (pip install 'twinml[more]').",
+    )
+    required = replace(missing, extra=None)
+    monkeypatch.setattr(learners, "LEARNERS", (*learners.LEARNERS[:-1], required))
+    assert learners.absent("Regressor") == ()
+
+
 def test_the_budget_pays_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
     from twinml.training import TrainingOptions, _train
 

@@ -269,6 +269,8 @@ def test_from_labels_in_a_file_to_a_verdict_with_a_page(tmp_path: Path, describe
     assert code == 0
     assert (done["new"], done["unmatched"], done["exported"]) == (3001, 1, 3000)
     assert run(*words)[1]["known"] == 3001
+    blue = ("--deployment", "blue", "--export", tmp_path / "blue.csv", "--model", described_model)
+    assert run("feedback", "--collected", tmp_path, *blue)[1]["exported"] == 1500
     page = tmp_path / "online.html"
     code, result = run(
         *("abtest", "--online", "--collected", tmp_path, "--a", "blue", "--b", "green"),

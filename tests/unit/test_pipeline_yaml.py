@@ -15,6 +15,7 @@ import yaml
 from azureml_runner.engine import Asset, Literal, StepOutput
 from twinml.errors import PayloadError, UsageError
 from twinml.pipeline import DEFINITION, VARIANTS, stage
+from twinml.training.metrics import AUTO, HIGHER_IS_BETTER
 from twinml_local.jobs.definition.pipeline import PipelineDefinition, read
 from twinml_local.jobs.definition.snapshots import keep_code
 
@@ -341,3 +342,10 @@ def test_the_environment_has_the_locked_versions():
     wanted = conda["dependencies"][-1]["pip"]
     assert len(wanted) > 10
     assert set(wanted) <= set(locked)
+
+
+@pytest.mark.parametrize("component", ["train", "adopt"])
+def test_a_pipeline_takes_every_metric_that_there_is(component: str) -> None:
+    file = DEFINITION.parent / "components" / f"{component}.yml"
+    given = yaml.safe_load(file.read_text(encoding="utf-8"))["inputs"]["metric"]["enum"]
+    assert given == [AUTO, *HIGHER_IS_BETTER]

@@ -22,6 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from twinml.cli import main
 from twinml.contract import Column, Contract, infer_contract, model_frame, openapi, parse, render
+from twinml.contract.dates import DateForm
 from twinml.data import load, read_records
 from twinml.endpoint import request_body
 from twinml.errors import DataError, EndpointError, ModelError, PayloadError, UsageError
@@ -153,6 +154,22 @@ def test_rows_that_have_the_value_already_are_left_out():
     assert attempts["s", "null"].positions == (0,)
     assert attempts["s", "whitespace"].positions == (0,)
     assert attempts["s", "unseen category"].rows[0]["s"] == "unseen category_"
+
+
+def test_a_date_that_is_missing_is_not_moved_on():
+    column = Column("day", "datetime", True, None, 0.0, 86_400.0, dates=DateForm())
+    contract = Contract(
+        name="t", target="y", task="binary", classes=(0, 1), n_rows=2, samples=(), columns=(column,)
+    )
+    base = [{"day": None}, {"day": "1970-01-02"}]
+    attempts = {(one.feature, one.probe): one for one in perturbations(contract, base)}
+    assert attempts["day", "next day"].positions == (1,)
+    assert attempts["day", "next day"].rows == ({"day": "1970-01-03"},)
+    assert attempts["day", "null"].positions == (1,)
+    assert {probe for _, probe in attempts} == {"next day", "next month", "next year", "null"}
+    assert {probe for _, probe in attempts} <= set(PROBES)
+    result = probe.run(contract, lambda rows: [[0.5, 0.5]] * len(rows), base)
+    assert {shift.probe for shift in result.shifts} == {one for _, one in attempts}
 
 
 def test_a_long_near_the_end_of_its_type_stays_within_it():

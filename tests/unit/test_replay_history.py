@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from twinml.errors import DataError
 from twinml.pages.result_page import write
-from twinml.workflow.replay import Entry, History, Scores
+from twinml.workflow.replay import Entry, Foretold, History, Scores
 from twinml.workflow.replay._history import scores
 from twinml.workflow.replay.page import result_page
 
@@ -38,6 +38,20 @@ def entry(number: int, first: float, kept: float, **changes: object) -> Entry:
 
 def history(*entries: Entry) -> History:
     return History("bank", ("no", "yes"), "3 periods", 500, Scores(0.93, 0.2), entries, 9.0)
+
+
+def test_estimates_are_counted_by_what_they_say_of_themselves() -> None:
+    told = [
+        Foretold(0.80, 0.82, 0.01, ""), Foretold(0.80, 0.8201, 0.01, ""),
+        Foretold(0.80, 0.78, 0.01, ""), Foretold(0.80, 0.80, 0.01, "month drifted"),
+        Foretold(0.80, math.nan, 0.01, ""), None,
+    ]  # fmt: skip
+    found = history(*(entry(number, 0.4, 0.3, foretold=one) for number, one in enumerate(told, 1)))
+    assert found.honesty == (5, 4, 2)
+    assert found.to_dict()["estimates"] == {"made": 5, "known": 4, "right": 2}
+    shown = str(result_page(found).sections)
+    assert "in 4 of 5 periods, and was right to .02 in 2 of these" in shown
+    assert "month drifted" in shown
 
 
 def test_scores_are_those_of_scikit_learn() -> None:

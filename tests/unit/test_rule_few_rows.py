@@ -109,6 +109,8 @@ def test_each_row_is_predicted_by_the_pipeline_of_the_fold_that_tests_it() -> No
     both = predict(np.concatenate([permuted, places]))
     assert both[:4].ravel().tolist() == [14.0, 23.0, 12.0, 21.0]
     assert both[4:].tolist() == predict(places).tolist()
+    with pytest.raises(ValueError, match="shorter"):
+        pooled(FOLDS, [_Number(10)], FRAME)(places)
 
 
 def test_members_and_votes_have_not_seen_what_they_are_judged_by() -> None:
@@ -129,18 +131,20 @@ def test_intervals_cover_rows_that_they_were_not_made_of() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=60)
     folds = [(np.delete(np.arange(60), part), part) for part in np.split(np.arange(60), 5)]
-    found = coverage_of(folds, truth, np.zeros(60), [0.5, 0.9, 0.99])
     # Of 48 rows no level above 48 of 49 is known.
-    assert [one.level for one in found] == [0.5, 0.9]
-    expected, width = [], []
-    for train, test in folds:
-        intervals = fit_intervals(truth[train], np.zeros(48))
-        assert intervals is not None
-        bounds = intervals.bounds(np.zeros(12), 0.9)
-        expected += list((bounds[:, 0] <= truth[test]) & (truth[test] <= bounds[:, 1]))
-        width += list(bounds[:, 1] - bounds[:, 0])
-    assert found[1].share == pytest.approx(np.mean(expected))
-    assert found[1].width == pytest.approx(np.mean(width))
+    levels = [0.5, 0.9, 48 / 49, 0.99]
+    found = coverage_of(folds, truth, np.zeros(60), levels)
+    assert [one.level for one in found] == levels[:3]
+    for one in found:
+        expected, width = [], []
+        for train, test in folds:
+            intervals = fit_intervals(truth[train], np.zeros(48))
+            assert intervals is not None
+            bounds = intervals.bounds(np.zeros(12), one.level)
+            expected += list((bounds[:, 0] <= truth[test]) & (truth[test] <= bounds[:, 1]))
+            width += list(bounds[:, 1] - bounds[:, 0])
+        assert one.share == pytest.approx(np.mean(expected))
+        assert one.width == pytest.approx(np.mean(width))
     # Fewer than ten rows make no intervals.
     few = [(np.arange(9), np.arange(9, 12)), (np.arange(3, 12), np.arange(3))]
     assert coverage_of(few, truth[:12], np.zeros(12), [0.5]) == ()

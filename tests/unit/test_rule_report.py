@@ -104,6 +104,10 @@ def test_groups_of_a_column() -> None:
     assert quarters == [
         *["up to 3"] * 3, *["above 3 to 5"] * 2, *["above 5 to 7"] * 2, *["above 7"] * 2, "null"
     ]  # fmt: skip
+    whole = pd.Series([*range(1, 10), None], index=range(10, 0, -1), dtype="Int64")
+    pd.testing.assert_series_equal(
+        groups_of(whole), pd.Series(quarters, index=whole.index), check_dtype=False
+    )
 
 
 def test_a_group_that_errs_is_found(binary: tuple[TrainingResult, Dataset]) -> None:
@@ -206,6 +210,12 @@ def test_where_naming_none_or_all_is_cheapest() -> None:
     tied = np.array([0.5, 0.5, 0.5])
     assert cheapest(hit, tied, 1.0) == pytest.approx((1.01, 1 / 3))
     assert cheapest(hit, tied, 9.0) == pytest.approx((0.5, 2 / 3))
+
+
+@pytest.mark.parametrize("between", [[True, False], [False, True]])
+def test_a_threshold_divides_no_rows_of_one_score(between: list[bool]) -> None:
+    hit, score = np.array([True, *between, False]), np.array([0.9, 0.5, 0.5, 0.1])
+    assert cheapest(hit, score, 1.0) == pytest.approx((0.9, 0.25))
 
 
 def test_thresholds_and_their_costs(binary: tuple[TrainingResult, Dataset]) -> None:

@@ -184,6 +184,8 @@ def test_a_tie_of_areas_is_decided_by_log_loss(
 ) -> None:
     new, old = {"roc_auc": area, "log_loss": loss}, {"roc_auc": 0.80, "log_loss": 0.50}
     assert beats(metric, new, old, min_gain) == found
+    if not min_gain:
+        assert beats(metric, new, old) == found
 
 
 # --- leaks of one class ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.unit.toy_endpoint import ROWS, Toy, label, toy
+from tests.unit.workbooks import workbook
 from twinml.cli import main
 
 
@@ -65,12 +66,14 @@ def test_a_key_that_some_rows_lack_is_null_in_all_dialects() -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".json"])
-@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.jsonl"])
+@pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.jsonl", "rows.xlsx"])
 def test_every_input_to_every_output(tmp_path: Path, source: str, ending: str) -> None:
     frame = pd.DataFrame({"id": ["a", "b", "c"], "n": [1, 2, 3]})
     frame.to_csv(tmp_path / "rows.csv", index=False)
     frame.to_parquet(tmp_path / "rows.parquet")
     frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
+    cells = [list(frame), *frame.to_numpy().tolist()]
+    (tmp_path / "rows.xlsx").write_bytes(workbook(A=cells))
     out = tmp_path / f"scored{ending}"
     words = ("--data", str(tmp_path / source), "--out", str(out), "--chunk-rows", "2", "--proba")
     with toy() as server:

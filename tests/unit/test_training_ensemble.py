@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from twinml.training._ensemble import cross_fitted, fit_stack, fit_vote
-from twinml.training.tasks import Classification
+from twinml.training.tasks import Classification, task_of
 
 TASK = Classification(classes=(0, 1))
 
@@ -71,3 +71,15 @@ def test_certain_members_do_not_make_infinite_log_odds() -> None:
     certain[:4] = certain[:4][:, ::-1]
     stack = fit_stack(TASK, {"a": certain, "b": np.full((100, 2), 0.5)}, labels, np.ones(100))
     assert np.isfinite(stack.predict({"a": certain, "b": np.full((100, 2), 0.5)})).all()
+
+
+@pytest.mark.parametrize(("views", "kept"), [(6, 6), (7, 7), (8, 7), (10, 7)])
+def test_a_vote_has_seven_members_at_most(views: int, kept: int) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=4000)
+    # Errors that have nothing to do with each other: every further one is of use.
+    members = {f"view {n}": (truth + rng.normal(size=4000))[:, None] for n in range(views)}
+    weights = fit_vote(task_of(truth, "regression"), members, truth, np.ones(4000)).weights
+    assert len(weights) == kept
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert max(weights.values()) < 2 / kept

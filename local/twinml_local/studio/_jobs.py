@@ -37,7 +37,7 @@ PICTURES = (
     ("roc", "ROC curve"), ("pr", "Precision and recall"), ("calibration", "Calibration"),
     ("confusion", "Confusion matrix"), ("predicted", "Predicted and true"),
     ("residuals", "Residuals"), ("importance", "What the model uses"),
-    ("scores", "Scores by class"),
+    ("scores", "Scores by class"), ("benchmark", "Benchmark of the endpoint"),
 )  # fmt: skip
 PICTURE = re.compile(r"[a-z_]{1,40}(_[0-9]{1,2})?\.png")
 STATES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,13 @@ from flask import Blueprint, Response, flash, redirect, request, url_for
 from twinml.errors import NotFound, TwinmlError, UsageError
 from twinml.pages.charts import Series, bars, lines
 from twinml.platform import busiest
-from twinml.traffic.collected import CollectsTraffic
+from twinml.traffic.collected import CollectsTraffic, Traffic
+from twinml.traffic.feedback import GroundTruth
 from twinml_local.studio._sources import Sources
 from twinml_local.telemetry import Recent
 
 if TYPE_CHECKING:
+    from twinml.contract import Contract
     from twinml.drift import DriftReport
 
 __all__ = ["pages"]
@@ -147,10 +149,43 @@ def _drift(sources: Sources, name: str, span: timedelta) -> dict[str, Any]:
         names = [one for one in (*contract.column_names, PREDICTION) if one in before]
         report: DriftReport = drift.compare(before[names], now)
     except TwinmlError as error:
-        return {"problem": str(error), "report": None, "chart": ""}
+        return {"problem": str(error), "report": None, "chart": "", "told": None}
     chart = bars(
         {one.feature: one.psi for one in report.features[:MOST_DRIFTED]},
         title="Population stability index by feature: 0.1 is moderate, 0.25 major",
         text=lambda value: f"{value:.3f}",
     )
-    return {"problem": "", "report": report, "chart": chart}
+    told = foretold(contract, traffic, GroundTruth(platform.collected(name)), report.drifted)
+    return {"problem": "", "report": report, "chart": chart, "told": told}
+
+
+def foretold(
+    contract: Contract, traffic: Traffic, truth: GroundTruth, drifted: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return what the answers are worth by their own probabilities, and by labels that came.
+
+    ``None`` where the answers that were kept are not probabilities.
+    """
+    import numpy as np
+
+    from twinml.drift.estimated import estimate, roc_auc
+
+    names = [str(label) for label in contract.classes]
+    places = [(one.id, row) for one in traffic.requests for row in range(len(one.outputs))]
+    outputs = [output for one in traffic.requests for output in one.outputs]
+    if not names or not outputs or not all(name in row for row in outputs for name in names):
+        return None
+    given = np.array([[row[name] for name in names] for row in outputs], dtype=np.float64)
+    labels = truth.labels()
+    numbers = {name: number for number, name in enumerate(names)}
+    known = {
+        number: numbers[labels[place]]
+        for number, place in enumerate(places)
+        if labels.get(place) in numbers
+    }
+    told: dict[str, Any] = {"estimate": estimate(given, drifted=drifted), "labels": len(known)}
+    if known:
+        scored, true = given[list(known)], np.array(list(known.values()))
+        told["auc"] = roc_auc(scored, np.eye(len(names))[true])
+        told["accuracy"] = float((scored.argmax(axis=1) == true).mean())
+    return told

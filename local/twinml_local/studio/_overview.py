@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Blueprint
+from markupsafe import Markup
 
 from twinml.errors import TwinmlError
+from twinml.pages.charts import Node, graph
 from twinml.platform import EndpointInfo, PipelineInfo
 from twinml.registry.searching import searches
 from twinml_local.studio._sources import Sources
 
 __all__ = ["pages"]
 
+NONE = "none yet"
 MOST_ASKED = 100  # endpoints, for one page
 MOST_FAILED = 0.05  # of the requests; more want a look
 
@@ -66,7 +69,37 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             runs=sources.runs(6),
         )
 
+    @made.get("/architecture")
+    def architecture() -> str:
+        return render(
+            "architecture.html.j2", title="Architecture", section="overview",
+            graph=architecture_of(sources),
+        )  # fmt: skip
+
     return made
+
+
+def architecture_of(sources: Sources) -> Markup:
+    """Return what is here as one graph: data, jobs, models, endpoints, pipelines."""
+    asset = next(iter(sources.assets()), None)
+    model = next(iter(sources.models()), None)
+    infos, published = sources.endpoints(), sources.platform.pipelines()
+    nodes = [
+        Node("data", "Data", f"{asset.name} v{asset.version}" if asset else NONE, "", "/data"),
+        Node("automl", "AutoML", "search, ensemble, evaluate", "", "/jobs"),
+        Node("mlflow", "MLflow", "runs and registry", "", "/jobs"),
+        Node("model", "Model", str(model.version.reference) if model else NONE, "", "/models"),
+        Node("endpoint", "Endpoint", infos[0].name if infos else NONE, "", "/endpoints"),
+        Node("telemetry", "Monitoring", "telemetry, logs, drift", "", "/monitoring"),
+        Node("clients", "Clients", "REST, Swagger, two keys", "", "/endpoints"),
+        Node("pipeline", "Pipeline", published[0].name if published else NONE, "", "/pipelines"),
+    ]  # fmt: skip
+    edges = [
+        ("data", "automl"), ("data", "pipeline"), ("automl", "mlflow"), ("pipeline", "mlflow"),
+        ("mlflow", "model"), ("model", "endpoint"), ("endpoint", "clients"),
+        ("endpoint", "telemetry"),
+    ]  # fmt: skip
+    return graph(nodes, edges, title="How all of it hangs together")
 
 
 def data_stage(sources: Sources) -> Stage:

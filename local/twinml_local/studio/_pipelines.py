@@ -68,6 +68,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             schedules=platform.schedules(name),
             endpoints=sources.names(),
             snippet=snippet(info),
+            only=request.args.get("only", ""),
             documents=service_documents(info),
             **{"key": None, **more},
         )
@@ -184,11 +185,34 @@ def edges_of(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def data_of(content: Mapping[str, Any]) -> tuple[list[Node], list[tuple[str, str]]]:
+    """Return the data that a pipeline reads as boxes, and which steps read them.
+
+    Examples
+    --------
+    >>> rows = {"type": "uri_file", "path": "azureml:bank:1"}
+    >>> steps = {"train": {"inputs": {"data": "${{parent.inputs.rows}}"}}}
+    >>> nodes, edges = data_of({"inputs": {"rows": rows, "seed": 0}, "jobs": steps})
+    >>> [(node.label, node.aside) for node in nodes], edges
+    ([('rows', 'azureml:bank:1')], [('input rows', 'train')])
+    """
+    nodes, edges = [], []
+    for name, item in (content.get("inputs") or {}).items():
+        if not isinstance(item, Mapping) or "path" not in item:
+            continue
+        nodes.append(Node(f"input {name}", str(name), str(item["path"]), "data"))
+        taken = re.compile(rf"\$\{{\{{\s*parent\.inputs\.{re.escape(str(name))}\s*\}}\}}")
+        for step, node in (content.get("jobs") or {}).items():
+            if taken.search(json.dumps(node.get("inputs") or {}, default=str)):
+                edges.append((f"input {name}", str(step)))
+    return nodes, edges
+
+
 def drawn(
     content: Mapping[str, Any], states: Mapping[str, Mapping[str, Any]], *, title: str
 ) -> Markup:
     """Return a pipeline's steps as boxes, with the state of each where there is one."""
-    nodes = []
+    nodes, edges = data_of(content)
     for name, step in (content.get("jobs") or {}).items():
         state = states.get(str(name), {})
         component = step.get("component")
@@ -197,7 +221,7 @@ def drawn(
         if state:
             aside = f"{state['status']}{', reused' if state.get('reused') else ''}"
         nodes.append(Node(str(name), str(name), aside, str(state.get("status", ""))))
-    return graph(nodes, edges_of(content), title=title)
+    return graph(nodes, [*edges, *edges_of(content)], title=title)
 
 
 def changed(declared: Mapping[str, Mapping[str, Any]], given: Mapping[str, str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     def shown(name: str, row: Mapping[str, str] | None, *, ask: bool) -> tuple[str, int]:
         info = sources.platform.endpoint_info(name)
-        given = request.values.get("deployment", "")
+        given = request.values.get("deployment", request.args.get("example", ""))
         deployment = given if given in info.deployments else busiest(info)
         state = sources.deployments(name)[deployment]
         contract = sources.contract(state)
@@ -113,7 +113,8 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/endpoints/<name>/test")
     def form(name: str) -> tuple[str, int]:
-        return shown(name, None, ask=False)
+        # The row of the form may be scored by a link: that changes nothing.
+        return shown(name, None, ask="example" in request.args)
 
     @made.post("/endpoints/<name>/test")
     def score(name: str) -> tuple[str, int]:

@@ -25,7 +25,7 @@ from twinml_local.telemetry._summary import OUT_OF_ORDER_SECONDS, features_of, p
 
 __all__ = ["Bucket", "Recent", "recent", "totals"]
 
-MOST_ROWS = 20_000
+MOST_ROWS = 10_000
 BUCKETS = 48
 # Round lengths of a bucket, in seconds.
 LENGTHS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400)

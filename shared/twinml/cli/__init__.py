@@ -49,6 +49,7 @@ VERBS: dict[str, str] = {
     "replay": "Show the loop of drift, training and promotion on data in time order.",
     "open": "Open the Studio site, started if need be.",
     "studio": "Serve the Studio site: data, jobs, models, endpoints.",
+    "evidence": "Take pictures of what was built, with a README.",
     "ui": "Open MLflow's pages on runs and models.",
     "report": "Show the HTML report of a model, or of the last run.",
     "status": "Show what is deployed and running.",

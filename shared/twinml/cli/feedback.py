@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Record true labels of scored rows, by request id.")
-@endpoint_options("on", "collected")
+@endpoint_options("on", "deployment", "collected")
 @click.option(
     "--labels",
     "file",
@@ -94,7 +94,9 @@ def command(
             console().print(f"{unmatched:,} labels fit no collected row (yet); they are kept")
     if export is not None:
         contract = where.contract(model)
-        frame = labelled_frame(traffic, truth.labels(), contract)
+        only = None if where.deployment is None else [where.deployment]
+        answered = traffic if only is None else read(place, deployments=only)
+        frame = labelled_frame(answered, truth.labels(), contract)
         if frame.empty:
             raise DataError(
                 "no collected row has a label", hint="Record some first: --labels FILE."

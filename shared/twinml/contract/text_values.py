@@ -129,8 +129,8 @@ def header_names(fields: Sequence[str], known: Collection[str] | None = None) ->
         Names of a model's columns: one of them stays as it is, and of names that come again
         only those are numbered that are known so. By default all are.
 
-    >>> header_names(["age", "", " a,b ", "age"])
-    ['age', 'Unnamed: 1', 'a,b', 'age.1']
+    >>> header_names(["age", "", " a,b ", "age", "age"])
+    ['age', 'Unnamed: 1', 'a,b', 'age.1', 'age.2']
     >>> header_names([" a", "b", "b"], {" a", "b"})
     [' a', 'b', 'b']
     """

@@ -216,6 +216,10 @@ class HasStudio(Protocol):
         """Serve the site on loopback in a process of its own, if none does; return its address."""
         ...
 
+    def evidence(self, folder: Path) -> Mapping[str, str]:
+        """Write pictures of the site's pages into a folder; return what each is, by file."""
+        ...
+
 
 def able(platform: Platform, wanted: type[T], what: str) -> T:
     """Return ``platform`` as something that can do ``what``.

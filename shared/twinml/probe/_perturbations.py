@@ -40,6 +40,7 @@ Row = Mapping[str, Any]
 Change = Callable[[Any], Any]
 
 # In the order of the table and the picture.
+LATER = {"next day": 1, "next month": 30, "next year": 365}
 PROBES = (
     "below range",
     "far below",
@@ -59,14 +60,14 @@ PROBES = (
     "whitespace",
     "next in calendar",
     "half a turn on",
+    *LATER,
     "swapped",
     "impossible pair",
 )
 # Probes that change the value that is there, so that there must be one.
 OF_THE_VALUE = frozenset(
-    {"negated", "other case", "whitespace", "next in calendar", "half a turn on"}
+    {"negated", "other case", "whitespace", "next in calendar", "half a turn on", *LATER}
 )
-LATER = {"next day": 1, "next month": 30, "next year": 365}
 CALENDARS = (
     tuple(name.lower() for name in calendar.month_abbr[1:]),
     tuple(name.lower() for name in calendar.month_name[1:]),

@@ -369,7 +369,10 @@ def _search(result: TrainingResult) -> str:
         f"{counted(learners, 'learner')}"
     )
     ended = "was" if unfinished == 1 else "were"
-    return text + (f"; {unfinished:,} {ended} stopped early or failed." if unfinished else ".")
+    text += f"; {unfinished:,} {ended} stopped early or failed." if unfinished else "."
+    if result.test.out_of_fold:
+        text += " What is shown here chose the model; the figures above are of other divisions."
+    return text
 
 
 def _decision(result: TrainingResult) -> str:

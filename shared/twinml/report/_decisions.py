@@ -69,7 +69,7 @@ def cheapest(hit: NDArray[np.bool_], score: Floats, ratio: float) -> tuple[float
     >>> cheapest(np.array([False, True, False, True]), np.array([0.1, 0.4, 0.6, 0.8]), 2.0)
     (0.4, 0.25)
     """
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)
     ranked, event = score[order], hit[order]
     alarms = np.concatenate([[0], np.cumsum(~event)])
     missed = int(event.sum()) - np.concatenate([[0], np.cumsum(event)])

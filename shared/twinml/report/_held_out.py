@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 
 from twinml.contract import model_frame
 from twinml.data.safe_csv import safe_frame
@@ -203,12 +203,12 @@ def groups_of(values: pd.Series[Any]) -> pd.Series[Any]:
     ['b', 'a', 'b', 'null']
     """
     known = values.dropna()
-    if is_numeric_dtype(values) and not is_bool_dtype(values) and known.nunique() > MOST_VALUES:
-        edges = np.unique(known.quantile([0.25, 0.5, 0.75]).to_numpy(float))
-        place = np.searchsorted(edges, values.to_numpy(float), side="left")
+    if is_numeric_dtype(values) and known.nunique() > MOST_VALUES:
+        edges = np.unique(known.quantile([0.25, 0.5, 0.75]))
+        place = np.searchsorted(edges, values.to_numpy())
         ends = [edge(float(each)) for each in edges]
         between = [f"above {low} to {high}" for low, high in pairwise(ends)]
-        names = np.array([f"up to {ends[0]}", *between, f"above {ends[-1]}"], dtype=object)
+        names = np.array([f"up to {ends[0]}", *between, f"above {ends[-1]}"])
         found = pd.Series(names[np.minimum(place, len(edges))], index=values.index)
     else:
         kept = known.value_counts().index[:MOST_VALUES]

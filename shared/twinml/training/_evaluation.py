@@ -158,7 +158,8 @@ class Evaluator:
             division, join = self._folds
             pipelines = [one.pipeline(join, self._threshold) for one in division.fitted]
             names = [str(name) for name in table.features.columns]
-            X, y = sources(table.features), table.y
+            X: NDArray[Any] = sources(table.features)
+            y = table.y
             predict = pooled(division.folds, pipelines, table.features)
         else:
             rows = stratified_sample(rng, table.strata, table.split.test, _IMPORTANCE_ROWS)
@@ -168,8 +169,8 @@ class Evaluator:
             model = whole.named_steps["model"]
             X, y = np.asarray(fitted.encoder.transform(frame), dtype=np.float64), table.y[rows]
 
-            def predict(rows: Matrix) -> Matrix:
-                return predictions(model, rows)
+            def predict(places: NDArray[Any]) -> Matrix:
+                return predictions(model, places)
 
         repeats = REPEATS
         if not self._options.reproducible:

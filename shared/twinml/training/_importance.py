@@ -49,8 +49,8 @@ def spread(losses: Sequence[float]) -> float:
 
 def permutation_importance(
     task: Task,
-    predict: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    X: NDArray[np.float64],
+    predict: Callable[[NDArray[Any]], NDArray[np.float64]],
+    X: NDArray[Any],
     y: NDArray[Any],
     names: Sequence[str],
     *,

@@ -104,19 +104,17 @@ def median_of(losses: Sequence[float]) -> int:
     >>> median_of([0.5, 0.1, 0.3]), median_of([0.4, 0.1, 0.2, 0.3]), median_of([0.2, 0.2, 0.1])
     (2, 2, 0)
     """
-    return int(np.argsort(losses, kind="stable")[(len(losses) - 1) // 2])
+    return sorted(range(len(losses)), key=losses.__getitem__)[(len(losses) - 1) // 2]
 
 
-def pooled(
-    folds: Folds, pipelines: Sequence[Any], frame: pd.DataFrame
-) -> Callable[[Matrix], Matrix]:
+def pooled(folds: Folds, pipelines: Sequence[Any], frame: pd.DataFrame) -> Callable[[Rows], Matrix]:
     """Return what predicts each row by the pipeline of the fold that tests it.
 
     It takes a matrix as ``sources`` gives it, perhaps with its columns permuted, or several of
     them one below the other.
     """
 
-    def predicted(places: Matrix) -> Matrix:
+    def predicted(places: Rows) -> Matrix:
         starts = np.arange(0, len(places), len(frame))
         rows = [np.add.outer(starts, test).ravel() for _, test in folds]
         made = drawn(frame, places)
@@ -129,30 +127,29 @@ def pooled(
     return predicted
 
 
-def sources(frame: pd.DataFrame) -> Matrix:
+def sources(frame: pd.DataFrame) -> Rows:
     """Return for each value of a frame the row that it is of: what ``drawn`` takes.
 
     Examples
     --------
     >>> sources(pd.DataFrame({"a": [1, 2], "b": [3, 4]})).tolist()
-    [[0.0, 0.0], [1.0, 1.0]]
+    [[0, 0], [1, 1]]
     """
-    return np.tile(np.arange(len(frame), dtype=np.float64)[:, None], frame.shape[1])
+    return np.tile(np.arange(len(frame), dtype=np.int64)[:, None], frame.shape[1])
 
 
-def drawn(frame: pd.DataFrame, places: Matrix) -> pd.DataFrame:
+def drawn(frame: pd.DataFrame, places: Rows) -> pd.DataFrame:
     """Return a frame whose values are those of the rows ``places``, (n, p).
 
     Examples
     --------
-    >>> drawn(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> drawn(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), np.array([[1, 0], [0, 1]]))
        a  b
     0  2  3
     1  1  4
     """
-    chosen = places.astype(np.int64)
     columns: Mapping[Any, Any] = {
-        name: frame[name].iloc[chosen[:, place]].array for place, name in enumerate(frame.columns)
+        name: frame[name].iloc[places[:, place]].array for place, name in enumerate(frame.columns)
     }
     return pd.DataFrame(columns)
 
@@ -167,11 +164,11 @@ def coverage_of(
     truth, predicted
         Numbers, shape (n,).
     """
-    made = [fit_intervals(truth[train], predicted[train]) for train, _ in folds]
+    made = [(test, fit_intervals(truth[train], predicted[train])) for train, test in folds]
     found = []
     for level in levels:
         inside, width = 0.0, 0.0
-        for (_, test), intervals in zip(folds, made, strict=True):
+        for test, intervals in made:
             if intervals is None or level > intervals.highest_level:
                 break
             bounds = intervals.bounds(predicted[test], level)

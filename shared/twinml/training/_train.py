@@ -29,7 +29,7 @@ from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
-from twinml.training.learners import Shape, select, suitable
+from twinml.training.learners import Shape, absent, select, suitable
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
@@ -135,7 +135,7 @@ class _Run:
         self._clock = Clock(None if options.reproducible else options.budget)
         self._timings: dict[str, float] = {}
         self._phase_started = time.monotonic()
-        self._notes: list[str] = []
+        self._notes = [] if options.learners else list(absent(self._task.estimator))
         self._trials = 0
         self._best: tuple[str, float] | None = None
 
@@ -222,10 +222,8 @@ class _Run:
             fittings.append(fitting(served_ones, everything))
         elif every_candidate:
             fittings[0] = fitting(members_of(wanted), split.train)
-        if forward_split is not None and self._learnable(table, forward_split):
+        if forward_split is not None:
             fittings.append(fitting(members_of([winner]), forward_split.train))
-        else:
-            forward_split = None
         fits = fit_all(fittings, options.jobs)
         measured, served = fits[0], fits[1 if apart else 0]
         learned = pipeline_of(measured, winner, threshold)
@@ -270,7 +268,7 @@ class _Run:
             threshold=threshold,
             test=test,
             forward=forward,
-            forward_note=" ".join([forward_note, *self._notes]),
+            forward_note=forward_note,
             notes=tuple(self._notes),
             importance=importance,
             dependence=dependence,
@@ -359,12 +357,16 @@ class _Run:
             )
         if not self._dataset.chronological:
             return None, self._dataset.order_note
+        classes = table.task.classes_of(table.y)
         try:
-            split = ordered_split(table.task.classes_of(table.y), self._options.test_size)
+            split = ordered_split(classes, self._options.test_size)
         except DataError as error:
             return None, error.message
         if table.split.groups is not None:
             split = without_groups(split, table.split.groups)
+            missing = len(np.unique(classes)) - len(np.unique(classes[split.train]))
+            if missing:
+                return None, f"The rows before the last lack {missing} of the classes."
         return split, (
             f"{self._dataset.order_note}; the recipe was chosen on the random split and "
             "learned anew from the earlier rows."
@@ -491,10 +493,3 @@ class _Run:
             self._options.seed,
             self._dataset.notations,
         )
-
-    def _learnable(self, table: Table, split: Split) -> bool:
-        classes = table.task.classes_of(table.y)
-        missing = len(np.unique(classes)) - len(np.unique(classes[split.train]))
-        if missing:
-            self._notes.append(f"The rows before the last lack {missing} of the classes.")
-        return not missing

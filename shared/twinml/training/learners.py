@@ -32,6 +32,7 @@ __all__ = [
     "Explainer",
     "Learner",
     "Shape",
+    "absent",
     "installed",
     "modules",
     "packages",
@@ -474,6 +475,16 @@ def installed() -> tuple[Learner, ...]:
         learner
         for learner in LEARNERS
         if all(importlib.util.find_spec(module) for module in modules(learner.packages))
+    )
+
+
+def absent(kind: Kind) -> tuple[str, ...]:
+    """Return a sentence for each learner of a kind that could be tried if it were installed."""
+    there = installed()
+    return tuple(
+        f"{one.name} was not tried: it is not installed (pip install 'twinml[{one.extra}]')."
+        for one in LEARNERS
+        if one.extra is not None and kind in one.kinds and one not in there
     )
 
 

@@ -15,7 +15,16 @@ distance between the two is what the loop is worth.
 
 from __future__ import annotations
 
-from twinml.workflow.replay._history import Entry, History, Scores
+from twinml.workflow.replay._history import Entry, Foretold, History, Scores
 from twinml.workflow.replay._periods import Period, by_column, by_count, periods_of
 
-__all__ = ["Entry", "History", "Period", "Scores", "by_column", "by_count", "periods_of"]
+__all__ = [
+    "Entry",
+    "Foretold",
+    "History",
+    "Period",
+    "Scores",
+    "by_column",
+    "by_count",
+    "periods_of",
+]

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from twinml.errors import DataError
 
-__all__ = ["Entry", "History", "Metric", "Scores", "scores"]
+__all__ = ["Entry", "Foretold", "History", "Metric", "Scores", "scores"]
+
+# An estimate without labels is right if it is off by no more, in ROC AUC.
+RIGHT = 0.02
 
 Floats = NDArray[np.float64]
 Metric = Literal["ranking", "loss"]
@@ -37,6 +40,29 @@ class Scores:
 
     ranking: float | None
     loss: float
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """The ROC AUC of a period as it was estimated before its labels came, and as it was.
+
+    Attributes
+    ----------
+    estimated, margin, doubt
+        As in ``twinml.drift.estimated``.
+    truth
+        By the labels; nan where the period has one class only.
+    """
+
+    estimated: float
+    truth: float
+    margin: float
+    doubt: str
+
+    @property
+    def right(self) -> bool:
+        """Whether it was off by no more than .02."""
+        return abs(self.estimated - self.truth) <= RIGHT + 1e-9
 
 
 def scores(truth: NDArray[Any], probabilities: Floats) -> Scores:
@@ -104,6 +130,8 @@ class Entry:
         The version that the pipeline registered after this period, if any.
     seconds
         How long the period took in all.
+    foretold
+        How the endpoint's answers were estimated before the labels came; ``None`` of numbers.
     """
 
     number: int
@@ -120,6 +148,7 @@ class Entry:
     reason: str
     proposed: str | None
     seconds: float
+    foretold: Foretold | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +181,13 @@ class History:
     def retrainings(self) -> int:
         """How often the pipeline was run."""
         return sum(bool(entry.why) for entry in self.entries)
+
+    @property
+    def honesty(self) -> tuple[int, int, int]:
+        """How many periods were estimated, of how many it said that it knows, and was right."""
+        told = [entry.foretold for entry in self.entries if entry.foretold is not None]
+        known = [one for one in told if not one.doubt]
+        return len(told), len(known), sum(one.right for one in known)
 
     def overall(self, which: Literal["first", "kept"]) -> Scores:
         """Return the scores over all periods, weighted by rows."""
@@ -194,4 +230,5 @@ class History:
             },
             "promotions": self.promotions,
             "retrainings": self.retrainings,
+            "estimates": dict(zip(("made", "known", "right"), self.honesty, strict=True)),
         }

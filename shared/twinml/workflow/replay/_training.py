@@ -14,7 +14,7 @@ from twinml.data import load
 from twinml.data.reading import text_of
 from twinml.errors import PlatformError
 from twinml.pipeline import DEFINITION
-from twinml.platform import ModelReference
+from twinml.platform import ModelReference, endpoint_name
 from twinml.registry import training_run
 from twinml.registry.promotion import deployment_name
 from twinml.workflow.replay._history import Scores
@@ -76,7 +76,7 @@ class Trainer:
     Parameters
     ----------
     name
-        Of the registered model, its pipeline and its endpoint.
+        Of the registered model and its pipeline.
     options
         Of every training.
     """
@@ -135,7 +135,11 @@ class Trainer:
             The job failed; the message holds its own words.
         """
         start = max(0, stop - window) if window else 0
-        given = {"data": str(self._rows(start, stop)), "endpoint": self._name, "percent": share}
+        given = {
+            "data": str(self._rows(start, stop)),
+            "endpoint": endpoint_name(self._name),
+            "percent": share,
+        }
         job = self._platform.run_pipeline(self._name, given)
         client = self._platform.pipeline_client(self._name)
         try:

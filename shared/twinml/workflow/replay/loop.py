@@ -16,10 +16,12 @@ from twinml.abtest import offline
 from twinml.abtest.predictions import compare_predictions
 from twinml.contract import model_frame
 from twinml.data.json_rows import records
+from twinml.drift.estimated import Estimated, estimate, roc_auc
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
+from twinml.platform import endpoint_name
 from twinml.registry.promotion import promote
-from twinml.workflow.replay._history import Decision, Entry, History, scores
+from twinml.workflow.replay._history import Decision, Entry, Foretold, History, scores
 from twinml.workflow.replay._periods import Period
 from twinml.workflow.replay._training import Served, Trainer
 
@@ -137,6 +139,7 @@ class Replay:
         self._training = replace(training, split="random")
         self._watcher = watcher or ReplayWatcher()
         self._name = f"{dataset.name}-replay"
+        self._address = endpoint_name(self._name)
         self._trainer = Trainer(platform, tracking, dataset, self._name, self._training)
         features = [str(name) for name in dataset.features.columns]
         unknown = [name for name in options.ignored if name not in (*features, dataset.target)]
@@ -150,6 +153,8 @@ class Replay:
             raise UsageError("every feature is ignored", hint="Leave at least one to watch.")
         self._watched = watched
         self._trained: int | None = None
+        # True less estimated ROC AUC of the last period, and what chance allows it.
+        self._gap: tuple[float | None, float] = None, 0.0
 
     def run(self) -> History:
         """Replay all periods after the first ones; the endpoint is deleted at the end.
@@ -194,6 +199,7 @@ class Replay:
         rows = self._dataset.features.iloc[period.start : period.stop]
         answered = self._ask(rows, None)
         never = self._ask(rows, FIRST)
+        expected = self._estimated(champion, rows, answered)
         # The period is over: its labels are there.
         truth = self._truth(period)
         shares = self._shares(truth)
@@ -206,7 +212,7 @@ class Replay:
                 version=challenger.model.version,
                 reason=f"{period.label}: {reason}",
                 platform=self._platform,
-                endpoint=self._name,
+                endpoint=self._address,
                 by="twinml replay",
             )
             champion, challenger = challenger, None
@@ -240,8 +246,30 @@ class Replay:
             reason=reason,
             proposed=proposed,
             seconds=time.monotonic() - started,
+            foretold=self._compared(expected, truth, answered),
         )
         return entry, champion, challenger
+
+    def _estimated(
+        self, champion: Served, rows: pd.DataFrame, answered: Floats
+    ) -> Estimated | None:
+        """Estimate what the answers are worth, as could be done before the labels came."""
+        if not self._classes:
+            return None
+        gap, margin = self._gap
+        drifted = self._drifted(champion, rows)
+        return estimate(answered, drifted=drifted, last_gap=gap, last_margin=margin)
+
+    def _compared(
+        self, expected: Estimated | None, truth: Labels, answered: Floats
+    ) -> Foretold | None:
+        """Return the estimate beside the truth, which the next estimate hears of."""
+        if expected is None:
+            return None
+        true = roc_auc(answered, np.eye(len(self._classes))[truth])
+        if np.isfinite(true):
+            self._gap = true - expected.roc_auc, expected.margin
+        return Foretold(expected.roc_auc, true, expected.margin, expected.doubt)
 
     def _shares(self, truth: Labels) -> dict[str, float]:
         """Return the share of each class, or the mean of numbers."""
@@ -307,26 +335,26 @@ class Replay:
         self._watcher.says(f"deploying {first.version}")
         try:
             for deployment in (first.deployment, FIRST):
-                self._platform.deploy(first.model, endpoint=self._name, deployment=deployment)
-            self._platform.set_traffic(self._name, {first.deployment: 100, FIRST: 0})
+                self._platform.deploy(first.model, endpoint=self._address, deployment=deployment)
+            self._platform.set_traffic(self._address, {first.deployment: 100, FIRST: 0})
             yield
         finally:
             self._withdraw()
 
     def _withdraw(self) -> None:
         try:
-            self._platform.endpoint_info(self._name)
+            self._platform.endpoint_info(self._address)
         except NotFound:
             return
-        self._platform.delete(self._name)
+        self._platform.delete(self._address)
 
     def _ask(self, rows: pd.DataFrame, deployment: str | None) -> Floats:
         """Return the probabilities that the endpoint gives, shape (n_rows, n_classes).
 
         Without a deployment's name the traffic decides, request by request.
         """
-        info = self._platform.endpoint_info(self._name)
-        key = self._platform.keys(self._name).primary
+        info = self._platform.endpoint_info(self._address)
+        key = self._platform.keys(self._address).primary
         size = CHUNK_ROWS if deployment is not None else CALL_ROWS
         found: list[list[float]] = []
         with Endpoint(info.scoring_uri, key, deployment=deployment) as client:

@@ -54,6 +54,7 @@ def result_page(history: History) -> ResultPage:
                 ),
                 (_picture(history, "loss"), _picture(history, "ranking")),
             ),
+            *([_foretold(history)] if history.classes else []),
             Section("What changed", (), (_shares(history),)),
             Section("The log", (), (), (_log(history),)),
         ),
@@ -178,6 +179,34 @@ def _log(history: History) -> Table:
         "trained again, because",
     )  # fmt: skip
     return rows("What the loop did after each period", heads, body)
+
+
+def _foretold(history: History) -> Section:
+    """Return what was estimated before the labels came, beside what the labels said."""
+    made, known, right = history.honesty
+    told = [(entry, entry.foretold) for entry in history.entries if entry.foretold is not None]
+    body = [
+        (
+            f"{entry.number} {entry.label}",
+            f"{one.estimated:.3f}",
+            f"{one.truth:.3f}",
+            f"{one.estimated - one.truth:+.3f}".replace("-", "−"),
+            one.doubt or "it knows",
+        )
+        for entry, one in told
+    ]
+    return Section(
+        "Estimated without labels",
+        (
+            "From the probabilities alone, before the labels came. It says that it knows where the "
+            "features are like those of training, the last labels agreed, and chance is small: "
+            f"in {known} of {made} periods, and was right to .02 in {right} of these. That the "
+            "relation of features and target changed, no look at the features can tell.",
+        ),
+        (),
+        (rows("ROC AUC of the endpoint's answers by period",
+              ("period", "estimated", "by the labels", "off by", "what it says of itself"), body),),
+    )  # fmt: skip
 
 
 def _happened(decision: str, reason: str, challenger: str | None) -> str:
