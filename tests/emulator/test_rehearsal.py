@@ -98,7 +98,10 @@ class Workspace:
         return answer.json()
 
     def holds(self) -> set[tuple[str, str]]:
-        """Return kind and name of all that is there and not archived, but the SDK's unnamed."""
+        """Return kind and name of all that is there and not archived.
+
+        But the SDK's unnamed, and the environments that every workspace has.
+        """
         found: set[tuple[str, str]] = set()
         for path, kind in (VERSIONED | OTHERS).items():
             for item in self._request("GET", path)["value"]:
@@ -106,7 +109,7 @@ class Workspace:
                 if path in VERSIONED:
                     versions = self._request("GET", f"{path}/{name}/versions")["value"]
                     named = any(not each["properties"].get("isAnonymous") for each in versions)
-                    if named and not name.startswith(("azureml_", "CliV2")):
+                    if named and not name.startswith(("azureml_", "CliV2", "AzureML-")):
                         found.add((kind, name))
                     continue
                 found.add((kind, name))
