@@ -15,7 +15,7 @@ from twinml.training._budget import (
     seconds_for_start,
     worth_starting,
 )
-from twinml.training._leaderboard import affordable, rank
+from twinml.training._leaderboard import affordable, judges, rank
 from twinml.training._rounds import best_rounds, patience, rate_for, rounds_for
 
 
@@ -209,3 +209,21 @@ def test_ensembles_are_of_what_can_be_refitted(seconds: float, kept: list[str]) 
 def test_the_best_learner_is_refitted_however_dear_it_is() -> None:
     took = {"RandomForest": 9.0, "LightGBM": 1.0}
     assert affordable(list(took), took, lambda names: -1.0) == ["RandomForest"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spare", "budget", "judged"),
+    [
+        (5.0, 5.0, 60.0, True),
+        (5.01, 5.0, 60.0, False),
+        (1.2, 1.0, 60.0, True),
+        (1.2, -9.0, 60.0, True),
+        (1.21, -9.0, 60.0, False),
+        (1.2, -9.0, 59.0, False),
+        (1e9, float("inf"), 60.0, True),
+    ],
+)
+def test_an_ensemble_is_judged_if_it_fits_or_is_cheap(
+    seconds: float, spare: float, budget: float, judged: bool
+) -> None:
+    assert judges(seconds, spare, budget) == judged

@@ -22,6 +22,9 @@ __all__ = ["Leaderboard", "leaderboard", "rank", "threshold_for"]
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
+# Of the budget, for judging an ensemble in any case.
+_JUDGED_SHARE = 0.02
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -102,6 +105,20 @@ def affordable(
     return kept
 
 
+def judges(seconds: float, spare: float, budget: float) -> bool:
+    """Tell whether an ensemble is judged that takes so long.
+
+    What is spare is reckoned with care, and an ensemble is nearly always the best: one that takes
+    next to nothing of the budget is judged even where nothing is spare.
+
+    Examples
+    --------
+    >>> judges(1.2, 0.0, 60.0), judges(1.3, 0.0, 60.0), judges(9.0, 9.0, 60.0)
+    (True, False, True)
+    """
+    return seconds <= max(spare, _JUDGED_SHARE * budget)
+
+
 def leaderboard(
     task: Task,
     ready: Sequence[Found],
@@ -167,7 +184,7 @@ def leaderboard(
             joined = join(task, members, y, weights)
             again = (time.monotonic() - started) * len(folds)
             spare = left(list(members))
-            if again > spare:
+            if not judges(again, spare, options.budget):
                 notes.append(
                     f"{name} is not on the leaderboard: judging it takes about {again:.0f} s, "
                     f"and {max(spare, 0.0):.0f} s were left beside refitting."
