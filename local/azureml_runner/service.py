@@ -10,7 +10,7 @@ from pathlib import Path
 from azureml_runner.errors import RunnerError
 from azureml_runner.processes import running, start_detached, terminate
 
-__all__ = ["Service", "Silent"]
+__all__ = ["Service", "Silent", "healthy"]
 
 POLL_SECONDS = 0.02
 
@@ -75,3 +75,16 @@ class Service:
     def end(self, timeout: float = 10.0) -> bool:
         """End it, and kill what is left after ``timeout`` seconds; returns whether it ran."""
         return terminate(self.pid_file, timeout)
+
+
+def healthy(port: int | None, service: str) -> bool:
+    """Tell whether the service of this name answers at a port of loopback, past any proxy."""
+    import requests
+
+    with requests.Session() as asking:
+        asking.trust_env = False
+        try:
+            reply = asking.get(f"http://127.0.0.1:{port}/health", timeout=5)
+            return bool(reply.ok and reply.json().get("service") == service)
+        except (requests.RequestException, ValueError):
+            return False

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked
 from azureml_runner.processes import free_port, running, terminate
-from azureml_runner.service import Service
+from azureml_runner.service import Service, healthy
 from twinml.errors import PlatformUnavailable
 from twinml.settings import home
 from twinml_local.errors import twinml_errors
@@ -449,16 +449,4 @@ def _free(kept: int | None) -> int:
 
 
 def _service(files: ServiceFiles, port: int) -> Service:
-    return Service("the pipeline service", files.pid, files.log, lambda: _answers(port))
-
-
-def _answers(port: int) -> bool:
-    import requests
-
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            reply = session.get(f"http://127.0.0.1:{port}/health", timeout=5)
-            return bool(reply.ok and reply.json().get("service") == "pipelines")
-        except (requests.RequestException, ValueError):
-            return False
+    return Service("the pipeline service", files.pid, files.log, lambda: healthy(port, "pipelines"))

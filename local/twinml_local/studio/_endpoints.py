@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
 
 from twinml.errors import TwinmlError, UsageError
 from twinml.platform import EndpointInfo, busiest
+from twinml_local.studio._confirm import unconfirmed
 from twinml_local.studio._sources import Sources
 
 __all__ = ["pages"]
@@ -50,18 +51,15 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/endpoints/<name>/keys/<which>")
     def regenerate(name: str, which: Literal["primary", "secondary"]) -> str | Response:
-        if request.form.get("confirmed") != "yes":
-            return render(
-                "confirm.html.j2",
-                title=f"Replace the {which} key of {name}",
-                section="endpoints",
-                question=f"Replace the {which} key of endpoint {name}?",
-                consequence="Callers that still use it are refused; the other key keeps working.",
-                action=request.path,
-                fields={},
-                word="Replace the key",
-                back=url_for("endpoints.endpoint", name=name),
-            )
+        page = ask(
+            name,
+            f"Replace the {which} key of endpoint {name}?",
+            "Callers that still use it are refused; the other key keeps working.",
+            title=f"Replace the {which} key of {name}",
+            word="Replace the key",
+        )
+        if page is not None:
+            return page
         platform.regenerate_key(name, which)
         flash(f"The {which} key of {name} is replaced.")
         return back_to(name)
@@ -71,32 +69,25 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         info = platform.endpoint_info(name)
         wanted = read_shares(request.form, "share-", info)
         mirror = read_shares(request.form, "mirror-", info)
-        if request.form.get("confirmed") != "yes":
-            return render(
-                "confirm.html.j2",
-                title=f"Traffic of {name}",
-                section="endpoints",
-                question=f"Share out the requests to {name} like this?",
-                consequence="It counts from the next request on.",
-                rows=[
-                    (
-                        deployment,
-                        f"{info.traffic.get(deployment, 0)} %",
-                        f"{wanted.get(deployment, 0)} %",
-                        f"{info.mirror.get(deployment, 0)} %",
-                        f"{mirror.get(deployment, 0)} %",
-                    )
-                    for deployment in info.deployments
-                ],
-                action=request.path,
-                fields={
-                    key: value
-                    for key, value in request.form.items()
-                    if key.startswith(("share-", "mirror-"))
-                },
-                word="Change the traffic",
-                back=url_for("endpoints.endpoint", name=name),
-            )
+        shares = (info.traffic, wanted, info.mirror, mirror)
+        page = ask(
+            name,
+            f"Share out the requests to {name} like this?",
+            "It counts from the next request on.",
+            title=f"Traffic of {name}",
+            word="Change the traffic",
+            rows=[
+                (deployment, *(f"{share.get(deployment, 0)} %" for share in shares))
+                for deployment in info.deployments
+            ],
+            fields={
+                key: value
+                for key, value in request.form.items()
+                if key.startswith(("share-", "mirror-"))
+            },
+        )
+        if page is not None:
+            return page
         platform.set_traffic(name, wanted, mirror=mirror)
         flash(f"The traffic of {name} is changed.")
         return back_to(name)
@@ -109,36 +100,30 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/endpoints/<name>/stop")
     def stop(name: str) -> str | Response:
-        if request.form.get("confirmed") != "yes":
-            return render(
-                "confirm.html.j2",
-                title=f"Stop {name}",
-                section="endpoints",
-                question=f"Stop endpoint {name}?",
-                consequence="Requests in flight are answered. Keys, port and logs stay.",
-                action=request.path,
-                fields={},
-                word="Stop it",
-                back=url_for("endpoints.endpoint", name=name),
-            )
+        page = ask(
+            name,
+            f"Stop endpoint {name}?",
+            "Requests in flight are answered. Keys, port and logs stay.",
+            title=f"Stop {name}",
+            word="Stop it",
+        )
+        if page is not None:
+            return page
         platform.stop(name)
         flash(f"{name} is stopped.")
         return back_to(name)
 
     @made.post("/endpoints/<name>/deployments/<deployment>/delete")
     def delete(name: str, deployment: str) -> str | Response:
-        if request.form.get("confirmed") != "yes":
-            return render(
-                "confirm.html.j2",
-                title=f"Delete {deployment}",
-                section="endpoints",
-                question=f"Delete deployment {deployment} of {name}?",
-                consequence="The model stays registered.",
-                action=request.path,
-                fields={},
-                word="Delete it",
-                back=url_for("endpoints.endpoint", name=name),
-            )
+        page = ask(
+            name,
+            f"Delete deployment {deployment} of {name}?",
+            "The model stays registered.",
+            title=f"Delete {deployment}",
+            word="Delete it",
+        )
+        if page is not None:
+            return page
         platform.delete(name, deployment)
         flash(f"{deployment} is deleted.")
         return back_to(name)
@@ -172,6 +157,10 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             "documents.html.j2", title=f"{name}: documents", section="endpoints", tab="documents",
             info=platform.endpoint_info(name),
         )  # fmt: skip
+
+    def ask(name: str, question: str, consequence: str, **more: Any) -> str | None:
+        back = url_for("endpoints.endpoint", name=name)
+        return unconfirmed(render, question, consequence, section="endpoints", back=back, **more)
 
     def back_to(name: str) -> Response:
         return redirect(url_for("endpoints.endpoint", name=name), 303)  # type: ignore[return-value]

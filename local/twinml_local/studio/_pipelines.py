@@ -16,6 +16,7 @@ from twinml.pages.charts import Node, graph
 from twinml.pages.wording import seconds
 from twinml.platform import PipelineInfo, PipelineJob, Schedule
 from twinml_local.jobs import lifecycle as jobs
+from twinml_local.studio._confirm import unconfirmed
 from twinml_local.studio._live import follow
 from twinml_local.studio._sources import Sources
 
@@ -150,18 +151,17 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/pipelines/<name>/schedules/<schedule_name>/delete")
     def unschedule(name: str, schedule_name: str) -> str | Response:
-        if request.form.get("confirmed") != "yes":
-            return render(
-                "confirm.html.j2",
-                title=f"Delete schedule {schedule_name}",
-                section="pipelines",
-                question=f"Delete schedule {schedule_name} of {name}?",
-                consequence="Jobs that it started stay.",
-                action=request.path,
-                fields={},
-                word="Delete it",
-                back=url_for("pipelines.pipeline", name=name),
-            )
+        page = unconfirmed(
+            render,
+            f"Delete schedule {schedule_name} of {name}?",
+            "Jobs that it started stay.",
+            title=f"Delete schedule {schedule_name}",
+            section="pipelines",
+            word="Delete it",
+            back=url_for("pipelines.pipeline", name=name),
+        )
+        if page is not None:
+            return page
         platform.unschedule_pipeline(schedule_name)
         flash(f"Schedule {schedule_name} is deleted.")
         return redirect(url_for("pipelines.pipeline", name=name), 303)  # type: ignore[return-value]

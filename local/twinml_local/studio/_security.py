@@ -43,7 +43,7 @@ class Refusal(TwinmlError):
 
 
 def token() -> str:
-    """Return the token that forms of this session carry."""
+    """Return the token that this browser's forms carry."""
     if FIELD not in session:
         session[FIELD] = secrets.token_urlsafe(24)
     return str(session[FIELD])
@@ -135,9 +135,7 @@ def guard(app: Flask, *, loopback: bool, key: str | None) -> None:
             )
         given = request.form.get(FIELD, "")
         if not hmac.compare_digest(given.encode(), token().encode()):
-            raise Refusal(
-                "the form is not one of this session", hint="Load the page again, and send it then."
-            )
+            raise Refusal("the form is out of date", hint="Load the page again, and send it then.")
         return None
 
     @app.after_request

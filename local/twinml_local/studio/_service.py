@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import locked
 from azureml_runner.processes import free_port, terminate
-from azureml_runner.service import Service
+from azureml_runner.service import Service, healthy
 from twinml.errors import UsageError
 from twinml.settings import home, private_folder
 from twinml_local.errors import twinml_errors
@@ -126,16 +126,9 @@ def _kept_port() -> int | None:
 
 
 def _service() -> Service:
-    return Service("the site", _folder() / "studio.pid", _folder() / "studio.log", _answers)
-
-
-def _answers() -> bool:
-    import requests
-
-    with requests.Session() as asking:
-        asking.trust_env = False
-        try:
-            reply = asking.get(f"http://{HOST}:{_kept_port()}/health", timeout=5)
-            return bool(reply.ok and reply.json().get("service") == "studio")
-        except (requests.RequestException, ValueError):
-            return False
+    return Service(
+        "the site",
+        _folder() / "studio.pid",
+        _folder() / "studio.log",
+        lambda: healthy(_kept_port(), "studio"),
+    )

@@ -178,6 +178,16 @@ _LIGHTGBM = _of(
 )
 
 
+_LIGHTGBM_START: Config = {
+    "n_estimators": 250,
+    "learning_rate": 0.04,
+    "num_leaves": 50,
+    "min_child_samples": 40,
+    "colsample_bytree": 1.0,
+    "reg_lambda": 1e-3,
+}
+
+
 def _lightgbm_space(tune: Any) -> dict[str, Any]:
     return {
         "learning_rate": tune.loguniform(0.015, 0.2),
@@ -279,14 +289,7 @@ LEARNERS: tuple[Learner, ...] = (
         "LightGBM",
         _LIGHTGBM,
         _lightgbm_space,
-        {
-            "n_estimators": 250,
-            "learning_rate": 0.04,
-            "num_leaves": 50,
-            "min_child_samples": 40,
-            "colsample_bytree": 1.0,
-            "reg_lambda": 1e-3,
-        },
+        _LIGHTGBM_START,
         _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
         rounds=_rounds.LIGHTGBM,
         floor={
@@ -312,16 +315,7 @@ LEARNERS: tuple[Learner, ...] = (
             "cat_smooth": tune.loguniform(1.0, 100.0),
             "min_data_per_group": tune.lograndint(10, 300),
         },
-        {
-            "n_estimators": 250,
-            "learning_rate": 0.04,
-            "num_leaves": 50,
-            "min_child_samples": 40,
-            "colsample_bytree": 1.0,
-            "reg_lambda": 1e-3,
-            "cat_smooth": 10.0,
-            "min_data_per_group": 100,
-        },
+        {**_LIGHTGBM_START, "cat_smooth": 10.0, "min_data_per_group": 100},
         _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
         rounds=_rounds.LIGHTGBM,
         packages=("lightgbm", "scikit-learn"),
