@@ -23,6 +23,8 @@ class Facts:
     text_columns: frozenset[str] = frozenset()
     classes: Sequence[Any] = ()
     regression: bool = False
+    custom: bool = False
+    """Whether the model answers as its own code does, so that answers cannot be judged."""
     types: Mapping[str, str] = field(default_factory=dict)
     """A contract's types by column."""
     notations: Mapping[str, Notation] = field(default_factory=dict)
@@ -47,6 +49,7 @@ def facts_of(endpoint: Endpoint) -> Facts:
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas.get("Label", {}).get("enum", ()),
             regression="Value" in schemas,
+            custom="Answer" in schemas,
             types={name: _type(columns[name]) for name in columns},
             notations={
                 name: Notation(**columns[name][NOTATION])
