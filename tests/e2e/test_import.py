@@ -33,11 +33,14 @@ def rows(n: int = 80) -> pd.DataFrame:
 
 
 def python_model() -> Any:
-    class Judge(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        # With types, MLflow would ask for a list of them.
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            ratio = model_input["income"] / model_input["age"]
-            return ratio.to_frame("ratio").assign(city=model_input["city"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow asks for types.
+
+        class Judge(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            # With types, MLflow would ask for a list of them.
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+                ratio = model_input["income"] / model_input["age"]
+                return ratio.to_frame("ratio").assign(city=model_input["city"])
 
     return Judge()
 

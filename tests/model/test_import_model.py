@@ -337,19 +337,22 @@ def test_a_regressor_answers_as_mlflow_answers_with_it(shape: str, tmp_path: Pat
     assert low < high
 
 
-class Custom(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """Answers what a function makes of the rows, and of a file beside the model."""
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # MLflow asks for types.
 
-    def __init__(self, answer: Callable[[pd.DataFrame, str], Any]) -> None:
-        self.answer = answer
+    class Custom(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        """Answers what a function makes of the rows, and of a file beside the model."""
 
-    def load_context(self, context):  # type: ignore[no-untyped-def]
-        file = (context.artifacts or {}).get("word")
-        self.word = Path(file).read_text() if file else ""
+        def __init__(self, answer: Callable[[pd.DataFrame, str], Any]) -> None:
+            self.answer = answer
 
-    # With types, MLflow would ask for a list of them.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        return self.answer(model_input, self.word)
+        def load_context(self, context):  # type: ignore[no-untyped-def]
+            file = (context.artifacts or {}).get("word")
+            self.word = Path(file).read_text() if file else ""
+
+        # With types, MLflow would ask for a list of them.
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return self.answer(model_input, self.word)
 
 
 @pytest.fixture(scope="module")

@@ -41,10 +41,9 @@ def scored_by_model(directory: Path, dataset: Dataset) -> Scored:
     DataError
         The file lacks features of the model.
     """
-    from twinml.contract import refuse_custom
     from twinml.model import LoadedModel, load_contract
 
-    refuse_custom(load_contract(directory).task == "custom", "abtest")
+    load_contract(directory).check_judged("abtest")
     model = LoadedModel.open(directory)
     frame = fitting_frame(model, dataset)
     if model.contract.task == "regression":
@@ -62,11 +61,10 @@ def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
     """
     import numpy as np
 
-    from twinml.contract import refuse_custom
     from twinml.endpoint.document import facts_of
 
     facts = facts_of(endpoint)
-    refuse_custom(facts.custom, "abtest")
+    facts.check_judged("abtest")
     if facts.regression:
         numbers = [each for chunk in _chunks(dataset) for each in endpoint.score(chunk)]
         return Scored((), np.array(numbers, dtype=np.float64)[:, None])

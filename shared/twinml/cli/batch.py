@@ -112,7 +112,6 @@ def _score(
 ) -> BatchResult:
     from twinml import model
     from twinml.batch import ScoresBatches, scoring
-    from twinml.contract import refuse_custom
     from twinml.platform import load
     from twinml.platform.abilities import able
 
@@ -121,7 +120,8 @@ def _score(
     digest = model.digest(directory)
     with counting("rows") as progress:
         if engine == "spark":
-            refuse_custom(contract.answer_type == "object", "batch --engine spark")
+            if contract.answer_type == "object":
+                contract.check_judged("batch --engine spark")
             from twinml.batch import spark
 
             return spark.score_file(

@@ -76,7 +76,6 @@ def command(
     wrong is a good answer; the exit code is 1 if a probe made the endpoint fail or give what is no
     prediction, or if a declared direction is broken.
     """
-    from twinml.contract import refuse_custom
     from twinml.data import read_records
     from twinml.endpoint.document import facts_of
     from twinml.model import load_contract
@@ -84,7 +83,7 @@ def command(
 
     with where.connect() as endpoint, where.model_directory(model) as directory:
         facts = facts_of(endpoint)
-        refuse_custom(load_contract(directory).task == "custom", "probe")
+        load_contract(directory).check_judged("probe")
         rows = None if file is None else read_records(file, text=facts.text_columns)
         with console().status("probing"):
             found = probe(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from twinml.contract._ability import refuse_custom
 from twinml.contract._method import Method
 from twinml.contract._words import listed
 from twinml.contract.dates import DateForm
@@ -273,6 +274,16 @@ class Contract:
         if self.classes:
             return ("predict", "predict_proba")
         return ("predict", "predict_interval") if self.intervals is not None else ("predict",)
+
+    def check_judged(self, verb: str) -> None:
+        """Check that the answers are of a kind that ``verb`` understands.
+
+        Raises
+        ------
+        UsageError
+            They are those of a custom model.
+        """
+        refuse_custom(self.task == "custom", verb)
 
     @property
     def positive_class(self) -> Label | None:

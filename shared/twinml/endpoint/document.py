@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twinml.contract import refuse_custom
 from twinml.contract.dialects import RECORDS
 from twinml.contract.notation import NOTATION, Notation
 from twinml.endpoint._client import Endpoint
@@ -29,6 +30,10 @@ class Facts:
     """A contract's types by column."""
     notations: Mapping[str, Notation] = field(default_factory=dict)
     """How numbers of some columns may be written as text."""
+
+    def check_judged(self, verb: str) -> None:
+        """Check as ``Contract.check_judged`` does."""
+        refuse_custom(self.custom, verb)
 
 
 def facts_of(endpoint: Endpoint) -> Facts:

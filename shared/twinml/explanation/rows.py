@@ -36,11 +36,10 @@ def explain_rows(directory: Path, data: str | None, sample: int) -> tuple[Explan
     ModelError
         The model cannot be explained.
     """
-    from twinml.contract import refuse_custom
     from twinml.explanation.members import explain
     from twinml.model import LoadedModel, load_contract
 
-    refuse_custom(load_contract(directory).task == "custom", "score --explain")
+    load_contract(directory).check_judged("score --explain")
     model = LoadedModel.open(directory)
     rows = _rows(model, data, sample)
     found = explain(model.predictor.pipeline, model.frame(rows), background=_kept(directory, model))
