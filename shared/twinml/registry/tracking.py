@@ -499,9 +499,10 @@ class Tracking:
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""
-        if uri.startswith("azureml:") and version.run_id:
+        if uri.startswith("azureml:"):
             # Azure's own address of it is none that MLflow's client can fetch from.
-            uri = f"runs:/{version.run_id}/model"
+            run, number = version.run_id, version.version
+            uri = f"runs:/{run}/model" if run else f"models:/{version.name}/{number}"
         return ModelVersion(
             name=version.name,
             version=str(version.version),
