@@ -29,7 +29,7 @@ from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
 from twinml.training._rounds import MOST_GROWTH, rounds_for
 from twinml.training._search import Search
-from twinml.training.learners import Shape, absent, select, suitable
+from twinml.training.learners import absent, select, suitable
 from twinml.training.options import TrainingOptions
 from twinml.training.result import (
     Candidate,
@@ -427,7 +427,7 @@ class _Run:
         folds = self._folds(table, rows, options.seed)
         task = table.task
         strings = string_columns(frame, self._dataset.notations)
-        shape = Shape(len(strings), task.n_outputs, options.seed, task.estimator)
+        shape = task.shape(len(strings), options.seed)
         fold_rows = len(folds[0][0])
         if table.split.out_of_fold:
             refits = [len(rows), *[fold_rows] * ((1 + DIVISIONS) * options.folds)]
