@@ -1,6 +1,6 @@
 """Is the estimate without labels honest? ``make bench-estimates`` (some minutes).
 
-A model learns from a third of the rows, and the others come in twenty parts, in the order of the
+A model learns from a third of the rows, and the others come in parts, in the order of the
 file and in an order drawn by chance. Where the concept drifts the estimate is not to claim that it
 knows; where it claims, the true ROC AUC is to be within .02 in four of five parts. Labels of a
 part are told once it is over, and those of rows held out of training before the first one.
@@ -27,7 +27,6 @@ from twinml import drift
 from twinml.data import bundled, load
 from twinml.drift.estimated import TOLERANCE, Told, estimate, roc_auc, told_by
 
-PARTS = 20
 LEARN = 1 / 3
 RAREST = 100  # rows; classes with fewer are left out
 
@@ -37,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", action="append", help="PACKAGE/ITEM/TARGET[/LEFT-OUT,…]")
     parser.add_argument("--target", action="append", help="of the bundled rows")
+    parser.add_argument("--parts", type=int, default=20, help="that the rows come in")
     parser.add_argument("--seed", type=int, default=0, help="of the order drawn by chance")
     given = parser.parse_args()
     print(f"{'rows':<26} {'order':<9} {'classes':>7} {'parts':>5} {'known':>5} {'right':>5}  "
@@ -45,7 +45,7 @@ def main() -> None:
     for name, frame, target in sets(given.set or [], given.target or []):
         for order in ("by chance", "of file"):
             rows = frame.sample(frac=1.0, random_state=given.seed) if order != "of file" else frame
-            found = measured(rows, target, given.seed)
+            found = measured(rows, target, given.seed, given.parts)
             known = [gap for knows, gap in found if knows]
             right = sum(abs(gap) <= TOLERANCE for gap in known)
             whole = sum(abs(gap) <= TOLERANCE for _, gap in found)
@@ -76,13 +76,16 @@ def sets(asked: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[str, pd
         yield f"{item} {target}", frame[frame[target].isin(common[common >= RAREST].index)], target
 
 
-def measured(frame: pd.DataFrame, target: str, seed: int) -> Sequence[tuple[bool, float]]:
+def measured(
+    frame: pd.DataFrame, target: str, seed: int, parts: int
+) -> Sequence[tuple[bool, float]]:
     """Return for each part whether the estimate knows, and by how much it was off."""
     features, labels = frame.drop(columns=target), frame[target].astype(str)
     classes = sorted(labels.unique())
     numbers = labels.map({name: place for place, name in enumerate(classes)}).to_numpy()
     learn = int(len(frame) * LEARN)
-    rows = (len(frame) - learn) // PARTS
+    features = features.loc[:, features[:learn].notna().any()]
+    rows = (len(frame) - learn) // parts
     fitted, held = train_test_split(np.arange(learn), test_size=0.2, random_state=seed)
     first = told_by(
         probabilities(features, numbers, fitted, held, len(classes)), numbers[held], seed=seed

@@ -339,7 +339,8 @@ def test_a_search_is_seen_by_others_while_it_runs(
             assert b"XGBoost" in next(stream.iter_encoded())
     assert [moment.trials for moment in told] == [1, 2]
     assert searches() == ()
-    assert client.get(f"/searching/{one.id}").status_code == 404
+    ended = client.get(f"/searching/{one.id}")
+    assert (ended.status_code, ended.location) == (303, "/jobs")
     left = home.folder / "searching" / "4194305-1.json"  # beyond the largest pid of Linux
     left.write_text("{}", encoding="utf-8")
     assert searches() == ()

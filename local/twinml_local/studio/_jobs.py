@@ -114,8 +114,12 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         return follow(lambda: render("job_log_part.html.j2", one=one_launched(name)))
 
     @made.get("/searching/<name>")
-    def searching(name: str) -> str:
-        one = _search(name)
+    def searching(name: str) -> str | Response:
+        try:
+            one = _search(name)
+        except NotFound:
+            flash("The search has ended. Its job is listed once the report of it is written.")
+            return redirect(url_for("jobs.listing"), 303)  # type: ignore[return-value]
         return render(
             "searching.html.j2", title=f"AutoML on {one.data}", section="jobs", one=shown(one)
         )
