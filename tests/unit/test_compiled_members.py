@@ -400,17 +400,29 @@ def test_several_threads_at_once() -> None:
     assert found == [score(row) for row in rows] * 3
 
 
-@pytest.mark.parametrize("join", ["vote", "stack"])
-def test_members_of_numbers(join: str) -> None:
+LOGARITHMS = ("LightGBMLog", "XGBoostLog", "RidgeLog")
+
+
+@pytest.mark.parametrize(
+    ("join", "without"),
+    [
+        # More are not averaged in an order that is known.
+        ("vote", ("RandomForest", *LOGARITHMS)),
+        ("stack", ("RandomForest", *LOGARITHMS)),
+        ("vote", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM")),
+        ("stack", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM")),
+    ],
+)
+def test_members_of_numbers(join: str, without: tuple[str, ...]) -> None:
     """``verify`` compares each of the members by itself, too."""
     frame, _ = table(n_classes=2)
     y = (frame["shift"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
+    y = y if "RidgeLog" in without else np.exp(y / 20)
     task = task_of(y, "regression")
     members = {
-        one.name: (one, CONFIGS.get(one.name, one.start))
+        one.name: (one, CONFIGS.get(one.name.removesuffix("Log"), one.start))
         for one in LEARNERS
-        # More are not averaged in an order that is known.
-        if task.estimator in one.kinds and one.name != "RandomForest"
+        if task.estimator in one.kinds and one.name not in without
     }
     parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
     contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
@@ -425,6 +437,39 @@ def test_members_of_numbers(join: str) -> None:
         }
         how = fit_stack(task, noisy, y, np.ones(len(y)))
     checked(parts.pipeline(how), contract, frame)
+
+
+@pytest.mark.parametrize("names", [("XGBoostLog",), ("XGBoost", "XGBoostLog"), ("RidgeLog",)])
+def test_stacks_of_numbers_that_members_give_in_32_bits(names: tuple[str, ...]) -> None:
+    frame, _ = table(n_classes=2)
+    y = np.exp(frame["shift"]).to_numpy()
+    task = task_of(y, "regression")
+    members = {
+        one.name: (one, CONFIGS.get(one.name.removesuffix("Log"), one.start))
+        for one in LEARNERS
+        if one.name in names
+    }
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    X = np.asarray(parts.encoder.transform(frame), dtype=np.float64)
+    given = {name: predictions(one, X) for name, one in parts.members.items()}
+    stack = fit_stack(task, given, y, np.ones(len(y)))
+    compiled = checked(parts.pipeline(stack), contract, frame)
+    assert set(compiled.members.logarithms) == {
+        place for place, name in enumerate(stack.members) if name.endswith("Log")
+    }
+
+
+def test_another_function_of_the_target_has_no_compiled_form() -> None:
+    frame, _ = table(n_classes=2)
+    y = np.exp(frame["shift"]).to_numpy()
+    task = task_of(y, "regression")
+    ridge = next(one for one in LEARNERS if one.name == "RidgeLog")
+    parts = Recipe({"r": (ridge, ridge.start)}, task, 0).fit(frame, y, np.ones(len(y)), jobs=1)
+    contract = infer_contract(frame, pd.Series(y, name="label"), name="made", regression=True)
+    parts.members["r"].transformer_.steps[1][1].inverse_func = np.exp2
+    with pytest.raises(Refusal, match="another function of the target than its logarithm"):
+        compile_model(parts.pipeline(Vote({"r": 1.0})), contract)
 
 
 def test_eight_numbers_are_averaged_in_an_order_of_numpys_own() -> None:

@@ -17,7 +17,7 @@ from twinml.errors import ModelError
 from twinml.training._ensemble import Vote, fit_stack
 from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
-from twinml.training.tasks import Classification
+from twinml.training.tasks import Classification, Task, predictions, task_of
 from twinml_local.compiled import CompiledModel, compile_model, form_digest, load
 
 DIGEST = "d" * 64
@@ -28,6 +28,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ExtraTrees": {"n_estimators": 5, "min_samples_leaf": 5, "max_features": 0.6},
     "HistGradientBoosting": {"max_iter": 8, "max_leaf_nodes": 8},
     "LogisticRegression": {"C": 0.3},
+}
+OF_NUMBERS: dict[str, dict[str, Any]] = {
+    "LightGBM": CONFIGS["LightGBM"],
+    "RidgeLog": {"alpha": 1.0},
+    "XGBoostLog": CONFIGS["XGBoost"],
 }
 
 
@@ -42,17 +47,22 @@ def made(n_classes: int, join: str) -> tuple[CompiledModel, dict[str, list[Any]]
             "flag": rng.random(n) < 0.5,
         }
     )
-    y = np.digitize(frame["x"] + frame["flag"], [0.2, 1.0][: n_classes - 1])
+    score = frame["x"] + frame["flag"]
+    y: Any = np.digitize(score, [0.2, 1.0][: n_classes - 1])
     classes = np.array([3, 7, 11][:n_classes])
-    task = Classification(classes=tuple(classes.tolist()))
-    contract = infer_contract(frame, pd.Series(classes[y]), name="made")
-    members = {one.name: (one, CONFIGS[one.name]) for one in LEARNERS if one.name in CONFIGS}
+    task: Task = Classification(classes=tuple(classes.tolist()))
+    labels, configs = classes[y], CONFIGS
+    if n_classes == 1:
+        labels, configs = np.exp(score.to_numpy()), OF_NUMBERS
+        y, task = labels, task_of(labels, "regression")
+    contract = infer_contract(frame, pd.Series(labels), name="made", regression=n_classes == 1)
+    members = {one.name: (one, configs[one.name]) for one in LEARNERS if one.name in configs}
     fitted = Recipe(members, task, seed=0).fit(frame, y, np.ones(n), jobs=1)
     if join == "vote":
-        how: Any = Vote(dict.fromkeys(members, 0.2))
+        how: Any = Vote(dict.fromkeys(members, 1 / len(members)))
     else:
         X = np.asarray(fitted.encoder.transform(frame), dtype=np.float64)
-        shares = {name: one.predict_proba(X) for name, one in fitted.members.items()}
+        shares = {name: predictions(one, X) for name, one in fitted.members.items()}
         how = fit_stack(task, shares, y, np.ones(n))
     pipeline = fitted.pipeline(how, 0.3 if n_classes == 2 else None)
     columns = {name: frame[name].tolist() for name in contract.column_names}
@@ -91,7 +101,9 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize(("n_classes", "join"), [(2, "stack"), (3, "vote"), (3, "stack")])
+@pytest.mark.parametrize(
+    ("n_classes", "join"), [(2, "stack"), (3, "vote"), (3, "stack"), (1, "vote")]
+)
 def test_a_fresh_process_answers_alike_and_imports_little(
     tmp_path: Path, n_classes: int, join: str
 ) -> None:

@@ -36,6 +36,7 @@ from sklearn.tree import (
 
 from twinml.contract import Contract, frame_of
 from twinml.settings import home
+from twinml.training.log_target import Bounds, bounds_of, learned_inside
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import Refusal
@@ -90,17 +91,22 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
         raise Refusal("the pipeline's classes are not the contract's")
     encode, model = (step for _, step in whole.steps)
     encoding = _encoding(encode, contract)
+    given = [_thawed(one) for one in model.estimators_]
     n_classes = len(contract.classes) or 1
     if encoding.n_features >= MOST_FEATURES:
         raise Refusal(f"{encoding.n_features:,} features are more than the compiled form can hold")
-    read = [_member(_thawed(one), n_classes, encoding.n_features) for one in model.estimators_]
+    inside = [learned_inside(one) for one in given]
+    read = [
+        _member(one if learned is None else learned, n_classes, encoding.n_features)
+        for one, learned in zip(given, inside, strict=True)
+    ]
     if type(model) in VOTES:
         join: Voted | Stacked = _voted(model)
     else:
         join = _stacked(model, read, n_classes, encoding.n_features)
     return CompiledModel(
         encoding,
-        _members(read, n_classes),
+        _members(read, n_classes, _bounds(given, inside)),
         join,
         contract.classes,
         _kernel.built(home() / "compiled"),
@@ -295,7 +301,22 @@ def _member(member: Any, n_classes: int, n_features: int) -> Boosted | Linear:
     raise Refusal(f"a member is a {kind.__name__}, which has no compiled form")
 
 
-def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
+def _bounds(given: list[Any], inside: list[Any]) -> dict[int, Bounds]:
+    """Return, by place, how the members that learned the target's logarithm turn it back."""
+    found = {}
+    for place, (member, learned) in enumerate(zip(given, inside, strict=True)):
+        if learned is None:
+            continue
+        bounds = bounds_of(member)
+        if bounds is None:
+            raise Refusal("a member learned another function of the target than its logarithm")
+        found[place] = bounds
+    return found
+
+
+def _members(
+    read: list[Boosted | Linear], n_classes: int, logarithms: Mapping[int, Bounds]
+) -> Members:
     table = np.zeros((len(read), MEMBER_FIELDS), dtype=np.int64)
     bases = np.zeros((len(read), n_classes + 1))
     trees: list[Tree] = []
@@ -313,7 +334,7 @@ def _members(read: list[Boosted | Linear], n_classes: int) -> Members:
         table[place] = (one.kind, begin, len(trees), one.n_sums, one.width, one.view, split)
         bases[place, : one.n_sums] = one.base
         bases[place, n_classes] = one.sigmoid
-    return Members(lay_out(trees), table, bases, linear)
+    return Members(lay_out(trees), table, bases, linear, logarithms)
 
 
 def _voted(model: Any) -> Voted:
@@ -376,8 +397,6 @@ def _blended(model: Any, final: Any, n_features: int) -> Stacked:
     ):
         raise Refusal("the stack is blended by something else than least squares")
     columns: NDArray[Any] = model.transform(np.zeros((3, n_features)))
-    if columns.dtype != np.float64:
-        raise Refusal("the stack computes in 32 bits")
     return Stacked(
         linear.coef_,
         np.array([linear.intercept_], dtype=np.float64),

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from azureml_runner.files import write_atomic
 from twinml.errors import ModelError
+from twinml.training.log_target import Bounds
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import NotCovered
-from twinml_local.compiled._layout import HISTOGRAM, LINEAR
+from twinml_local.compiled._layout import HISTOGRAM, LINEAR, XGBOOST
 from twinml_local.compiled._linear import Linear, softmax
 from twinml_local.compiled._nodes import Forest
 from twinml_local.compiled._origin import (
@@ -36,7 +37,7 @@ from twinml_local.compiled._origin import (
 
 __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "load"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
@@ -91,12 +92,15 @@ class Members:
         (n_members, k + 1).
     linear
         By place, those that are no trees.
+    logarithms
+        By place, those whose answer is a logarithm, and how it is turned back.
     """
 
     forest: Forest
     table: I8
     bases: F8
     linear: Mapping[int, Linear] = field(default_factory=dict)
+    logarithms: Mapping[int, Bounds] = field(default_factory=dict)
 
 
 class CompiledModel:
@@ -258,6 +262,11 @@ class CompiledModel:
                 kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
             else:
                 members[place] = softmax(scores)
+        for place, bounds in self.members.logarithms.items():
+            # XGBoost answers in 32 bits, and what turns it back stays there.
+            single = self.members.table[place, 0] == XGBOOST
+            learned = members[place].astype(np.float32 if single else np.float64)
+            members[place] = bounds.turned_back(learned)
         return room
 
     def _walk(self, room: _Room, columns: int, n_rows: int) -> None:
@@ -382,6 +391,9 @@ class CompiledModel:
             "classes": list(self.classes),
             "threshold": self.threshold,
             "join": joined,
+            "logarithms": {
+                place: [bounds.low, bounds.high] for place, bounds in members.logarithms.items()
+            },
             "numbers": list(self.encoding.numbers),
             "clip": [_shown(self.encoding.low), _shown(self.encoding.high)],
             "codes": {
@@ -545,7 +557,16 @@ def _restored(
     forest = Forest(**{item.name: arrays[f"forest.{item.name}"] for item in fields(Forest)})
     return CompiledModel(
         encoding,
-        Members(forest, arrays["table"], arrays["bases"], linear),
+        Members(
+            forest,
+            arrays["table"],
+            arrays["bases"],
+            linear,
+            {
+                int(place): Bounds(float(low), float(high))
+                for place, (low, high) in description["logarithms"].items()
+            },
+        ),
         join,
         description["classes"],
         kernel,

@@ -9,6 +9,8 @@ forests                  TreeSHAP of the probability, then stretched, all featur
                          to sum to its log-odds: a forest has no other
 logistic regression      what the feature adds, less the mean over training rows: exact, because
                          each of its columns comes from one feature
+of the target's          as its kind has it, in logarithms, then stretched, all features of a row
+logarithm                alike, to sum to the number: a product has no other sum
 =======================  ======================================================================
 
 For each of them, on every row, the base and the contributions add up to the member's score, which
@@ -32,6 +34,7 @@ from twinml.explanation import treeshap
 from twinml.pages.wording import shorten
 from twinml.training.encoded import encoded_columns
 from twinml.training.learners import LEARNERS, Explainer, modules
+from twinml.training.log_target import bounds_of, learned_inside
 from twinml.training.tasks import predictions
 
 if TYPE_CHECKING:
@@ -234,6 +237,8 @@ def raw_scores(member: Any, X: Floats) -> Floats:
     Of a forest and more than two classes, the logarithm of the probability.
     """
     own = _explainer(member)
+    if (learned := learned_inside(member)) is not None:
+        return _turned_back(member, raw_scores(learned, X))
     if own is not None:
         found = own.scores(member, X)
     elif _kind(member) == FOREST:
@@ -274,7 +279,9 @@ def member_values(
     """
     kind, own = _kind(member), _explainer(member)
     scores = 1 if n_classes <= 2 else n_classes
-    if own is not None:
+    if (learned := learned_inside(member)) is not None:
+        found = _of_logarithm(member, member_values(learned, X, n_classes, background))
+    elif own is not None:
         found = own.contributions(member, X)
     elif kind == FOREST:
         found = _of_forest(member, X, n_classes)
@@ -321,6 +328,24 @@ def _of_forest(member: Any, X: Floats, n_classes: int) -> Floats:
     slope = 1 / np.clip(mean * (1 - mean) if n_classes == 2 else mean, LEAST, None)
     stretch = np.where(still, slope, (score - base) / np.where(still, 1.0, moved))
     return _joined(base, parts * stretch[:, None, :])
+
+
+def _of_logarithm(member: Any, values: Floats) -> Floats:
+    """Return contributions to the logarithm, (n, 1, p + 1), as such to the number."""
+    parts, start = values[:, 0, :-1], values[:, 0, -1]
+    moved = parts.sum(axis=1)
+    base = _turned_back(member, start)
+    still = np.abs(moved) < 1e-9
+    # Where nothing moved, the slope of the exponential function.
+    gained = _turned_back(member, start + moved) - base
+    stretch = np.where(still, np.exp(start), gained / np.where(still, 1.0, moved))
+    return np.column_stack([parts * stretch[:, None], base])[:, None, :]
+
+
+def _turned_back(member: Any, learned: Floats) -> Floats:
+    bounds = bounds_of(member)
+    assert bounds is not None, "_kind leaves out what turns back otherwise"
+    return np.asarray(bounds.turned_back(learned))
 
 
 def _of_linear(member: Any, X: Floats, background: Floats) -> Floats:
@@ -399,6 +424,8 @@ def _explainer(member: Any) -> Explainer | None:
 
 def _kind(member: Any) -> str | None:
     """Return how a member is explained; ``None`` if it cannot be."""
+    if (learned := learned_inside(member)) is not None:
+        return None if bounds_of(member) is None else _kind(learned)
     if _explainer(member) is not None:
         return OWN
     if hasattr(member, "_predictors"):

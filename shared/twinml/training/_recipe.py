@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from twinml.training._crossvalidation import fit
 from twinml.training._ensemble import Stack, Vote
 from twinml.training._preprocessing import Forms, encoder, string_columns
-from twinml.training.learners import Learner, Shape
+from twinml.training.learners import Learner
 from twinml.training.tasks import Task
 
 __all__ = ["Fitted", "Fitting", "Recipe", "fit_all"]
@@ -109,12 +109,7 @@ def fit_all(fittings: Sequence[Fitting], jobs: int) -> list[Fitted]:
         for encode, one in zip(encoders, fittings, strict=True)
     ]
     shapes = [
-        Shape(
-            len(string_columns(one.frame, one.recipe.forms)),
-            one.recipe.task.n_outputs,
-            one.recipe.seed,
-            one.recipe.task.estimator,
-        )
+        one.recipe.task.shape(len(string_columns(one.frame, one.recipe.forms)), one.recipe.seed)
         for one in fittings
     ]
 

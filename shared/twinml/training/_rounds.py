@@ -31,6 +31,8 @@ __all__ = [
 Matrix = NDArray[np.float64]
 # Whether to stop now; asked after every round.
 Stop: TypeAlias = Callable[[], bool]
+# From the truth and what was predicted to the loss, where it is not the library's own.
+Error: TypeAlias = Callable[[Any, Any], float]
 
 MOST_ROUNDS = 1_000
 # Rounds times rate that boosting usually takes to its best.
@@ -63,13 +65,13 @@ class Rounds:
     fit
         From an unfitted estimator, rows to fit, rows to measure, the rounds without a gain to
         end after and ``Stop`` to the loss on the measured rows after every round: log loss, or
-        the mean squared error.
+        the mean squared error, or what an ``Error`` says, if one is given.
     predict
         From the fitted estimator, rows and a number of rounds to probabilities or numbers.
     """
 
     name: str
-    fit: Callable[[Any, Sample, Sample, int, Stop], list[float]]
+    fit: Callable[..., Sequence[float]]
     predict: Callable[[Any, Matrix, int], Any]
 
 
@@ -112,7 +114,12 @@ def rate_for(rate: float, rounds: float) -> float:
 
 
 def _lightgbm(
-    estimator: Any, train: Sample, test: Sample, without_gain: int, stop: Stop
+    estimator: Any,
+    train: Sample,
+    test: Sample,
+    without_gain: int,
+    stop: Stop,
+    error: Error | None = None,
 ) -> list[float]:
     from lightgbm import early_stopping, record_evaluation
     from lightgbm.callback import EarlyStopException
@@ -124,11 +131,19 @@ def _lightgbm(
             raise EarlyStopException(moment.iteration, moment.evaluation_result_list)
 
     ask.order = 40  # type: ignore[attr-defined]  # after the loss is on record
+    own = None
+    if error is not None:
+        estimator.set_params(metric="None")
+
+        def own(truth: Any, predicted: Any) -> tuple[str, float, bool]:
+            return "error", error(truth, predicted), False
+
     estimator.fit(
         train.X,
         train.y,
         sample_weight=train.weights,
         eval_set=[(test.X, test.y)],
+        eval_metric=own,
         eval_sample_weight=None if test.weights is None else [test.weights],
         callbacks=[
             record_evaluation(found),
@@ -141,7 +156,12 @@ def _lightgbm(
 
 
 def _xgboost(
-    estimator: Any, train: Sample, test: Sample, without_gain: int, stop: Stop
+    estimator: Any,
+    train: Sample,
+    test: Sample,
+    without_gain: int,
+    stop: Stop,
+    error: Error | None = None,
 ) -> list[float]:
     from xgboost.callback import TrainingCallback
 
@@ -150,6 +170,8 @@ def _xgboost(
             return stop()
 
     estimator.set_params(callbacks=[Ask()], early_stopping_rounds=without_gain)
+    if error is not None:
+        estimator.set_params(eval_metric=error, disable_default_eval_metric=True)
     estimator.fit(
         train.X,
         train.y,
@@ -159,8 +181,10 @@ def _xgboost(
         verbose=False,
     )
     ((metric, losses),) = next(iter(estimator.evals_result().values())).items()
-    # A class of this function is no part of what a worker sends back.
+    # What belongs to this function is no part of what a worker sends back.
     estimator.set_params(callbacks=None)
+    if error is not None:
+        estimator.set_params(eval_metric=None)
     return _squared(metric, losses)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from twinml.errors import UsageError
 from twinml.training import _rounds
 from twinml.training._rounds import MOST_ROUNDS, Rounds
+from twinml.training.log_target import logarithmic, of_logarithm
 
 __all__ = [
     "LEARNERS",
@@ -64,12 +65,18 @@ class Shape:
         Classes, or 1 for a number.
     estimator
         Which kind of estimator is built.
+    largest
+        The largest number of the target.
+    log_target
+        Whether its logarithm is tried.
     """
 
     n_codes: int
     n_outputs: int
     seed: int
     estimator: Kind = "Classifier"
+    largest: float = 0.0
+    log_target: bool = False
 
 
 Build: TypeAlias = Callable[[Config, Matrix, Shape], Any]
@@ -125,6 +132,8 @@ class Learner:
         Its library's own; ``None`` leaves it to ``twinml.explanation``.
     suits
         Whether it has anything of its own to try on such encoded rows, (n, p).
+    lacks
+        What it says of rows that it does not suit.
     seen
         From encoded rows, (n, p), to what its library is fitted on; for predictions they stay
         as they are.
@@ -146,6 +155,7 @@ class Learner:
     kinds: tuple[Kind, ...] = EVERY_KIND
     explainer: Explainer | None = None
     suits: Callable[[Matrix, Shape], bool] = field(default=lambda X, shape: True)
+    lacks: str = ""
     seen: Callable[[Matrix, Shape], Matrix] = field(default=lambda X, shape: X)
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
 
@@ -269,6 +279,20 @@ _OF_LIGHTGBM = Explainer(
 )
 
 
+def _of_logarithm(one: Learner) -> Learner:
+    """Return the regressor of the target's logarithm: see ``twinml.training.log_target``."""
+    return replace(
+        one,
+        name=f"{one.name}Log",
+        build=logarithmic(one.build),
+        rounds=of_logarithm(one.rounds) if one.rounds else None,
+        floor=None,
+        kinds=("Regressor",),
+        suits=lambda X, shape: shape.log_target,
+        lacks="no use for the logarithm: the target is below zero, or hardly skewed",
+    )
+
+
 def _boosting_work(rounds: str, leaves: Callable[[Config], float]) -> Callable[[Config], float]:
     # Histograms cost the same at every leaf's parent, the rest grows with the leaves.
     return lambda config: float(config.get(rounds, MOST_ROUNDS)) * (8.0 + leaves(config))
@@ -283,6 +307,59 @@ def _forest_work(config: Config) -> float:
     )
 
 
+_CATEGORICAL = Learner(
+    "LightGBMCategorical",
+    _lightgbm_categorical,
+    lambda tune: {
+        **_lightgbm_space(tune),
+        "cat_smooth": tune.loguniform(1.0, 100.0),
+        "min_data_per_group": tune.lograndint(10, 300),
+    },
+    {**_LIGHTGBM_START, "cat_smooth": 10.0, "min_data_per_group": 100},
+    _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+    rounds=_rounds.LIGHTGBM,
+    packages=("lightgbm", "scikit-learn"),
+    automl="LightGBM",
+    explainer=_OF_LIGHTGBM,
+    suits=lambda X, shape: bool(splittable(X, shape.n_codes)),
+    lacks=f"nothing to split: no column of texts has 3 to {MOST_SPLIT} values",
+    seen=_without_unknown,
+)
+_XGBOOST = Learner(
+    "XGBoost",
+    _of("xgboost.XGB{}", subsample=0.65, tree_method="hist", n_jobs=1, verbosity=0),
+    lambda tune: {
+        "learning_rate": tune.loguniform(0.015, 0.2),
+        "max_depth": tune.randint(2, 9),
+        "min_child_weight": tune.loguniform(1e-2, 100.0),
+        "colsample_bytree": tune.uniform(0.3, 1.0),
+        "reg_lambda": tune.loguniform(1e-2, 100.0),
+    },
+    {
+        "n_estimators": 150,
+        "learning_rate": 0.08,
+        "max_depth": 6,
+        "min_child_weight": 1e-2,
+        "colsample_bytree": 0.9,
+        "reg_lambda": 1e-2,
+    },
+    _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
+    rounds=_rounds.XGBOOST,
+    packages=("xgboost", "scikit-learn"),
+    automl="XGBoost{}",
+    explainer=Explainer(
+        lambda member, X: member.predict(X, output_margin=True), _xgboost_contributions
+    ),
+)
+_LINEAR = Learner(
+    "Ridge",
+    _ridge,
+    lambda tune: {"alpha": tune.loguniform(1e-3, 1e3)},
+    {"alpha": 1.0},
+    lambda config: 1.0,
+    automl="ElasticNet",
+    kinds=("Regressor",),
+)
 # In the order of the first round when a number of trials is given: the most useful first.
 LEARNERS: tuple[Learner, ...] = (
     Learner(
@@ -307,23 +384,8 @@ LEARNERS: tuple[Learner, ...] = (
         automl="LightGBM",
         explainer=_OF_LIGHTGBM,
     ),
-    Learner(
-        "LightGBMCategorical",
-        _lightgbm_categorical,
-        lambda tune: {
-            **_lightgbm_space(tune),
-            "cat_smooth": tune.loguniform(1.0, 100.0),
-            "min_data_per_group": tune.lograndint(10, 300),
-        },
-        {**_LIGHTGBM_START, "cat_smooth": 10.0, "min_data_per_group": 100},
-        _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
-        rounds=_rounds.LIGHTGBM,
-        packages=("lightgbm", "scikit-learn"),
-        automl="LightGBM",
-        explainer=_OF_LIGHTGBM,
-        suits=lambda X, shape: bool(splittable(X, shape.n_codes)),
-        seen=_without_unknown,
-    ),
+    _CATEGORICAL,
+    replace(_of_logarithm(_CATEGORICAL), name="LightGBMLog"),
     Learner(
         "RandomForest",
         _of("sklearn.ensemble.RandomForest{}", n_jobs=1),
@@ -359,32 +421,8 @@ LEARNERS: tuple[Learner, ...] = (
         _boosting_work("max_iter", lambda config: float(config["max_leaf_nodes"])),
         automl="GradientBoosting",
     ),
-    Learner(
-        "XGBoost",
-        _of("xgboost.XGB{}", subsample=0.65, tree_method="hist", n_jobs=1, verbosity=0),
-        lambda tune: {
-            "learning_rate": tune.loguniform(0.015, 0.2),
-            "max_depth": tune.randint(2, 9),
-            "min_child_weight": tune.loguniform(1e-2, 100.0),
-            "colsample_bytree": tune.uniform(0.3, 1.0),
-            "reg_lambda": tune.loguniform(1e-2, 100.0),
-        },
-        {
-            "n_estimators": 150,
-            "learning_rate": 0.08,
-            "max_depth": 6,
-            "min_child_weight": 1e-2,
-            "colsample_bytree": 0.9,
-            "reg_lambda": 1e-2,
-        },
-        _boosting_work("n_estimators", lambda config: 2.0 ** min(config["max_depth"], 6)),
-        rounds=_rounds.XGBOOST,
-        packages=("xgboost", "scikit-learn"),
-        automl="XGBoost{}",
-        explainer=Explainer(
-            lambda member, X: member.predict(X, output_margin=True), _xgboost_contributions
-        ),
-    ),
+    _XGBOOST,
+    _of_logarithm(_XGBOOST),
     Learner(
         "ExtraTrees",
         _of("sklearn.ensemble.ExtraTrees{}", bootstrap=True, n_jobs=1),
@@ -407,15 +445,8 @@ LEARNERS: tuple[Learner, ...] = (
         automl="LogisticRegression",
         kinds=("Classifier",),
     ),
-    Learner(
-        "Ridge",
-        _ridge,
-        lambda tune: {"alpha": tune.loguniform(1e-3, 1e3)},
-        {"alpha": 1.0},
-        lambda config: 1.0,
-        automl="ElasticNet",
-        kinds=("Regressor",),
-    ),
+    _LINEAR,
+    _of_logarithm(_LINEAR),
     Learner(
         "CatBoost",
         _of(
@@ -483,7 +514,7 @@ def absent(kind: Kind) -> tuple[str, ...]:
 
 
 def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, ...]:
-    """Return the learners called ``names``, in their own order; all installed of a kind for none.
+    """Return the learners called ``names``, in the order of a kind; all installed for none.
 
     Raises
     ------
@@ -501,7 +532,19 @@ def select(names: tuple[str, ...], kind: Kind = "Classifier") -> tuple[Learner, 
     # Here, so that no configuration is charged for an import, nor the budget: see _train.
     for module in modules({package for learner in chosen for package in learner.packages}):
         importlib.import_module(module)
-    return chosen
+    return tuple(sorted(chosen, key=_turn_of_numbers)) if kind == "Regressor" else chosen
+
+
+def _turn_of_numbers(one: Learner) -> int:
+    """Return what regressors are sorted by: linear ones cost next to nothing, forests say least.
+
+    The one whose defaults are measured first stays so.
+    """
+    if one.floor is not None:
+        return 0
+    if one.work is _forest_work:
+        return 3
+    return 1 if one.work(one.start) <= 1.0 else 2
 
 
 def suitable(learners: Sequence[Learner], X: Matrix, shape: Shape) -> tuple[Learner, ...]:
@@ -515,9 +558,7 @@ def suitable(learners: Sequence[Learner], X: Matrix, shape: Shape) -> tuple[Lear
     chosen = tuple(one for one in learners if one.suits(X, shape))
     if not chosen:
         raise UsageError(
-            f"{learners[0].name} has nothing to split: no column of texts has "
-            f"3 to {MOST_SPLIT} values",
-            hint="Name another learner, too.",
+            f"{learners[0].name} has {learners[0].lacks}", hint="Name another learner, too."
         )
     return chosen
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from twinml.errors import DataError, ModelError, UsageError
 from twinml.training import _regression_metrics, learners, metrics
+from twinml.training.log_target import worth_trying
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -105,6 +106,10 @@ class Task(ABC):
         DataError
             A value is none of the classes, or no finite number.
         """
+
+    def shape(self, n_codes: int, seed: int) -> learners.Shape:
+        """Return what learners are told of encoded rows, whose first columns are codes."""
+        return learners.Shape(n_codes, self.n_outputs, seed, self.estimator)
 
     @abstractmethod
     def strata(self, truth: Truth) -> NDArray[np.int64]:
@@ -351,10 +356,14 @@ _CLIP = 1e-4
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """The target is a number, between ``low`` and ``high`` in the data; ``unit`` its variance."""
+    """The target is a number, between ``low`` and ``high`` in the data; ``unit`` its variance.
+
+    ``skewness`` is the mean cube of the standardized target.
+    """
 
     low: float = 0.0
     high: float = 0.0
+    skewness: float = 0.0
 
     kind: ClassVar[Kind] = "regression"
     estimator: ClassVar[learners.Kind] = "Regressor"
@@ -371,6 +380,14 @@ class Regression(Task):
     def n_outputs(self) -> int:
         """One number."""
         return 1
+
+    def shape(self, n_codes: int, seed: int) -> learners.Shape:
+        """Return it with what the logarithm of the target needs to be tried."""
+        return replace(
+            super().shape(n_codes, seed),
+            largest=self.high,
+            log_target=worth_trying(self.low, self.skewness),
+        )
 
     @property
     def span(self) -> float:
@@ -478,9 +495,13 @@ def task_of(labels: pd.Series | NDArray[Any], kind: Kind) -> Task:
     if kind == "classification":
         return Classification(classes=tuple(np.unique(np.asarray(labels)).tolist()))
     values = Regression().truth(labels)
-    variance = float(np.var(values))
+    variance = float(np.var(values)) or 1.0
+    standardized = (values - values.mean()) / np.sqrt(variance)
     return Regression(
-        low=float(values.min()), high=float(values.max()), unit=variance if variance > 0 else 1.0
+        low=float(values.min()),
+        high=float(values.max()),
+        skewness=float(np.mean(standardized**3)),
+        unit=variance,
     )
 
 
