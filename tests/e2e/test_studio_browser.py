@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -121,11 +122,12 @@ def test_every_page_fits_is_accessible_and_has_no_errors(
 
 
 def test_a_model_goes_its_whole_way_in_the_browser(site: Site, browser: Any) -> None:
+    from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select, WebDriverWait
 
-    wait = WebDriverWait(browser, 120)
+    wait = WebDriverWait(browser, 120, ignored_exceptions=[StaleElementReferenceException])
 
     def find(selector: str) -> Any:
         return wait.until(lambda d: d.find_element(By.CSS_SELECTOR, selector))
@@ -149,7 +151,9 @@ def test_a_model_goes_its_whole_way_in_the_browser(site: Site, browser: Any) -> 
     fill("#budget", "8s")
     press("details.panel button")
     says("The search on people")
-    browser.get(str(find("a[href^='/searching/']").get_attribute("href")))
+    # The link is in a part that is replaced while one looks.
+    link = wait.until(lambda d: re.search(r'href="(/searching/[^"]+)"', d.page_source))
+    browser.get(site.url(link[1]))
     says("Leaderboard so far")
     says("Learning curve")
     says("The search has ended")

@@ -52,15 +52,11 @@ def read(folder: Path) -> HeldOutRows | None:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(
-            folder / PREDICTIONS,
-            dtype={0: str, TARGET: str, PREDICTED: str},
-            keep_default_na=False,
-            na_values={},
-        )
+        # A class may be called "NA".
+        frame = pd.read_csv(folder / PREDICTIONS, dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         return None
-    if frame.shape[1] <= PREDICTED or frame.empty:
+    if frame.shape[1] <= PREDICTED or not len(frame):
         return None
     name = str(frame.iloc[0, 0])
     frame = frame[frame.iloc[:, 0] == name]
