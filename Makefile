@@ -20,7 +20,7 @@ WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") -
 BASE    := $(VENV)/.installed-base
 DEV     := $(VENV)/.installed-dev
 # Compiled once here, and not in every process where Python may not write what it compiled.
-LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --override requirements/override.in --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help

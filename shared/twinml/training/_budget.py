@@ -40,7 +40,10 @@ _LEAST_OF_A_CLASS = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a training run, for those who watch."""
+    """A moment of a training run, for those who watch.
+
+    ``candidates`` are the learners that have been judged: name, best loss, trials and seconds.
+    """
 
     phase: str
     trials: int
@@ -49,6 +52,7 @@ class Progress:
     elapsed: float
     left: float | None
     total_trials: int | None = None
+    candidates: tuple[tuple[str, float, int, float], ...] = ()
 
 
 class Clock:

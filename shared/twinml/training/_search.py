@@ -529,6 +529,9 @@ class Search:
                 elapsed=self._clock.elapsed,
                 left=None if left == float("inf") else left,
                 total_trials=self._trials,
+                candidates=tuple(
+                    (one.learner.name, one.loss, one.trials, one.spent) for one in ready
+                ),
             )
         )
 
