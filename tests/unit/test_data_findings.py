@@ -10,7 +10,9 @@ import pytest
 from twinml import data
 from twinml.data._checks import counted_dates
 from twinml.data._copies import copies, repeats
+from twinml.data._leaks import terms_of
 from twinml.data._left_out import dates
+from twinml.data._order import direction
 from twinml.errors import DataError
 
 N = 400
@@ -250,6 +252,89 @@ def test_order_of_shuffled_rows(load: Load) -> None:
     dataset = load(month=rng.choice(["may", "jun"], N, p=[0.9, 0.1]))
     assert dataset.order_note.startswith("rows look shuffled")
     assert not dataset.chronological
+
+
+@pytest.mark.parametrize(
+    ("sign", "chronological", "note"),
+    [
+        (1, True, "rows are in the order of the dates in 'day'"),
+        (
+            -1,
+            False,
+            "rows are in the order of the dates in 'day', the last ones first; "
+            "--split column:day holds out the latest",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y %H:%M"])
+def test_order_of_dates_is_time(
+    load: Load, form: str, sign: int, chronological: bool, note: str
+) -> None:
+    days = pd.date_range("2020-11-03", periods=N // 4, freq="D").repeat(4)[::sign]
+    dataset = load(block=[i // 100 for i in range(N)], day=days.strftime(form).tolist())
+    assert (dataset.order_note, dataset.chronological) == (note, chronological)
+
+
+def test_dates_that_go_back_or_miss_are_no_order(load: Load) -> None:
+    days = pd.date_range("2020-11-03", periods=N, freq="D").strftime("%Y-%m-%d").tolist()
+    assert load(day=days).chronological
+    assert not load(day=[*days[1:], days[0]]).chronological
+    assert not load(day=["", *days[1:]]).chronological
+
+
+@pytest.mark.parametrize(
+    ("hours", "way"),
+    [
+        (range(10), 1),
+        (range(9), 0),
+        ([*range(10), 9], 1),
+        ([*range(10), 8], 0),
+        ([0, *range(10)], 1),
+        ([1, *range(10)], 0),
+        (range(10, 0, -1), -1),
+        ([*range(10, 0, -1), 1], -1),
+        ([*range(10, 0, -1), 2], 0),
+        ([5] * 40, 0),
+        ([], 0),
+    ],
+)
+def test_which_way_moments_go(hours: list[int], way: int) -> None:
+    assert direction([3600.0 * hour for hour in hours]) == way
+
+
+def test_columns_that_add_up_to_the_target(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 900, (N, 3)), columns=["casual", "registered", "heat"])
+    frame["spot"] = rng.choice(["n", "s"], N)
+    frame["count"] = frame["casual"] + frame["registered"]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (finding,) = (one for one in data.load(tmp_path / "t.csv", "count").findings)
+    assert finding.kind == "leak-suspect"
+    assert finding.message == (
+        "'casual', 'registered' add up to 'count': check that they are known when the model "
+        "is asked"
+    )
+    assert not data.load(tmp_path / "t.csv", "count", drop=["casual"]).findings
+
+
+@pytest.mark.parametrize(
+    ("target", "terms"),
+    [
+        (lambda x: x[:, 0] + x[:, 1], [0, 1]),
+        (lambda x: 3 * x[:, 2] - 0.1 * x[:, 0] + 7, [0, 2]),
+        (lambda x: x[:, 1], [1]),
+        (lambda x: np.round(x[:, 0] + x[:, 1], 2), [0, 1]),
+        (lambda x: x[:, 0] * x[:, 1], []),
+        (lambda x: x[:, 0] + x[:, 1] + 0.02 * x[:, 0] ** 2, []),
+        (lambda x: x[:, 0] + 1e-4 * x[:, 1], [0]),
+        (lambda x: np.full(len(x), 3.0), []),
+        (lambda x: x[:, 0] * 1e300, []),
+    ],
+)
+def test_terms_of_a_sum(target: Callable[[np.ndarray], np.ndarray], terms: list[int]) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4)) * 10
+    x[:, 3] = 5.0  # says nothing
+    assert terms_of(x, target(x)) == terms
 
 
 def test_order_by_a_column_that_moves_slowly(load: Load) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
 from twinml.data._groups import group_keys
-from twinml.data._leaks import explaining, suspects
+from twinml.data._leaks import adding_up, explaining, suspects
 from twinml.data._left_out import dates
 from twinml.data._task import TaskKind
 from twinml.data._words import count, shown
@@ -54,7 +54,10 @@ def findings(
         elif column not in read:
             found += _text(column, values)
     others = [column for column in features if column not in leaks]
-    found += (suspects if task == "classification" else explaining)(frame, target, others)
+    if task == "classification":
+        found += suspects(frame, target, others)
+    else:
+        found += (*explaining(frame, target, others), *adding_up(frame, target, others))
     found += group_keys(frame, target)
     twice = repeats(frame)
     if twice:
