@@ -33,7 +33,8 @@ from twinml.registry import training_run
 from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
-from twinml_local.studio import create_app
+from twinml.training.tasks import Classification, Regression
+from twinml_local.studio import _jobs, create_app
 from twinml_local.studio._live import follow
 
 HOST = "http://localhost"  # as the test client asks
@@ -533,3 +534,14 @@ def test_the_site_is_opened_in_the_background_and_stopped(tmp_path: Path) -> Non
         assert "ended studio" in twinml("stop")
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=5)
+
+
+def test_metrics_have_the_names_that_runs_give_them() -> None:
+    known = {*Classification.metrics, *Regression.metrics}
+    assert {*_jobs.SEARCH_METRICS} <= {"auto", *known}
+    assert _jobs.METRICS.keys() == _jobs.LABELS.keys()
+    assert known >= _jobs.LABELS.keys()
+    for task in (Classification(), Regression()):
+        # The headline, or where a search must choose, what decides.
+        assert task.chosen("auto") in _jobs.SEARCH_METRICS
+    assert _jobs.main_figure({"test_r2_score": 0.5, "test_mean_absolute_error": 2.0}) == "R² 0.500"

@@ -25,14 +25,24 @@ A_PAGE = 50
 # Shown first, as far as they are there; ``True`` where more is better.
 METRICS: Mapping[str, bool] = {
     "roc_auc": True, "average_precision": True, "accuracy": True, "balanced_accuracy": True,
-    "f1": True, "log_loss": False, "brier": False, "r2": True, "rmse": False, "mae": False,
+    "f1": True, "log_loss": False, "brier": False, "r2_score": True,
+    "root_mean_squared_error": False, "mean_absolute_error": False,
 }  # fmt: skip
 LABELS = {
     "roc_auc": "ROC AUC", "average_precision": "Average precision", "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy", "f1": "F1", "log_loss": "Log loss",
-    "brier": "Brier score", "r2": "R²", "rmse": "RMSE", "mae": "MAE",
+    "brier": "Brier score", "r2_score": "R²", "root_mean_squared_error": "RMSE",
+    "mean_absolute_error": "MAE",
 }  # fmt: skip
-SEARCH_METRICS = ("auto", "roc_auc", "log_loss", "accuracy", "average_precision", "r2", "rmse")
+SEARCH_METRICS = (
+    "auto",
+    "roc_auc",
+    "log_loss",
+    "accuracy",
+    "average_precision",
+    "r2_score",
+    "root_mean_squared_error",
+)
 PICTURES = (
     ("roc", "ROC curve"), ("pr", "Precision and recall"), ("calibration", "Calibration"),
     ("confusion", "Confusion matrix"), ("predicted", "Predicted and true"),

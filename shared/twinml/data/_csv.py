@@ -204,6 +204,8 @@ def _rows_above(rows: list[list[str]]) -> int:
     (0, 1)
     >>> _rows_above([["Sales"], ["by day"], *table]), _rows_above([["Sales", "", ""], *table])
     (2, 1)
+    >>> _rows_above([["Sales"], *table, ["by us"]]), _rows_above([["Sales"], *table, ["cut"]])
+    (1, 0)
     """
     above = 0
     while above < min(len(rows) - 1, MOST_ABOVE) and rows[above][0].startswith("#"):
@@ -215,8 +217,15 @@ def _rows_above(rows: list[list[str]]) -> int:
     while above < min(len(rows) - 2, MOST_ABOVE) and sum(bool(c.strip()) for c in rows[above]) < 2:
         above += 1
     # A single column may hold any delimiter here and there; a table does in every row.
-    width = len(rows[above])
-    return above if width > 2 and all(len(row) == width for row in rows[above:]) else 0
+    width, end = len(rows[above]), len(rows)
+    while end > above + 2 and _is_note(rows[end - 1]):
+        end -= 1
+    return above if width > 2 and all(len(row) == width for row in rows[above:end]) else 0
+
+
+def _is_note(row: list[str]) -> bool:
+    """Tell whether a row is a remark below a table; a word alone may be a row that was cut off."""
+    return len(row) == 1 and len(row[0].split()) > 1
 
 
 def _without_notes(file: Csv, width: int) -> tuple[Csv, list[Finding]]:
@@ -230,8 +239,7 @@ def _without_notes(file: Csv, width: int) -> tuple[Csv, list[Finding]]:
     lines = list(io.StringIO(file.text, newline=""))
     rows = [(line - file.skipped, fields) for line, fields in file.rows()]
     dropped = {line for line, fields in rows if len(fields) < width and fields[0][:1] == "#"}
-    # A word alone may be a row that was cut off.
-    while rows[-1][0] in dropped or (len(rows[-1][1]) == 1 and len(rows[-1][1][0].split()) > 1):
+    while rows[-1][0] in dropped or _is_note(rows[-1][1]):
         dropped.add(rows.pop()[0])
     if not dropped:
         return file, []
