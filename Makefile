@@ -12,17 +12,19 @@ TARGET  ?=
 BUDGET  ?= 60s
 ARGS    ?=
 AT_ONCE ?= 3
+# A checkout of Azure/azureml-examples, for make conformance.
+SAMPLES ?=
 WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") --budget $(BUDGET) $(ARGS)
 
 # Installing again is needed when a lock changes, not when the code does.
 BASE    := $(VENV)/.installed-base
 DEV     := $(VENV)/.installed-dev
 # Compiled once here, and not in every process where Python may not write what it compiled.
-LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes
+LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --override requirements/override.in --require-hashes
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator conformance clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +127,9 @@ clients: $(DEV) ## Make docs/clients anew from the bundled data
 
 dist-emulator: $(DEV) ## Build the emulator's own distribution into build/
 	@$(BIN)/uv build --quiet --wheel --out-dir build local
+
+conformance: $(DEV) ## Measure the emulator with Azure ML's public samples (SAMPLES=checkout ARGS=)
+	@$(BIN)/python -m tests.conformance "$(SAMPLES)" $(ARGS)
 
 lock: $(DEV) ## Compile the locks anew
 	@$(BIN)/python requirements/compile.py

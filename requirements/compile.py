@@ -13,6 +13,7 @@ FLAGS = [
     "--universal",
     "--python-version=3.11",
     "--generate-hashes",
+    "--override=requirements/override.in",
     "--no-emit-index-url",
     "--no-header",
     "--quiet",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import orjson
 from werkzeug.wrappers import Request, Response
@@ -26,7 +27,7 @@ from azureml_emulator.arm.subscription import Subscription
 from azureml_emulator.arm.workspace import Workspaces
 from azureml_emulator.batch.arm import BatchEndpoints
 from azureml_emulator.environments.venvs import VenvCache
-from azureml_emulator.errors import ArmError, EmulatorError
+from azureml_emulator.errors import ArmError, EmulatorError, no_route
 from azureml_emulator.faults.plan import ConnectionDropped, FaultPlan
 from azureml_emulator.faults.rule import Rule
 from azureml_emulator.identity import tokens
@@ -183,7 +184,7 @@ class Emulator:
         build_curated
             Whether curated environments are built; else the emulator's own interpreter runs.
         """
-        self._deployments.recover()
+        self._deployments.recover(urlsplit(variables["HTTPS_PROXY"]).port or 0)
         self._jobs.start(
             variables, workers=workers, automl_seconds=automl_seconds, build_curated=build_curated
         )
@@ -215,11 +216,7 @@ class Emulator:
             found = self.router.find(request.method, host, path)
             if found is None:
                 _log.warning("no route: %s %s%s", request.method, host, path)
-                raise ArmError(
-                    501,
-                    "RouteNotEmulated",
-                    f"azureml_emulator has no route for {request.method} {host}{path}.",
-                )
+                raise no_route(request.method, host, path)
             if host != LOCAL_HOST:
                 self._faults.strike(request.method, host, path, request.environ)
             handler, parameters = found

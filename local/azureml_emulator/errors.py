@@ -16,6 +16,7 @@ __all__ = [
     "EmulatorError",
     "EmulatorNotStarted",
     "StorageError",
+    "no_route",
     "not_found",
     "not_from_registry",
 ]
@@ -111,6 +112,43 @@ class StorageError(EmulatorError):
 def not_found(what: str) -> ArmError:
     """Return the refusal for a resource that is not there."""
     return ArmError(404, "UserError", f"Not found: {what}", inner="NotFoundError")
+
+
+# Parts of the service that are not emulated, by the words of their addresses.
+_NOT_EMULATED = {
+    "featuresets": "feature sets",
+    "featurestoreentities": "feature store entities",
+    "package": "model packages",
+    "registries": "registries, but for the curated environments of 'azureml'",
+    "serverlessendpoints": "serverless endpoints",
+    "marketplacesubscriptions": "marketplace subscriptions",
+    "outboundrules": "managed networks",
+    "provisionmanagednetwork": "managed networks",
+    "inferencepools": "inference pools",
+    "capabilityhosts": "capability hosts",
+}
+
+
+def no_route(method: str, host: str, path: str) -> ArmError:
+    """Return the refusal of a request that nothing here answers; what it is about is named.
+
+    Examples
+    --------
+    >>> no_route("PUT", "management.azure.com", "/…/workspaces/w/featuresets/f/versions/1").message
+    'The emulator has no feature sets (PUT …/featuresets/f/versions/1).'
+    >>> no_route("GET", "management.azure.com", "/nothing").code
+    'RouteNotEmulated'
+    """
+    parts = path.split("/")
+    for at, part in enumerate(parts):
+        what = _NOT_EMULATED.get(part.lower())
+        if what is not None:
+            below = "/".join(parts[at:])
+            return ArmError(
+                501, "NotImplementedByEmulator", f"The emulator has no {what} ({method} …/{below})."
+            )
+    message = f"azureml_emulator has no route for {method} {host}{path}."
+    return ArmError(501, "RouteNotEmulated", message)
 
 
 def not_from_registry(what: str) -> ArmError:

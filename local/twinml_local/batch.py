@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from twinml import model
+from twinml.batch.scoring import as_written
 from twinml.training.tasks import predictions
 from twinml_local.compiled import NotCovered, load
 from twinml_local.server.deployments.compiling import compiled_form
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from twinml_local.compiled import CompiledModel
 
 __all__ = ["TableScorer", "matrix"]
+
+NONE: NDArray[np.float64] = np.empty((0, 0))
 
 
 def matrix(compiled: CompiledModel, table: pa.Table) -> NDArray[np.float64]:
@@ -91,6 +94,8 @@ class TableScorer:
         with self._alone:
             if self._pipeline is None:
                 self._pipeline = model.load_predictor(self._directory, self._digest)
+            if self._contract.task == "custom":
+                return as_written(self._contract, self._pipeline.predict(frame).tolist()), NONE
             if not self._contract.classes:
                 numbers = predictions(self._pipeline, frame)
                 return numbers[:, 0].tolist(), numbers

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,7 @@ from azureml_runner import logs as log_files
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import Held
 from azureml_runner.processes import running
-from twinml.errors import ModelError, PlatformError, UsageError
+from twinml.errors import ModelError, NotFound, PlatformError, UsageError
 from twinml.platform import EndpointInfo, Keys
 from twinml.settings import private_folder
 from twinml_local.endpoint_folders import (
@@ -333,14 +334,25 @@ def info(name: str) -> EndpointInfo:
 def list_endpoints() -> tuple[EndpointInfo, ...]:
     """Describe all endpoints, sorted by name; one that is damaged says so and hides no other."""
     folder = folder_of("")  # Once: a thousand endpoints are described in one go.
-    return tuple(_info_or_problem(folder / name) for name in names())
+    found = (_info_or_problem(folder / name) for name in names())
+    return tuple(info for info in found if info is not None)
 
 
-def _info_or_problem(folder: Path) -> EndpointInfo:
+def _info_or_problem(folder: Path) -> EndpointInfo | None:
+    """Describe an endpoint; ``None`` if it was deleted since its name was read."""
     try:
-        return described(folder, read_state(folder))
+        file = (folder / STATE_FILE).stat()
+        return described(folder, _state_as_of(folder, file.st_mtime_ns, file.st_ino, file.st_size))
+    except (FileNotFoundError, NotFound):
+        return None
     except PlatformError as error:
         return damaged(folder.name, error)
+
+
+@lru_cache(maxsize=4096)
+def _state_as_of(folder: Path, _modified: int, _inode: int, _size: int) -> EndpointState:
+    """Read a state once as long as its file, which is replaced and never changed, is the same."""
+    return read_state(folder)
 
 
 def keys(name: str) -> Keys:

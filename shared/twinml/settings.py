@@ -25,6 +25,7 @@ from twinml.errors import UsageError
 __all__ = [
     "__version__",
     "artifact_root",
+    "cache",
     "home",
     "home_is_elsewhere",
     "private_folder",
@@ -55,6 +56,12 @@ def home() -> Path:
     if here.exists():
         return here
     return next((above for above in _above() if _is_own(above)), here)
+
+
+def cache() -> Path:
+    """Return the folder for what can be made anew, of this user; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "twinml"
 
 
 def home_is_elsewhere() -> bool:

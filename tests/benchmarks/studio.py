@@ -22,7 +22,7 @@ from twinml.platform import load
 from twinml.registry import runs
 from twinml.registry.tracking import Tracking
 from twinml.settings import home
-from twinml_local.server.state import EndpointState, write_state
+from twinml_local.server.state import DeploymentState, EndpointState, write_state
 from twinml_local.studio import create_app
 from twinml_local.telemetry import TelemetryClient
 
@@ -89,7 +89,13 @@ def fill(folder: Path) -> None:
         place = folder / "endpoints" / f"many-{number:04}"
         place.mkdir(parents=True)
         (place / "keys.json").write_text(json.dumps({"primary": "p", "secondary": "s"}))
-        write_state(place, EndpointState(place.name, "127.0.0.1", 20_000 + number, "2026-11-28"))
+        served = {
+            name: DeploymentState("many", version, "0" * 64, str(folder / "model"))
+            for name, version in (("blue", "1"), ("green", "2"))
+        }
+        state = EndpointState(place.name, "127.0.0.1", 20_000 + number, "2026-11-28",
+                              served, {"blue": 90, "green": 10})  # fmt: skip
+        write_state(place, state)
     with TelemetryClient(folder / "endpoints" / "many-0000") as telemetry:
         telemetry.record_request("POST /score", "/score", 200, 1.5, operation_id="a",
                                  deployment="blue", rows=1)  # fmt: skip

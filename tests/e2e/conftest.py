@@ -1,9 +1,11 @@
-"""Small model directories, saved as every other, for tests that need one to deploy."""
+"""What several files share: small model directories to deploy, and one browser."""
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,3 +131,26 @@ def running_endpoint(
     """The endpoint ``bank-test`` that runs in ``running_home``."""
     monkeypatch.setenv("TWINML_HOME", str(running_home))
     return endpoints.info("bank-test")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Drive a headless Chromium that notes what it asks for and what its console says."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("there is no chromium with its chromedriver here")
+    from selenium import webdriver
+
+    with pytest.MonkeyPatch.context() as patch:
+        # So that no proxy of this machine stands between the test and the browser.
+        patch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+            options.add_argument(argument)
+        options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        service = webdriver.ChromeService(executable_path=driver, log_output=os.devnull)
+        made = webdriver.Chrome(options=options, service=service)
+        yield made
+        made.quit()

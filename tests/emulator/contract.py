@@ -1,6 +1,7 @@
 """Holding what passed on the wire to Microsoft's types, with the exceptions in one table."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,10 @@ ACTIONS = {
     "listsecrets", "outboundRules", "regenerateKeys", "restart", "resyncKeys", "skus", "start",
     "startPendingUpload", "stop", "token", "trigger", "usages", "vmSizes",
 }  # fmt: skip
+
+MONITOR = "/properties/action/monitorDefinition"
+# Signals have names of their own, thresholds numbers.
+SIGNAL = f"{MONITOR}/signals/*"
 
 # Who departs from the types, where, and why that is right: (what, kind, place) → reason.
 DEVIATIONS = {
@@ -38,6 +43,17 @@ DEVIATIONS = {
         "the SDK looks a deployment's name up with an api-version that knows no configurations; "
         "the emulator answers all versions alike"
     ),
+    **{
+        (
+            "request",
+            "workspaces/onlineEndpoints/deployments",
+            f"/properties/dataCollector/collections/{name}/dataCollectionMode",
+        ): "the SDK sends enabled; the types have Enabled"
+        for name in ("model_inputs", "model_outputs")
+    },
+    ("response", "workspaces/onlineEndpoints/deployments", "/properties/dataCollector"): (
+        "the SDK asks with an api-version that knows no collectors; the emulator answers all alike"
+    ),
     ("response", "workspaces/environments", "/name"): (
         "the service's own environments have points in their names: AzureML-sklearn-1.5"
     ),
@@ -57,6 +73,26 @@ DEVIATIONS = {
         )
         for what in ("request", "response")
     },
+    **{
+        (what, "workspaces/schedules", f"{SIGNAL}/metricThresholds/*/threshold/value"): (
+            "a share such as 0.1: the types know no numbers but whole ones"
+        )
+        for what in ("request", "response")
+    },
+    **{
+        ("request", "workspaces/schedules", f"{SIGNAL}/{place}"): (
+            "the SDK sends dataDrift, populationStabilityIndex and model_inputs"
+        )
+        for place in (
+            "metricThresholds/*/metric",
+            "productionData/dataContext",
+            "referenceData/dataContext",
+            "modelType",
+        )
+    },
+    ("request", "workspaces/schedules", f"{MONITOR}/monitoringTarget/taskType"): (
+        "the SDK sends classification; the types have Classification"
+    ),
     ("request", "workspaces/schedules", "/properties/trigger/frequency"): (
         "the SDK sends week; the types have Week"
     ),
@@ -110,7 +146,8 @@ class Held:
                 continue  # a child of a job, for which the service answers without properties
             self.checked[f"{what} {kind}"] += 1
             for text in types.deviations(full, name, body, response=what == "response"):
-                place = (what, kind, text.partition(": ")[0])
+                where = re.sub(r"/signals/[^/]+/", "/signals/*/", text.partition(": ")[0])
+                place = (what, kind, re.sub(r"/\d+/", "/*/", where))
                 if place in DEVIATIONS:
                     self.known.add(place)
                 else:

@@ -22,11 +22,9 @@ REQUIRED, READ_ONLY = 1, 2
 # Parts of the envelope, which are the address's or ARM's own.
 ENVELOPE = {"apiVersion", "id", "name", "type", "systemData"}
 BOUNDS = {"pattern": "pattern", "minLength": "least", "maxLength": "most", "minValue": "from"}
-# Where the service takes more than the types say, and how that is known.
-EXCEPTIONS = {
-    # '* * * * *' fires every minute; the types ask for a letter or a digit in every text.
-    ("CronTrigger", "expression"): ("pattern",),
-}
+# The types write "not blank" as a letter, a digit or an underscore; the service takes '* * * * *'
+# for a cron expression, and '/' for a route.
+NOT_BLANK = {"[a-zA-Z0-9_]": r"\S"}
 
 
 def sdk_formats() -> dict[tuple[str, str], str]:
@@ -73,8 +71,8 @@ class Reader:
         known = self._format(owner, wire)
         if (spec["is"], known) in {("text", "duration"), ("integer", "number")}:
             spec["is"] = known
-        for name in EXCEPTIONS.get((owner, wire), ()):
-            spec.pop(name, None)
+        if "pattern" in spec:
+            spec["pattern"] = NOT_BLANK.get(spec["pattern"], spec["pattern"])
         return spec
 
     def _format(self, owner: str, wire: str) -> str:

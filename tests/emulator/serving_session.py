@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     from azure.ai.ml import MLClient
     from azure.ai.ml.entities import (
         CodeConfiguration,
+        DataCollector,
+        DeploymentCollection,
         Environment,
         ManagedOnlineDeployment,
         ManagedOnlineEndpoint,
@@ -77,7 +80,15 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     ).result()
 
     # An MLflow model without any code
-    blue = deploy("blue", model=f"azureml:bank:{registered.version}", app_insights_enabled=True)
+    collections = {
+        name: DeploymentCollection(enabled="true") for name in ("model_inputs", "model_outputs")
+    }
+    blue = deploy(
+        "blue",
+        model=f"azureml:bank:{registered.version}",
+        app_insights_enabled=True,
+        data_collector=DataCollector(collections=collections),
+    )
     endpoint.traffic = {"blue": 100}
     endpoint = client.online_endpoints.begin_create_or_update(endpoint).result()
     seen["blue"] = {
@@ -91,6 +102,8 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
         "blue", "bank-ep", lines=50, container_type="storage-initializer"
     )
     seen["logs"] = {"server": log, "storage": storage}
+
+    seen["monitor"] = monitored(client, folder)
 
     # Code and environment of one's own
     code = folder / "code"
@@ -134,6 +147,8 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     # More instances
     blue = client.online_deployments.get("blue", "bank-ep")
     blue.instance_count = 2
+    # The SDK does not take back what it was answered.
+    blue.data_collector = None
     seen["scaled"] = client.online_deployments.begin_create_or_update(blue).result().instance_count
 
     # What goes wrong
@@ -178,6 +193,90 @@ def main(model: Path, folder: Path) -> dict[str, Any]:
     client.online_endpoints.begin_delete("token-ep").result()
     seen["endpoints"] = [item.name for item in client.online_endpoints.list()]
     return seen
+
+
+def monitored(client: Any, folder: Path) -> dict[str, Any]:
+    """Score aged people, and have a monitor look at what was collected; returns what it found."""
+    from azure.ai.ml import Input
+    from azure.ai.ml.entities import (
+        CategoricalDriftMetrics,
+        CronTrigger,
+        Data,
+        DataDriftMetricThreshold,
+        DataDriftSignal,
+        DataQualityMetricsCategorical,
+        DataQualityMetricsNumerical,
+        DataQualityMetricThreshold,
+        DataQualitySignal,
+        MonitorDefinition,
+        MonitoringTarget,
+        MonitorSchedule,
+        NumericalDriftMetrics,
+        PredictionDriftMetricThreshold,
+        PredictionDriftSignal,
+        ReferenceData,
+        ServerlessSparkCompute,
+    )
+
+    rows = [[60 + i % 20, i / 30 - 1, "ac"[i % 2]] for i in range(60)]
+    request = folder / "aged.json"
+    columns = ["age", "rate", "job"]
+    request.write_text(
+        json.dumps({"input_data": {"columns": columns, "index": list(range(60)), "data": rows}})
+    )
+    client.online_endpoints.invoke("bank-ep", request_file=str(request))
+    table = folder / "reference"
+    table.mkdir()
+    lines = [f"{18 + i % 62},{i / 100 - 1},{'ab'[i % 2]},{'yes' if i % 62 > 32 else 'no'}"
+             for i in range(200)]  # fmt: skip
+    (table / "rows.csv").write_text("\n".join(["age,rate,job,y", *lines]))
+    client.data.create_or_update(Data(name="learned", path=str(table), type="uri_folder"))
+
+    def reference() -> ReferenceData:
+        return ReferenceData(
+            input_data=Input(type="uri_folder", path="azureml:learned:1"),
+            data_context="training",
+            data_column_names={"target_column": "y"},
+        )
+
+    shifted = CategoricalDriftMetrics(population_stability_index=0.25)
+    drift = DataDriftMetricThreshold(
+        numerical=NumericalDriftMetrics(population_stability_index=0.25), categorical=shifted
+    )
+    quality = DataQualityMetricThreshold(
+        numerical=DataQualityMetricsNumerical(null_value_rate=0.0),
+        categorical=DataQualityMetricsCategorical(out_of_bounds_rate=0.1),
+    )
+    monitor = MonitorDefinition(
+        compute=ServerlessSparkCompute(instance_type="standard_e4s_v3", runtime_version="3.4"),
+        monitoring_target=MonitoringTarget(
+            ml_task="classification", endpoint_deployment_id="azureml:bank-ep:blue"
+        ),
+        monitoring_signals={
+            "drift": DataDriftSignal(reference_data=reference(), metric_thresholds=drift),
+            "quality": DataQualitySignal(reference_data=reference(), metric_thresholds=quality),
+            "predictions": PredictionDriftSignal(
+                reference_data=reference(),
+                metric_thresholds=PredictionDriftMetricThreshold(categorical=shifted),
+            ),
+        },
+    )
+    every_night = CronTrigger(expression="0 3 * * *")
+    client.schedules.begin_create_or_update(
+        MonitorSchedule(name="watch", trigger=every_night, create_monitor=monitor)
+    ).result()
+    # What was collected is written after a moment.
+    collected = client.data.get("bank-ep-blue-model_inputs", "1").path
+    job = client.schedules.trigger("watch").job_name
+    while (status := client.jobs.get(job).status) not in ("Completed", "Failed"):
+        time.sleep(0.5)
+    # The artifacts of a signal are figures.
+    figures = {}
+    for child in client.jobs.list(parent_job_name=job):
+        client.jobs.download(child.name, download_path=str(folder / child.name))
+        (file,) = (folder / child.name).rglob("metrics.json")
+        figures[child.display_name] = json.loads(file.read_text())
+    return {"status": status, "collected": collected, "figures": figures}
 
 
 if __name__ == "__main__":

@@ -307,6 +307,7 @@ def test_what_a_job_consists_of_stays(ask: Ask, change: dict[str, Any], changed:
         ({"resources": {"instanceCount": -1}}, 400),
         ({"experimentName": "a_b-c"}, 201), ({"experimentName": "a/b c"}, 400),
         ({"experimentName": "-a"}, 400), ({"experimentName": "a" * 255}, 201),
+        ({"experimentName": "a b"}, 201),
         ({"experimentName": "a" * 256}, 400),
         ({"environmentId": "azureml:AzureML-no-such-env:1"}, 404),
         ({"environmentId": "azureml://registries/azureml/environments/none/labels/latest"}, 404),
@@ -517,6 +518,35 @@ def test_the_registry_holds_curated_environments_and_refuses_the_rest(ask: Ask):
             "inputs": {"m": {"jobInputType": "custom_model", "uri": uri}}}  # fmt: skip
     refused = ask("PUT", "/jobs/j", {"properties": sent})
     assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+
+
+@pytest.mark.parametrize("given", ["", "Bearer x", "Basic ", "Basic YTpi"])
+def test_only_deployments_hand_in_what_they_collect(ask: Ask, given: str):
+    refused = ask("POST", "/~/modeldata/log", host="127.0.0.1", headers={"authorization": given})
+    assert (refused.status_code, refused.json["error"]["code"]) == (401, "Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("PUT", "/featuresets/f/versions/1", "no feature sets"),
+        ("GET", "/featurestoreEntities", "no feature store entities"),
+        ("POST", "/models/m/versions/1/package", "no model packages"),
+        ("PUT", "/serverlessEndpoints/e", "no serverless endpoints"),
+    ],
+)
+def test_what_is_not_emulated_is_named(ask: Ask, method: str, path: str, words: str):
+    refused = ask(method, path, {})
+    assert refused.status_code == 501
+    assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+    assert words in refused.json["error"]["message"]
+
+
+def test_a_component_of_a_registry_is_named(pipeline: Any):
+    where = "azureml://registries/azureml/components/c/labels/latest"
+    refused = pipeline({"componentId": f"azureml:{where.removeprefix('azureml:')}"})
+    assert refused.json["error"]["code"] == "NotImplementedByEmulator"
+    assert "registries/azureml/components/c" in refused.json["error"]["message"]
 
 
 def test_curated_environments_are_listed(ask: Ask):

@@ -80,6 +80,26 @@ def test_a_model_without_code_is_served_in_its_own_environment(seen):
     assert "Downloading model bank:1" in storage
 
 
+def test_what_a_deployment_collects_is_monitored(seen):
+    monitor = seen["monitor"]
+    assert monitor["status"] == "Completed"
+    assert monitor["collected"].endswith("/modelDataCollector/bank-ep/blue/model_inputs/")
+    alarms = {
+        (signal, row["feature_name"]): row["beyond"]
+        for signal, rows in monitor["figures"].items()
+        for row in rows
+    }
+    assert alarms == {
+        ("drift", "age"): True,
+        ("drift", "rate"): False,
+        ("drift", "job"): True,
+        ("quality", "age"): False,
+        ("quality", "rate"): False,
+        ("quality", "job"): True,
+        ("predictions", "y"): True,
+    }
+
+
 def test_code_and_environment_of_ones_own_are_served_too(seen):
     assert seen["green"] == {
         "state": "Succeeded",

@@ -401,7 +401,7 @@ def test_every_verb_for_a_deployed_endpoint_works_in_the_rehearsal(twinml: Shell
 def test_what_is_not_there_in_the_rehearsal_says_so_in_a_line(consumed):
     expected = {
         "data": "do not take the dialect data",
-        "batch": "scores no files",
+        "batch": "nothing to score files with",
         "no model": "name the endpoint: --endpoint",
         "online": "--collected DIR",
         "drift": "--collected DIR",

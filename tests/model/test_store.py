@@ -282,3 +282,47 @@ def test_files_of_a_new_experiment_go_to_the_root_that_is_named(
         assert artifact_location(uri, "bank") == expected
     assert artifact_location("http://localhost:5000", "bank") is None
     assert artifact_location("azureml://x", "bank") is None
+
+
+def told(file: Path) -> dict[str, Any]:
+    """Return a store's tables as SQL, and the experiments in it without their times."""
+    with closing(sqlite3.connect(file)) as store:
+        made = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+        rows = "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments"
+        # MLflow writes the constraints of a table in any order.
+        tables = {name: sorted(sql.split("\n\t")) for name, sql in store.execute(made)}
+        return {"tables": tables, "rows": store.execute(rows).fetchall()}
+
+
+def test_a_new_store_is_what_mlflow_makes_whether_the_cache_can_be_written_or_not(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [tmp_path / name for name in ("first.db", "copied.db")]
+    barred = tmp_path / "barred"
+    barred.write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(barred))
+    Tracking(f"sqlite:///{file}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for other in others:
+        Tracking(f"sqlite:///{other}")
+    [empty] = (tmp_path / "cache" / "twinml").glob("*.sqlite")
+    assert told(empty)["rows"] == []
+    assert told(empty)["tables"] == told(file)["tables"]
+    assert [told(other) for other in others] == [told(file)] * 2
+    assert {revision(each) for each in (file, *others)} == {SCHEMA}
+    assert sorted(each.name for each in tmp_path.glob("*.db*")) == sorted(
+        name for each in others for name in (each.name, f"{each.name}.lock")
+    )
+
+
+def test_a_cache_that_is_damaged_is_made_anew_or_left_alone(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Tracking(f"sqlite:///{file}")
+    [empty] = (tmp_path / "twinml").glob("*.sqlite")
+    for number, content in enumerate((b"", b"no database at all" * 99)):
+        empty.write_bytes(content)
+        other = tmp_path / f"{number}.db"
+        Tracking(f"sqlite:///{other}")
+        assert told(other) == told(file)

@@ -15,7 +15,7 @@ from twinml.pipeline.steps import prepare
 from twinml.pipeline.steps._command import step
 from twinml_local.jobs._runner import Runner
 from twinml_local.jobs._store import JobStore
-from twinml_local.jobs.automl._mltable import read_table
+from twinml_local.jobs.automl.mltable import read_table
 from twinml_local.jobs.definition.pipeline import PipelineDefinition, read
 from twinml_local.jobs.rest.app import create_app
 from twinml_local.keys import generate_keys

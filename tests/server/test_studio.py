@@ -33,8 +33,8 @@ from twinml.registry import training_run
 from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
-from twinml.training.tasks import Classification, Regression
-from twinml_local.studio import _jobs, create_app
+from twinml_local.studio import create_app
+from twinml_local.studio._jobs import LABELS, SEARCH_METRICS, main_figure
 from twinml_local.studio._live import follow
 
 HOST = "http://localhost"  # as the test client asks
@@ -168,7 +168,7 @@ def test_every_page_is_whole_small_and_shows_names_as_text(client: FlaskClient, 
 def test_what_is_not_there_is_a_page_with_a_status(client: FlaskClient) -> None:
     for url in (
         "/nothing", "/data/hostile/9", "/data/..%2f..%2fx/1", "/jobs/0", "/models/hostile/9",
-        "/models/no/1", "/endpoints/no", "/endpoints/no/test", "/searching/1-1", "/jobs/started/1",
+        "/models/no/1", "/endpoints/no", "/endpoints/no/test", "/jobs/started/1",
         "/jobs/started/..", "/static/app.py",
     ):  # fmt: skip
         assert client.get(url).status_code in (400, 404), url
@@ -292,6 +292,28 @@ def test_files_of_a_model_and_the_registered_data_are_downloaded(
         assert card.headers["Content-Security-Policy"].startswith("sandbox")
 
 
+def test_a_model_is_imported_from_the_form_but_no_program(
+    client: FlaskClient, post: Post, tmp_path: Path
+) -> None:
+    import lightgbm
+
+    frame = pd.DataFrame({"a": np.arange(100.0), "b": np.arange(100.0) % 7})
+    learned = lightgbm.train(
+        {"objective": "binary", "verbose": -1}, lightgbm.Dataset(frame, frame["a"] > 50), 2
+    )
+    learned.save_model(tmp_path / "model.txt")
+    done = post("/models", source=str(tmp_path / "model.txt"), name="brought", back="/models")
+    assert (done.status_code, done.location) == (303, "/models/brought/1")
+    page = client.get("/models/brought/1")
+    assert "brought/1 is registered" in page.text
+    assert "/models/brought/1" in client.get("/models").text
+    (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    wrong = post("/models", source=str(tmp_path / "evil.pkl"), back="/models")
+    assert (wrong.status_code, wrong.location) == (303, "/models")
+    assert "--trust" in client.get("/models").text
+    assert post("/models", source=" ").status_code == 400
+
+
 def test_elsewhere_than_on_loopback_the_site_asks_for_its_key(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,23 +350,45 @@ def test_a_search_is_seen_by_others_while_it_runs(
 ) -> None:
     told: list[Progress] = []
     with announced(load(table_csv, "y"), told.append) as show:
-        show(Progress("search", 1, "LightGBM", 0.5, 2.0, 8.0))
+        first = ("LightGBM", 0.5, 1, 2.0)
+        show(Progress("search", 1, "LightGBM", 0.5, 2.0, 8.0, candidates=(first,)))
+        both = (first, ("XGBoost", 0.4, 3, 2.0))
+        show(Progress("floor", 2, "XGBoost", 0.4, 4.0, 6.0, candidates=both))
         show(Progress("ensemble", 2, "XGBoost", 0.4, 4.0, 6.0))
         (one,) = searches()
         assert (one.data, one.target, one.phase, one.trials) == ("customers", "y", "ensemble", 2)
         assert one.best == (("LightGBM", 0.5, 2.0, 1), ("XGBoost", 0.4, 4.0, 2))
+        assert one.candidates == both[::-1]
         assert "AutoML on customers" in client.get("/jobs").text
         page = Elements(client.get(f"/searching/{one.id}").text)
-        assert "XGBoost" in page.words
+        assert page.words.index("XGBoost") < page.words.index("LightGBM")
         with client.get(f"/searching/{one.id}/live", buffered=False) as stream:
             assert b"XGBoost" in next(stream.iter_encoded())
-    assert [moment.trials for moment in told] == [1, 2]
+    assert [moment.trials for moment in told] == [1, 2, 2]
     assert searches() == ()
-    assert client.get(f"/searching/{one.id}").status_code == 404
+    ended = client.get(f"/searching/{one.id}")
+    assert (ended.status_code, ended.location) == (303, "/jobs")
     left = home.folder / "searching" / "4194305-1.json"  # beyond the largest pid of Linux
     left.write_text("{}", encoding="utf-8")
     assert searches() == ()
     assert not left.exists()
+
+
+def test_a_job_shows_curves_of_its_held_out_rows(client: FlaskClient, home: Home) -> None:
+    page = client.get(f"/jobs/{home.run_id}").text
+    shown = [found["aria-label"] for tag, found in Elements(page).elements
+             if tag == "svg" and found.get("class") == "chart"]  # fmt: skip
+    assert [str(title).partition(",")[0] for title in shown] == [
+        "ROC curve", "Precision at each recall", "Share that is of the class",
+    ]  # fmt: skip
+
+
+def test_metrics_of_pages_and_forms_are_those_of_training() -> None:
+    from twinml.training.metrics import AUTO, HIGHER_IS_BETTER
+
+    assert set(LABELS) <= set(HIGHER_IS_BETTER)
+    assert set(SEARCH_METRICS) <= {AUTO, *LABELS}
+    assert main_figure({"test_root_mean_squared_error": 2.0, "test_r2_score": 0.5}) == "R² 0.500"
 
 
 def test_a_search_is_started_from_the_form(
@@ -534,14 +578,3 @@ def test_the_site_is_opened_in_the_background_and_stopped(tmp_path: Path) -> Non
         assert "ended studio" in twinml("stop")
     with pytest.raises(requests.ConnectionError):
         requests.get(address, timeout=5)
-
-
-def test_metrics_have_the_names_that_runs_give_them() -> None:
-    known = {*Classification.metrics, *Regression.metrics}
-    assert {*_jobs.SEARCH_METRICS} <= {"auto", *known}
-    assert _jobs.METRICS.keys() == _jobs.LABELS.keys()
-    assert known >= _jobs.LABELS.keys()
-    for task in (Classification(), Regression()):
-        # The headline, or where a search must choose, what decides.
-        assert task.chosen("auto") in _jobs.SEARCH_METRICS
-    assert _jobs.main_figure({"test_r2_score": 0.5, "test_mean_absolute_error": 2.0}) == "R² 0.500"

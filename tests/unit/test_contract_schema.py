@@ -221,7 +221,7 @@ def changed(**changes: object) -> str:
         ("{}", "format_version is None"),
         ("[" * 100_000, "not JSON"),
         (b"\xff", "not JSON"),
-        (changed(format_version=6), "format_version 6; this twinml reads up to 5"),
+        (changed(format_version=7), "format_version 7; this twinml reads up to 6"),
         (changed(format_version=True), "format_version is True"),
         (changed(n_rows=math.nan), "NaN"),
         (changed(n_rows=-1), "n_rows"),

@@ -6,14 +6,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._automl import check_task
-from azureml_emulator.jobs._bindings import OutputTarget, seconds
+from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._definitions import read_job
 from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
 from twinml.errors import DataError
-from twinml_local.jobs.automl._mltable import read_table
 from twinml_local.jobs.automl._task import read_task
+from twinml_local.jobs.automl.mltable import read_table
 
 SPEC = {
     "name": "train",

@@ -13,10 +13,13 @@ from twinml.training._budget import (
     hopeless,
     rows_for,
     seconds_for_start,
+    worth_searching_on,
     worth_starting,
 )
-from twinml.training._leaderboard import affordable, judges, rank
+from twinml.training._ensemble import Vote
+from twinml.training._leaderboard import Leaderboard, affordable, judges, rank
 from twinml.training._rounds import best_rounds, patience, rate_for, rounds_for
+from twinml.training.result import Candidate
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,54 @@ def test_what_can_be_stopped_is_begun_with_less_time(
     predicted: float, left: float, stoppable: bool, begun: bool
 ) -> None:
     assert worth_starting(predicted, left, stoppable) is begun
+
+
+@pytest.mark.parametrize(
+    ("left", "budget", "more"),
+    [
+        (2.5, 60.0, True),
+        (2.4, 60.0, False),
+        (0.1, 2.0, True),
+        (0.08, 2.0, False),
+        (99, None, False),
+    ],
+)
+def test_what_no_refit_needs_any_more_is_searched_with(
+    left: float, budget: float | None, more: bool
+) -> None:
+    assert worth_searching_on(left, budget) is more
+
+
+@pytest.mark.parametrize(
+    ("order", "refitted"),
+    [
+        (["vote", "one", "two"], {"A", "B"}),
+        # Beside an ensemble the best single one runs up, which may be of another learner.
+        (["vote", "two", "one"], {"A", "B", "C"}),
+        (["one", "vote"], {"A", "B"}),
+        (["one", "two", "vote"], {"A", "C"}),
+        # A vote for one member alone is that member: nothing runs up.
+        (["one", "same"], {"A"}),
+        (["one"], {"A"}),
+    ],
+)
+def test_what_is_refitted_is_what_the_first_two_are_made_of(
+    order: list[str], refitted: set[str]
+) -> None:
+    joins = {
+        "one": Vote({"A": 1.0}),
+        "two": Vote({"C": 1.0}),
+        "vote": Vote({"A": 0.5, "B": 0.5}),
+        "same": Vote({"A": 1.0}),
+    }
+    kinds = {"vote": "ensemble", "same": "ensemble"}
+    board = Leaderboard(
+        "roc_auc",
+        tuple(Candidate(name=name, kind=kinds.get(name, "single"), metrics={}) for name in order),
+        joins,
+        {},
+    )
+    assert board.refitted == refitted
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from twinml.drift.estimated import doubt, estimate, roc_auc
+from twinml.drift.estimated import Told, correction, doubt, estimate, roc_auc, told_by
 from twinml.errors import DataError
 
-ENOUGH = {"rows": 200, "rarest": 20.0, "margin": 0.02}
+RIGHT = Told(0.0, 0.01)
+ENOUGH = {"rows": 200, "rarest": 20.0, "margin": 0.03, "told": [RIGHT]}
 
 
 def calibrated(n: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +26,7 @@ def test_calibrated_probabilities_tell_the_figures_within_the_margin(classes: in
     inside = 0
     for seed in range(8):
         probabilities, labels = calibrated(3000, classes, seed)
-        found = estimate(probabilities)
+        found = estimate(probabilities, told=[Told(0.0, 0.0)])
         truth = np.eye(classes)[labels]
         true = (
             roc_auc_score(labels, probabilities[:, 1])
@@ -67,13 +68,70 @@ def test_a_row_is_not_compared_with_itself() -> None:
 def test_probabilities_that_are_no_longer_right_are_found_by_the_labels_alone() -> None:
     probabilities, _ = calibrated(3000, 2, 0)
     labels = np.random.default_rng(1).integers(0, 2, 3000)  # the concept is another one
-    found = estimate(probabilities)
+    held_out = Told(0.0, 0.01)
+    found = estimate(probabilities, told=[held_out])
     true = roc_auc_score(labels, probabilities[:, 1])
     assert found.knows
     assert found.roc_auc - true > 0.2
-    after = estimate(probabilities, last_gap=true - found.roc_auc, last_margin=found.margin)
+    later = told_by(probabilities, labels)
+    assert later is not None
+    after = estimate(probabilities, told=[held_out, later])
     assert not after.knows
-    assert "the last labels" in after.doubt
+    assert "labels told" in after.doubt
+
+
+def test_what_labels_told_corrects_the_next_estimate() -> None:
+    probabilities, _ = calibrated(4000, 2, 0)
+    # Sharper than is right: the true classes are drawn from probabilities nearer to one half.
+    true = (probabilities + 0.5) / 2
+    labels = (np.random.default_rng(1).random(4000) > true[:, 0]).astype(int)
+    first, last = slice(0, 2000), slice(2000, None)
+    told = told_by(probabilities[first], labels[first])
+    assert told is not None
+    assert told.gap < -0.1
+    usual, found = (estimate(probabilities[last], told=one) for one in ((), [told]))
+    truth = roc_auc_score(labels[last], probabilities[last, 1])
+    assert found.roc_auc == pytest.approx(truth, abs=0.02)
+    assert usual.roc_auc - truth > 0.1
+    assert found.roc_auc == pytest.approx(usual.roc_auc + told.gap)
+    assert found.margin == pytest.approx(np.hypot(usual.margin, told.margin))
+    perfect = estimate(probabilities[last], told=[Told(0.9, 0.01)])
+    assert perfect.roc_auc == 1.0
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ([], None),
+        ([Told(0.01, 0.02)], Told(0.01, 0.02)),
+        ([Told(0.01, 0.02), Told(0.03, 0.02)], Told(0.02, 0.02 / 2**0.5)),
+        # One that is twice as sure counts four times.
+        ([Told(0.0, 0.01), Told(0.05, 0.02)], Told(0.01, 0.02 / 5**0.5)),
+        # Six are looked at.
+        ([Told(0.9, 0.01), *[Told(0.01, 0.06)] * 6], Told(0.01, 0.06 / 6**0.5)),
+        ([Told(0.06, 0.01), *[Told(0.0, 0.01)] * 5], Told(0.01, 0.01 / 6**0.5)),
+        # None is so sure that it counts alone.
+        ([Told(0.0, 0.0), Told(0.02, 0.001)], Told(0.01, 0.001 / 2**0.5)),
+    ],
+)
+def test_the_correction_is_the_mean_of_the_last_gaps(told: list[Told], found: Told | None) -> None:
+    mean = correction(told)
+    if found is None:
+        assert mean is None
+    else:
+        assert mean is not None
+        assert (mean.gap, mean.margin) == pytest.approx((found.gap, found.margin))
+
+
+def test_labels_of_one_class_tell_nothing() -> None:
+    probabilities, _ = calibrated(300, 2, 0)
+    assert told_by(probabilities, np.zeros(300, dtype=int)) is None
+
+
+def test_the_margin_of_many_rows_is_narrower_by_the_root_of_their_number() -> None:
+    probabilities, _ = calibrated(20_000, 2, 0)
+    one, two = (estimate(np.tile(probabilities, (n, 1))).margin for n in (1, 4))
+    assert two == pytest.approx(one / 2)
 
 
 @pytest.mark.parametrize(
@@ -82,18 +140,19 @@ def test_probabilities_that_are_no_longer_right_are_found_by_the_labels_alone() 
         ({}, ""),
         ({"rows": 199}, "199 rows"),
         ({"rarest": 19.9}, "20 rows of the rarest class"),
-        ({"margin": 0.0201}, "chance alone"),
+        ({"margin": 0.0301}, "chance alone"),
         ({"margin": float("nan")}, "chance alone"),
         ({"drifted": ("month",)}, "month drifted"),
         ({"drifted": ("a", "b", "c", "d", "e")}, "a, b, c and 2 more drifted"),
         ({"drifted": ("a", "b", "c")}, "a, b, c drifted"),
-        ({"last_gap": 0.02}, ""),
-        ({"last_gap": -0.02}, ""),
-        ({"last_gap": 0.021}, "+0.021"),
-        ({"last_gap": -0.021}, "-0.021"),
-        ({"last_gap": -0.04, "last_margin": 0.02}, ""),
-        ({"last_gap": -0.041, "last_margin": 0.02}, "-0.041"),
-        ({"last_gap": 0.0}, ""),
+        ({"told": []}, "no labels have told"),
+        ({"told": [Told(-0.3, 0.01)]}, ""),
+        ({"told": [Told(0.0, 0.01), Told(0.04, 0.01)]}, ""),
+        ({"told": [Told(0.0, 0.01), Told(0.0401, 0.01)]}, "+0.040"),
+        ({"told": [Told(0.0, 0.01), Told(-0.0401, 0.01)]}, "-0.040"),
+        ({"told": [Told(0.0401, 0.01), Told(0.0, 0.01)]}, "+0.000"),
+        ({"told": [Told(0.9, 0.01), *[RIGHT] * 6]}, ""),
+        ({"told": [Told(0.9, 0.01), *[RIGHT] * 5]}, "in the mean"),
     ],
 )
 def test_it_says_when_it_does_not_know(changes: dict[str, object], found: str) -> None:

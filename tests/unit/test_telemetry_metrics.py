@@ -252,7 +252,7 @@ def test_a_platform_without_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("twinml.platform.load", lambda name: SimpleNamespace(name=name))
     found = run("--on", "azure")
     assert found.exit_code == 1
-    assert "platform 'azure' does not show metrics here" in found.stderr
+    assert "platform 'azure' has nothing to show metrics with" in found.stderr
 
 
 def test_the_last_while_over_time_says_what_the_summary_says(

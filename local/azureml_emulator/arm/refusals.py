@@ -31,7 +31,7 @@ __all__ = [
 _DATASTORE = re.compile(
     r"azureml://(?:subscriptions/.+/workspaces/[^/]+/)?datastores/([^/]+)/paths/", re.IGNORECASE
 )
-_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,254}")
 # The least that numbers can be, which the types leave open.
 _LEAST = {
     "limits.maxTotalTrials": 1, "limits.maxConcurrentTrials": 1, "limits.maxTrials": 1,
@@ -147,8 +147,8 @@ def check_experiment(name: Any) -> None:
     """Refuse a name that no experiment of a job has."""
     if name is not None and not _EXPERIMENT.fullmatch(str(name)):
         raise _refused(
-            f"'{name}' is not a name for an experiment: letters, digits, '-' and '_', at most 255, "
-            "the first a letter or digit."
+            f"'{name}' is not a name for an experiment: letters, digits, blanks, '-' and "
+            "'_', at most 255, the first a letter or digit."
         )
 
 

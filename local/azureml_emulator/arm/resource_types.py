@@ -281,8 +281,23 @@ def _schedule(draft: Draft) -> dict[str, Any]:
     action = dict(sent["action"])
     if isinstance(action.get("jobDefinition"), Mapping):
         action["jobDefinition"] = with_modes(action["jobDefinition"])
+    if isinstance(action.get("monitorDefinition"), Mapping):
+        action["monitorDefinition"] = _spelled(action["monitorDefinition"])
     kept = {"trigger": trigger, "action": action}
     return {"isEnabled": True, "properties": {}, "tags": {}, **sent, **kept}
+
+
+_TASKS = {word.lower(): word for word in ("Classification", "Regression", "QuestionAnswering")}
+
+
+def _spelled(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a monitor whose target is spelled as in the types, which versions have in two ways."""
+    target = definition.get("monitoringTarget")
+    if not isinstance(target, Mapping):
+        return dict(definition)
+    word = str(target.get("taskType"))
+    task = _TASKS.get(word.replace("_", "").lower(), word)
+    return {**definition, "monitoringTarget": {**target, "taskType": task}}
 
 
 def _online_deployment(draft: Draft) -> dict[str, Any]:

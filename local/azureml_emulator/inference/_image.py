@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from azureml_emulator.environments.venvs import BuildError, Requirements
 
-__all__ = ["IMAGE", "SERVER", "Image", "Order", "plan", "seconds"]
+__all__ = ["IMAGE", "SERVER", "Image", "Order", "plan"]
 
 IMAGE = Path(__file__).with_name("inside")
 # The pins of a model and its Python decide which version.
@@ -20,10 +19,6 @@ MONITORING = "azureml-ai-monitoring==1.0.0"
 CURATED = ("joblib", "numpy", "pandas", "scikit-learn")
 SWAGGERS = ("swagger2.json", "swagger3.json", "swagger3.1.json")
 MLFLOW_SCRIPT = "mlflow_score_script.py"
-_DURATION = re.compile(
-    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?"
-    r"(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
-)
 
 
 @dataclass(frozen=True)
@@ -143,18 +138,3 @@ def _requirements(order: Order, mlflow: Path | None, lenient: bool) -> Requireme
     if lenient and "azureml-ai-monitoring" not in wanted.names():
         wanted = wanted.with_packages(MONITORING)
     return wanted
-
-
-def seconds(duration: str | None, default: float) -> float:
-    """Return the seconds of an ISO 8601 duration; ``default`` for what is none.
-
-    Examples
-    --------
-    >>> seconds("PT1M30.5S", 5.0), seconds("P1DT1H", 5.0), seconds(None, 5.0)
-    (90.5, 90000.0, 5.0)
-    """
-    match = _DURATION.fullmatch(duration or "")
-    if match is None or not any(match.groups()):
-        return default
-    factors = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
-    return sum(float(match[name] or 0) * factor for name, factor in factors.items())

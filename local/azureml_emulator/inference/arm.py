@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, Account
 from azureml_emulator.arm.assets import Datastores
+from azureml_emulator.arm.durations import seconds
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.refusals import check_machine
 from azureml_emulator.arm.resource_types import Draft
@@ -21,6 +22,7 @@ from azureml_emulator.environments.curated import check_known
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.faults.plan import FaultPlan
 from azureml_emulator.identity import tokens
+from azureml_emulator.inference._collector import DataCollector
 from azureml_emulator.inference._fleet import DeploymentFailed, Fleet
 from azureml_emulator.inference._front import (
     Answer,
@@ -30,7 +32,7 @@ from azureml_emulator.inference._front import (
     FrontRefusal,
     Question,
 )
-from azureml_emulator.inference._image import Order, seconds
+from azureml_emulator.inference._image import Order
 from azureml_emulator.routing import Call, Route, json_response
 
 __all__ = ["KIND", "OnlineDeployments"]
@@ -74,6 +76,7 @@ class OnlineDeployments:
             fleet,
         )
         self._front = Front(fleet)
+        self._collector = DataCollector(datastores)
         management.before_write(KIND, self._check)
         management.before_delete(KIND, self._check_idle_of_traffic)
         management.do_work(KIND, self._work)
@@ -86,6 +89,7 @@ class OnlineDeployments:
         host = f"{{endpoint}}.{self._account.location}.inference.ml.azure.com"
         scoring = [Route(method, host, "/score", self._score) for method in ("GET", "POST")]
         return [
+            *self._collector.routes(),
             Route("POST", ARM_HOST, f"{deployment}/getLogs", self._get_logs),
             Route("GET", ARM_HOST, f"{deployment}/skus", self._skus),
             *scoring,
@@ -93,8 +97,12 @@ class OnlineDeployments:
             Route("GET", host, "/swagger.json", self._score),
         ]
 
-    def recover(self) -> None:
-        """Start again what was running, or being made, when the last process ended."""
+    def recover(self, port: int) -> None:
+        """Start again what was running, or being made, when the last process ended.
+
+        ``port`` is where servers find the emulator.
+        """
+        self._collector.port = port
         store = self._management.store
         open_operations = {item.resource.lower(): item for item in store.open_operations()}
         for resource in store.find("*/onlineendpoints/*/deployments/*"):
@@ -108,6 +116,7 @@ class OnlineDeployments:
         """End all servers."""
         self._front.close()
         self._fleet.close()
+        self._collector.close()
 
     @staticmethod
     def _begin(work: Callable[[], None]) -> None:
@@ -252,6 +261,7 @@ class OnlineDeployments:
                 **variables,
                 "SERVICE_NAME": resource.name,
                 "AML_APP_INSIGHTS_ENABLED": str(bool(properties.get("appInsightsEnabled"))).lower(),
+                **self._collector.enrol(resource, workspace, folder, version),
             },
             workers=max(1, min(workers, MOST_WORKERS)),
             start_seconds=patience,

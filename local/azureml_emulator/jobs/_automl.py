@@ -18,8 +18,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
+from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs._bindings import TABLES, seconds
+from azureml_emulator.jobs._bindings import TABLES
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_runner.engine import Control, Step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,6 @@ __all__ = [
     "read_outputs",
     "read_place",
     "read_texts",
-    "seconds",
     "setting",
 ]
 
@@ -29,10 +27,6 @@ __all__ = [
 TABLES = ("training_data", "validation_data", "test_data")
 # The working folder of a job has these on the service.
 PREPARE = "mkdir -p outputs logs\n"
-_DURATION = re.compile(
-    r"P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?"
-    r"(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
-)
 
 
 @dataclass(frozen=True)
@@ -43,23 +37,6 @@ class OutputTarget:
     asset: str | None = None
     version: str | None = None
     type: str = "uri_folder"
-
-
-def seconds(duration: str | None) -> float | None:
-    """Return the seconds of an ISO 8601 duration.
-
-    Examples
-    --------
-    >>> seconds("PT1H30M"), seconds("P1DT5S"), seconds(None)
-    (5400.0, 86405.0, None)
-    """
-    if not duration:
-        return None
-    match = _DURATION.fullmatch(duration)
-    if match is None:
-        raise ArmError(400, "ValidationError", f"'{duration}' is not an ISO 8601 duration.")
-    days, hours, minutes, rest = (float(match[name] or 0) for name in match.groupdict())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 def _type(item: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import (
     PREPARE,
@@ -23,11 +24,15 @@ from azureml_emulator.jobs._bindings import (
     read_outputs,
     read_place,
     read_texts,
-    seconds,
     setting,
 )
 from azureml_emulator.jobs._sweep_task import read_sweep
-from azureml_emulator.jobs.pipelines import FindComponent, PipelineReader, known_values
+from azureml_emulator.jobs.pipelines import (
+    OF_INPUT,
+    FindComponent,
+    PipelineReader,
+    known_values,
+)
 from azureml_runner.engine import (
     Asset,
     CommandNode,
@@ -43,7 +48,6 @@ __all__ = ["ONLY_STEP", "Definition", "read_job"]
 
 ONLY_STEP = "job"
 _OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
-_INPUT = re.compile(r"\$\{\{\s*inputs\.([\w.-]+)\s*\}\}")
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _command_job(properties: Mapping[str, Any]) -> Definition:
     outputs = read_outputs(properties.get("outputs"))
     command = str(properties["command"])
     # A job does not list the optional inputs that it does not give.
-    left_out = {name for part in _OPTIONAL.findall(command) for name in _INPUT.findall(part)}
+    left_out = {name for part in _OPTIONAL.findall(command) for name in OF_INPUT.findall(part)}
     node = CommandNode(
         PREPARE + command,
         inputs={name: input_for(given.get(name)) for name in {**given, **dict.fromkeys(left_out)}},

@@ -164,9 +164,9 @@ class Jobs:
 
     def _component(self, workspace: str, component: str) -> Mapping[str, Any]:
         asset = component.removeprefix("azureml:")
+        if asset.startswith("//registries/"):
+            raise not_from_registry(component)
         if not asset.startswith("/"):
-            if asset.startswith("//registries/"):
-                raise not_from_registry(component)
             name, mark, version = re.split(r"([:@])", asset, maxsplit=1)
             below = "labels" if mark == "@" else "versions"
             asset = f"{workspace}/components/{name}/{below}/{version}"

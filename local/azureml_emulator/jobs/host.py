@@ -18,6 +18,7 @@ from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError, StorageError
 from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._definitions import ONLY_STEP, Definition
+from azureml_emulator.jobs._monitor import run_monitor
 from azureml_emulator.jobs._sweep import run_sweep
 from azureml_emulator.jobs._sweep_task import SweepTask
 from azureml_emulator.jobs.environments import EnvironmentOf, interpreter
@@ -211,7 +212,7 @@ class JobHost(Host):
         log: Path,
         control: Control,
     ) -> None:
-        """Run an AutoML node, or a sweep."""
+        """Run an AutoML node, a sweep, or a signal of a monitor."""
         from azureml_emulator.jobs._automl import run_automl
 
         run = self.run_of(step.name)
@@ -230,6 +231,11 @@ class JobHost(Host):
             )
             return
         mark = ("TWINML_STEP", str(step_folder(self._folder, step.name).folder))
+        if step.node.kind == "signal":  # type: ignore[union-attr]
+            run_monitor(
+                self._records, run, step, inputs, outputs, log=log, control=control, mark=mark
+            )
+            return
         run_automl(
             self._records,
             run,

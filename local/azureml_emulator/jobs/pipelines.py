@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import (
     PREPARE,
@@ -18,8 +20,8 @@ from azureml_emulator.jobs._bindings import (
     read_outputs,
     read_place,
     read_texts,
-    seconds,
 )
+from azureml_emulator.jobs._monitor import SIGNAL, check_measured, is_signal
 from azureml_emulator.jobs._sweep_task import read_sweep
 from azureml_emulator.jobs.parallel import parallel_node
 from azureml_runner.engine import (
@@ -48,7 +50,7 @@ BOUND = (
     "display_name", "distribution", "early_termination", "environment_variables", "limits",
     "objective", "resources", "sampling_algorithm", "search_space",
 )  # fmt: skip
-_OF_INPUT = re.compile(r"\$\{\{\s*(?:parent\.)?inputs\.([\w.-]+)\s*\}\}")
+OF_INPUT = re.compile(r"\$\{\{\s*(?:parent\.)?inputs\.([\w.-]+)\s*\}\}")
 
 
 def settled(value: Any, known: Mapping[str, str]) -> Any:
@@ -64,7 +66,7 @@ def settled(value: Any, known: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [settled(item, known) for item in value]
     if isinstance(value, str):
-        return _OF_INPUT.sub(lambda match: known.get(match[1], match[0]), value)
+        return OF_INPUT.sub(lambda match: known.get(match[1], match[0]), value)
     return value
 
 
@@ -117,6 +119,8 @@ class PipelineReader:
             return self._automl(name, job)
         if kind == "sweep":
             return self._sweep(name, job)
+        if is_signal(job):
+            return self._signal(job)
         if kind not in ("command", "pipeline", "parallel"):
             raise ArmError(
                 400,
@@ -212,6 +216,18 @@ class PipelineReader:
             values=values,
             publishes=self._published(name, job.get("outputs"), outputs),
             display_name=str(job.get("display_name") or ""),
+        )
+
+    def _signal(self, job: Mapping[str, Any]) -> OtherNode:
+        """Return a signal of a monitor, which schedules make of their definitions."""
+        check_measured()
+        inputs = dict(job["inputs"])
+        return OtherNode(
+            "signal",
+            spec=json.loads(inputs.pop(SIGNAL)["value"]),
+            inputs={item: Input("uri_folder") for item in inputs},
+            outputs={"signal_output": Output("uri_folder")},
+            values=self._values(inputs),
         )
 
     def _values(self, items: Mapping[str, Any] | None) -> dict[str, Value]:

@@ -15,11 +15,17 @@ from azureml_emulator.arm.resources import Resource
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_emulator.schedules._clock import ScheduleClock
+from azureml_emulator.schedules._monitor import monitor_job
 from azureml_emulator.schedules._trigger import check
 
 __all__ = ["InvokeBatch", "Schedules", "SubmitJob"]
 
-ACTIONS = ("CreateJob", "InvokeBatchEndpoint")
+# The actions, and where each has its definition.
+ACTIONS = {
+    "CreateJob": "jobDefinition",
+    "CreateMonitor": "monitorDefinition",
+    "InvokeBatchEndpoint": "endpointInvocationDefinition",
+}
 # What the service notes down of a job; a new one from the same definition has its own.
 _OF_ONE_JOB = ("services", "status", "sourceJobId", "isArchived")
 
@@ -111,21 +117,33 @@ class Schedules:
                 "NotImplementedByEmulator",
                 f"The emulator knows the actions {', '.join(ACTIONS)}, not '{kind}'.",
             )
-        needed = "jobDefinition" if kind == "CreateJob" else "endpointInvocationDefinition"
+        needed = ACTIONS[kind]
         if not isinstance(action.get(needed), Mapping):
             raise ArmError(400, "ValidationError", f"The {needed} of the action is missing.")
         workspace = draft.id.rpartition("/schedules/")[0]
         if kind == "CreateJob":
             self._check_job(workspace, self._definition(workspace, action[needed]))
+        elif kind == "CreateMonitor":
+            self._check_monitor(draft, action[needed])
         elif self._store.get(_endpoint(workspace, dict(action[needed]))) is None:
             raise not_found(_endpoint(workspace, dict(action[needed])))
 
-    def _fire(self, schedule: Resource, moment: datetime) -> None:
-        self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}")
+    def _check_monitor(self, draft: Draft, definition: Mapping[str, Any]) -> None:
+        target = dict(definition.get("monitoringTarget") or {})
+        for name in ("deploymentId", "modelId"):
+            asset = str(target.get(name) or "").removeprefix("azureml:")
+            if asset.startswith("/subscriptions") and self._store.get(asset) is None:
+                raise not_found(asset)
+        job = monitor_job(draft.name, definition, datetime.now(UTC), {})
+        self._check_job(draft.id.rpartition("/schedules/")[0], job)
 
-    def _start_job(self, schedule: Resource, name: str) -> Resource:
+    def _fire(self, schedule: Resource, moment: datetime) -> None:
+        self._start_job(schedule, moment)
+
+    def _start_job(self, schedule: Resource, moment: datetime, suffix: str = "") -> Resource:
         """Start the job of a schedule unless it was started before."""
         workspace = schedule.id.rpartition("/schedules/")[0]
+        name = f"{schedule.name}_{moment:%Y%m%d%H%M%S}{suffix}"
         found = self._store.get(f"{workspace}/jobs/{name}")
         if found is not None:
             return found
@@ -136,6 +154,9 @@ class Schedules:
             endpoint = _endpoint(workspace, definition)
             deployment = definition.pop("deploymentName", None)
             return self._invoke(endpoint, definition, deployment=deployment, name=name)
+        if action["actionType"] == "CreateMonitor":
+            job = monitor_job(schedule.name, action["monitorDefinition"], moment, mark)
+            return self._submit(workspace, job, name=name)
         properties = self._definition(workspace, action["jobDefinition"])
         properties["properties"] = {**(properties.get("properties") or {}), **mark}
         return self._submit(workspace, properties, name=name)
@@ -160,7 +181,9 @@ class Schedules:
             moment = datetime.fromisoformat(given)
         except ValueError as error:
             raise ArmError(400, "ValidationError", f"scheduleTime is '{given}'.") from error
-        job = self._start_job(schedule, f"{schedule.name}_{moment:%Y%m%d%H%M%S}_once")
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        job = self._start_job(schedule, moment, "_once")
         return json_response({"scheduleActionType": "CreateJob", "submissionId": job.name})
 
 

@@ -15,6 +15,7 @@ import azureml_runner
 import twinml
 import twinml_local
 from twinml.errors import UsageError
+from twinml.model import load_contract
 from twinml.platform import ModelVersion
 from twinml.settings import home
 from twinml_local.compiled import form_digest, load, verify
@@ -126,7 +127,7 @@ _WRITTEN = {
 
 def _portable(outcome: Outcome, version: ModelVersion, directory: Path, endpoint: Path) -> str:
     """Write the portable form, verified against the pipeline like any other; return its digest."""
-    from twinml.model import load_contract, load_predictor
+    from twinml.model import load_predictor
 
     own = load(Path(outcome.directory), digest=version.digest, form=outcome.form)
     form = own.made_portable(home() / "compiled")
@@ -151,9 +152,10 @@ def _loaded(endpoint: Path, item: DeploymentState) -> Deployment:
 
 
 def _requirements(directory: Path) -> list[str]:
-    """Return what a model's pipeline needs, without MLflow, which only wraps it."""
+    """Return what a model's pipeline needs, without MLflow where that only wraps it."""
+    wraps = () if load_contract(directory).task == "custom" else ("mlflow",)
     lines = (directory / "requirements.txt").read_text(encoding="utf-8").split()
-    return pinned(line.partition("==")[0] for line in lines if not line.startswith("mlflow"))
+    return pinned(line.partition("==")[0] for line in lines if not line.startswith(wraps))
 
 
 def _copy_packages(destination: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, abort, flash, redirect, request, send_file, url_for
+from markupsafe import Markup
 
 from twinml.errors import NotFound
 from twinml.pages.charts import Series, lines
@@ -22,31 +23,18 @@ from twinml_local.studio._sources import Sources
 __all__ = ["figures_of", "kind_of", "pages"]
 
 A_PAGE = 50
-# Shown first, as far as they are there; ``True`` where more is better.
-METRICS: Mapping[str, bool] = {
-    "roc_auc": True, "average_precision": True, "accuracy": True, "balanced_accuracy": True,
-    "f1": True, "log_loss": False, "brier": False, "r2_score": True,
-    "root_mean_squared_error": False, "mean_absolute_error": False,
-}  # fmt: skip
-LABELS = {
+# Shown first, as far as they are there, with the names of ``twinml.training.metrics``.
+LABELS: Mapping[str, str] = {
     "roc_auc": "ROC AUC", "average_precision": "Average precision", "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy", "f1": "F1", "log_loss": "Log loss",
     "brier": "Brier score", "r2_score": "R²", "root_mean_squared_error": "RMSE",
-    "mean_absolute_error": "MAE",
+    "mean_absolute_error": "MAE", "spearman_correlation": "Spearman correlation",
+    "mean_absolute_percentage_error": "MAPE",
 }  # fmt: skip
-SEARCH_METRICS = (
-    "auto",
-    "roc_auc",
-    "log_loss",
-    "accuracy",
-    "average_precision",
-    "r2_score",
-    "root_mean_squared_error",
-)
+SEARCH_METRICS = ("auto", "roc_auc", "log_loss", "accuracy", "average_precision", "r2_score",
+                  "root_mean_squared_error", "mean_absolute_error")  # fmt: skip
 PICTURES = (
-    ("roc", "ROC curve"), ("pr", "Precision and recall"), ("calibration", "Calibration"),
-    ("confusion", "Confusion matrix"), ("predicted", "Predicted and true"),
-    ("residuals", "Residuals"), ("importance", "What the model uses"),
+    ("confusion", "Confusion matrix"), ("importance", "What the model uses"),
     ("scores", "Scores by class"), ("benchmark", "Benchmark of the endpoint"),
 )  # fmt: skip
 PICTURE = re.compile(r"[a-z_]{1,40}(_[0-9]{1,2})?\.png")
@@ -124,8 +112,12 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         return follow(lambda: render("job_log_part.html.j2", one=one_launched(name)))
 
     @made.get("/searching/<name>")
-    def searching(name: str) -> str:
-        one = _search(name)
+    def searching(name: str) -> str | Response:
+        try:
+            one = _search(name)
+        except NotFound:
+            flash("The search has ended. Its job is listed once the report of it is written.")
+            return redirect(url_for("jobs.listing"), 303)  # type: ignore[return-value]
         return render(
             "searching.html.j2", title=f"AutoML on {one.data}", section="jobs", one=shown(one)
         )
@@ -164,6 +156,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             test=figures_of(run.metrics, "test_"),
             forward=figures_of(run.metrics, "forward_"),
             baseline=figures_of(run.metrics, "baseline_"),
+            curves=sources.kept(("curves", run.id, run.ended), lambda: _curves(run)),
             pictures=_pictures(run),
             versions=[one.version for one in sources.models() if one.version.run_id == run.id],
             asset=next(
@@ -233,7 +226,7 @@ def figures_of(metrics: Mapping[str, float], prefix: str) -> list[tuple[str, str
 
 def leaderboard(parts: Sequence[Run]) -> tuple[list[str], list[Row]]:
     """Return the heads of the figures, and the candidates, best first."""
-    names = [name for name in METRICS if any(name in part.metrics for part in parts)][:6]
+    names = [name for name in LABELS if any(name in part.metrics for part in parts)][:6]
     rows = [
         Row(
             rank=int(part.metrics.get("rank", place)),
@@ -262,7 +255,7 @@ def learning_curve(trials: Sequence[Mapping[str, Any]]) -> str:
     if len(tried) < 2:
         return ""
     return lines(
-        [Series("Best so far", reached), Series("Each trial", tried)],
+        [Series("Best so far", reached), Series("Each trial", tried, dots=True)],
         title="Loss of the trials, and the best so far, over the seconds spent on them",
         x="seconds spent on trials",
         y="loss, lower is better",
@@ -278,7 +271,6 @@ def shown(one: Search) -> dict[str, Any]:
     whole = one.elapsed + one.left if one.left is not None else None
     return {
         "search": one,
-        "leaders": list(reversed(one.best)),
         "share": None if not whole else min(1.0, one.elapsed / whole),
         "chart": lines(
             [Series("Best so far", curve)],
@@ -306,6 +298,14 @@ def _pictures(run: Run) -> list[tuple[str, str]]:
         for name, title in PICTURES
         if (folder / "report" / f"{name}.png").is_file()
     ]
+
+
+def _curves(run: Run) -> list[tuple[str, Markup]]:
+    from twinml.report.held_out_rows import read
+    from twinml_local.studio._curves import curves
+
+    rows = None if run.folder is None else read(run.folder / "report")
+    return [] if rows is None else curves(rows)
 
 
 def _log(run: Run) -> str:

@@ -35,6 +35,31 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         ]
         return render("models.html.j2", title="Models", section="models", groups=groups)
 
+    @made.post("/models")
+    def bring() -> Response:
+        """Import a model; what would run code of its file is left to the command line."""
+        from twinml.registry.importing import import_model, of_address
+        from twinml.registry.tracking import Tracking
+
+        given = {
+            field: request.form.get(field, "").strip() or None
+            for field in ("source", "name", "data", "target")
+        }
+        if given["source"] is None:
+            raise UsageError("there is no model to import", hint="Name a folder, file or version.")
+        source, server = of_address(given["source"])
+        done = import_model(
+            source,
+            Tracking(sources.uri),
+            origin=None if server is None else Tracking(server),
+            name=given["name"],
+            data=given["data"],
+            target=given["target"],
+        )
+        version = done.version
+        flash(f"{version.reference} is registered: {done.kind}.")
+        return redirect(url_for("models.model", name=version.name, version=version.version), 303)  # type: ignore[return-value]
+
     @made.get("/models/<name>/<version>")
     def model(name: str, version: str) -> str:
         from twinml.model import load_contract, requirements

@@ -19,6 +19,8 @@ from twinml_local.telemetry import Recent
 if TYPE_CHECKING:
     from twinml.contract import Contract
     from twinml.drift import DriftReport
+    from twinml.report.held_out_rows import HeldOutRows
+    from twinml_local.server.state import DeploymentState
 
 __all__ = ["pages"]
 
@@ -155,20 +157,38 @@ def _drift(sources: Sources, name: str, span: timedelta) -> dict[str, Any]:
         title="Population stability index by feature: 0.1 is moderate, 0.25 major",
         text=lambda value: f"{value:.3f}",
     )
-    told = foretold(contract, traffic, GroundTruth(platform.collected(name)), report.drifted)
+    held_out = _held_out(sources, sources.deployments(name)[deployment])
+    truth = GroundTruth(platform.collected(name))
+    told = foretold(contract, traffic, truth, report.drifted, held_out)
     return {"problem": "", "report": report, "chart": chart, "told": told}
 
 
+def _held_out(sources: Sources, deployment: DeploymentState) -> HeldOutRows | None:
+    """Return the rows that a model's training held out; ``None`` where they are not here."""
+    from twinml.report.held_out_rows import read
+
+    try:
+        version = sources.model(deployment.model, deployment.version).version
+        folder = sources.run(version.run_id).folder if version.run_id else None
+    except NotFound:
+        return None
+    return None if folder is None else read(folder / "report")
+
+
 def foretold(
-    contract: Contract, traffic: Traffic, truth: GroundTruth, drifted: Sequence[str]
+    contract: Contract,
+    traffic: Traffic,
+    truth: GroundTruth,
+    drifted: Sequence[str],
+    held_out: HeldOutRows | None = None,
 ) -> dict[str, Any] | None:
-    """Return what the answers are worth by their own probabilities, and by labels that came.
+    """Return what answers without labels are worth by their own probabilities, and what labels say.
 
     ``None`` where the answers that were kept are not probabilities.
     """
     import numpy as np
 
-    from twinml.drift.estimated import estimate, roc_auc
+    from twinml.drift.estimated import estimate, roc_auc, told_by
 
     names = [str(label) for label in contract.classes]
     places = [(one.id, row) for one in traffic.requests for row in range(len(one.outputs))]
@@ -178,14 +198,19 @@ def foretold(
     given = np.array([[row[name] for name in names] for row in outputs], dtype=np.float64)
     labels = truth.labels()
     numbers = {name: number for number, name in enumerate(names)}
-    known = {
-        number: numbers[labels[place]]
-        for number, place in enumerate(places)
-        if labels.get(place) in numbers
-    }
-    told: dict[str, Any] = {"estimate": estimate(given, drifted=drifted), "labels": len(known)}
-    if known:
-        scored, true = given[list(known)], np.array(list(known.values()))
-        told["auc"] = roc_auc(scored, np.eye(len(names))[true])
-        told["accuracy"] = float((scored.argmax(axis=1) == true).mean())
+    true = np.array([numbers.get(str(labels.get(place)), -1) for place in places])
+    known, open_rows = true >= 0, given[true < 0]
+    heard = []
+    if held_out is not None and len(held_out.classes) == len(names):
+        heard.append(told_by(held_out.predicted, held_out.truth))
+    told: dict[str, Any] = {"labels": int(known.sum())}
+    if known.any():
+        heard.append(told_by(given[known], true[known]))
+        told["auc"] = roc_auc(given[known], np.eye(len(names))[true[known]])
+        told["accuracy"] = float((given[known].argmax(axis=1) == true[known]).mean())
+    told["estimate"] = estimate(
+        open_rows if len(open_rows) else given,
+        drifted=drifted,
+        told=[one for one in heard if one is not None],
+    )
     return told

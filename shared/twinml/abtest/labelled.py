@@ -41,8 +41,9 @@ def scored_by_model(directory: Path, dataset: Dataset) -> Scored:
     DataError
         The file lacks features of the model.
     """
-    from twinml.model import LoadedModel
+    from twinml.model import LoadedModel, load_contract
 
+    load_contract(directory).check_judged("abtest")
     model = LoadedModel.open(directory)
     frame = fitting_frame(model, dataset)
     if model.contract.task == "regression":
@@ -63,6 +64,7 @@ def scored_by_endpoint(endpoint: Endpoint, dataset: Dataset) -> Scored:
     from twinml.endpoint.document import facts_of
 
     facts = facts_of(endpoint)
+    facts.check_judged("abtest")
     if facts.regression:
         numbers = [each for chunk in _chunks(dataset) for each in endpoint.score(chunk)]
         return Scored((), np.array(numbers, dtype=np.float64)[:, None])

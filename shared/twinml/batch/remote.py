@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from twinml.batch._parts import Parts, free, result_columns
 from twinml.batch._read import Source
+from twinml.batch.scoring import as_json
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError
 
@@ -200,16 +201,17 @@ def _with_answers(
     width = None if shares is None else len(shares[0])
     label, names = result_columns(table.column_names, classes, width)
     kind = pa.array(list(classes)).type if classes else None
+    given = [as_json(each) if isinstance(each, (dict, list)) else each for each in scored.labels]
     try:
-        labels = pa.array(scored.labels, kind)
+        labels = pa.array(given, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        labels = pa.array([_text(value) for value in scored.labels])
+        labels = pa.array([_text(value) for value in given])
     table = table.append_column(label, labels)
     for place, name in enumerate(names):
         column = [row[place] for row in shares or ()]
         table = table.append_column(name, pa.array(column, pa.float64()))
-    for name, given in zip(("request_id", "request_id_proba"), scored.request_ids, strict=False):
-        column = pa.array([given] * len(chunk), pa.string())
+    for name, told in zip(("request_id", "request_id_proba"), scored.request_ids, strict=False):
+        column = pa.array([told] * len(chunk), pa.string())
         table = table.append_column(free(name, table.column_names), column)
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -19,15 +20,34 @@ from numpy.typing import NDArray
 from twinml.batch._parts import Parts, free, result_columns
 from twinml.batch._read import Source, types_of
 from twinml.contract.intervals import DEFAULT_LEVEL
+from twinml.errors import DataError
 
 if TYPE_CHECKING:
-    from twinml.contract import Contract
+    from twinml.contract import AnswerType, Contract
 
-__all__ = ["CHUNK_ROWS", "BatchResult", "Scorer", "ScoresBatches", "score_file", "with_results"]
+__all__ = [
+    "CHUNK_ROWS",
+    "BatchResult",
+    "Scorer",
+    "ScoresBatches",
+    "as_json",
+    "as_written",
+    "score_file",
+    "with_results",
+]
 
 # Small enough that threads which end at different times leave little idle.
 CHUNK_ROWS = 32_768
 ABANDONED = -1
+# What a custom model answers, in a column and in Python; objects are written as JSON.
+ANSWER_TYPES: Mapping[AnswerType, pa.DataType] = {
+    "long": pa.int64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "object": pa.string(),
+}
+PYTHON: Mapping[str, Any] = {"long": int, "double": (int, float), "string": str, "boolean": bool}
 # Of a regression: columns of the prediction interval.
 BOUNDS = ("prediction_lower", "prediction_upper")
 
@@ -225,8 +245,35 @@ def with_results(
 
 
 def label_type(contract: Contract) -> pa.DataType:
-    """Return the Arrow type of the classes, or of numbers."""
+    """Return the Arrow type of the classes, of numbers, or of what a custom model answers."""
+    if contract.answer_type is not None:
+        return ANSWER_TYPES[contract.answer_type]
     return pa.array(list(contract.classes) or [0.0]).type
+
+
+def as_json(answer: Any) -> str:
+    """Return an object as a column of text holds it."""
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def as_written(contract: Contract, answers: Sequence[Any]) -> list[Any]:
+    """Return what a custom model answers as one column holds it: objects as JSON.
+
+    Raises
+    ------
+    DataError
+        An answer is of another type than those were that the model was imported with.
+    """
+    kind = contract.answer_type
+    if kind == "object":
+        return [as_json(answer) for answer in answers]
+    for row, answer in enumerate(answers):
+        if answer is not None and not isinstance(answer, PYTHON[kind or "string"]):
+            raise DataError(
+                f"row {row} of a chunk is answered {answer!r:.100}, expected a {kind}",
+                hint="Import the model with --data FILE, rows that show all it may answer.",
+            )
+    return list(answers)
 
 
 def source_for(path: Path, contract: Contract) -> Source:

@@ -15,7 +15,7 @@ import click
 
 from twinml.cli._output import console
 from twinml.cli._types import DEPLOYMENT, ENDPOINT, PLATFORM, TIME
-from twinml.errors import NotFound, PlatformError, PlatformUnavailable, UsageError
+from twinml.errors import NotFound, PlatformUnavailable, UsageError
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
@@ -254,18 +254,19 @@ class EndpointOptions:
 
         Raises
         ------
-        PlatformError
+        UsageError
             It does not.
         """
+        from twinml.platform.abilities import able
         from twinml.traffic.collected import CollectsTraffic
 
-        if not isinstance(self.platform, CollectsTraffic):
-            raise PlatformError(
-                f"platform '{self.platform_name}' does not keep collected traffic here",
-                hint="Download the data collector's folder from its storage account and name it: "
-                "--collected DIR.",
-            )
-        return self.platform
+        return able(
+            self.platform,
+            CollectsTraffic,  # type: ignore[type-abstract]
+            "collect traffic with",
+            "Download the data collector's folder from its storage account and name it: "
+            "--collected DIR.",
+        )
 
     def collected_folder(self) -> Path:
         """Return the folder of collected traffic: the one that is named, or the endpoint's."""

@@ -19,7 +19,7 @@ from twinml.cli._output import (
     safe_csv_option,
 )
 from twinml.cli._types import MODEL_OR_DIRECTORY
-from twinml.errors import NotFound, PlatformUnavailable, UsageError
+from twinml.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from twinml.batch import BatchResult
@@ -113,25 +113,27 @@ def _score(
     from twinml import model
     from twinml.batch import ScoresBatches, scoring
     from twinml.platform import load
+    from twinml.platform.abilities import able
 
     contract = model.load_contract(directory)
     source = scoring.source_for(path, contract)
     digest = model.digest(directory)
     with counting("rows") as progress:
         if engine == "spark":
+            if contract.answer_type == "object":
+                contract.check_judged("batch --engine spark")
             from twinml.batch import spark
 
             return spark.score_file(
                 source, contract, directory, out, digest=digest, chunk_rows=chunk_rows,
                 workers=workers, restart=restart, safe_csv=safe_csv, progress=progress,
             )  # fmt: skip
-        platform = load(platform_name)
-        if not isinstance(platform, ScoresBatches):
-            raise PlatformUnavailable(
-                f"platform '{platform_name}' scores no files",
-                hint="Leave --on out: this machine does, with the same model; or use "
-                "--engine spark, or twinml score --on for its endpoint.",
-            )
+        hint = (
+            "Leave --on out: this machine does, with the same model; or use --engine spark, or "
+            "twinml score --on for its endpoint."
+        )
+        on = load(platform_name)
+        platform = able(on, ScoresBatches, "score files with", hint)  # type: ignore[type-abstract]
         scorer = platform.scorer(directory)
         if scorer.form != "compiled":
             console().print(f"Not compiled: {scorer.form}", soft_wrap=True, markup=False)

@@ -9,7 +9,6 @@ import click
 from twinml.cli._endpoint import on_option
 from twinml.cli._output import console, emit, errors_in_one_line, json_option, keeps, table
 from twinml.cli._types import ENDPOINT, MODEL
-from twinml.errors import UsageError
 
 __all__ = ["command"]
 
@@ -41,17 +40,14 @@ def command(
     Container Apps and systemd. It holds no key.
     """
     from twinml.platform import ModelReference, endpoint_name, load
-    from twinml.platform.abilities import Exports
+    from twinml.platform.abilities import Exports, able
     from twinml.registry.tracking import Tracking
 
     keeps(f"{folder} was not written.")
-    platform = load(platform_name)
-    if not isinstance(platform, Exports):
-        raise UsageError(
-            f"platform '{platform_name}' writes no folders",
-            hint="Leave --on out: this machine does, with the same model.",
-        )
-    version = Tracking(platform.tracking_uri).resolve(ModelReference.parse(reference))
+    on = load(platform_name)
+    hint = "Leave --on out: this machine does, with the same model."
+    platform = able(on, Exports, "write a folder with", hint)  # type: ignore[type-abstract]
+    version = Tracking(on.tracking_uri).resolve(ModelReference.parse(reference))
     with console().status("writing and verifying"):
         content = platform.export(version, folder, name=name or endpoint_name(version.name))
     emit(

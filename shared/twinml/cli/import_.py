@@ -14,11 +14,16 @@ __all__ = ["command"]
 @click.argument("source")
 @click.option("--name", help="What to register it as [default: as it is called there].")
 @click.option(
+    "--registry",
+    metavar="URI",
+    help="Of which models:/ and runs:/ are, such as http://host:5000 [default: ours].",
+)
+@click.option(
     "--data",
     metavar="FILE",
     help="Rows like those that it was trained on: ranges, categories, reference for drift.",
 )
-@click.option("--target", metavar="COLUMN", help="The label among them [default: target].")
+@click.option("--target", metavar="COLUMN", help="The label among them, if they have one.")
 @click.option("--trust", is_flag=True, help="Run what code the file brings: pickles are programs.")
 @on_option
 @json_option
@@ -26,33 +31,38 @@ __all__ = ["command"]
 def command(
     source: str,
     name: str | None,
+    registry: str | None,
     data: str | None,
     target: str | None,
     trust: bool,
     platform_name: str,
     as_json: bool,
 ) -> None:
-    """Register a classifier that was made elsewhere, so that all verbs work with it.
+    """Register a model that was made elsewhere, so that the verbs work with it as with ours.
 
-    SOURCE is models:/NAME/VERSION, runs:/ID/PATH, a folder with an MLmodel file, or a file
-    of skops, LightGBM, XGBoost or CatBoost; with --trust also a pickle.
+    SOURCE is models:/NAME/VERSION, runs:/ID/PATH, the address of a version in MLflow's pages, a
+    folder with an MLmodel file, or a file of skops, LightGBM, XGBoost or CatBoost; with --trust
+    also a pickle, and MLflow models with code of their own.
     """
-    from twinml.data import load as load_data
     from twinml.errors import UsageError
     from twinml.platform import load
-    from twinml.registry.importing import import_model
+    from twinml.registry.importing import import_model, of_address
     from twinml.registry.tracking import Tracking
 
-    if data is not None and target is None:
-        raise UsageError("the label among the rows is not named", hint="Name it: --target COLUMN.")
+    source, server = of_address(source)
+    if server is not None and registry is not None:
+        raise UsageError(
+            "an address of MLflow's pages says its registry itself", hint="Leave --registry out."
+        )
+    server = server or registry
     keeps("Nothing was registered.")
-    rows = None if data is None else load_data(data, target or "")
     done = import_model(
         source,
         Tracking(load(platform_name).tracking_uri),
+        origin=None if server is None else Tracking(server),
         name=name,
-        data=rows,
-        target=target or "target",
+        data=data,
+        target=target,
         trust=trust,
     )
     alike = (

@@ -9,7 +9,7 @@ import click
 from twinml.cli._endpoint import EndpointOptions, endpoint_options
 from twinml.cli._output import emit, errors_in_one_line, json_option, table
 from twinml.cli._types import TIME
-from twinml.errors import PlatformError
+from twinml.platform.abilities import able
 from twinml.traffic.metrics import EndpointMetrics, KeepsMetrics
 
 __all__ = ["command"]
@@ -35,12 +35,12 @@ def command(where: EndpointOptions, last: timedelta, as_json: bool) -> None:
 
     For example: twinml metrics --last 15m
     """
-    platform = where.platform
-    if not isinstance(platform, KeepsMetrics):
-        raise PlatformError(
-            f"platform '{where.platform_name}' does not show metrics here",
-            hint="Azure ML keeps them in Application Insights.",
-        )
+    platform = able(
+        where.platform,
+        KeepsMetrics,  # type: ignore[type-abstract]
+        "show metrics with",
+        "Azure ML keeps them in Application Insights.",
+    )
     metrics = platform.metrics(where.endpoint, last)
     emit(metrics, as_json=as_json, text=as_text(metrics))
 

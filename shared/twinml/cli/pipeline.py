@@ -343,13 +343,14 @@ def clean(
     """
     from twinml.pipeline.retention import KeepsJobs
     from twinml.platform import load
+    from twinml.platform.abilities import able
 
-    platform = load(platform_name)
-    if not isinstance(platform, KeepsJobs):
-        raise UsageError(
-            f"jobs on platform '{platform_name}' leave no files here",
-            hint="Leave out --on.",
-        )
+    platform = able(
+        load(platform_name),
+        KeepsJobs,  # type: ignore[type-abstract]
+        "clean: its jobs leave no files here",
+        "Leave out --on.",
+    )
     found = platform.clean_pipelines(name, keep=keep, older_than=older_than, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
     text = (

@@ -78,10 +78,12 @@ def command(
     """
     from twinml.data import read_records
     from twinml.endpoint.document import facts_of
+    from twinml.model import load_contract
     from twinml.probe.whole import probe
 
     with where.connect() as endpoint, where.model_directory(model) as directory:
         facts = facts_of(endpoint)
+        load_contract(directory).check_judged("probe")
         rows = None if file is None else read_records(file, text=facts.text_columns)
         with console().status("probing"):
             found = probe(

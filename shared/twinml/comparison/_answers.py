@@ -125,7 +125,7 @@ def ask(
                 shares = np.asarray(endpoint.score_proba(chunk), dtype=np.float64)
                 seconds.append(time.perf_counter() - began)
             else:
-                shares = np.asarray(given, dtype=np.float64).reshape(len(given), -1)
+                shares = numbers_of(given)
         except EndpointError as error:
             if error.status not in REFUSALS or start < alone_from:
                 raise
@@ -142,6 +142,17 @@ def ask(
             probabilities[start : start + len(chunk)] = shares
         progress(start + len(chunk))
     return Answers(labels, probabilities, refusals, tuple(seconds))
+
+
+def numbers_of(given: Any) -> NDArray[np.float64]:
+    """Return answers without probabilities as numbers, shape (n, 1); 0 for what is none.
+
+    Such answers are compared as labels are: equal or not.
+    """
+    try:
+        return np.asarray(given, dtype=np.float64).reshape(-1, 1)
+    except (TypeError, ValueError):
+        return np.zeros((len(given), 1))
 
 
 def recalculate(
@@ -182,11 +193,7 @@ def _recalculated(
                     warnings.simplefilter("ignore")
                     frame = frame_of(start, chunk)
                     given = model.predict(frame)
-                    shares = (
-                        model.predict_proba(frame)
-                        if contract.classes
-                        else np.reshape(given, (-1, 1))
-                    )
+                    shares = model.predict_proba(frame) if contract.classes else numbers_of(given)
             except (PayloadError, ValueError, TypeError, OverflowError) as error:
                 refusals |= {start + n: Refusal(400, str(error)) for n in range(len(chunk))}
             else:

@@ -17,6 +17,7 @@ Nothing here knows HTTP servers, files or models; pandas is imported only when a
 asked for.
 """
 
+from twinml.contract._ability import refuse_custom
 from twinml.contract._example import example, example_csv, example_rows
 from twinml.contract._infer import infer_contract
 from twinml.contract._openapi import openapi
@@ -24,10 +25,11 @@ from twinml.contract._openapi_columns import column_schema
 from twinml.contract._parse import parse
 from twinml.contract._render import render
 from twinml.contract._request import ScoringRequest, frame_of, is_masked, model_frame
-from twinml.contract._schema import Column, Contract
+from twinml.contract._schema import AnswerType, Column, Contract
 from twinml.contract.dialects import Route
 
 __all__ = [
+    "AnswerType",
     "Column",
     "Contract",
     "Route",
@@ -42,5 +44,6 @@ __all__ = [
     "model_frame",
     "openapi",
     "parse",
+    "refuse_custom",
     "render",
 ]

@@ -69,7 +69,7 @@ def _named(asked: Any, known: Sequence[Method]) -> Method:
     raise PayloadError(
         f"the method is {shown(asked)}, expected {' or '.join(map(repr, known))}",
         hint="Leave the method out for "
-        f"{'labels' if 'predict_proba' in known else 'the predicted numbers'}.",
+        f"{'labels' if 'predict_proba' in known else 'the predictions themselves'}.",
     )
 
 

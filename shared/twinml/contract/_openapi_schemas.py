@@ -13,7 +13,7 @@ from twinml.contract._openapi_columns import (
     values_schema,
 )
 from twinml.contract._openapi_shapes import Schema, Version, any_of, array_of, beside, reference
-from twinml.contract._schema import Contract
+from twinml.contract._schema import AnswerType, Contract
 from twinml.contract.dialects import ROUTES, documented
 
 __all__ = ["error_schemas", "schemas"]
@@ -121,6 +121,8 @@ def _split(contract: Contract, version: Version) -> Schema:
 def _predictions(contract: Contract, version: Version) -> dict[str, Schema]:
     if contract.task == "regression":
         return _numbers(contract, version)
+    if contract.answer_type is not None:
+        return _answers(contract.answer_type, version)
     kinds: dict[type, Schema] = {
         str: {"type": "string"},
         bool: {"type": "boolean"},
@@ -182,6 +184,25 @@ def _numbers(contract: Contract, version: Version) -> dict[str, Schema]:
             "type": "array",
             "description": f"{words}.",
             "items": any_of(either, version),
+        },
+    }
+
+
+def _answers(answer_type: AnswerType, version: Version) -> dict[str, Schema]:
+    """Describe what a model with code of its own gives."""
+    kinds: dict[AnswerType, Schema] = {
+        "long": {"type": "integer"},
+        "double": {"type": "number", "format": "double"},
+        "string": {"type": "string"},
+        "boolean": {"type": "boolean"},
+        "object": {},
+    }
+    return {
+        "Answer": {**kinds[answer_type], "description": "What the model's own code gives."},
+        "Predictions": {
+            "type": "array",
+            "description": "One answer for each row.",
+            "items": reference("Answer", version),
         },
     }
 

@@ -35,7 +35,7 @@ def beside(contract: Contract, version: Version) -> dict[str, Schema]:
     """Return what may stand beside rows, each of which may name the method."""
     words = ", ".join(WORDS[method] for method in contract.methods)
     if not contract.classes:
-        words = words.replace("labels", "numbers")
+        words = words.replace("labels", "answers" if contract.answer_type else "numbers")
     method: Schema = {
         "type": "string",
         "description": f"{words}; null is predict.",

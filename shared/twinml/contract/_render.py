@@ -1,14 +1,14 @@
 """Predictions to the reply that the request's dialect expects.
 
-The predictions are one label or number a row; with ``predict_proba`` one list a row, the
-probabilities in the order of the contract's classes, and with ``predict_interval`` one list a row
-of the lower and the upper bound.
+The predictions are one label or number a row, or what else a custom model gives; with
+``predict_proba`` one list a row, the probabilities in the order of the contract's classes, and with
+``predict_interval`` one list a row of the lower and the upper bound.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -89,12 +89,21 @@ def _is_finite(given: Any) -> bool:
 
 def _refuse_infinite(values: Sequence[Any]) -> None:
     for row, value in enumerate(values):
-        for number in value if isinstance(value, list) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
+        for number in _numbers_in(value):
+            if not math.isfinite(number):
                 raise ModelError(
                     f"the model gave {shown(number)} for row {row}, expected a finite number",
                     hint="Look at the row; if it is an ordinary one, train the model again.",
                 )
+
+
+def _numbers_in(value: Any) -> Iterator[float]:
+    """Yield all floats of a JSON value."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers_in(inner)
 
 
 def _plain(values: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from twinml.contract._ability import refuse_custom
 from twinml.contract._method import Method
 from twinml.contract._words import listed
 from twinml.contract.dates import DateForm
@@ -21,21 +22,34 @@ from twinml.errors import DataError, ModelError
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
-__all__ = ["COLUMN_TYPES", "Column", "ColumnType", "Contract", "Label", "SignatureType"]
+__all__ = [
+    "ANSWER_TYPES",
+    "COLUMN_TYPES",
+    "AnswerType",
+    "Column",
+    "ColumnType",
+    "Contract",
+    "Label",
+    "SignatureType",
+]
 
 ColumnType: TypeAlias = Literal["long", "double", "string", "boolean", "datetime", "text"]
 # As MLflow's signature has them: dates are sent as text.
 SignatureType: TypeAlias = Literal["long", "double", "string", "boolean"]
 Label: TypeAlias = str | int | bool | float
+# What a model with code of its own gives for a row; an object is any JSON.
+AnswerType: TypeAlias = Literal["long", "double", "string", "boolean", "object"]
 
 COLUMN_TYPES: tuple[ColumnType, ...] = (
     "long", "double", "string", "boolean", "datetime", "text",
 )  # fmt: skip
+ANSWER_TYPES: tuple[AnswerType, ...] = ("long", "double", "string", "boolean", "object")
 # Contracts are written in the first version that can say them, so that an older twinml reads
 # what it can. 2: columns of type long and boolean may be nullable. 3: numbers may be written in
 # another notation than the plain one. 4: the task may be regression, columns may
-# be of type datetime or text. 5: a notation may say how negative numbers are marked.
-FORMAT_VERSION = 5
+# be of type datetime or text. 5: a notation may say how negative numbers are marked. 6: the
+# task may be custom.
+FORMAT_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -129,9 +143,10 @@ class Contract:
     target
         Name of the label column.
     task
-        ``binary``, ``multiclass`` or ``regression``.
+        ``binary``, ``multiclass`` or ``regression``; ``custom`` of a model that was imported with
+        code of its own, whose answers are neither probabilities nor numbers to be judged.
     classes
-        Labels in the order of ``predict_proba``'s columns; none of a regression.
+        Labels in the order of ``predict_proba``'s columns; none of the two last tasks.
     samples
         Up to five rows as JSON objects, without the target; those that training writes are
         made of the columns' facts.
@@ -141,6 +156,8 @@ class Contract:
         Of a regression: the lowest and the highest value that the training rows showed.
     intervals
         Of a regression: what prediction intervals are made of, if they were measured.
+    answer_type
+        Of a custom task: what the model gives for a row.
 
     Raises
     ------
@@ -163,12 +180,13 @@ class Contract:
     name: str
     columns: tuple[Column, ...]
     target: str
-    task: Literal["binary", "multiclass", "regression"]
+    task: Literal["binary", "multiclass", "regression", "custom"]
     classes: tuple[Label, ...]
     samples: tuple[dict[str, Any], ...]
     n_rows: int
     target_range: tuple[float, float] | None = None
     intervals: PredictionIntervals | None = None
+    answer_type: AnswerType | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
@@ -199,12 +217,17 @@ class Contract:
                 )
 
     def _check_target(self) -> None:
+        if (self.answer_type in ANSWER_TYPES) != (self.task == "custom"):
+            raise DataError(
+                f"the task is {self.task!r} and its answers are of type {self.answer_type!r}",
+                hint=f"A custom task says one of {', '.join(ANSWER_TYPES)}; others say none.",
+            )
+        if self.task in ("regression", "custom") and self.classes:
+            raise DataError(
+                f"a task of type {self.task} has the classes {list(self.classes)[:5]!r}",
+                hint="Leave them out.",
+            )
         if self.task == "regression":
-            if self.classes:
-                raise DataError(
-                    f"a regression has the classes {list(self.classes)[:5]!r}",
-                    hint="Leave them out.",
-                )
             if self.target_range is None or not all(map(_is_finite_number, self.target_range)):
                 raise DataError(
                     f"the range of the target is {self.target_range!r}",
@@ -216,6 +239,8 @@ class Contract:
                 f"the task is {self.task!r} and its target has a range or intervals",
                 hint="Only a regression's has.",
             )
+        if self.task == "custom":
+            return
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise DataError(
                 f"the classes are {list(self.classes)[:5]!r}",
@@ -246,9 +271,19 @@ class Contract:
     @cached_property
     def methods(self) -> tuple[Method, ...]:
         """What a request may ask for, ``predict`` first."""
-        if self.task != "regression":
+        if self.classes:
             return ("predict", "predict_proba")
         return ("predict", "predict_interval") if self.intervals is not None else ("predict",)
+
+    def check_judged(self, verb: str) -> None:
+        """Check that the answers are of a kind that ``verb`` understands.
+
+        Raises
+        ------
+        UsageError
+            They are those of a custom model.
+        """
+        refuse_custom(self.task == "custom", verb)
 
     @property
     def positive_class(self) -> Label | None:
@@ -267,7 +302,11 @@ class Contract:
             number["target_range"] = list(self.target_range)
         if self.intervals is not None:
             number["intervals"] = self.intervals.to_dict()
-        if any(column.notation.negative for column in self.columns):
+        if self.answer_type is not None:
+            number["answer_type"] = self.answer_type
+        if self.task == "custom":
+            lowest = 6
+        elif any(column.notation.negative for column in self.columns):
             lowest = 5
         elif self.task == "regression" or any(
             column.type in ("datetime", "text") for column in self.columns
@@ -324,6 +363,7 @@ class Contract:
                 columns=tuple(_column(entry) for entry in document["columns"]),
                 samples=tuple(dict(sample) for sample in document["samples"]),
                 target_range=_range(document.get("target_range")),
+                answer_type=document.get("answer_type"),
                 intervals=(
                     PredictionIntervals.from_dict(document["intervals"])
                     if "intervals" in document
@@ -369,7 +409,7 @@ class Contract:
         from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
         by_class = {str: "string", bool: "boolean", int: "long", float: "double"}
-        output = by_class[type(self.classes[0])] if self.classes else "double"
+        output = by_class[type(self.classes[0])] if self.classes else self.answer_type or "double"
         params = [ParamSpec("method", DataType.string, "predict")]
         if self.intervals is not None:
             params.append(ParamSpec("level", DataType.double, DEFAULT_LEVEL))
@@ -377,7 +417,7 @@ class Contract:
             inputs=Schema(
                 [ColSpec(DataType[column.mlflow_type], column.name) for column in self.columns]
             ),
-            outputs=Schema([ColSpec(DataType[output])]),
+            outputs=None if output == "object" else Schema([ColSpec(DataType[output])]),
             params=ParamSchema(params),
         )
 

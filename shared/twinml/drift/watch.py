@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from twinml.errors import PlatformError, TwinmlError, UsageError
+from twinml.errors import TwinmlError, UsageError
 
 __all__ = ["Finding", "look"]
 
@@ -38,20 +38,25 @@ def look(platform_name: str, endpoint: str, since: datetime | None) -> Finding:
     ------
     NotFound
         There is no such endpoint, or nothing was collected.
-    PlatformError
+    UsageError
         The platform does not keep traffic where it can be read.
     """
     from twinml import drift
     from twinml.model import load_contract, load_reference
     from twinml.platform import ModelReference, load
+    from twinml.platform.abilities import able
     from twinml.registry.model_files import fetch_model
     from twinml.registry.tracking import Tracking
     from twinml.traffic.collected import CollectsTraffic, read
 
-    platform = load(platform_name)
-    if not isinstance(platform, CollectsTraffic):
-        raise PlatformError(f"platform '{platform_name}' does not keep collected traffic here")
-    info = platform.endpoint_info(endpoint)
+    on = load(platform_name)
+    platform = able(
+        on,
+        CollectsTraffic,  # type: ignore[type-abstract]
+        "collect traffic with",
+        "Download the data collector's folder and compare it: twinml drift --collected DIR.",
+    )
+    info = on.endpoint_info(endpoint)
     if not any(info.traffic.values()):
         raise UsageError(f"no deployment of endpoint '{endpoint}' has traffic")
     champion = max(info.traffic, key=lambda name: info.traffic[name])

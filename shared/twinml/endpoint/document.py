@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from twinml.contract import refuse_custom
 from twinml.contract.dialects import RECORDS
 from twinml.contract.notation import NOTATION, Notation
 from twinml.endpoint._client import Endpoint
@@ -23,10 +24,16 @@ class Facts:
     text_columns: frozenset[str] = frozenset()
     classes: Sequence[Any] = ()
     regression: bool = False
+    custom: bool = False
+    """Whether the model answers as its own code does, so that answers cannot be judged."""
     types: Mapping[str, str] = field(default_factory=dict)
     """A contract's types by column."""
     notations: Mapping[str, Notation] = field(default_factory=dict)
     """How numbers of some columns may be written as text."""
+
+    def check_judged(self, verb: str) -> None:
+        """Check as ``Contract.check_judged`` does."""
+        refuse_custom(self.custom, verb)
 
 
 def facts_of(endpoint: Endpoint) -> Facts:
@@ -47,6 +54,7 @@ def facts_of(endpoint: Endpoint) -> Facts:
             text_columns=frozenset(name for name in columns if _is_text(columns[name])),
             classes=schemas.get("Label", {}).get("enum", ()),
             regression="Value" in schemas,
+            custom="Answer" in schemas,
             types={name: _type(columns[name]) for name in columns},
             notations={
                 name: Notation(**columns[name][NOTATION])

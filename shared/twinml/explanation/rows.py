@@ -37,8 +37,9 @@ def explain_rows(directory: Path, data: str | None, sample: int) -> tuple[Explan
         The model cannot be explained.
     """
     from twinml.explanation.members import explain
-    from twinml.model import LoadedModel
+    from twinml.model import LoadedModel, load_contract
 
+    load_contract(directory).check_judged("score --explain")
     model = LoadedModel.open(directory)
     rows = _rows(model, data, sample)
     found = explain(model.predictor.pipeline, model.frame(rows), background=_kept(directory, model))

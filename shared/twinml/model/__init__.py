@@ -1,5 +1,6 @@
 """The model: an MLflow model directory that loads without twinml and FLAML."""
 
+from twinml.model._custom_scoring import CustomScorer, as_signed, values_of
 from twinml.model._directory import (
     check_digest,
     digest,
@@ -16,8 +17,10 @@ from twinml.model._loaded import LoadedModel
 from twinml.model._scoring import Scorer
 
 __all__ = [
+    "CustomScorer",
     "LoadedModel",
     "Scorer",
+    "as_signed",
     "check_digest",
     "digest",
     "load_contract",
@@ -28,4 +31,5 @@ __all__ = [
     "packages",
     "requirements",
     "save",
+    "values_of",
 ]

@@ -13,8 +13,10 @@
     ├── ood.npz                  the out-of-distribution score (``twinml.model.ood``)
     ├── model-card.md, model-card.html   for people (``twinml.report.model_card``), where it was
     │                            trained by twinml
-    ├── code/twinml_scoring_v1.py    of a regression twinml_regression_v1 and twinml_intervals_v1
-    ├── data/pipeline.pkl        the fitted scikit-learn pipeline
+    ├── code/twinml_scoring_v1.py    of a regression twinml_regression_v1 and twinml_intervals_v1,
+    │                            of a custom model twinml_custom_v1
+    ├── data/pipeline.pkl        the fitted scikit-learn pipeline; of a custom model the files of
+    │                            the MLflow model that it was
     └── measured.pkl             the same recipe without the test rows, if the pipeline saw them
 
 Nothing of a prediction depends on ``reference.parquet``, ``ood.npz`` and the card: they are no part
@@ -31,14 +33,15 @@ import pickle
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twinml.contract import Contract, example_rows, intervals, model_frame, openapi
 from twinml.errors import ModelError
-from twinml.model import _regression_scoring, _scoring
+from twinml.model import _custom_scoring, _regression_scoring, _scoring
+from twinml.model._custom_scoring import CustomScorer
 from twinml.model._regression_scoring import RegressionScorer
 from twinml.model._scoring import PIPELINE, Scorer
 from twinml.model.azure_requirements import MONITORING
@@ -63,6 +66,7 @@ __all__ = [
 # What travels with a model, by its name there; the first is what MLflow loads.
 CLASSIFIER_CODE = {"twinml_scoring_v1": _scoring}
 REGRESSION_CODE = {"twinml_regression_v1": _regression_scoring, "twinml_intervals_v1": intervals}
+CUSTOM_CODE = {"twinml_custom_v1": _custom_scoring}
 REFERENCE = "reference.parquet"
 MEASURED = "measured.pkl"
 EXAMPLE_ROWS = 5
@@ -120,13 +124,14 @@ def save(
     extra: Mapping[str, Any] | None = None,
     training_rows: pd.DataFrame | None = None,
     measured: Any | None = None,
+    required: Sequence[str] = (),
 ) -> str:
     """Write a model directory and return its digest.
 
     Parameters
     ----------
     pipeline
-        Fitted; takes the contract's raw feature frame.
+        Fitted; takes the contract's raw feature frame. Of a custom model its files, by path.
     metrics, extra
         Go into the metadata of ``MLmodel``: figures of the test rows, threshold and the like.
     training_rows
@@ -135,6 +140,8 @@ def save(
     measured
         The same recipe fitted without the test rows: what the figures are of, and what is
         compared with another model on rows that ``pipeline`` has seen.
+    required
+        Pinned packages that are needed besides those that the pickle refers to.
 
     Raises
     ------
@@ -158,7 +165,7 @@ def save(
     from mlflow.models import Model
 
     directory.parent.mkdir(parents=True, exist_ok=True)
-    pinned = requirements(pipeline)
+    pinned = [*requirements(pipeline), *required]
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".saving-") as scratch:
         folder = Path(scratch)
         (folder / PIPELINE).write_bytes(stored)
@@ -180,14 +187,15 @@ def save(
                 }
             }
         )
-        # Loads with mlflow.sklearn.load_model as well, for those who want the pipeline.
-        model.add_flavor(
-            "sklearn",
-            pickled_model=f"data/{PIPELINE}",
-            sklearn_version=sklearn.__version__,
-            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
-            code="code",
-        )
+        if contract.task != "custom":
+            # Loads with mlflow.sklearn.load_model as well, for those who want the pipeline.
+            model.add_flavor(
+                "sklearn",
+                pickled_model=f"data/{PIPELINE}",
+                sklearn_version=sklearn.__version__,
+                serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
+                code="code",
+            )
         made = folder / "model"
         mlflow.pyfunc.save_model(
             path=str(made),
@@ -219,7 +227,9 @@ def save(
 
 def code_of(contract: Contract) -> dict[str, Any]:
     """Return the modules that travel with a model, by their names there."""
-    return REGRESSION_CODE if contract.task == "regression" else CLASSIFIER_CODE
+    if contract.classes:
+        return CLASSIFIER_CODE
+    return CUSTOM_CODE if contract.task == "custom" else REGRESSION_CODE
 
 
 def _example(contract: Contract) -> pd.DataFrame:
@@ -433,7 +443,7 @@ def load_measured(directory: Path, digest: str) -> Any:
     return _scorer(measured or stored, directory)
 
 
-def _scorer(stored: bytes, directory: Path) -> Scorer | RegressionScorer:
+def _scorer(stored: bytes, directory: Path) -> Scorer | RegressionScorer | CustomScorer:
     if not pickles_allowed(os.environ.get(PICKLE_SWITCH)):
         raise ModelError(
             f"the pipeline in {directory} is a pickle, and {PICKLE_SWITCH} forbids to load one",
@@ -444,6 +454,8 @@ def _scorer(stored: bytes, directory: Path) -> Scorer | RegressionScorer:
     contract = load_contract(directory)
     if contract.task == "regression":
         return RegressionScorer(pipeline, contract.intervals)
+    if contract.task == "custom":
+        return CustomScorer(pipeline)
     return Scorer(pipeline)
 
 

@@ -25,10 +25,11 @@ BOX_WIDTH, BOX_HEIGHT, GAP_ACROSS, GAP_DOWN = 168, 46, 44, 18
 
 @dataclass(frozen=True)
 class Series:
-    """A line: its name, and its points ``(x, y)`` from left to right."""
+    """A line: its name, and its points ``(x, y)`` from left to right, or those alone (``dots``)."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    dots: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,13 @@ def lines(
     from_zero
         Whether the vertical axis begins at 0.
     steps
-        Whether a value holds until the next one, as a best so far does; other series than the
-        first are then points alone.
+        Whether a value holds until the next one, as a best so far does.
     """
     shown = [
-        (one.name, [(a, b) for a, b in one.points if math.isfinite(a) and math.isfinite(b)])
+        (one, [(a, b) for a, b in one.points if math.isfinite(a) and math.isfinite(b)])
         for one in series
     ]
-    shown = [(name, points) for name, points in shown if points]
+    shown = [(one, points) for one, points in shown if points]
     if not shown:
         return Markup("")
     xs = [a for _, points in shown for a, _ in points]
@@ -150,27 +150,30 @@ def lines(
                 across(value), HEIGHT - BOTTOM + 14, x_text(value)
             )
         )
-    for number, (name, points) in enumerate(shown):
+    for number, (one, points) in enumerate(shown):
         places = [(across(a), up(b)) for a, b in points]
         path = f"M{places[0][0]:.1f} {places[0][1]:.1f}" + "".join(
             f"H{a:.1f}V{b:.1f}" if steps else f"L{a:.1f} {b:.1f}" for a, b in places[1:]
         )
-        if number == 0 or not steps:
+        if not one.dots:
             parts.append(Markup('<path class="line s{}" d="{}"/>').format(number % 6, path))
-        if len(points) <= MOST_DOTS or (steps and number):
+        few = len(points) <= MOST_DOTS
+        if few or one.dots:
             parts += [
-                Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="3">').format(
-                    number % 6, *place
+                Markup('<circle class="dot s{}" cx="{:.1f}" cy="{:.1f}" r="{}">{}</circle>').format(
+                    number % 6,
+                    *place,
+                    3 if few else 2,
+                    _named(one.name, x_text(a), y_text(b)) if few else "",
                 )
-                + Markup("<title>{}: {}, {}</title></circle>").format(name, x_text(a), y_text(b))
                 for place, (a, b) in zip(places, points, strict=True)
             ]
     legend = Markup("").join(
         Markup('<li class="s{}"><svg class="key" viewBox="0 0 26 8" aria-hidden="true">').format(
             number % 6
         )
-        + Markup('<path class="line s{}" d="M0 4H26"/></svg>{}</li>').format(number % 6, name)
-        for number, (name, _) in enumerate(shown)
+        + Markup('<path class="line s{}" d="M0 4H26"/></svg>{}</li>').format(number % 6, one.name)
+        for number, (one, _) in enumerate(shown)
     )
     drawn = _svg(title, parts, WIDTH, HEIGHT, x=x, y=y)
     keys = Markup('<ul class="legend">{}</ul>').format(legend) if len(shown) > 1 else ""
@@ -302,6 +305,10 @@ def _depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str,
                 depth[other] = min(max(depth[other], depth[one] + 1), len(names) - 1)
     used = sorted(set(depth.values()))
     return {name: used.index(level) for name, level in depth.items()}
+
+
+def _named(name: str, x: str, y: str) -> Markup:
+    return Markup("<title>{}: {}, {}</title>").format(name, x, y)
 
 
 def _axis(

@@ -106,10 +106,13 @@ def drawn(draw: Callable[P, Figure]) -> Callable[P, bytes]:
     def picture(*args: P.args, **kwargs: P.kwargs) -> bytes:
         with _style():
             figure = draw(*args, **kwargs)
-            FigureCanvasAgg(figure)
-            whole, target = io.BytesIO(), io.BytesIO()
-            figure.savefig(whole, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
-            picture = Image.open(whole).convert("RGB")
+            figure.set_dpi(DPI)
+            # Drawn once: savefig draws a figure with a layout twice.
+            agg = FigureCanvasAgg(figure)
+            agg.draw()  # type: ignore[no-untyped-call]
+            size, pixels = agg.get_width_height(physical=True), agg.buffer_rgba()  # type: ignore[no-untyped-call]
+            picture = Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
+            target = io.BytesIO()
             # A palette makes the file a third: pictures of few colours lose nothing to be seen.
             picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, "PNG", optimize=True)
         return target.getvalue()

@@ -221,8 +221,18 @@ class HasStudio(Protocol):
         ...
 
 
-def able(platform: Platform, wanted: type[T], what: str) -> T:
+def able(
+    platform: Platform,
+    wanted: type[T],
+    what: str,
+    hint: str = "Name another one: --on azure, or --on rehearsal.",
+) -> T:
     """Return ``platform`` as something that can do ``what``.
+
+    Parameters
+    ----------
+    hint
+        What to do where it cannot.
 
     Raises
     ------
@@ -232,6 +242,6 @@ def able(platform: Platform, wanted: type[T], what: str) -> T:
     if not isinstance(platform, wanted):
         raise UsageError(
             f"platform '{platform.name}' has nothing to {what}",
-            hint="Name another one: --on azure, or --on rehearsal.",
+            hint=hint,
         )
     return platform

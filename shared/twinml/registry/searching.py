@@ -52,6 +52,8 @@ class Search:
     best
         Name and loss each time that the best so far changed, with seconds and trials until then;
         the last one is the best.
+    candidates
+        Each learner that has been judged, best first: name, its best loss, trials and seconds.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Search:
     elapsed: float
     left: float | None
     best: tuple[tuple[str, float, float, int], ...] = ()
+    candidates: tuple[tuple[str, float, int, float], ...] = ()
 
 
 @contextmanager
@@ -77,10 +80,13 @@ def announced(
     path = folder / f"{name}.json"
     started, written = time.time(), 0.0
     best: list[tuple[str, float, float, int]] = []
+    candidates: tuple[tuple[str, float, int, float], ...] = ()
     phase = ""
 
     def show(moment: Progress) -> None:
-        nonlocal written, phase
+        nonlocal written, phase, candidates
+        # Only moments of the search itself tell them.
+        candidates = tuple(sorted(moment.candidates, key=lambda one: one[1])) or candidates
         loss, leader = moment.best_loss, moment.best_name
         if loss is not None and leader is not None and (not best or loss < best[-1][1]):
             best.append((leader, loss, moment.elapsed, moment.trials))
@@ -100,6 +106,7 @@ def announced(
                     elapsed=moment.elapsed,
                     left=moment.left,
                     best=tuple(best),
+                    candidates=candidates,
                 ),
             )
         progress(moment)
@@ -117,9 +124,10 @@ def searches() -> tuple[Search, ...]:
         if not _alive(int(path.name.partition("-")[0])):
             path.unlink(missing_ok=True)
             continue
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, KeyError):
             shape = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Search(**{**shape, "best": tuple(map(tuple, shape["best"]))}))
+            lists = {name: tuple(map(tuple, shape[name])) for name in ("best", "candidates")}
+            found.append(Search(**{**shape, **lists}))
     return tuple(sorted(found, key=lambda one: one.started))
 
 

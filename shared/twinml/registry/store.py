@@ -7,6 +7,7 @@ owner decides. A newer schema is refused everywhere; the store says which versio
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,8 @@ def open_client(uri: str) -> MlflowClient:
     found = _revision(uri) if kept else SCHEMA
     if found not in (None, SCHEMA):
         _bring_up_to_date(uri, found)
+    if found is None and file is not None:
+        _begin(file)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     if kept:
         client.search_experiments(max_results=1)
@@ -202,6 +205,27 @@ def _revision(uri: str) -> str | None:
             return None
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         return None if found is None else str(found)
+
+
+def _begin(file: Path) -> None:
+    """Begin a store as a copy of one without rows: MLflow takes seconds to make its tables.
+
+    Where the user's cache cannot be written, MLflow makes them in the store itself.
+    """
+    import mlflow
+    from mlflow.store.db import utils
+
+    empty = settings.cache() / f"mlflow-{mlflow.__version__}-tables.sqlite"
+    half, copy = empty.with_suffix(".half"), file.with_name(f".{file.name}.copy")
+    with suppress(OSError, sqlite3.Error):
+        with alone(f"{SQLITE}{empty}"):
+            if _revision(f"{SQLITE}{empty}") is None:
+                half.unlink(missing_ok=True)
+                with _engine(f"{SQLITE}{half}") as engine:
+                    utils._initialize_tables(engine)  # type: ignore[no-untyped-call]
+                half.replace(empty)
+        shutil.copyfile(empty, copy)
+        copy.replace(file)
 
 
 def _bring_up_to_date(uri: str, found: str) -> None:

@@ -257,6 +257,8 @@ def labelled_frame(
                     f"request {request.id} row {number} has the label {told!r}",
                     hint=f"The classes are: {', '.join(map(str, contract.classes))}."
                     if contract.classes
+                    else "The model's own code answers: there is nothing to judge."
+                    if contract.answer_type
                     else "The model predicts numbers.",
                 )
             rows[request.id, number] = {**features, contract.target: spelt[told]}

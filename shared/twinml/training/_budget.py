@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 __all__ = [
     "FLOOR_SHARE",
+    "OVERTIME_SHARE",
     "Clock",
     "Progress",
     "another_wave",
     "hopeless",
     "rows_for",
     "seconds_for_start",
+    "worth_searching_on",
     "worth_starting",
 ]
 
@@ -22,6 +24,10 @@ __all__ = [
 FLOOR_SHARE = 0.4
 # Further folds of the floor are fitted while all of them take no more of the budget.
 _FOLDS_SHARE = 0.15
+# Of the budget: where more is left once the winner is known, the search goes on.
+_MORE_SHARE = 0.04
+# Of the budget, by which refitting an ensemble may end after it.
+OVERTIME_SHARE = 0.1
 # A fold of the floor on a sample is to take this share.
 _SAMPLE_SHARE = 0.05
 # Of the time left, for the tuned configuration of the learner that the floor is of.
@@ -34,7 +40,10 @@ _LEAST_OF_A_CLASS = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """A moment of a training run, for those who watch."""
+    """A moment of a training run, for those who watch.
+
+    ``candidates`` are the learners that have been judged: name, best loss, trials and seconds.
+    """
 
     phase: str
     trials: int
@@ -43,6 +52,7 @@ class Progress:
     elapsed: float
     left: float | None
     total_trials: int | None = None
+    candidates: tuple[tuple[str, float, int, float], ...] = ()
 
 
 class Clock:
@@ -114,3 +124,8 @@ def worth_starting(predicted: float, left: float, stoppable: bool) -> bool:
         Whether it is of use if it is stopped a little early, as boosting is.
     """
     return predicted * (_LEAST_SHARE if stoppable else 1.0) <= left
+
+
+def worth_searching_on(left: float, budget: float | None) -> bool:
+    """Tell whether the search goes on with the ``left`` seconds that nobody needs any more."""
+    return budget is not None and left > _MORE_SHARE * budget

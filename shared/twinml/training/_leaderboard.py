@@ -59,6 +59,16 @@ class Leaderboard:
             None,
         )
 
+    @property
+    def refitted(self) -> set[str]:
+        """Names of the learners that the winner and the runner-up are made of."""
+        runner_up = self.runner_up
+        return self.members([self.winner] if runner_up is None else [self.winner, runner_up])
+
+    def members(self, candidates: Sequence[Candidate]) -> set[str]:
+        """Return the names of the learners that these candidates are made of."""
+        return {member for one in candidates for member in self.joins[one.name].weights}
+
 
 def rank(
     value: float, loss: float, floor: float, higher_is_better: bool

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -29,12 +29,14 @@ from threadpoolctl import threadpool_limits
 from twinml.errors import TrainingError
 from twinml.training._budget import (
     FLOOR_SHARE,
+    OVERTIME_SHARE,
     Clock,
     Progress,
     another_wave,
     hopeless,
     rows_for,
     seconds_for_start,
+    worth_searching_on,
     worth_starting,
 )
 from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, here, reason
@@ -115,6 +117,7 @@ class Search:
         self.found = [Found(learner) for learner in learners]
         self.floor: Matrix | None = None
         self.slowness = 1.0
+        self._refitted: Collection[str] | None = None  # names; None: of all that are found
         self._floor_seconds = 0.0
         self.log: list[Trial] = []
         self.interrupted = False
@@ -129,14 +132,32 @@ class Search:
         """Seconds until joining and refitting are to begin; infinite without a budget."""
         return self._beside(self.found)
 
-    def seconds_to_join(self, names: Sequence[str]) -> float:
-        """Return the seconds until refitting these learners is to begin."""
-        return self._clock.left - self._refitting(
-            [one for one in self.found if one.learner.name in names]
+    def seconds_to_join(self, names: Collection[str]) -> float:
+        """Return the seconds until refitting these learners has to begin.
+
+        What turned out to be dearer than expected is no reason to leave out an ensemble, as long
+        as all ends a little after the budget.
+        """
+        late = OVERTIME_SHARE * (self._clock.budget or 0.0)
+        return (
+            self._clock.left
+            + late
+            - self._refitting([one for one in self.found if one.learner.name in names])
         )
 
+    def goes_on(self, names: Collection[str]) -> bool:
+        """Tell whether to ``run`` once more, now that only ``names`` are to be refitted.
+
+        The time to refit all the others was set aside until their results had been joined.
+        """
+        self._refitted = names
+        return not self.interrupted and worth_searching_on(self.seconds_left, self._clock.budget)
+
     def _beside(self, found: Sequence[Found]) -> float:
-        return self._clock.left - self._joining(found) - self._refitting(found)
+        refitted = [
+            one for one in found if self._refitted is None or one.learner.name in self._refitted
+        ]
+        return self._clock.left - self._joining(found) - self._refitting(refitted)
 
     def measure_floor(self, *, whatever: bool = False) -> int | None:
         """Cross-validate the floor: of the first learner that has one, else of the first.
@@ -228,6 +249,7 @@ class Search:
             No configuration of any learner could be evaluated.
         """
         if not self.interrupted:
+            self._stop.clear()
             with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
                 try:
                     self._loop(pool)
@@ -476,6 +498,8 @@ class Search:
                 one.searcher.on_trial_complete(outcome.trial_id, {"loss": loss, "config": proposed})
         if outcome.failed and one.best is None:
             one.note, one.closed = outcome.note, True
+        if complete:
+            one.note = ""  # that no time was left for it, until the search went on
         if complete and loss is not None and loss < one.loss:
             one.best, one.loss = dict(outcome.config), loss
             one.out_of_fold, one.fold_losses = outcome.predicted, list(outcome.losses)
@@ -505,6 +529,9 @@ class Search:
                 elapsed=self._clock.elapsed,
                 left=None if left == float("inf") else left,
                 total_trials=self._trials,
+                candidates=tuple(
+                    (one.learner.name, one.loss, one.trials, one.spent) for one in ready
+                ),
             )
         )
 

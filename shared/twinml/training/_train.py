@@ -23,7 +23,7 @@ from twinml.training._conformal import fit_intervals
 from twinml.training._crossvalidation import Judging, judging
 from twinml.training._evaluation import DEPENDENCE_SHARE, IMPORTANCE_SHARE, Evaluator, Table
 from twinml.training._found import Found
-from twinml.training._leaderboard import leaderboard, threshold_for
+from twinml.training._leaderboard import Leaderboard, leaderboard, threshold_for
 from twinml.training._out_of_fold import DIVISIONS, Division, Folds, few_rows_first
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
@@ -147,15 +147,11 @@ class _Run:
         self._contract(table, split.train)
         forward_split, forward_note = self._forward_split(table)
         search, rows = self._search(table, forward_split)
-        ready = search.run()
-        self._trials, self._best = len(search.log), (ready[0].learner.name, ready[0].loss)
-        self._phase("search", "ensemble")
-
         fold_rows = len(search.folds[0][0])
 
         def fitting(names: Collection[str], on: Rows) -> Fitting:
             return Fitting(
-                self._recipe(ready, names, len(on) / fold_rows),
+                self._recipe(search.found, names, len(on) / fold_rows),
                 table.features.iloc[on],
                 table.y[on],
                 self._weights(table.y, on)[on],
@@ -165,37 +161,51 @@ class _Run:
             fits = fit_all([fitting(names, train) for train, _ in folds], options.jobs)
             return Division(folds, fits)
 
-        if split.out_of_fold:
-            # By the folds that chose each configuration, the luckiest would be first.
-            judged, floor = rows, None
-            folds: Folds = self._folds(table, rows, options.seed + 1)
-            names = [one.learner.name for one in ready]
-            members = fitted_on(folds, names).members(table.task, names, table.features)
-        else:
-            judged = rows[search.judged]
-            members = {
-                one.learner.name: one.out_of_fold[search.judged]
-                for one in ready
-                if one.out_of_fold is not None
-            }
-            floor = None if search.floor is None else search.floor[search.judged]
-            # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
-            every = len(judged) == len(rows)
-            folds = search.folds if every else self._folds(table, judged, options.seed)
-        y = table.y[judged]
-        board = leaderboard(
-            table.task,
-            ready,
-            members,
-            y,
-            self._weights(table.y, rows)[judged],
-            folds,
-            floor,
-            options,
-            search.seconds_to_join,
-            # Few rows do not carry a second model on top: it believes too much.
-            stacked=not split.out_of_fold,
-        )
+        def searched() -> tuple[Leaderboard, NDArray[Any]]:
+            ready = search.run()
+            self._trials, self._best = len(search.log), (ready[0].learner.name, ready[0].loss)
+            self._phase("search", "ensemble")
+            if split.out_of_fold:
+                # By the folds that chose each configuration, the luckiest would be first.
+                judged, floor = rows, None
+                folds: Folds = self._folds(table, rows, options.seed + 1)
+                names = [one.learner.name for one in ready]
+                members = fitted_on(folds, names).members(table.task, names, table.features)
+            else:
+                judged = rows[search.judged]
+                members = {
+                    one.learner.name: one.out_of_fold[search.judged]
+                    for one in ready
+                    if one.out_of_fold is not None
+                }
+                floor = None if search.floor is None else search.floor[search.judged]
+                # Rows that a few folds judged are divided anew, to judge the ensembles' weights.
+                every = len(judged) == len(rows)
+                folds = search.folds if every else self._folds(table, judged, options.seed)
+            y = table.y[judged]
+            board = leaderboard(
+                table.task,
+                ready,
+                members,
+                y,
+                self._weights(table.y, rows)[judged],
+                folds,
+                floor,
+                options,
+                search.seconds_to_join,
+                # Few rows do not carry a second model on top: it believes too much.
+                stacked=not split.out_of_fold,
+            )
+            return board, y
+
+        board, y = searched()
+        # All that were found were reckoned to be refitted; now it is known which ones are.
+        while search.goes_on(board.refitted) and not (split.out_of_fold or every_candidate):
+            tried = len(search.log)
+            self._phase("ensemble", "search")
+            board, y = searched()
+            if len(search.log) == tried:
+                break
         self._notes += board.notes
         for one in search.found:
             if one.best is None and one.note:
@@ -210,20 +220,17 @@ class _Run:
         apart = options.refit == "all" and not split.out_of_fold
         served_rows = everything if options.refit == "all" else split.train
 
-        def members_of(candidates: Sequence[Candidate]) -> set[str]:
-            return {member for one in candidates for member in board.joins[one.name].weights}
-
         def pipeline_of(fitted: Fitted, one: Candidate, at: float | None) -> Any:
             return fitted.pipeline(board.joins[one.name], at)
 
-        fittings = [fitting(members_of(chosen), split.train)]
+        fittings = [fitting(board.members(chosen), split.train)]
         if apart:
-            served_ones = members_of(wanted if every_candidate else [winner])
+            served_ones = board.members(wanted if every_candidate else [winner])
             fittings.append(fitting(served_ones, everything))
         elif every_candidate:
-            fittings[0] = fitting(members_of(wanted), split.train)
+            fittings[0] = fitting(board.members(wanted), split.train)
         if forward_split is not None:
-            fittings.append(fitting(members_of([winner]), forward_split.train))
+            fittings.append(fitting(board.members([winner]), forward_split.train))
         fits = fit_all(fittings, options.jobs)
         measured, served = fits[0], fits[1 if apart else 0]
         learned = pipeline_of(measured, winner, threshold)
@@ -233,7 +240,7 @@ class _Run:
         evaluator = Evaluator(table, options, board.metric, threshold)
         if split.out_of_fold:
             divisions = [
-                fitted_on(self._folds(table, everything, seed), members_of(chosen))
+                fitted_on(self._folds(table, everything, seed), board.members(chosen))
                 for seed in range(options.seed + 2, options.seed + 2 + DIVISIONS)
             ]
             joins = [board.joins[one.name] for one in chosen]
@@ -305,7 +312,8 @@ class _Run:
 
     def _phase(self, ended: str, begins: str) -> None:
         now = time.monotonic()
-        self._timings[ended] = now - self._phase_started
+        spent = now - self._phase_started
+        self._timings[ended] = self._timings.get(ended, 0.0) + spent
         self._phase_started = now
         left = self._clock.left
         self._progress(
@@ -448,9 +456,7 @@ class _Run:
             refit = max(sum(each) / options.jobs, max(each, default=0.0))
             # What has not run yet takes longer where others use the machine too.
             rest = search.slowness * (1.5e-5 * len(table.y) * task.n_outputs + 0.5)
-            return (
-                1.1 * refit + rest + (IMPORTANCE_SHARE + DEPENDENCE_SHARE + 0.03) * options.budget
-            )
+            return refit + rest + (IMPORTANCE_SHARE + DEPENDENCE_SHARE) * options.budget
 
         search = Search(
             task,
@@ -474,7 +480,7 @@ class _Run:
         )
         return search
 
-    def _recipe(self, ready: Sequence[Found], needed: Collection[str], share: float) -> Recipe:
+    def _recipe(self, found: Sequence[Found], needed: Collection[str], share: float) -> Recipe:
         """Return what to fit on ``share`` times the rows that a fold had."""
 
         def config(one: Found) -> Mapping[str, Any]:
@@ -486,7 +492,7 @@ class _Run:
         return Recipe(
             {
                 one.learner.name: (one.learner, config(one))
-                for one in ready
+                for one in found
                 if one.learner.name in needed
             },
             self._task,

@@ -129,11 +129,38 @@ input_type, params_type, output_type = described(Model.load(str(folder)), folder
 model = mlflow.pyfunc.load_model(str(folder))
 
 
+collectors: dict[str, Collector] = {}
+
+
+def collected_names() -> set[str]:
+    """Return the names of the collections that the deployment has."""
+    settings = os.environ.get("AZUREML_MDC_CONFIG_PATH")
+    if not settings:
+        return set()
+    return set(json.loads(Path(settings).read_text(encoding="utf-8"))["collections"])
+
+
+def not_collected(error: Exception) -> None:
+    """Log why something is not collected: the answer does not depend on it."""
+    logger.warning("Not collected: %s", error)
+
+
+def collected(name: str, rows: Any, context: Any) -> Any:
+    """Hand rows to a collector, if there is one; returns what ties both halves of a request."""
+    if name not in collectors:
+        return context
+    try:
+        return collectors[name].collect(pd.DataFrame(rows), context)
+    except Exception as error:
+        not_collected(error)
+        return context
+
+
 def init() -> None:
     """Log that the model is loaded: it was with the script, as on Azure."""
-    if os.environ.get("ENABLE_MDC"):
-        for name in ("model_inputs", "model_outputs"):
-            Collector(name=name)
+    for name in ("model_inputs", "model_outputs"):
+        if name in collected_names():
+            collectors[name] = Collector(name=name, on_error=not_collected)
     logger.info("MLflow model loaded from %s", folder.name)
 
 
@@ -160,5 +187,7 @@ def run(input_data: Any, params: dict[str, Any] | None = None) -> Any:
     )
     if not arrays and not isinstance(input_data, (pd.DataFrame, np.ndarray)):
         input_data = table_of(input_data)
+    context = collected("model_inputs", input_data, None)
     answer = model.predict(input_data, params=params) if params else model.predict(input_data)
+    collected("model_outputs", answer, context)
     return _get_jsonable_obj(answer, pandas_orient="records")  # type: ignore[no-untyped-call]

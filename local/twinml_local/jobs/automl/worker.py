@@ -29,8 +29,8 @@ from twinml.pipeline.unforeseen import without_words
 from twinml.training import Progress, TrainingOptions, train
 from twinml.training.metrics import HIGHER_IS_BETTER
 from twinml.training.tasks import task_of_model
-from twinml_local.jobs.automl._mltable import read_table
 from twinml_local.jobs.automl._task import ENSEMBLES, PRIMARY_METRICS, AutoMLTask, algorithms
+from twinml_local.jobs.automl.mltable import read_table
 
 if TYPE_CHECKING:
     from twinml.training import FittedCandidate, TrainingResult

@@ -15,6 +15,7 @@ compares, and a pipeline that differs is never batched.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import threading
 import warnings
@@ -197,7 +198,7 @@ def same_in_batches(predictor: Predictor, contract: Contract, *, seed: int = 0) 
         request = ScoringRequest(DEFAULT, chosen, len(places), method, types)
         labels, shares = predict_alone(predictor, request)
         if shares is None:
-            return list(labels)
+            return [json.dumps(label) for label in labels]  # in which nan equals itself
         return [row.tobytes() for row in np.ascontiguousarray(shares)]
 
     alone: dict[int, Any] = {}

@@ -156,6 +156,8 @@ def _compile(model_directory: Path, folder: Path, digest: str) -> Outcome:
             warnings.simplefilter("ignore")  # the learners' own, about versions and threads
             contract = load_contract(model_directory)
             try:
+                if contract.task == "custom":
+                    raise Refusal("the model has code of its own, which MLflow runs")
                 form = compile_model(scorer.pipeline, contract, digest=digest)
                 verify(form, scorer.pipeline, contract)
             except Exception:

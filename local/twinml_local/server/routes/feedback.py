@@ -121,7 +121,8 @@ def _truth(record: Any, place: int, classes: list[Any], spelt: set[str], numbers
     number = numbers and _is_finite(label)
     if not number and not typed and not (isinstance(label, str) and label in spelt):
         ways = [f"one of {_first(sorted(spelt))}"] * bool(spelt) + ["a finite number"] * numbers
-        raise refused("label", " or ".join(ways))
+        # Of a custom model nothing is known to be true or false.
+        raise refused("label", " or ".join(ways) or "labels to a classifier or a regressor")
     return Truth(name, row, repr(float(label)) if number else str(label))
 
 

@@ -17,12 +17,12 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from twinml import __version__
-from twinml.contract import Route, ScoringRequest, parse, render
+from twinml.contract import Contract, Route, ScoringRequest, parse, render
 from twinml.errors import Detail, PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
 from twinml_local.keys import offered_key, opens
@@ -374,20 +374,41 @@ class ScoringService:
 def _predicted(
     deployment: Deployment, scoring: ScoringRequest, wait: bool
 ) -> tuple[Sequence[str | int | float | bool], NDArray[Any] | None]:
-    """Return what the deployment predicts; what it fails on for an infinity is the caller's."""
+    """Return what the deployment predicts; what it fails on for an odd value is the caller's."""
     try:
         return deployment.predict(scoring, wait=wait)
     except ValueError as error:
-        # Models that twinml trains take infinities; others, as scikit-learn's bare ones, do not.
-        for name, values in scoring.columns.items():
-            for row, value in enumerate(values):
-                if type(value) is float and math.isinf(value):
-                    shown = "Infinity" if value > 0 else "-Infinity"
-                    raise PayloadError(
-                        f"row {row}, column '{name}': found {shown}, which this model cannot score",
-                        hint=f"Send '{name}' as a finite number.",
-                        details=[
-                            Detail(row=row, column=name, value=shown, expected="a finite number")
-                        ],
-                    ) from error
-        raise
+        odd = odd_value(deployment.contract, scoring.columns)
+        if odd is None:
+            raise
+        raise PayloadError(
+            f"row {odd.row}, column '{odd.column}': found {odd.value}, which this model cannot "
+            "score",
+            hint=f"Send '{odd.column}' as {odd.expected}.",
+            details=[odd],
+        ) from error
+
+
+def odd_value(contract: Contract, columns: Mapping[str, Sequence[Any]]) -> Detail | None:
+    """Return the first value that models other than twinml's own may fail on; ``None`` for none.
+
+    That is an infinity, a text that is none of the known categories, or null: scikit-learn's bare
+    estimators and encoders take them in part.
+    """
+    for column in contract.columns:
+        known = None if column.categories is None else frozenset(column.categories)
+        for row, value in enumerate(columns[column.name]):
+            if value is None or value != value:
+                shown, expected = "null", "a value"
+            elif type(value) is float and math.isinf(value):
+                shown, expected = ("-" * (value < 0)) + "Infinity", "a finite number"
+            elif known is not None and value not in known:
+                shown, expected = str(value)[:LONGEST_ID], f"one of {_first(sorted(known))}"
+            else:
+                continue
+            return Detail(row=row, column=column.name, value=shown, expected=expected)
+    return None
+
+
+def _first(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" … ({len(names)} in all)" if len(names) > most else "")

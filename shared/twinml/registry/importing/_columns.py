@@ -7,22 +7,20 @@ itself does: scikit-learn's names of features, and the categories of its encoder
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from twinml.contract import Column, Contract, infer_contract
+from twinml.contract import AnswerType, Column, Contract, example_rows, infer_contract
 from twinml.errors import ModelError
 from twinml.registry.importing._source import Source
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from twinml.data import Dataset
+    from twinml.registry.importing._rows import Rows
 
 __all__ = [
-    "as_signed",
+    "answering",
     "as_trained",
     "categories_of",
-    "classes_of",
     "contract_of",
     "signature_types",
 ]
@@ -38,6 +36,14 @@ _TYPES = {
 }
 _TENSORS = ("float64", "float32", "int64", "int32")
 _MOST_CATEGORIES = 1000
+MOST_SAMPLES = 5
+Task: TypeAlias = Literal["binary", "multiclass", "regression", "custom"]
+_ANSWER_TYPES: Mapping[type, AnswerType] = {
+    int: "long",
+    float: "double",
+    str: "string",
+    bool: "boolean",
+}
 
 
 def contract_of(
@@ -45,69 +51,89 @@ def contract_of(
     source: Source,
     *,
     name: str,
-    data: Dataset | None = None,
+    data: Rows | None = None,
     target: str = "target",
 ) -> Contract:
-    """Return the contract of a classifier.
+    """Return the contract of a model, but for what its answers say: ``answering`` adds it.
 
     Parameters
     ----------
     estimator
-        Fitted.
+        Fitted; ``None`` of what MLflow alone can load.
     name
         Of the model.
     data
         Rows like those that it was trained on; what they show goes into the contract.
     target
-        What the label is called, where no data say it.
+        What the label is called.
 
     Raises
     ------
     ModelError
-        It is no classifier with probabilities, or its columns cannot be told or promised.
+        Its columns cannot be told or promised.
     """
-    classes = classes_of(estimator)
+    task, classes = task_of(estimator)
     types = signature_types(source.signature)
+    if estimator is None and not types:
+        types = example_types(source.example)
     names = _names(estimator, types, data)
-    facts = _facts(data, names, name)
+    described = None if data is None else _described(data, names, name)
+    facts = {} if described is None else {each.name: each for each in described.columns}
     encoded = categories_of(estimator)
     columns = tuple(
         _column(each, types.get(each), facts.get(each), encoded.get(each)) for each in names
     )
     samples = [dict(zip(names, row, strict=True)) for row in _rows(source.example, names)]
+    if not samples and described is not None:
+        samples = example_rows(replace(described, columns=columns, samples=()), MOST_SAMPLES)
     return Contract(
         name=name,
         columns=columns,
-        target=data.target if data is not None else target,
-        task="binary" if len(classes) == 2 else "multiclass",
+        target=target,
+        task=task,
         classes=classes,
-        samples=tuple(samples[:5]),
+        target_range=(0.0, 0.0) if task == "regression" else None,
+        answer_type="object" if task == "custom" else None,
+        samples=tuple(samples[:MOST_SAMPLES]),
         n_rows=0 if data is None else len(data.features),
     )
 
 
-def classes_of(estimator: Any) -> tuple[Any, ...]:
-    """Return a classifier's labels in the order of its probabilities.
+def task_of(estimator: Any) -> tuple[Task, tuple[Any, ...]]:
+    """Return the task of a fitted estimator, and its classes in the order of the probabilities.
 
-    Raises
-    ------
-    ModelError
-        It is not fitted, no classifier, or gives no probabilities.
+    What is neither a classifier with probabilities of one target nor a regressor is custom.
     """
-    kind = type(estimator).__name__
-    if not callable(getattr(estimator, "predict_proba", None)):
-        raise ModelError(
-            f"the model is a {kind}, which gives no probabilities",
-            hint="Import a classifier with predict_proba; CalibratedClassifierCV adds it to one "
-            "without.",
-        )
+    from sklearn.base import BaseEstimator, is_regressor
+
     found = getattr(estimator, "classes_", None)
-    if found is None or isinstance(found, list) or getattr(found, "ndim", 1) != 1:
-        raise ModelError(
-            f"the {kind} has no classes: it is not fitted, or predicts several targets at once",
-            hint="Save it after fit, with one target.",
-        )
-    return tuple(getattr(found, "tolist", lambda: list(found))())
+    flat = found is not None and not isinstance(found, list) and getattr(found, "ndim", 1) == 1
+    if callable(getattr(estimator, "predict_proba", None)) and flat:
+        classes = tuple(getattr(found, "tolist", lambda: list(found or ()))())
+        return ("binary" if len(classes) == 2 else "multiclass"), classes
+    numbers = isinstance(estimator, BaseEstimator) or hasattr(estimator, "__sklearn_tags__")
+    return ("regression" if numbers and is_regressor(estimator) else "custom"), ()
+
+
+def answering(contract: Contract, answers: Sequence[Any], labels: Sequence[float] = ()) -> Contract:
+    """Return a contract with what answers say: the range of numbers, or the type of others.
+
+    Parameters
+    ----------
+    answers
+        JSON values, one a row; at least one.
+    labels
+        True values, if there are any: they say a regression's range better.
+    """
+    if contract.task == "regression":
+        known = [float(value) for value in labels or answers]
+        return replace(contract, target_range=(min(known), max(known)))
+    if contract.task != "custom":
+        return contract
+    types = {_ANSWER_TYPES.get(type(value), "object") for value in answers}
+    if types == {"long", "double"}:
+        types = {"double"}
+    return replace(contract, answer_type=types.pop() if len(types) == 1 else "object")
 
 
 def signature_types(signature: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
@@ -148,6 +174,24 @@ def signature_types(signature: Sequence[Mapping[str, Any]] | None) -> dict[str, 
     return found
 
 
+def example_types(example: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Return the types of an input example's columns, as a signature names them.
+
+    Examples
+    --------
+    >>> example_types({"age": [41, 30], "income": [1, 2.5], "city": ["Rome", None]})
+    {'age': 'long', 'income': 'double', 'city': 'string'}
+    """
+    found: dict[str, str] = {}
+    for name, values in example.items():
+        kinds = {type(value) for value in values if value is not None}
+        if kinds <= {int, float, bool} and len(kinds) > 1:
+            kinds = {float}
+        kind = {int: "long", float: "double", bool: "boolean"}.get(next(iter(kinds), str))
+        found[name] = kind if kind and len(kinds) == 1 else "string"
+    return found
+
+
 def categories_of(estimator: Any) -> dict[str, list[Any]]:
     """Return the values that the estimator's encoders know, by column; nulls left out."""
     import pandas as pd
@@ -183,7 +227,7 @@ def _steps(estimator: Any, names: list[Any] | None) -> list[tuple[list[Any] | No
     return [(names, estimator), *(_steps(inner, names) if inner is not None else [])]
 
 
-def _names(estimator: Any, types: Mapping[str, str], data: Dataset | None) -> list[str]:
+def _names(estimator: Any, types: Mapping[str, str], data: Rows | None) -> list[str]:
     count = getattr(estimator, "n_features_in_", None)
     own = getattr(estimator, "feature_names_in_", None)
     if own is None:
@@ -210,9 +254,9 @@ def _names(estimator: Any, types: Mapping[str, str], data: Dataset | None) -> li
     return names
 
 
-def _facts(data: Dataset | None, names: Sequence[str], name: str) -> dict[str, Column]:
-    if data is None:
-        return {}
+def _described(data: Rows, names: Sequence[str], name: str) -> Contract:
+    import pandas as pd
+
     missing = [each for each in names if each not in data.features.columns]
     if missing:
         raise ModelError(
@@ -220,8 +264,9 @@ def _facts(data: Dataset | None, names: Sequence[str], name: str) -> dict[str, C
             + (f" ({len(missing)} in all)" if len(missing) > 1 else ""),
             hint=f"The data have: {', '.join(map(str, list(data.features.columns)[:20]))}.",
         )
-    inferred = infer_contract(data.features[list(names)], data.labels, name=name)
-    return {column.name: column for column in inferred.columns}
+    # The columns alone count here; the target may be of any kind.
+    any_number = pd.Series(0.0, index=data.features.index)
+    return infer_contract(data.features[list(names)], any_number, name=name, regression=True)
 
 
 def _column(
@@ -298,16 +343,6 @@ def as_trained(estimator: Any, contract: Contract, source: Source) -> Any:
     elif unnamed and all(column.type != "string" for column in contract.columns):
         steps.append(("values", FunctionTransformer(DataFrame.to_numpy)))
     return Pipeline([*steps, ("model", estimator)]) if steps else estimator
-
-
-def as_signed(frame: pd.DataFrame, source: Source) -> Any:
-    """Return the contract's frame as a client of MLflow hands it to the original."""
-    dtype = _tensor_type(source)
-    if dtype is not None:
-        return frame.to_numpy(dtype=dtype)
-    types = signature_types(source.signature)
-    narrow = {"integer": "int32", "float": "float32"}
-    return frame.astype({name: narrow[kind] for name, kind in types.items() if kind in narrow})
 
 
 def _tensor_type(source: Source) -> str | None:

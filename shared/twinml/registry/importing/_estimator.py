@@ -1,5 +1,7 @@
 """From a file to a fitted estimator, running no code but that of installed packages.
 
+What MLflow alone can load is no estimator: its files are kept as they are.
+
 skops files name the types that they are made of, and the libraries' own formats hold numbers
 alone. A pickle is a program: it is run only for those who trust whoever made it.
 """
@@ -12,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from twinml.errors import ModelError, PlatformUnavailable
-from twinml.registry.importing._source import Format, Source
+from twinml.registry.importing._source import FLAVORS, Format, Source
 
-__all__ = ["load_estimator"]
+__all__ = ["load_estimator", "load_files"]
 
 # What skops does not know of, of packages whose estimators can be imported: plain data.
 _PLAIN_TYPES = {
@@ -26,6 +28,11 @@ _PLAIN_TYPES = {
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRegressor",
 }
+_LIGHTGBM_NUMBERS = (
+    "regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma",
+    "tweedie",
+)  # fmt: skip
+_MOST_BYTES = 2 * 2**30
 
 
 def load_estimator(source: Source, *, trust: bool = False) -> Any:
@@ -91,30 +98,35 @@ def _pickle(file: Path, trust: bool) -> Any:
 def _lightgbm(file: Path, _trust: bool) -> Any:
     import lightgbm
 
-    return _with_classes(lightgbm.Booster(model_file=str(file)))
+    return _of_scikit_learn(lightgbm.Booster(model_file=str(file)))
 
 
-def _with_classes(booster: Any) -> Any:
-    """Return a scikit-learn classifier around a booster, whose classes are 0, 1, …."""
+def _of_scikit_learn(booster: Any) -> Any:
+    """Return a scikit-learn estimator around a booster; classes are 0, 1, …."""
     import lightgbm
     import numpy as np
     from sklearn.preprocessing import LabelEncoder
 
     objective = str(booster.dump_model(num_iteration=1).get("objective", "")).split(" ")[0]
-    if objective not in ("binary", "multiclass", "multiclassova"):
+    classifier = objective in ("binary", "multiclass", "multiclassova")
+    if not classifier and objective not in _LIGHTGBM_NUMBERS:
         raise ModelError(
-            f"the LightGBM model has the objective '{objective}', expected a classifier's",
-            hint="Train it with objective binary or multiclass.",
+            f"the LightGBM model has the objective '{objective}', expected a classifier's or a "
+            "regression's",
+            hint=f"Train it with binary, multiclass or {', '.join(_LIGHTGBM_NUMBERS)}; or log it "
+            "with MLflow.",
         )
-    n_classes = max(2, booster.num_model_per_iteration())
-    model = lightgbm.LGBMClassifier(objective=objective)
+    made = lightgbm.LGBMClassifier if classifier else lightgbm.LGBMRegressor
+    model = made(objective=objective)
     # What ``fit`` leaves behind. The answers are compared with the booster's own afterwards.
     model._Booster = booster
     model._objective = objective
     model._n_features = model._n_features_in = booster.num_feature()
-    model._le = LabelEncoder().fit(np.arange(n_classes))
-    model._classes, model._n_classes = model._le.classes_, n_classes
-    model._class_map = {label: label for label in range(n_classes)}
+    if classifier:
+        n_classes = max(2, booster.num_model_per_iteration())
+        model._le = LabelEncoder().fit(np.arange(n_classes))
+        model._classes, model._n_classes = model._le.classes_, n_classes
+        model._class_map = {label: label for label in range(n_classes)}
     made_up = [f"Column_{at}" for at in range(booster.num_feature())]
     model._fitted_with_feature_names = booster.feature_name() != made_up
     model.fitted_ = True
@@ -129,17 +141,20 @@ def _xgboost(file: Path, _trust: bool) -> Any:
     booster = xgboost.Booster(model_file=str(file))
     learner = json.loads(booster.save_config())["learner"]
     objective = str(learner["objective"]["name"])
-    if not objective.startswith(("binary:", "multi:")):
+    classifier = objective.startswith(("binary:", "multi:"))
+    if not classifier and not objective.startswith(("reg:", "count:")):
         raise ModelError(
-            f"the XGBoost model has the objective '{objective}', expected a classifier's",
-            hint="Train it with objective binary:logistic or multi:softprob.",
+            f"the XGBoost model has the objective '{objective}', expected a classifier's or a "
+            "regression's",
+            hint="Train it with binary:logistic, multi:softprob or reg:squarederror; or log it "
+            "with MLflow.",
         )
     if "c" in (booster.feature_types or []):
         raise ModelError(
             "the XGBoost model has categorical columns of its own kind",
             hint="Encode them in a scikit-learn pipeline, so that clients may send their text.",
         )
-    model = xgboost.XGBClassifier()
+    model = xgboost.XGBClassifier() if classifier else xgboost.XGBRegressor()
     model.load_model(str(file))
     return model
 
@@ -147,9 +162,43 @@ def _xgboost(file: Path, _trust: bool) -> Any:
 def _catboost(file: Path, _trust: bool) -> Any:
     import catboost
 
-    model = catboost.CatBoostClassifier()
+    model = catboost.CatBoost()
     model.load_model(str(file))
-    return model
+    kind = catboost.CatBoostClassifier if len(model.classes_) else catboost.CatBoostRegressor
+    return kind().load_model(str(file))
+
+
+def load_files(source: Source, *, trust: bool = False) -> dict[str, bytes]:
+    """Return the files of an MLflow model, by their path in its folder.
+
+    Raises
+    ------
+    ModelError
+        It brings code, and nobody trusts it; or it is too large, or no folder.
+    """
+    if source.directory is None:
+        raise ModelError(
+            f"{source.file.name} is no MLflow model", hint="Log it with MLflow: mlflow.pyfunc."
+        )
+    if source.format == "mlflow" and not trust:
+        raise ModelError(
+            "the model brings code of its own (mlflow.pyfunc), which runs when it is loaded",
+            hint="If you trust whoever made it: --trust. Else have the estimator itself logged, "
+            f"in one of the flavours {', '.join(FLAVORS)}.",
+        )
+    files = [path for path in sorted(source.directory.rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if size > _MOST_BYTES:
+        raise ModelError(
+            f"the model has {size / 2**30:.1f} GiB of files, at most "
+            f"{_MOST_BYTES / 2**30:.0f} are kept",
+            hint="Have it fetch what is larger when it is loaded.",
+        )
+    return {
+        path.relative_to(source.directory).as_posix(): path.read_bytes()
+        for path in files
+        if "__pycache__" not in path.parts
+    }
 
 
 _READERS: Mapping[Format, Callable[[Path, bool], Any]] = {

@@ -16,7 +16,9 @@ from twinml.errors import ModelError
 
 __all__ = ["Format", "Source", "mlflow_model", "of_path"]
 
-Format: TypeAlias = Literal["skops", "lightgbm", "xgboost", "catboost", "pickle"]
+Format: TypeAlias = Literal["skops", "lightgbm", "xgboost", "catboost", "pickle", "mlflow"]
+# Of files: an MLflow model is a folder.
+FILES = tuple(one for one in get_args(Format) if one != "mlflow")
 
 # MLflow's flavours that hold an estimator, and the key under which each names its file.
 FLAVORS = {
@@ -46,7 +48,8 @@ class Source:
     Attributes
     ----------
     file, format
-        The file that holds the estimator, and how.
+        The file that holds the estimator, and how; with ``mlflow`` none does, and MLflow alone
+        can load the folder.
     directory
         The MLflow model that it is part of, if it is.
     signature
@@ -86,8 +89,7 @@ def mlflow_model(directory: Path) -> Source:
     Raises
     ------
     ModelError
-        It holds no estimator of scikit-learn, LightGBM, XGBoost or CatBoost, code of its own, or
-        a signature of other things than columns.
+        MLflow could not serve it, or it lacks a file that it names.
     """
     import yaml
 
@@ -103,18 +105,17 @@ def mlflow_model(directory: Path) -> Source:
             hint="Save the model again with MLflow.",
         ) from error
     flavors = (described if isinstance(described, dict) else {}).get("flavors") or {}
+    served = flavors.get("python_function") or {}
+    if not served.get("loader_module"):
+        raise ModelError(
+            f"the model has the flavours {', '.join(sorted(flavors)) or 'none'}, and MLflow serves "
+            "it by none of them: python_function is missing",
+            hint="Log it with mlflow.pyfunc, or a flavour that has a prediction.",
+        )
+    signature, example = _signature(described), _example(directory, described)
     flavor = next((one for one in FLAVORS if one in flavors), None)
-    if flavor is None:
-        raise ModelError(
-            f"the model has the flavours {', '.join(sorted(flavors)) or 'none'}; a model that is "
-            "imported has one of " + ", ".join(FLAVORS),
-            hint="Log the estimator itself, with mlflow.sklearn.log_model for example.",
-        )
-    if flavors[flavor].get("code") or (flavors.get("python_function") or {}).get("code"):
-        raise ModelError(
-            "the model brings code of its own (code_paths)",
-            hint="Log it without: an imported model is made of installed packages alone.",
-        )
+    if flavor is None or not _plainly_served(flavor, flavors[flavor], served):
+        return Source(directory / "MLmodel", "mlflow", directory, signature, example)
     file = (directory / str(flavors[flavor].get(FLAVORS[flavor]))).resolve()
     if not file.is_relative_to(directory.resolve()) or not file.exists():
         raise ModelError(
@@ -124,9 +125,19 @@ def mlflow_model(directory: Path) -> Source:
         )
     if file.is_dir():  # XGBoost's and CatBoost's flavours of earlier versions
         file = next((one for one in sorted(file.iterdir()) if one.is_file()), file)
-    return Source(
-        file, format_of(file), directory, _signature(described), _example(directory, described)
-    )
+    return Source(file, format_of(file), directory, signature, example)
+
+
+def _plainly_served(flavor: str, kept: Mapping[str, Any], served: Mapping[str, Any]) -> bool:
+    """Tell whether MLflow serves the flavour's own file, and nothing else.
+
+    A folder may name one file for those who look at the flavour, and run another one.
+    """
+    if kept.get("code") or served.get("code"):
+        return False
+    path = served.get("model_path", served.get("data"))
+    own = (kept.get(FLAVORS[flavor]), kept.get("model_path", kept.get("data")))
+    return served["loader_module"] == f"mlflow.{flavor}" and (path is None or path in own)
 
 
 def format_of(file: Path) -> Format:
@@ -151,7 +162,7 @@ def format_of(file: Path) -> Format:
                 return found
     raise ModelError(
         f"{file.name} holds no model that can be imported",
-        hint=f"Save it as one of: {', '.join(get_args(Format))}.",
+        hint=f"Save it as one of: {', '.join(FILES)}.",
     )
 
 

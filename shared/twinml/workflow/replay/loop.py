@@ -16,11 +16,13 @@ from twinml.abtest import offline
 from twinml.abtest.predictions import compare_predictions
 from twinml.contract import model_frame
 from twinml.data.json_rows import records
-from twinml.drift.estimated import Estimated, estimate, roc_auc
+from twinml.drift.estimated import Estimated, Told, estimate, roc_auc, told_by
 from twinml.endpoint import Endpoint
 from twinml.errors import DataError, NotFound, UsageError
 from twinml.platform import endpoint_name
+from twinml.registry import runs
 from twinml.registry.promotion import promote
+from twinml.report import held_out_rows
 from twinml.workflow.replay._history import Decision, Entry, Foretold, History, scores
 from twinml.workflow.replay._periods import Period
 from twinml.workflow.replay._training import Served, Trainer
@@ -153,8 +155,8 @@ class Replay:
             raise UsageError("every feature is ignored", hint="Leave at least one to watch.")
         self._watched = watched
         self._trained: int | None = None
-        # True less estimated ROC AUC of the last period, and what chance allows it.
-        self._gap: tuple[float | None, float] = None, 0.0
+        # What labels told of the champion's estimates, oldest first.
+        self._told: list[Told] = []
 
     def run(self) -> History:
         """Replay all periods after the first ones; the endpoint is deleted at the end.
@@ -172,6 +174,7 @@ class Replay:
         entries: list[Entry] = []
         with self._endpoint(first.served):
             champion, challenger = first.served, None
+            self._hears_of(champion)
             for period in self._periods[self._options.start :]:
                 entry, champion, challenger = self._play(period, champion, challenger)
                 entries.append(entry)
@@ -216,6 +219,8 @@ class Replay:
                 by="twinml replay",
             )
             champion, challenger = challenger, None
+            self._hears_of(champion)
+        self._hear(rows, truth, champion)
         kept = scores(truth, answered)
         drifted = self._drifted(champion, rows)
         error = _standard_error(truth, answered)
@@ -256,19 +261,31 @@ class Replay:
         """Estimate what the answers are worth, as could be done before the labels came."""
         if not self._classes:
             return None
-        gap, margin = self._gap
-        drifted = self._drifted(champion, rows)
-        return estimate(answered, drifted=drifted, last_gap=gap, last_margin=margin)
+        return estimate(answered, drifted=self._drifted(champion, rows), told=self._told)
+
+    def _hears_of(self, champion: Served) -> None:
+        """Begin with what the rows told that a new champion's training held out."""
+        self._told = []
+        run_id = champion.model.run_id
+        folder = runs.run(self._tracking.uri, run_id).folder if run_id else None
+        held_out = None if folder is None else held_out_rows.read(folder / "report")
+        if held_out is not None and held_out.classes:
+            found = told_by(held_out.predicted, held_out.truth)
+            self._told = [found] if found else []
+
+    def _hear(self, rows: pd.DataFrame, truth: Labels, champion: Served) -> None:
+        """Add what the labels of a period tell of the champion's own answers."""
+        if self._classes:
+            found = told_by(self._ask(rows, champion.deployment), truth)
+            self._told += [found] if found else []
 
     def _compared(
         self, expected: Estimated | None, truth: Labels, answered: Floats
     ) -> Foretold | None:
-        """Return the estimate beside the truth, which the next estimate hears of."""
+        """Return the estimate beside the truth."""
         if expected is None:
             return None
         true = roc_auc(answered, np.eye(len(self._classes))[truth])
-        if np.isfinite(true):
-            self._gap = true - expected.roc_auc, expected.margin
         return Foretold(expected.roc_auc, true, expected.margin, expected.doubt)
 
     def _shares(self, truth: Labels) -> dict[str, float]:

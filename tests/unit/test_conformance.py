@@ -1,0 +1,80 @@
+"""How the measurement with public samples reads them, and what it calls their outcomes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.samples import Sample, filled, found, kind_of
+from tests.conformance.table import markdown, summary
+from tests.conformance.verdict import Outcome, Verdict, verdict
+
+AZUREML = "$schema: https://azuremlschemas.azureedge.net/latest/"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wanted"),
+    [
+        (Outcome(), Verdict.ACCEPTED),
+        (Outcome("HttpResponseError", "x", 400, "NotImplementedByEmulator"), Verdict.BY_NAME),
+        (Outcome("HttpResponseError", "x", 501, "NotImplementedByEmulator"), Verdict.BY_NAME),
+        (Outcome("ValidationException", "x"), Verdict.NOT_LOADED),
+        (Outcome("Timeout", "x"), Verdict.WRONG),
+        (Outcome("HttpResponseError", "as it should", 400, "UserError"), Verdict.AS_AZURE),
+        (Outcome("HttpResponseError", "x", 501, "RouteNotEmulated"), Verdict.MISLEADING),
+        (
+            Outcome("ResourceNotFoundError", "Not found: //registries/azureml/x", 404, "UserError"),
+            Verdict.MISLEADING,
+        ),
+        (Outcome("HttpResponseError", "x", 400, "UserError"), Verdict.WRONG),
+        (Outcome("HttpResponseError", "x", 500, "InternalServerError"), Verdict.WRONG),
+    ],
+)
+def test_verdicts(outcome: Outcome, wanted: Verdict):
+    assert verdict(outcome, (("as it should", "why"),)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (f"{AZUREML}commandJob.schema.json", "job"),
+        (f'"{AZUREML[:7]}": "{AZUREML[9:]}Schedule.json"', "schedule"),
+        (f"{AZUREML}unknown.schema.json\ntype: command", None),
+        ("type: git", "connection"),
+        ("name: x\n  type: git", None),
+        ("dependencies: []", None),
+    ],
+)
+def test_kinds_of_files(text: str, wanted: str | None):
+    assert kind_of(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{{ENDPOINT_NAME}} <my-endpoint-name> {{ x_y }}", "ep ep x-y"),
+        ("${{inputs.a}} {{MODEL_VERSION}} <A B>", "${{inputs.a}} 1 a-b"),
+        ("account_name: a\nname: <a-b>", "account_name: a\nname: a_b"),
+        ("XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX", "00000000-0000-0000-0000-000000000001"),
+    ],
+)
+def test_placeholders(text: str, wanted: str):
+    assert filled(text, "ep") == wanted
+
+
+def test_files_come_in_the_order_in_which_they_are_needed(tmp_path: Path):
+    for name, kind in (("a.yml", "commandJob"), ("b.yaml", "environment"), ("c.yml", "none")):
+        (tmp_path / name).write_text(f"{AZUREML}{kind}.schema.json")
+    assert found(tmp_path) == [Sample("b.yaml", "environment"), Sample("a.yml", "job")]
+
+
+def test_the_table_sums_up_and_names_what_is_wrong():
+    refused = {"error": "HttpResponseError", "message": "too\n long", "status": 400, "code": "E"}
+    rows = [
+        {"kind": "job", "path": "a.yml", "error": "", "message": ""},
+        {"kind": "job", "path": "b.yml", **refused},
+    ]
+    assert summary(rows) == {"job": {"accepted": 1, "refused wrongly": 1}}
+    text = markdown(rows)
+    assert "| job | 1 |  |  |  |  | 1 |" in text
+    assert "| **all** | **1** | **0** | **0** | **0** | **0** | **1** |" in text
+    assert "- refused wrongly: `b.yml`: too long" in text
