@@ -10,9 +10,7 @@ import pytest
 from twinml import data
 from twinml.data._checks import counted_dates
 from twinml.data._copies import copies, repeats
-from twinml.data._leaks import terms_of
 from twinml.data._left_out import dates
-from twinml.data._order import direction
 from twinml.errors import DataError
 
 N = 400
@@ -282,26 +280,6 @@ def test_dates_that_go_back_or_miss_are_no_order(load: Load) -> None:
     assert not load(day=["", *days[1:]]).chronological
 
 
-@pytest.mark.parametrize(
-    ("hours", "way"),
-    [
-        (range(10), 1),
-        (range(9), 0),
-        ([*range(10), 9], 1),
-        ([*range(10), 8], 0),
-        ([0, *range(10)], 1),
-        ([1, *range(10)], 0),
-        (range(10, 0, -1), -1),
-        ([*range(10, 0, -1), 1], -1),
-        ([*range(10, 0, -1), 2], 0),
-        ([5] * 40, 0),
-        ([], 0),
-    ],
-)
-def test_which_way_moments_go(hours: list[int], way: int) -> None:
-    assert direction([3600.0 * hour for hour in hours]) == way
-
-
 def test_columns_that_add_up_to_the_target(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.integers(0, 900, (N, 3)), columns=["casual", "registered", "heat"])
@@ -315,26 +293,6 @@ def test_columns_that_add_up_to_the_target(tmp_path: Path) -> None:
         "is asked"
     )
     assert not data.load(tmp_path / "t.csv", "count", drop=["casual"]).findings
-
-
-@pytest.mark.parametrize(
-    ("target", "terms"),
-    [
-        (lambda x: x[:, 0] + x[:, 1], [0, 1]),
-        (lambda x: 3 * x[:, 2] - 0.1 * x[:, 0] + 7, [0, 2]),
-        (lambda x: x[:, 1], [1]),
-        (lambda x: np.round(x[:, 0] + x[:, 1], 2), [0, 1]),
-        (lambda x: x[:, 0] * x[:, 1], []),
-        (lambda x: x[:, 0] + x[:, 1] + 0.02 * x[:, 0] ** 2, []),
-        (lambda x: x[:, 0] + 1e-4 * x[:, 1], [0]),
-        (lambda x: np.full(len(x), 3.0), []),
-        (lambda x: x[:, 0] * 1e300, []),
-    ],
-)
-def test_terms_of_a_sum(target: Callable[[np.ndarray], np.ndarray], terms: list[int]) -> None:
-    x = np.random.default_rng(0).normal(size=(60, 4)) * 10
-    x[:, 3] = 5.0  # says nothing
-    assert terms_of(x, target(x)) == terms
 
 
 def test_order_by_a_column_that_moves_slowly(load: Load) -> None:
