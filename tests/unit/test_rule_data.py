@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import FunctionTransformer
 
 from twinml.contract.encoding import codec_of
-from twinml.data._csv import _blanks_delimit, _is_note, _rows_above
+from twinml.data._checks import alike_but_for_case
+from twinml.data._csv import _blanks_delimit, _is_note, _rows_above, _sniffed
 from twinml.data._leaks import terms_of
+from twinml.data._names import has_groups_above
 from twinml.data._order import direction
 from twinml.training.learners import Shape
 from twinml.training.log_target import (
@@ -51,19 +53,28 @@ def test_predictions_turned_back_stay_near_the_numbers_that_are_known() -> None:
     assert narrow[2] == np.expm1(np.float32(1.0))
 
 
+SHAPE = Shape(0, 1, 0, "Regressor", largest=9.0, log_target=True)
+
+
 def made() -> Any:
     """Return a straight line through the logarithm of 0 to 9."""
     x = np.arange(10.0)[:, None]
-    build = logarithmic(lambda config, X, shape: LinearRegression(**config))
-    shape = Shape(0, 1, 0, "Regressor", largest=9.0, log_target=True)
-    return build({"fit_intercept": True}, x, shape).fit(x, x[:, 0])
+
+    def build(config: Any, X: Any, shape: Shape) -> Any:
+        assert X is x
+        assert shape is SHAPE
+        return Ridge(**config)
+
+    return logarithmic(build)({"alpha": 0.5}, x, SHAPE).fit(x, x[:, 0])
 
 
 def test_what_learns_the_logarithm_turns_it_back() -> None:
     member, x = made(), np.array([[-9.0], [0.0], [4.5], [99.0]])
     inside = learned_inside(member)
-    assert type(inside) is LinearRegression
+    assert (type(inside), inside.alpha) == (Ridge, 0.5)
     assert learned_inside(inside) is None
+    # A check at each fit costs time, and warns of what is clipped.
+    assert [step.check_inverse for _, step in member.transformer_.steps] == [False, False]
     assert bounds_of(member) == Bounds(0.0, 18.0)
     wanted = np.clip(np.expm1(inside.predict(x)), 0.0, 18.0)
     assert member.predict(x).tolist() == wanted.tolist()
@@ -116,7 +127,8 @@ def test_what_turns_back_in_another_way_is_told(transformer: Any) -> None:
     ],
 )
 def test_which_way_moments_go(hours: list[int], way: int) -> None:
-    assert direction([3600.0 * hour for hour in hours]) == way
+    for step in (0.5, 1.0, 3600.0):
+        assert direction([step * hour for hour in hours]) == way
 
 
 @pytest.mark.parametrize(
@@ -228,3 +240,63 @@ def test_notes_below_a_table(row: list[str], note: bool) -> None:
 )
 def test_whether_blanks_part_columns(text: str, blanks: bool) -> None:
     assert _blanks_delimit(text) is blanks
+
+
+@pytest.mark.parametrize(
+    ("text", "above", "delimiter"),
+    [
+        ("a;b;y\n1,5;2,5;3,5\n4,5;5,5;6,5\n", 0, ";"),
+        ("a;b;y\n1,5;2;3\n4,5;5;6\n", 0, ";"),
+        ("Sales\na;b;c\n1,5;2,5;3,5\n4,5;5,5;6,5\n", 1, ";"),
+        ("Sales, May\n\na;b;c\n1;2;3\n4;5;6\n", 1, ";"),
+        ("a,b\n1,2\n3,4\n", 0, ","),
+        ("a;b,c;d,e\n1;2,3;4,5\n", 0, ","),
+        ("a|b|c,d\n1|2|3,4\n", 0, "|"),
+        ("a\n1\n2\n", 0, None),
+        ("Sales\na,b,c\n1,2,3\n4,5,6\n", 1, ","),
+    ],
+)
+def test_the_delimiter_and_the_lines_above(text: str, above: int, delimiter: str | None) -> None:
+    found = _sniffed(text)
+    assert found[1] == delimiter
+    # Empty lines count as those that they stand below.
+    assert min(found[0], 1) == above
+
+
+GROUPS = [["who", "", "what"], ["age", "job", "y"], ["41", "cook", "no"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected", "told"),
+    [
+        (GROUPS, {"y"}, True),
+        (GROUPS, {"age", "z"}, True),
+        (GROUPS, {" y"}, False),
+        (GROUPS, set(), False),
+        (GROUPS, {"who"}, False),
+        (GROUPS, {"who", "y"}, False),
+        (GROUPS[:2], {"y"}, False),
+        ([["who", "how", "what"], *GROUPS[1:]], {"y"}, False),  # no gap
+        ([["who", " ", "what"], *GROUPS[1:]], {"y"}, True),
+        ([["who", ""], *GROUPS[1:]], {"y"}, False),
+        ([GROUPS[0], ["age", "", "y"], GROUPS[2]], {"y"}, False),
+        ([["", "", ""], *GROUPS[1:]], {"y"}, True),
+    ],
+)
+def test_groups_above_a_header(rows: list[list[str]], expected: set[str], told: bool) -> None:
+    assert has_groups_above(rows, expected) is told
+
+
+@pytest.mark.parametrize(
+    ("classes", "alike"),
+    [
+        (["yes", "no"], []),
+        (["yes", "Yes", "no"], ["yes", "Yes"]),
+        (["yes", "yes ", "no"], ["yes", "yes "]),
+        (["a  b", "a b", "ab"], ["a  b", "a b"]),
+        (["STRASSE", "straße", "x"], ["STRASSE", "straße"]),
+        ([], []),
+    ],
+)
+def test_classes_that_differ_by_case_or_blanks(classes: list[str], alike: list[str]) -> None:
+    assert alike_but_for_case(classes) == alike

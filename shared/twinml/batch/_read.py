@@ -134,7 +134,8 @@ class Source:
     def _table(self) -> pa.Table:
         """Read all at once, as training does; what is text in the contract stays text."""
         texts = [name for name, kind in self.types.items() if kind in ("string", "datetime")]
-        frame = read_rows(self.path, text=texts, least=min(2, len(self.types)))
+        least = min(2, len(self.types))
+        frame = read_rows(self.path, text=texts, expected=self.types, least=least)
         for name in frame.columns:
             if frame[name].dtype == object:
                 frame[name] = frame[name].map(_as_text, na_action="ignore")
@@ -179,7 +180,7 @@ class Source:
         if self._whole is not None or self.parquet:
             return False
         try:
-            found = csv_names(self.path.name, self._head)
+            found = csv_names(self.path.name, self._head, self.types)
         except DataError:
             return False
         return set(self.types) <= {*found} and (found != names or self.delimiter == " ")

@@ -107,9 +107,9 @@ def csv_columns(
     return columns, findings, file.delimiter
 
 
-def csv_names(name: str, text: str) -> list[str]:
+def csv_names(name: str, text: str, expected: Collection[str] = ()) -> list[str]:
     """Return the names of the columns of a file with at least two; no other row is parsed."""
-    names = header_of(opened(name, text, 2).first_rows()).names
+    names = header_of(opened(name, text, 2).first_rows(), expected).names
     check_width(name, names, 2)
     return names
 
@@ -173,10 +173,11 @@ def _lines(text: str, body: str) -> int:
 def _sniffed(text: str) -> tuple[int, str | None]:
     """Return how many lines stand above the header, and the delimiter, if there is one.
 
-    It is the one that splits the header and agrees best with the first rows.
+    It is the one that splits the header and agrees best with the first rows. With decimal commas
+    the comma may part all rows alike too, but for the header.
     """
     best: tuple[int, str | None] = (0, None)
-    best_score = (0.0, 0)
+    best_score = (0.0, 0, 0)
     for delimiter in DELIMITERS:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
@@ -190,7 +191,7 @@ def _sniffed(text: str) -> tuple[int, str | None]:
         if widths[0] < 2:
             continue
         agreement = sum(width == widths[0] for width in widths) / len(widths)
-        score = (agreement, widths[0])
+        score = (agreement, -above, widths[0])
         if score > best_score:
             best, best_score = (rows[above - 1][0] if above else 0, delimiter), score
     return best

@@ -160,7 +160,7 @@ def terms_of(X: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
     Examples
     --------
     >>> X = np.array([[1.0, 4.0, 3.0], [2.0, 2.0, 9.0], [3.0, 5.0, 1.0], [5.0, 1.0, 1.0]])
-    >>> terms_of(X, X[:, 0] + X[:, 1]), terms_of(X, X[:, 0] * X[:, 1])
+    >>> terms_of(X, X[:, 0] + X[:, 1]), terms_of(X[:, :2], X[:, 0] * X[:, 1])
     ([0, 1], [])
     """
     with np.errstate(over="ignore", invalid="ignore"):  # of 1e300 there is no variance
