@@ -75,17 +75,12 @@ def parse(
     >>> request.columns
     {'age': [41]}
     """
-<<<<<<< HEAD
     if content_type != JSON:
         media_type, charset = _media_type(content_type)
         if (text := TEXTS.get(media_type)) is not None:
+            asked: Asked = ("predict", DEFAULT_LEVEL, of_form(contract, text, route, None, None))
             columns = text.read(contract, _table(body, charset))
-            return _request(contract, text, columns, ("predict", DEFAULT_LEVEL), max_rows)
-=======
-    if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
-        asked: Asked = ("predict", DEFAULT_LEVEL, of_form(contract, text, route, None, None))
-        return _request(contract, text, text.read(contract, _text(body)), asked, max_rows)
->>>>>>> main
+            return _request(contract, text, columns, asked, max_rows)
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(
