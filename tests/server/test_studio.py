@@ -33,7 +33,9 @@ from twinml.registry import training_run
 from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
+from twinml_local.server.state import EndpointState, write_state
 from twinml_local.studio import create_app
+from twinml_local.studio._app import PARTS
 from twinml_local.studio._jobs import LABELS, SEARCH_METRICS, main_figure
 from twinml_local.studio._live import follow
 
@@ -312,6 +314,38 @@ def test_a_model_is_imported_from_the_form_but_no_program(
     assert (wrong.status_code, wrong.location) == (303, "/models")
     assert "--trust" in client.get("/models").text
     assert post("/models", source=" ").status_code == 400
+
+
+def test_many_endpoints_are_shown_in_pages(own_home: Path) -> None:
+    for number in range(130):
+        folder = own_home / "endpoints" / f"many-{number:03}"
+        folder.mkdir(parents=True)
+        write_state(folder, EndpointState(folder.name, "127.0.0.1", 20_000 + number, "2026-11-28"))
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for start, count, links in ((0, 100, ["More"]), (100, 30, ["Before"]), (50, 80, ["Before"])):
+        page = client.get(f"/endpoints?after={start}").text
+        assert page.count('<th scope="row">') == count
+        assert re.findall(r"after=\d+\">(\w+)<", page) == links
+    assert "and 110 more" in client.get("/endpoints/none").text
+    assert "of 130 endpoints" in Elements(client.get("/logs/many-007").text).words
+    # One that goes while the others are listed is left out, and one that changes is read again.
+    folder = own_home / "endpoints" / "many-000"
+    write_state(folder, EndpointState("many-000", "127.0.0.1", 4321, "2026-11-28"))
+    assert ":4321/score" in client.get("/endpoints").text
+    (folder / "endpoint.json").write_text("{}", encoding="utf-8")
+    assert "damaged" in client.get("/endpoints").text
+    (folder / "endpoint.json").unlink()
+    assert "many-000" not in client.get("/endpoints").text
+
+
+def test_without_any_store_every_part_says_what_to_do(own_home: Path) -> None:
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for _, name, url in PARTS:
+        page = client.get(url)
+        assert page.status_code == 200, url
+        assert name in page.text
+        assert "<code>" in page.text or url == "/models", url
+    assert not list(own_home.glob("*/*"))
 
 
 def test_elsewhere_than_on_loopback_the_site_asks_for_its_key(
