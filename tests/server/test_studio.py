@@ -28,6 +28,7 @@ from azureml_emulator.arm.resources import ResourceStore
 from twinml import platform
 from twinml.data import load
 from twinml.endpoint import Endpoint
+from twinml.errors import NotFound
 from twinml.platform import Platform
 from twinml.registry import training_run
 from twinml.registry.searching import announced, searches
@@ -348,6 +349,16 @@ def test_without_any_store_every_part_says_what_to_do(own_home: Path) -> None:
     assert not list(own_home.glob("*/*"))
 
 
+def test_a_store_that_cannot_be_read_is_said_to_be_so(own_home: Path) -> None:
+    own_home.mkdir(parents=True)
+    (own_home / "mlflow.db").write_text("no database", encoding="utf-8")
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for url in ("/", "/jobs", "/models", "/compare"):
+        page = client.get(url)
+        assert page.status_code == 500, url
+        assert "it is no SQLite file" in page.text
+
+
 def test_elsewhere_than_on_loopback_the_site_asks_for_its_key(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +388,13 @@ def test_a_live_part_is_sent_when_it_changes_and_ends_when_it_is_over() -> None:
         b"data: two\ndata: lines\n\n",
         b"event: over\ndata: \n\n",
     ]
+
+
+def test_a_live_part_is_over_when_what_it_shows_is_gone() -> None:
+    def part() -> str:
+        raise NotFound("there is no endpoint 'bank'")
+
+    assert list(follow(part, every=0).iter_encoded()) == [b"event: over\ndata: \n\n"]
 
 
 def test_a_search_is_seen_by_others_while_it_runs(
@@ -426,7 +444,7 @@ def test_metrics_of_pages_and_forms_are_those_of_training() -> None:
 
 
 def test_a_search_is_started_from_the_form(
-    client: FlaskClient, post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: FlaskClient, post: Post, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wrong = post("/jobs", data="hostile:1", budget="soon", back="/jobs")
     assert wrong.status_code == 303
@@ -445,6 +463,15 @@ def test_a_search_is_started_from_the_form(
             break
         time.sleep(0.05)
     assert f"--target {TARGET} --name hostile --budget 5s --metric auto" in said
+    # What a crash left behind hides no other.
+    kept = home.folder / "studio" / "searches"
+    for left in ("1", "x", "2"):
+        (kept / left).mkdir()
+    (kept / "1" / "about.json").write_bytes(b"\0{")
+    (kept / "x" / "about.json").write_text("{}", encoding="utf-8")
+    (kept / "2" / "about.json").write_text('{"id": "2", "more": 1}', encoding="utf-8")
+    assert set(re.findall(r"/jobs/started/(\d+)", client.get("/jobs").text)) == {name}
+    assert client.get("/jobs/started/1").status_code == 404
 
 
 PIPELINE = """

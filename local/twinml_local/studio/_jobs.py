@@ -125,13 +125,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/searching/<name>/live")
     def searching_live(name: str) -> Response:
-        def part() -> str | None:
-            try:
-                return render("searching_part.html.j2", one=shown(_search(name)))
-            except NotFound:
-                return None
-
-        return follow(part)
+        return follow(lambda: render("searching_part.html.j2", one=shown(_search(name))))
 
     @made.get("/jobs/<run_id>")
     def job(run_id: str) -> str:
@@ -305,7 +299,7 @@ def _curves(run: Run) -> list[tuple[str, Markup]]:
     from twinml.report.held_out_rows import read
     from twinml_local.studio._curves import curves
 
-    rows = None if run.folder is None else read(run.folder / "report")
+    rows = None if run.folder is None else read(run.folder)
     return [] if rows is None else curves(rows)
 
 

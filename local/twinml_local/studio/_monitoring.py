@@ -170,7 +170,7 @@ def _held_out(sources: Sources, deployment: DeploymentState) -> HeldOutRows | No
         folder = sources.run(version.run_id).folder if version.run_id else None
     except NotFound:
         return None
-    return None if folder is None else read(folder / "report")
+    return None if folder is None else read(folder)
 
 
 def foretold(
