@@ -24,7 +24,7 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator conformance clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs azure-table format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator conformance clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ check: $(DEV) ## Lint, types, import arrows
 
 docs: $(DEV) ## Build the documentation into build/site, without a network
 	@$(BIN)/zensical build --strict
+
+azure-table: $(DEV) ## Write what Azure takes otherwise into docs/serving.md, by asking its server
+	@WRITE_TABLE=1 $(BIN)/python -m pytest -q tests/emulator/test_emulator_serving.py -k flagged; \
+	  $(BIN)/python -m pytest -q tests/emulator/test_emulator_serving.py -k flagged
 
 format: $(DEV) ## Format the code
 	@$(BIN)/ruff check --fix-only .

@@ -222,6 +222,10 @@ class LocalPlatform:
             changes["ood_scores"] = ood_scores
         endpoints.configure(endpoint, **changes)
 
+    def be_strict(self, endpoint: str, strict: bool) -> None:
+        """Have an endpoint refuse what Azure's side would refuse or answer otherwise, or not."""
+        endpoints.configure(endpoint, strict=strict)
+
     def collected(self, endpoint: str) -> Path:
         """Return the folder that holds what was kept; it may not be there yet."""
         endpoints.info(endpoint)  # NotFound if there is none

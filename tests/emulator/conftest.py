@@ -18,7 +18,7 @@ from azureml_emulator.identity import tokens
 from tests.emulator.warm import Cold, Warm
 
 # Programs that tests start: written as a user would, not to be imported.
-collect_ignore_glob = ["*_session.py", "small_model.py"]
+collect_ignore_glob = ["*_session.py", "small_model.py", "azure_payloads.py"]
 
 TYPES = Path(__file__).resolve().parents[3] / "shared" / "azure-wire" / "bicep-types"
 ARM_VERSION = "2023-04-01-preview"

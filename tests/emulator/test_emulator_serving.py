@@ -1,5 +1,6 @@
 """Models served by Microsoft's own server, deployed by the unmodified SDK and asked over HTTP."""
 
+import os
 import subprocess
 import time
 import uuid
@@ -11,8 +12,14 @@ from typing import Any
 
 import pytest
 import requests
+from werkzeug.test import Client, TestResponse
 
+from tests.emulator.azure_payloads import PAYLOADS, Payload
 from tests.emulator.contract import held
+from twinml.model import Scorer
+from twinml.registry.importing._import import brought
+from twinml.registry.importing._source import mlflow_model
+from twinml_local.server import Deployment, ServerSettings, Serving, create_app
 
 pytestmark = pytest.mark.e2e
 
@@ -56,11 +63,92 @@ def score(served, http: requests.Session) -> Iterator[Score]:
 
         def send(body: Any = None, *, path: str = "/score", **headers: str) -> requests.Response:
             names = {name.replace("_", "-"): value for name, value in headers.items()}
+            if isinstance(body, Payload):
+                kind = {"Content-Type": body.content_type} if body.content_type else {}
+                verb = "GET" if body.body is None else "POST"
+                url = f"{HOST}{body.path}"
+                return client.request(
+                    verb, url, data=body.body, headers=kind | body.headers, timeout=60
+                )
             if body is None:
                 return client.get(f"{HOST}{path}", headers=names, timeout=60)
             return client.post(f"{HOST}{path}", json=body, headers=names, timeout=60)
 
         yield send
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "serving.md"
+BEGIN, END = "<!-- azure: begin -->\n", "<!-- azure: end -->"
+
+
+@pytest.fixture(scope="module")
+def ours(small_model: Path) -> Callable[[bool], Client]:
+    """Make a client of our server, strict or not, with the model that Azure's serves."""
+    made = brought(mlflow_model(small_model), name="bank", trust=True)
+    blue = Deployment("blue", made.contract, Scorer(made.pipeline))
+
+    def client(strict: bool) -> Client:
+        settings = ServerSettings(strict=strict)
+        serving = Serving("bank", {"blue": blue}, {"blue": 100}, ["key"], settings=settings)
+        return Client(create_app(lambda: serving))
+
+    return client
+
+
+def test_what_azure_takes_otherwise_is_flagged_and_refused_when_strict(
+    score: Score, ours: Callable[[bool], Client]
+) -> None:
+    """Ask both sides, and hold the table of the documents to it (make azure-table writes it)."""
+    lenient, strict = ours(False), ours(True)
+    lines = [
+        "| request | Azure ML | here | `x-twinml-azure` | `--strict` |",
+        "|---|---|---|---|---|",
+    ]
+    wrong = {}
+    for name, payload in PAYLOADS.items():
+        theirs = score(payload)
+        mine, refused = asked(lenient, payload), asked(strict, payload)
+        flag = mine.headers.get("x-twinml-azure", "")
+        same = theirs.status_code == 200 and theirs.json() == mine.json
+        expected = "" if same else "differs" if theirs.status_code == 200 else "refused"
+        if mine.status_code == 200 and refused.status_code != strictly(
+            theirs.status_code, expected
+        ):
+            wrong[name, "strict"] = (theirs.status_code, refused.status_code)
+        if mine.status_code == 200 and flag.partition(";")[0] != expected:
+            wrong[name] = (theirs.status_code, theirs.text, mine.status_code, flag)
+        cells = (
+            name,
+            strictly(theirs.status_code, ""),
+            mine.status_code,
+            flag,
+            refused.status_code,
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    assert not wrong
+    table = "\n".join(lines) + "\n"
+    text = DOCUMENT.read_text()
+    before, rest = text.split(BEGIN)
+    held, after = rest.split(END)
+    if os.environ.get("WRITE_TABLE"):
+        DOCUMENT.write_text(before + BEGIN + table + END + after)
+    assert held == table, "make azure-table"
+
+
+def strictly(theirs: int, expected: str) -> int:
+    """Return the status of a strict endpoint; the emulator says 501 of routes that Azure lacks."""
+    if expected == "differs":
+        return 400
+    return 404 if theirs == 501 else theirs
+
+
+def asked(client: Client, payload: Payload) -> TestResponse:
+    headers = {"Authorization": "Bearer key", **payload.headers}
+    if payload.body is None:
+        return client.get(payload.path, headers=headers)
+    return client.post(
+        payload.path, data=payload.body, headers=headers, content_type=payload.content_type
+    )
 
 
 def rows(*data: list[Any], **more: Any) -> dict[str, Any]:

@@ -76,6 +76,9 @@ class ServerSettings:
     ood_scores
         Whether every reply has an out-of-distribution score, asked for or not
         (``twinml_local.server.deployments.ood``).
+    strict
+        Whether what Azure ML would refuse, or answer otherwise, is refused here, too
+        (``twinml.contract.azure``).
     """
 
     max_body_bytes: int = 100 * 1024 * 1024
@@ -90,6 +93,7 @@ class ServerSettings:
     collect_rate: float = 0.0
     retention_days: int = 30
     ood_scores: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         # JSON has lists.

@@ -21,6 +21,12 @@ __all__ = ["command"]
 @click.option("--name", "deployment", type=DEPLOYMENT, default="blue", show_default=True,
               help="The deployment.")  # fmt: skip
 @click.option("--all-traffic", is_flag=True, help="Send it all requests once it is ready.")
+@click.option(
+    "--strict/--lenient",
+    default=None,
+    help="Refuse what Azure ML would refuse or answer otherwise, or only say so in the header "
+    "x-twinml-azure [default: as the endpoint was].",
+)
 @on_option
 @json_option
 @errors_in_one_line
@@ -29,6 +35,7 @@ def command(
     endpoint: str | None,
     deployment: str,
     all_traffic: bool,
+    strict: bool | None,
     platform_name: str,
     as_json: bool,
 ) -> None:
@@ -39,14 +46,19 @@ def command(
     request; to go back, deploy the earlier version.
     """
     from twinml.platform import ModelReference, endpoint_name, load
+    from twinml.platform.abilities import IsStrict, able
     from twinml.registry.tracking import Tracking
 
     keeps("The endpoint serves what it served before.")
     platform = load(platform_name)
+    if strict is not None:
+        able(platform, IsStrict, "set: it takes what it takes", "Leave --strict out.")  # type: ignore[type-abstract]
     version = Tracking(platform.tracking_uri).resolve(ModelReference.parse(reference))
     info = platform.deploy(
         version, endpoint=endpoint or endpoint_name(version.name), deployment=deployment
     )
+    if isinstance(platform, IsStrict) and strict is not None:
+        platform.be_strict(info.name, strict)
     if all_traffic:
         info = platform.set_traffic(info.name, {deployment: 100})
     emit(

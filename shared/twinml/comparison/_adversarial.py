@@ -3,12 +3,12 @@
 Every row keeps the contract, so both sides have to answer it; what it tries is in ``Case``::
 
     long      ends of the training range and one beyond, ends of int32 and int64, the first
-              integer that a float cannot hold, zero, negative, an integer written as 56.0
+              integer that a float cannot hold, zero, negative, an integer as 56.0 or as text
     double    zeros of either sign, the smallest denormal and normal, the largest float, long
-              decimals, neighbours of the training range, integers, null
+              decimals, neighbours of the training range, integers, text, null
     string    unseen, unicode (accents, other scripts, emoji, combining marks), text that looks
               like a number, a boolean, a date or a null, quotes, spaces, empty, long, null
-    boolean   either value
+    boolean   either value, and as text
     row       every cell that may be null is, every category unseen
 """
 
@@ -101,7 +101,7 @@ def cases(contract: Contract, base: Sequence[Mapping[str, Any]]) -> list[Case]:
     ...     name="bank", target="y", task="binary", classes=("no", "yes"), n_rows=2, samples=(),
     ...     columns=(Column("owner", "boolean", nullable=False),),
     ... )
-    >>> [(case.what, case.row) for case in cases(contract, [{"owner": True}])]
+    >>> [(case.what, case.row) for case in cases(contract, [{"owner": True}])][:2]
     [('true', {'owner': True}), ('false', {'owner': False})]
     """
     made: list[Case] = []
@@ -122,13 +122,17 @@ def _values(column: Column, real: Any) -> Iterator[tuple[str, Any]]:
             yield f"beyond the {what}", int(bound) + beyond
         if isinstance(real, int) and abs(real) < 2**53:
             yield "an integer written as a float", float(real)
+            yield "an integer as text", str(real)
+            yield "a decimal as text", f"{real}.0"
     elif column.type == "double":
         yield from DOUBLES.items()
+        yield "a number as text", "0.5"
+        yield "an exponent as text", "1e3"
         for what, bound, beyond in _ends(column):
             yield what, float(bound)
             yield f"next to the {what}", math.nextafter(float(bound), beyond * math.inf)
     elif column.type == "boolean":
-        yield from (("true", True), ("false", False))
+        yield from (("true", True), ("false", False), ("false as text", "false"))
     elif column.dates is not None:
         yield "null", None
         for what, bound, beyond in _ends(column):

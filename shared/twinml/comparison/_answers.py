@@ -59,12 +59,15 @@ class Answers:
         By row.
     seconds
         Of each request, labels and probabilities alike; empty for the model itself.
+    told
+        By row, what the reply said of Azure's side.
     """
 
     labels: list[Any]
     probabilities: Floats = field(repr=False)
     refusals: Mapping[int, Refusal] = field(default_factory=dict)
     seconds: tuple[float, ...] = field(default=(), repr=False)
+    told: Mapping[int, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,12 @@ def ask(
     probabilities = np.full((len(rows), n_classes or 1), np.nan)
     refusals: dict[int, Refusal] = {}
     seconds: list[float] = []
+    told: dict[int, str] = {}
     for start, chunk in chunked(rows, size, alone_from):
         began = time.perf_counter()
         try:
-            given = endpoint.score(chunk)
+            answer = endpoint.answer(chunk)
+            given = answer.predictions
             seconds.append(time.perf_counter() - began)
             if n_classes:
                 began = time.perf_counter()
@@ -140,8 +145,10 @@ def ask(
                 )
             labels[start : start + len(chunk)] = given
             probabilities[start : start + len(chunk)] = shares
+            if answer.azure:
+                told |= dict.fromkeys(range(start, start + len(chunk)), answer.azure)
         progress(start + len(chunk))
-    return Answers(labels, probabilities, refusals, tuple(seconds))
+    return Answers(labels, probabilities, refusals, tuple(seconds), told)
 
 
 def numbers_of(given: Any) -> NDArray[np.float64]:

@@ -63,7 +63,8 @@ class Difference:
     """A row that the sides answered differently.
 
     ``change`` is the largest |Δp| over the classes, NaN when a side refused the row; ``what``
-    says which adversarial case it is, empty for a row of the data.
+    says which adversarial case it is, empty for a row of the data; ``told`` what a reply itself
+    said of Azure's side.
     """
 
     row: int
@@ -73,6 +74,12 @@ class Difference:
     refusals: tuple[str, str]
     what: str
     changed: tuple[Changed, ...] = ()
+    told: str = ""
+
+
+def is_flagged(found: Difference) -> bool:
+    """Tell whether a reply said so, or the reader of JSON changed a cell: that is never flagged."""
+    return bool(found.told) or (found.cause == "input parsing" and bool(found.changed))
 
 
 def is_explained(found: Difference, tolerance: float) -> bool:
@@ -131,6 +138,11 @@ class Comparison:
     def unexplained(self) -> tuple[Difference, ...]:
         """Differences beyond the tolerance that input parsing does not explain."""
         return tuple(each for each in self.differences if not is_explained(each, self.tolerance))
+
+    @property
+    def unflagged(self) -> tuple[Difference, ...]:
+        """Differences of which no reply said that Azure's side takes the request otherwise."""
+        return tuple(each for each in self.differences if not is_flagged(each))
 
     @property
     def same_model(self) -> bool | None:
@@ -193,6 +205,7 @@ class Comparison:
             "identical": int((self.changes == 0).sum()),
             "causes": self.causes,
             "unexplained": len(self.unexplained),
+            "unflagged": len(self.unflagged),
             "changed_cells": self.changed_cells,
             "same_model": self.same_model,
             "sides": [_side(side) for side in self.sides],
@@ -211,6 +224,9 @@ class Comparison:
             f"0 on {int((self.changes == 0).sum()):,} of {scored:,} rows",
         ]
         lines += [f"  Cause      {cause}: {n:,} rows" for cause, n in self.causes.items()]
+        if self.differences:
+            told = len(self.differences) - len(self.unflagged)
+            lines.append(f"  Flagged    {told:,} of {len(self.differences):,} differing rows")
         lines += [
             f"  Latency    {side.name}: median {side.percentile(50):.1f} ms, "
             f"99 % below {side.percentile(99):.1f} ms"
@@ -250,6 +266,7 @@ def _difference(each: Difference) -> dict[str, Any]:
         "change": None if math.isnan(each.change) else each.change,
         "labels": list(each.labels),
         "refusals": list(each.refusals),
+        "told": each.told,
         "changed": [
             {"column": cell.column, "sent": cell.sent, "became": _plain(cell.became)}
             for cell in each.changed
@@ -317,6 +334,7 @@ def judge(
                 refusals=(_words(a, row), _words(b, row)),
                 what=f"{case.column}: {case.what}" if case else "",
                 changed=tuple(cells.get(row, ())),
+                told=a.told.get(row) or b.told.get(row, ""),
             )
         )
     scored = np.array([row not in a.refusals and row not in b.refusals for row in range(n_rows)])

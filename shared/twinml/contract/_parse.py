@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -14,11 +15,14 @@ from twinml.contract._request import ScoringRequest
 from twinml.contract._schema import Contract
 from twinml.contract._usual import UsualRow
 from twinml.contract._words import kind, shown
+from twinml.contract.azure import IGNORED, AzureDifference, of_form, of_method, of_values
 from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
 from twinml.contract.intervals import DEFAULT_LEVEL
 from twinml.errors import PayloadError
 
 __all__ = ["parse"]
+
+Asked: TypeAlias = tuple[Method, float, AzureDifference | None]
 
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -70,9 +74,8 @@ def parse(
     {'age': [41]}
     """
     if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
-        return _request(
-            contract, text, text.read(contract, _text(body)), ("predict", DEFAULT_LEVEL), max_rows
-        )
+        asked: Asked = ("predict", DEFAULT_LEVEL, of_form(contract, text, route, None, None))
+        return _request(contract, text, text.read(contract, _text(body)), asked, max_rows)
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(
@@ -88,13 +91,27 @@ def parse(
         usual = _usual_row(contract).columns(dialect, value)
         if usual is not None:
             types = contract.column_types
-            method, level = _asked(contract, document)
-            return ScoringRequest(dialect, usual, 1, method, types, level)
+            method, level, azure = _asked(contract, dialect, route, document, value)
+            return ScoringRequest(dialect, usual, 1, method, types, level, azure)
     columns = dialect.read(contract, value)
-    return _request(contract, dialect, columns, _asked(contract, document), max_rows)
+    asked = _asked(contract, dialect, route, document, value)
+    return _request(contract, dialect, columns, asked, max_rows)
 
 
-def _asked(contract: Contract, document: dict[str, Any]) -> tuple[Method, float]:
+def _asked(
+    contract: Contract, dialect: Dialect, route: Route, document: dict[str, Any], value: Any
+) -> Asked:
+    """Return method and level, and what Azure's side does not take of the body's form."""
+    azure = of_form(contract, dialect, route, document, value)
+    if len(document) == 1:
+        return "predict", DEFAULT_LEVEL, azure
+    found = _method(contract, document)
+    if azure is None and not document.keys().isdisjoint(IGNORED):
+        azure = of_method(document, found, _method(contract, {"params": document.get("params")}))
+    return *found, azure
+
+
+def _method(contract: Contract, document: Mapping[str, Any]) -> tuple[Method, float]:
     method = method_of(document, contract.methods)
     if method != "predict_interval":
         return method, DEFAULT_LEVEL
@@ -114,7 +131,7 @@ def _request(
     contract: Contract,
     dialect: Dialect,
     columns: dict[str, list[Any]],
-    asked: tuple[Method, float],
+    asked: Asked,
     max_rows: int | None,
 ) -> ScoringRequest:
     n_rows = len(columns[contract.column_names[0]])
@@ -127,12 +144,15 @@ def _request(
             status=413,
         )
     result: dict[str, list[Any]] = {}
+    method, level, azure = asked
     problems: list[tuple[int, int, Any]] = []
     for position, column in enumerate(contract.columns):
         values, wrong = coerce(column, columns[column.name])
         result[column.name] = values
         if wrong:
             problems.extend((row, position, value) for row, value in wrong)
+        elif azure is None and values is not columns[column.name]:  # else they are as JSON has them
+            azure = of_values(column, columns[column.name], values)
     if problems:
         problems.sort(key=lambda problem: problem[:2])
         raise_problems(
@@ -141,7 +161,8 @@ def _request(
                 for row, at, value in problems
             ]
         )
-    return ScoringRequest(dialect, result, n_rows, asked[0], contract.column_types, asked[1])
+    types = contract.column_types
+    return ScoringRequest(dialect, result, n_rows, method, types, level, azure)
 
 
 def _media_type(content_type: str | None) -> str:

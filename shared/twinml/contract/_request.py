@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.contract._method import Method
 from twinml.contract._schema import Contract, SignatureType
+from twinml.contract.azure import AzureDifference
 from twinml.contract.dialects import Dialect
 from twinml.contract.intervals import DEFAULT_LEVEL
 
@@ -45,6 +46,8 @@ class ScoringRequest:
         In MLflow's signature, in contract order.
     level
         The share of rows that intervals are to hold.
+    azure
+        What Azure's side would refuse of the request, or read as something else.
     """
 
     dialect: Dialect
@@ -53,6 +56,7 @@ class ScoringRequest:
     method: Method
     types: tuple[SignatureType, ...] = field(repr=False)
     level: float = DEFAULT_LEVEL
+    azure: AzureDifference | None = None
 
     def frame(self) -> pd.DataFrame:
         """Return the rows with the dtypes int64, float64, object and bool; a fresh frame."""

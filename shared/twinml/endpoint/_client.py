@@ -29,6 +29,7 @@ from twinml.errors import Detail, EndpointError, UsageError
 
 __all__ = ["Answer", "Endpoint", "request_body"]
 
+AZURE = "x-twinml-azure"
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 REQUEST_IDS = ("x-ms-request-id", "x-request-id")
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -92,10 +93,14 @@ def request_body(
 
 @dataclass(frozen=True)
 class Answer:
-    """What an endpoint answered: a prediction a row, and the request's id if it told one."""
+    """What an endpoint answered: a prediction a row, and the request's id if it told one.
+
+    ``azure`` is what it told of Azure's side: that it would refuse this, or answer otherwise.
+    """
 
     predictions: list[Any]
     request_id: str | None
+    azure: str = ""
 
 
 class _Bearer(AuthBase):
@@ -249,7 +254,8 @@ class Endpoint:
                 status=502,
             )
         ids = (response.headers.get(name) for name in REQUEST_IDS)
-        return Answer(predictions, next((each for each in ids if each), None))
+        told = response.headers.get(AZURE, "")
+        return Answer(predictions, next((each for each in ids if each), None), told)
 
     def post(
         self, body: bytes, *, content_type: str = "application/json", route: str | None = None

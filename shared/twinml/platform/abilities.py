@@ -11,6 +11,7 @@ with ``isinstance`` and say so where a side has nothing of the kind::
     InstallsServices  a service manager that starts what is deployed
     Exports     folders that serve a model elsewhere
     HasStudio   a site that shows all of it
+    IsStrict    endpoints that refuse what Azure ML would refuse
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = [
     "Exports",
     "HasStudio",
     "InstallsServices",
+    "IsStrict",
     "Plans",
     "Rehearses",
     "Removes",
@@ -218,6 +220,15 @@ class HasStudio(Protocol):
 
     def evidence(self, folder: Path) -> Mapping[str, str]:
         """Write pictures of the site's pages into a folder; return what each is, by file."""
+        ...
+
+
+@runtime_checkable
+class IsStrict(Protocol):
+    """Has endpoints that can be told to take no more than Azure ML's do."""
+
+    def be_strict(self, endpoint: str, strict: bool) -> None:
+        """Have an endpoint refuse what Azure's side would refuse or answer otherwise, or not."""
         ...
 
 

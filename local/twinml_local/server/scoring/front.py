@@ -30,6 +30,7 @@ from twinml_local.server.scoring.service import (
     SHORT_BODY,
     Exchange,
     ScoringService,
+    packed,
 )
 
 if TYPE_CHECKING:
@@ -148,14 +149,14 @@ class Front:
 
     def at_once(self, exchange: Exchange, size: int) -> bool:
         """Tell whether scoring a body of ``size`` bytes takes less than handing it to a thread."""
-        short = size <= SHORT_BODY and not _packed(exchange.environ)
+        short = size <= SHORT_BODY and not packed(exchange.environ)
         return short and exchange.choose().compiled is not None
 
     def gathers(self, exchange: Exchange) -> bool:
         """Tell whether a request is scored together with others that wait at the same time."""
         deployment = exchange.deployment
         # Of packed bodies few are unpacked at a time: they take more memory than was counted.
-        return deployment is not None and deployment.gathers and not _packed(exchange.environ)
+        return deployment is not None and deployment.gathers and not packed(exchange.environ)
 
     def answer(
         self, exchange: Exchange, route: Route, body: bytes, *, wait: bool = True
@@ -268,11 +269,6 @@ def declared_length(environ: WSGIEnvironment) -> int:
     return int(declared) if declared.isdecimal() and len(declared) < LONGEST_LENGTH else -1
 
 
-def _packed(environ: WSGIEnvironment) -> bool:
-    encoding = environ.get("HTTP_CONTENT_ENCODING")
-    return encoding is not None and encoding.strip().lower() != "identity"
-
-
 def decoded(environ: WSGIEnvironment, body: bytes, most: int) -> bytes:
     """Return the body without its ``Content-Encoding``, never more than ``most`` bytes of it.
 
@@ -283,7 +279,7 @@ def decoded(environ: WSGIEnvironment, body: bytes, most: int) -> bytes:
     PayloadError
         It is not what the header says.
     """
-    if not _packed(environ):
+    if not packed(environ):
         return body
     unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:

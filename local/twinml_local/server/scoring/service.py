@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinml import __version__
 from twinml.contract import Contract, Route, ScoringRequest, parse, render
+from twinml.contract.azure import PACKED, AzureDifference
 from twinml.errors import Detail, PayloadError, TwinmlError
 from twinml_local.compiled import NotCovered
 from twinml_local.keys import offered_key, opens
@@ -37,8 +38,18 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from numpy.typing import NDArray
 
-__all__ = ["DEPLOYMENT_HEADER", "LONGEST_ID", "LONGEST_PATH", "Exchange", "ScoringService"]
+__all__ = [
+    "AZURE_HEADER",
+    "DEPLOYMENT_HEADER",
+    "LONGEST_ID",
+    "LONGEST_PATH",
+    "Exchange",
+    "ScoringService",
+    "packed",
+]
 
+AZURE_HEADER = "x-twinml-azure"
+AZURE_METRIC = "azure_differences"
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 LONGEST_ID = 100  # characters, as Azure ML's server has it
 LONGEST_PATH = 200  # characters of a path that an error or a record repeats
@@ -80,9 +91,12 @@ class Exchange:
         What scoring came to; ``None`` until then.
     ood
         The largest out-of-distribution score of the rows, where it was asked for.
+    azure
+        What Azure's side would not take of the request, or read as something else.
     """
 
     __slots__ = (
+        "azure",
         "client_id",
         "copy",
         "deployment",
@@ -112,6 +126,7 @@ class Exchange:
         self.copy: Copy | None = None
         self.n_rows: int | None = None
         self.ood: str | None = None
+        self.azure: AzureDifference | None = None
         self.function_ms: float | None = None
         self.function_failed = False
 
@@ -242,6 +257,9 @@ class ScoringService:
                 scoring = parse(
                     deployment.contract, body, content_type=content_type, route=route, max_rows=most
                 )
+                azure = PACKED if packed(exchange.environ) else scoring.azure
+                if azure is not None:
+                    self._note_azure(exchange, deployment, azure)
                 labels, probabilities = _predicted(deployment, scoring, wait)
                 ood = None
                 if ASKED in exchange.environ or exchange.serving.settings.ood_scores:
@@ -260,6 +278,23 @@ class ScoringService:
                 self._telemetry, deployment, scoring, labels, probabilities, exchange.request_id
             )
         return reply
+
+    def _note_azure(
+        self, exchange: Exchange, deployment: Deployment, azure: AzureDifference
+    ) -> None:
+        """Note what Azure's side would do otherwise.
+
+        Raises
+        ------
+        PayloadError
+            The endpoint is strict.
+        """
+        exchange.azure = azure
+        if self._telemetry is not None:
+            dimensions = {"deployment": deployment.name, "what": azure.header}
+            self._telemetry.record_metric(AZURE_METRIC, 1.0, dimensions=dimensions)
+        if exchange.serving.settings.strict:
+            raise azure.error()
 
     def _ood_header(
         self, exchange: Exchange, deployment: Deployment, scoring: ScoringRequest
@@ -303,6 +338,8 @@ class ScoringService:
             headers.append(("x-ms-run-fn-exec-ms", f"{exchange.function_ms:.3f}"))
         if exchange.ood is not None:
             headers.append((HEADER, exchange.ood))
+        if exchange.azure is not None:
+            headers.append((AZURE_HEADER, exchange.azure.header))
         origins = exchange.serving.settings.cors_origins
         if origins:
             headers.extend(cors_headers(origins, environ, methods))
@@ -369,6 +406,12 @@ class ScoringService:
             deployment = exchange.deployment
             name = None if deployment is None else deployment.name
             self._log.failure(name, exchange.request_id, error)
+
+
+def packed(environ: WSGIEnvironment) -> bool:
+    """Tell whether a body came with a ``Content-Encoding``."""
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    return encoding is not None and encoding.strip().lower() != "identity"
 
 
 def _predicted(
