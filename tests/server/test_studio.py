@@ -30,7 +30,7 @@ from twinml.data import load
 from twinml.endpoint import Endpoint
 from twinml.errors import NotFound
 from twinml.platform import Platform
-from twinml.registry import training_run
+from twinml.registry import runs, training_run
 from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
@@ -433,6 +433,22 @@ def test_a_job_shows_curves_of_its_held_out_rows(client: FlaskClient, home: Home
     assert [str(title).partition(",")[0] for title in shown] == [
         "ROC curve", "Precision at each recall", "Share that is of the class",
     ]  # fmt: skip
+
+
+def test_pictures_of_a_job_are_shown_and_no_other_file(client: FlaskClient, home: Home) -> None:
+    folder = runs.run(home.platform.tracking_uri, home.run_id).folder
+    assert folder is not None
+    (folder / "report").mkdir()
+    (folder / "report" / "benchmark.png").write_bytes(b"picture")
+    (folder / "report" / "other.png").write_bytes(b"picture")
+    job = f"/jobs/{home.run_id}"
+    assert f"{job}/picture/benchmark" in client.get(job).text
+    page = client.get(f"{job}/picture/benchmark")
+    assert f'<img src="{job}/pictures/benchmark.png"' in page.text
+    with client.get(f"{job}/pictures/benchmark.png") as picture:
+        assert picture.data == b"picture"
+    for wrong in ("picture/other", "picture/roc", "pictures/..%2fMLmodel", "pictures/roc.png"):
+        assert client.get(f"{job}/{wrong}").status_code == 404, wrong
 
 
 def test_metrics_of_pages_and_forms_are_those_of_training() -> None:

@@ -130,7 +130,7 @@ def scenes(sources: Sources) -> Iterator[Scene]:
     yield Scene(
         "08-benchmark", "Benchmark",
         f"/reports/{page}" if page
-        else f"/jobs/{pictured.id}/pictures/benchmark.png" if pictured else "",
+        else f"/jobs/{pictured.id}/picture/benchmark" if pictured else "",
         "twinml benchmark --out .twinml/reports/benchmark.html",
     )  # fmt: skip
     published = next(iter(sources.platform.pipelines()), None)
@@ -142,7 +142,11 @@ def scenes(sources: Sources) -> Iterator[Scene]:
                 f"{pipeline}?only=rest" if pipeline else "", publish)  # fmt: skip
     yield Scene("11-data-and-automl", "Data set with the AutoML module",
                 f"{pipeline}?only=graph" if pipeline else "", publish)  # fmt: skip
-    yield Scene("12-published", "Published pipeline: REST endpoint, ACTIVE", pipeline, publish)
+    active = published is not None and published.state == "running"
+    yield Scene(
+        "12-published", "Published pipeline: REST endpoint, ACTIVE", pipeline if active else "",
+        f"twinml pipeline run {published.name}" if published else publish,
+    )  # fmt: skip
     yield Scene("13-run-details", "Run details", f"{pipeline}/jobs/{last.id}" if last else "",
                 "twinml pipeline run NAME")  # fmt: skip
     scheduled = bool(published and sources.platform.schedules(published.name))

@@ -160,6 +160,14 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             has_report=(run.folder is not None and (run.folder / "report/report.html").is_file()),
         )
 
+    @made.get("/jobs/<run_id>/picture/<name>")
+    def one_picture(run_id: str, name: str) -> str:
+        run = sources.run(run_id)
+        for file, title in _pictures(run):
+            if file == f"{name}.png":
+                return render("picture.html.j2", title=title, section="jobs", run=run, file=file)
+        raise NotFound("the job has no such picture")
+
     @made.get("/jobs/<run_id>/pictures/<name>")
     def picture(run_id: str, name: str) -> Response:
         folder = sources.run(run_id).folder
