@@ -55,7 +55,7 @@ def test_a_best_so_far_holds_until_the_next_one() -> None:
     (path,) = [one for one in places(lines([Series("a", points)], title="t", steps=True), "path")
                if one["class"] == "line s0"]  # fmt: skip
     assert re.fullmatch(r"M[\d. ]+H[\d.]+V[\d.]+", path["d"])
-    chart = lines([Series("a", points), Series("b", points)], title="t", steps=True)
+    chart = lines([Series("a", points), Series("b", points, dots=True)], title="t", steps=True)
     assert "line s1" not in {one["class"] for one in places(chart, "path")}
     assert len(places(chart, "circle")) == 4
 

@@ -55,7 +55,7 @@ def test_numbers_are_shown_as_dots_beside_a_line() -> None:
     shown = dict(curves(HeldOutRows("Random split", (), truth, truth[:, None] + 1)))
     assert list(shown) == ["Predicted and true", "Residuals"]
     for drawn in shown.values():
-        assert drawn.count("<circle") == 402  # and the ends of the line
+        assert drawn.count("<circle") == 403  # and the ends of the line, and the legend
         assert len(drawn) < 50_000
 
 

@@ -168,13 +168,7 @@ def lines(
                 )
                 for place, (a, b) in zip(places, points, strict=True)
             ]
-    legend = Markup("").join(
-        Markup('<li class="s{}"><svg class="key" viewBox="0 0 26 8" aria-hidden="true">').format(
-            number % 6
-        )
-        + Markup('<path class="line s{}" d="M0 4H26"/></svg>{}</li>').format(number % 6, one.name)
-        for number, (one, _) in enumerate(shown)
-    )
+    legend = Markup("").join(_legend(number % 6, one) for number, (one, _) in enumerate(shown))
     drawn = _svg(title, parts, WIDTH, HEIGHT, x=x, y=y)
     keys = Markup('<ul class="legend">{}</ul>').format(legend) if len(shown) > 1 else ""
     return drawn + keys
@@ -305,6 +299,14 @@ def _depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str,
                 depth[other] = min(max(depth[other], depth[one] + 1), len(names) - 1)
     used = sorted(set(depth.values()))
     return {name: used.index(level) for name, level in depth.items()}
+
+
+def _legend(colour: int, one: Series) -> Markup:
+    line = Markup('<path class="line s{}" d="M0 4H26"/>').format(colour)
+    dot = Markup('<circle class="dot s{}" cx="13" cy="4" r="3"/>').format(colour)
+    return Markup(
+        '<li class="s{}"><svg class="key" viewBox="0 0 26 8" aria-hidden="true">{}</svg>{}</li>'
+    ).format(colour, dot if one.dots else line, one.name)
 
 
 def _named(name: str, x: str, y: str) -> Markup:
