@@ -110,7 +110,7 @@ bench-serving: $(DEV) ## Measure the scoring server against others (takes some m
 bench-studio: $(DEV) ## Measure the Studio's pages (ARGS=--many: on a large home, made for it)
 	@$(BIN)/python tests/benchmarks/studio.py $(ARGS)
 
-bench-estimates: $(DEV) ## Measure whether the estimate without labels is honest (half a minute)
+bench-estimates: $(DEV) ## Measure whether the estimate without labels is honest (some minutes)
 	@$(BIN)/python tests/benchmarks/estimates.py $(ARGS)
 
 screenshots: $(DEV) ## Take the documents' pictures of the Studio anew, from what is here

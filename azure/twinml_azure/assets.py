@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from twinml.data.reading import NONE, text_of
 from twinml.errors import ModelError
 from twinml.platform import DataAsset, ModelReference, ModelVersion
+from twinml.registry.aliases import CHAMPION, holder_by_tags, tags_for
 from twinml.registry.tracking import DIGEST, put
 from twinml.registry.training_run import model_folder
-from twinml_azure.resources import TAG, created, refuse_dates, tagged
+from twinml_azure.resources import TAG, created, refuse_dates, tagged, versions_of
 
 if TYPE_CHECKING:
     from twinml.data import Dataset
@@ -127,7 +128,8 @@ def register_model(
 ) -> ModelVersion:
     """Upload an MLflow model directory; an unchanged model keeps its version.
 
-    What is uploaded requires what Azure's scoring script imports as well.
+    The first version of a name becomes its champion. What is uploaded requires what Azure's
+    scoring script imports as well.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def register_model(
             found = models.create_or_update(
                 Model(name=name, type="mlflow_model", path=str(path), tags=tags)
             )
-    return described(found, digest)
+        return _entitled(models, found, digest)
 
 
 def register_job_model(connection: Connection, path: str, *, name: str, job: str) -> ModelVersion:
@@ -168,10 +170,26 @@ def register_job_model(connection: Connection, path: str, *, name: str, job: str
             found = models.create_or_update(
                 Model(name=name, type="mlflow_model", path=path, tags={TAG: "model", "job": job})
             )
-    return described(found, "")
+        return _entitled(models, found, "")
 
 
-def described(found: Any, digest: str) -> ModelVersion:
+def champion_of(models: Any, name: str) -> str | None:
+    """Return the version of a model that is its champion, ``None`` where there is none."""
+    return holder_by_tags(
+        [(str(item.version), item.tags or {}) for item in versions_of(models, name)], CHAMPION
+    )
+
+
+def _entitled(models: Any, found: Any, digest: str) -> ModelVersion:
+    """Return a version, which becomes the champion if its model has none: the first of a name."""
+    champion = champion_of(models, found.name)
+    if champion is None:
+        found.tags = {**(found.tags or {}), **tags_for(CHAMPION)}
+        found, champion = models.create_or_update(found), str(found.version)
+    return described(found, digest, aliases=(CHAMPION,) * (champion == str(found.version)))
+
+
+def described(found: Any, digest: str, *, aliases: tuple[str, ...] = ()) -> ModelVersion:
     """Return a registered model as a ``ModelVersion``."""
     tags = found.tags or {}
     return ModelVersion(
@@ -180,6 +198,7 @@ def described(found: Any, digest: str) -> ModelVersion:
         uri=f"azureml:{found.name}:{found.version}",
         digest=digest or str(tags.get(DIGEST) or tags.get("job", "")),
         run_id=tags.get("run_id"),
+        aliases=aliases,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twinml.errors import NotFound, PlatformError, PlatformUnavailable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.identity import DefaultAzureCredential
 
-__all__ = ["Connection", "WorkspaceAddress", "find_workspace"]
+__all__ = ["Connection", "NoWorkspace", "WorkspaceAddress", "find_workspace"]
 
 CONFIG_FILES = (Path("config.json"), Path(".azureml") / "config.json")
 # Azure sets the first name of each in its own jobs; the others are for people.
@@ -235,6 +235,41 @@ class Connection:
             ) from error
         except exceptions.AzureError as error:
             raise PlatformError(f"Azure refused {what}: {_first_line(error)}") from error
+
+
+class NoWorkspace(Connection):
+    """Stands for a workspace that nothing names: an empty one.
+
+    Raises
+    ------
+    PlatformUnavailable
+        The Azure SDK is not installed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(WorkspaceAddress("", "", "", "nothing"))
+
+    @cached_property
+    def client(self) -> MLClient:
+        """A client that finds nothing."""
+        return cast("MLClient", _Empty())
+
+
+class _Empty:
+    """All operations of a client, where there is nothing."""
+
+    def __getattr__(self, name: str) -> _Empty:
+        return self
+
+    def get(self, name: str, **where: str) -> Any:
+        """Refuse, as there is nothing of that name."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        raise ResourceNotFoundError(name)
+
+    def list(self, **where: str) -> list[Any]:
+        """Return nothing."""
+        return []
 
 
 def _quiet() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twinml.contract.dialects import written
-from twinml.errors import NotFound, PlatformError, UsageError
+from twinml.errors import NotFound, PlatformError, PlatformUnavailable, UsageError
 from twinml.platform import (
     DataAsset,
     Deployed,
@@ -22,7 +22,7 @@ from twinml.platform import (
     busiest,
 )
 from twinml_azure import assets, inventory
-from twinml_azure.connection import Connection
+from twinml_azure.connection import Connection, NoWorkspace
 from twinml_azure.resources import TAG, Sizes, get, is_ours, succeeded, word
 
 if TYPE_CHECKING:
@@ -62,8 +62,22 @@ class AzurePlatform:
     dialects = written("azure-no-code")
 
     def __init__(self, connection: Connection | None = None, *, sizes: Sizes | None = None) -> None:
-        self._connection = connection or Connection()
+        self._given = connection
+        self._unavailable: PlatformUnavailable | None = None
+        if connection is None:
+            try:
+                self._given = Connection()
+            except PlatformUnavailable as error:
+                # A plan can be listed all the same.
+                self._unavailable = error
         self._sizes = sizes or Sizes.from_environment()
+
+    @property
+    def _connection(self) -> Connection:
+        if self._given is None:
+            assert self._unavailable is not None
+            raise self._unavailable
+        return self._given
 
     @property
     def _client(self) -> MLClient:
@@ -114,11 +128,14 @@ class AzurePlatform:
         pipeline: bool = True,
         digest: str | None = None,
     ) -> tuple[Change, ...]:
-        """Return what a run would create, change and keep; changes nothing."""
+        """Return what a run would create, change and keep; changes nothing.
+
+        Without a workspace it is what a run would create in an empty one.
+        """
         from twinml_azure.what_if import WhatIf
 
         return WhatIf(
-            self._connection,
+            self._given or NoWorkspace(),
             self._sizes,
             AzurePlatform.name,
             dataset,

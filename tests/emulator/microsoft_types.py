@@ -22,6 +22,8 @@ REQUIRED, READ_ONLY = 1, 2
 # Parts of the envelope, which are the address's or ARM's own.
 ENVELOPE = {"apiVersion", "id", "name", "type", "systemData"}
 BOUNDS = {"pattern": "pattern", "minLength": "least", "maxLength": "most", "minValue": "from"}
+# What the types require and the SDK leaves out of requests that the service takes.
+LEFT_OUT = {("FeatureAttributionDriftMonitoringSignal", "featureImportanceSettings")}
 # The types write "not blank" as a letter, a digit or an underscore; the service takes '* * * * *'
 # for a cron expression, and '/' for a route.
 NOT_BLANK = {"[a-zA-Z0-9_]": r"\S"}
@@ -104,7 +106,7 @@ class Reader:
             if wire in ENVELOPE and "Microsoft." in owner:
                 continue
             spec = self._spec(owner, wire, item["type"])
-            if item["flags"] & REQUIRED:
+            if item["flags"] & REQUIRED and (owner, wire) not in LEFT_OUT:
                 spec["required"] = True
             if item["flags"] & READ_ONLY:
                 spec["readOnly"] = True

@@ -139,7 +139,8 @@ def test_automl_logs_azures_metrics_for_the_best_child_and_the_parent(seen):
 
 def test_the_best_childs_model_is_registered_downloaded_and_answers(seen):
     automl = seen["automl"]
-    assert automl["files"] == ["conda_env_v_1_0_0.yml", "mlflow-model"]
+    assert {"conda_env_v_1_0_0.yml", "mlflow-model", "model.pkl"} <= set(automl["files"])
+    assert "scoring_file_v_2_0_0.py" in automl["files"]
     assert "MLmodel" in automl["downloaded"]
     assert f"/dcid.{automl['best']}/outputs/mlflow-model" in automl["path"]
     assert automl["agreement"] > 0.87

@@ -82,7 +82,7 @@ def test_without_configuration_it_says_so_in_a_line_before_it_imports_a_library(
         "import sys\n"
         "from twinml.errors import PlatformUnavailable\n"
         "from twinml.platform import load\n"
-        "try:\n    load('azure')\n"
+        "try:\n    load('azure').endpoints()\n"
         "except PlatformUnavailable as error:\n    print(error)\n"
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('azure', 'mlflow')))\n"
     )

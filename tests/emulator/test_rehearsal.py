@@ -216,7 +216,11 @@ def test_the_pipeline_runs_over_rest_and_its_steps_carry_times(rehearsed):
         assert job["started"] <= step["started"] <= step["ended"] <= job["ended"]
     names = [step["name"] for step in job["steps"]]
     assert names == ["prepare", "train", "evaluate", "register", "deploy"]
-    assert rehearsed["run"]["steps"][10]["details"]["registration"]["registered"] is True
+    # As on this machine: the model of step 3 is champion, and the same one does not beat it.
+    held = rehearsed["run"]["steps"][10]["details"]["registration"]
+    assert held["champion_version"] == rehearsed["run"]["model"]["version"]
+    assert (held["registered"], held["candidate"]) == (False, held["champion"])
+    assert "other data" not in held["reason"]
 
 
 def test_what_is_printed_is_ours(rehearsed):

@@ -257,3 +257,15 @@ def test_the_name_in_a_file_counts(tmp_path):
     file.write_text("jobs: {s: {command: 'true'}}")
     assert name_of_file(file) == read(file).name == "some-file"
     assert name_of_file(tmp_path / "none.yml") == "none"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_floats_of_a_table_are_those_of_its_texts(tmp_path: Path, ending: str, delimiter: str):
+    floats = [0.1 + 0.2, 1e22, 5e-324, 1.7976931348623157e308, -2.2250738585072011e-308, 1 / 3]
+    path = tmp_path / f"rows{ending}"
+    if ending == ".csv":
+        path.write_text(f"n{delimiter}x\n" + "".join(f"1{delimiter}{x!r}\n" for x in floats))
+    else:
+        path.write_text("".join(f'{{"n": 1, "x": {x!r}}}\n' for x in floats))
+    assert read_table(path)["x"].tolist() == floats

@@ -28,12 +28,15 @@ from azureml_emulator.arm.resources import ResourceStore
 from twinml import platform
 from twinml.data import load
 from twinml.endpoint import Endpoint
+from twinml.errors import NotFound
 from twinml.platform import Platform
-from twinml.registry import training_run
+from twinml.registry import runs, training_run
 from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
+from twinml_local.server.state import EndpointState, write_state
 from twinml_local.studio import create_app
+from twinml_local.studio._app import PARTS
 from twinml_local.studio._jobs import LABELS, SEARCH_METRICS, main_figure
 from twinml_local.studio._live import follow
 
@@ -314,6 +317,48 @@ def test_a_model_is_imported_from_the_form_but_no_program(
     assert post("/models", source=" ").status_code == 400
 
 
+def test_many_endpoints_are_shown_in_pages(own_home: Path) -> None:
+    for number in range(130):
+        folder = own_home / "endpoints" / f"many-{number:03}"
+        folder.mkdir(parents=True)
+        write_state(folder, EndpointState(folder.name, "127.0.0.1", 20_000 + number, "2026-11-28"))
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for start, count, links in ((0, 100, ["More"]), (100, 30, ["Before"]), (50, 80, ["Before"])):
+        page = client.get(f"/endpoints?after={start}").text
+        assert page.count('<th scope="row">') == count
+        assert re.findall(r"after=\d+\">(\w+)<", page) == links
+    assert "and 110 more" in client.get("/endpoints/none").text
+    assert "of 130 endpoints" in Elements(client.get("/logs/many-007").text).words
+    # One that goes while the others are listed is left out, and one that changes is read again.
+    folder = own_home / "endpoints" / "many-000"
+    write_state(folder, EndpointState("many-000", "127.0.0.1", 4321, "2026-11-28"))
+    assert ":4321/score" in client.get("/endpoints").text
+    (folder / "endpoint.json").write_text("{}", encoding="utf-8")
+    assert "damaged" in client.get("/endpoints").text
+    (folder / "endpoint.json").unlink()
+    assert "many-000" not in client.get("/endpoints").text
+
+
+def test_without_any_store_every_part_says_what_to_do(own_home: Path) -> None:
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for _, name, url in PARTS:
+        page = client.get(url)
+        assert page.status_code == 200, url
+        assert name in page.text
+        assert "<code>" in page.text or url == "/models", url
+    assert not list(own_home.glob("*/*"))
+
+
+def test_a_store_that_cannot_be_read_is_said_to_be_so(own_home: Path) -> None:
+    own_home.mkdir(parents=True)
+    (own_home / "mlflow.db").write_text("no database", encoding="utf-8")
+    client = create_app(platform.load("local"), secret="s" * 32).test_client()
+    for url in ("/", "/jobs", "/models", "/compare"):
+        page = client.get(url)
+        assert page.status_code == 500, url
+        assert "it is no SQLite file" in page.text
+
+
 def test_elsewhere_than_on_loopback_the_site_asks_for_its_key(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +388,13 @@ def test_a_live_part_is_sent_when_it_changes_and_ends_when_it_is_over() -> None:
         b"data: two\ndata: lines\n\n",
         b"event: over\ndata: \n\n",
     ]
+
+
+def test_a_live_part_is_over_when_what_it_shows_is_gone() -> None:
+    def part() -> str:
+        raise NotFound("there is no endpoint 'bank'")
+
+    assert list(follow(part, every=0).iter_encoded()) == [b"event: over\ndata: \n\n"]
 
 
 def test_a_search_is_seen_by_others_while_it_runs(
@@ -383,6 +435,22 @@ def test_a_job_shows_curves_of_its_held_out_rows(client: FlaskClient, home: Home
     ]  # fmt: skip
 
 
+def test_pictures_of_a_job_are_shown_and_no_other_file(client: FlaskClient, home: Home) -> None:
+    folder = runs.run(home.platform.tracking_uri, home.run_id).folder
+    assert folder is not None
+    (folder / "report").mkdir()
+    (folder / "report" / "benchmark.png").write_bytes(b"picture")
+    (folder / "report" / "other.png").write_bytes(b"picture")
+    job = f"/jobs/{home.run_id}"
+    assert f"{job}/picture/benchmark" in client.get(job).text
+    page = client.get(f"{job}/picture/benchmark")
+    assert f'<img src="{job}/pictures/benchmark.png"' in page.text
+    with client.get(f"{job}/pictures/benchmark.png") as picture:
+        assert picture.data == b"picture"
+    for wrong in ("picture/other", "picture/roc", "pictures/..%2fMLmodel", "pictures/roc.png"):
+        assert client.get(f"{job}/{wrong}").status_code == 404, wrong
+
+
 def test_metrics_of_pages_and_forms_are_those_of_training() -> None:
     from twinml.training.metrics import AUTO, HIGHER_IS_BETTER
 
@@ -392,7 +460,7 @@ def test_metrics_of_pages_and_forms_are_those_of_training() -> None:
 
 
 def test_a_search_is_started_from_the_form(
-    client: FlaskClient, post: Post, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: FlaskClient, post: Post, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     wrong = post("/jobs", data="hostile:1", budget="soon", back="/jobs")
     assert wrong.status_code == 303
@@ -411,6 +479,15 @@ def test_a_search_is_started_from_the_form(
             break
         time.sleep(0.05)
     assert f"--target {TARGET} --name hostile --budget 5s --metric auto" in said
+    # What a crash left behind hides no other.
+    kept = home.folder / "studio" / "searches"
+    for left in ("1", "x", "2"):
+        (kept / left).mkdir()
+    (kept / "1" / "about.json").write_bytes(b"\0{")
+    (kept / "x" / "about.json").write_text("{}", encoding="utf-8")
+    (kept / "2" / "about.json").write_text('{"id": "2", "more": 1}', encoding="utf-8")
+    assert set(re.findall(r"/jobs/started/(\d+)", client.get("/jobs").text)) == {name}
+    assert client.get("/jobs/started/1").status_code == 404
 
 
 PIPELINE = """

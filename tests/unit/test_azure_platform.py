@@ -8,8 +8,10 @@ import pytest
 
 from twinml.contract import Column, Contract
 from twinml.contract.dates import DateForm
-from twinml.errors import ModelError, UsageError
+from twinml.data import load as load_data
+from twinml.errors import ModelError, PlatformUnavailable, UsageError
 from twinml.platform.abilities import Checks, Plans, Rehearses, Removes, Trains, able
+from twinml.training import TrainingOptions
 from twinml_azure import preflight
 from twinml_azure.pipelines import component_of, with_inputs
 from twinml_azure.platform import AzurePlatform
@@ -25,6 +27,28 @@ def test_the_environment_sets_the_sizes():
     assert (found.instance_type, found.cluster_nodes) == ("Standard_F2s_v2", 3)
     with pytest.raises(UsageError, match="TWINML_AZURE_IDLE_SECONDS is 'soon'"):
         Sizes.from_environment({"TWINML_AZURE_IDLE_SECONDS": "soon"})
+
+
+def test_a_plan_is_listed_without_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("AZUREML_ARM_SUBSCRIPTION", "AZUREML_ARM_WORKSPACE_NAME", "AZURE_SUBSCRIPTION_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "bank.csv"
+    table.write_text("age,y\n" + "".join(f"{n},{'ab'[n % 2]}\n" for n in range(40)))
+    platform = AzurePlatform()
+    changes = platform.plan(load_data(table, "y"), TrainingOptions(trials=2), train="job")
+    assert [(each.action, each.kind) for each in changes] == [
+        ("keep", "workspace"),
+        *(("create", kind) for kind in (
+            "data", "cluster", "environment", "job", "model", "online endpoint",
+            "online deployment", "component", "component", "batch endpoint", "batch deployment",
+            "pipeline job",
+        )),
+    ]  # fmt: skip
+    # The name of an endpoint that is made from the workspace's is not made up.
+    assert [each.name for each in changes if each.kind == "batch endpoint"] == ["p-training-…"]
+    with pytest.raises(PlatformUnavailable, match="no Azure ML workspace is configured"):
+        platform.endpoints()
 
 
 def test_a_rehearsal_leaves_nothing_that_leads_to_the_cloud_or_another_proxy():

@@ -17,6 +17,7 @@ import pytest
 
 from twinml.batch import Parts, Source, result_columns
 from twinml.batch import _read as read
+from twinml.batch._read import BLOCK
 from twinml.contract.notation import Notation
 from twinml.errors import DataError, TwinmlError, UsageError
 
@@ -110,6 +111,50 @@ def test_what_training_reads_is_read(
     assert source.share == 1.0
     with pytest.raises(DataError, match="lacks 1 of 5 columns: 'age'"):
         Source(path, {**TYPES, "age": "long"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "n,word,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\nSource: the office\n",
+        "n,word,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\n\n# end\n",
+        "n,word,x\n1,a,0.5\n# break\n2,b,1.5\n3,a,2.5\n",
+        "Sales of May\n\nn,word,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\nprinted on Monday\n",
+        "n;word;x\n1;a;0.5\n2;b;1.5\n3;a;2.5\nStand: 01.01.2020\n",
+    ],
+)
+@pytest.mark.parametrize("block", [BLOCK, 30])
+def test_lines_that_are_no_rows_are_left_out_as_in_training(
+    text: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With small blocks rows are given before the line is seen.
+    monkeypatch.setattr("twinml.batch._read.BLOCK", block)
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    source = Source(path, {"n": "long", "word": "string", "x": "double"})
+    assert together(source, 2) == (
+        [2, 1],
+        {"n": [1, 2, 3], "word": ["a", "b", "a"], "x": [0.5, 1.5, 2.5]},
+    )
+    assert source.share == 1.0
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("7", "Every line must have as many fields"),
+        ("Total,,4.5", "row 4, column 'n': found 'Total', expected a long"),
+        (",,4.5", "row 4, column 'n': found null"),
+    ],
+)
+def test_rows_that_are_cut_off_or_total_the_others_are_refused(
+    last: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"n,word,x\n1,a,0.5\n2,b,1.5\n3,a,2.5\n{last}\n")
+    with pytest.raises(DataError) as refused:
+        together(Source(path, {"n": "long", "word": "string", "x": "double"}), 9)
+    assert message in f"{refused.value.message} {refused.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def test_another_method_is_refused_by_name(extra, found):
         ("text/plain", "'text/plain'"),
         ("application/x-www-form-urlencoded", "'application/x-www-form-urlencoded'"),
         ("application/json; charset=latin-1", "'latin-1'"),
-        ("text/csv; charset=utf-16", "'utf-16'"),
+        ("application/json; charset=windows-1252", "'windows-1252'"),
+        ("text/csv; charset=koi8-r", "'koi8-r'"),
     ],
 )
 def test_another_content_type_is_415(content_type, found):
@@ -413,6 +414,43 @@ def test_csv_is_read_by_its_header(route):
     assert math.isnan(request.columns["balance"][1])
 
 
+@pytest.mark.parametrize(
+    ("codec", "charset"),
+    [
+        ("utf-8", ""),
+        ("utf-8-sig", ""),
+        ("utf-8", "utf-8"),
+        ("utf-8", '"UTF-8"'),
+        ("cp1252", ""),
+        ("cp1252", "windows-1252"),
+        ("latin-1", "ISO-8859-1"),
+        ("utf-16", ""),
+        ("utf-16", "utf-16"),
+        ("utf-16-le", ""),
+        ("utf-16-be", ""),
+        ("utf-16-le", "utf-16le"),
+        ("utf-16-be", "UTF-16BE"),
+    ],
+)
+def test_csv_may_come_in_the_encodings_of_files(codec, charset, tmp_path):
+    text = CSV_HEADER.decode() + "true,1,41,Größe für 3,1.5\nfalse,2,56,naïve,\n"
+    body = text.encode(codec)
+    content_type = "text/csv" + (f"; charset={charset}" if charset else "")
+    request = read(body, content_type=content_type)
+    assert request.columns["job"] == ["Größe für 3", "naïve"]
+    if charset:
+        return
+    (tmp_path / "rows.csv").write_bytes(body)
+    assert [row["job"] for row in read_records(tmp_path / "rows.csv")] == request.columns["job"]
+
+
+@pytest.mark.parametrize("said", ["utf-8", "us-ascii"])
+def test_a_charset_that_is_not_that_of_the_body_is_refused(said):
+    body = CSV_HEADER + "true,1,41,Größe,1.5\n".encode("cp1252")
+    error = refusal(body, content_type=f"text/csv; charset={said}")
+    assert (error.status, error.message) == (400, f"the body is not {said}: byte 37 does not fit")
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("named", ["", "sep={}\r\n"])
 def test_csv_is_parted_as_a_training_file_may_be(delimiter, named, tmp_path):
@@ -466,7 +504,9 @@ def test_csv_text_is_taken_as_written():
         (CSV_HEADER + b"true,1,1,x,one\n", "column 'balance': found 'one'"),
         (CSV_HEADER + b'true,1,1,"x"y,1\n', "not CSV: "),
         (CSV_HEADER + b'true,1,1,"x', "not CSV: unexpected end of data at line 2"),
-        (CSV_HEADER + b"\xff", "not UTF-8: byte 25"),
+        (CSV_HEADER + "1,1,1,привет,1".encode("cp1251"), "not UTF-8: byte 31"),
+        (CSV_HEADER + b"true,1,1,\x81,1", "not UTF-8: byte 34"),
+        (CSV_HEADER.decode().encode("utf-16")[:-1], "not utf-16: byte 50"),
     ],
 )
 def test_csv_problems_are_located(body, message):

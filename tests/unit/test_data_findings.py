@@ -252,6 +252,49 @@ def test_order_of_shuffled_rows(load: Load) -> None:
     assert not dataset.chronological
 
 
+@pytest.mark.parametrize(
+    ("sign", "chronological", "note"),
+    [
+        (1, True, "rows are in the order of the dates in 'day'"),
+        (
+            -1,
+            False,
+            "rows are in the order of the dates in 'day', the last ones first; "
+            "--split column:day holds out the latest",
+        ),
+    ],
+)
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y %H:%M"])
+def test_order_of_dates_is_time(
+    load: Load, form: str, sign: int, chronological: bool, note: str
+) -> None:
+    days = pd.date_range("2020-11-03", periods=N // 4, freq="D").repeat(4)[::sign]
+    dataset = load(block=[i // 100 for i in range(N)], day=days.strftime(form).tolist())
+    assert (dataset.order_note, dataset.chronological) == (note, chronological)
+
+
+def test_dates_that_go_back_or_miss_are_no_order(load: Load) -> None:
+    days = pd.date_range("2020-11-03", periods=N, freq="D").strftime("%Y-%m-%d").tolist()
+    assert load(day=days).chronological
+    assert not load(day=[*days[1:], days[0]]).chronological
+    assert not load(day=["", *days[1:]]).chronological
+
+
+def test_columns_that_add_up_to_the_target(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 900, (N, 3)), columns=["casual", "registered", "heat"])
+    frame["spot"] = rng.choice(["n", "s"], N)
+    frame["count"] = frame["casual"] + frame["registered"]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (finding,) = (one for one in data.load(tmp_path / "t.csv", "count").findings)
+    assert finding.kind == "leak-suspect"
+    assert finding.message == (
+        "'casual', 'registered' add up to 'count': check that they are known when the model "
+        "is asked"
+    )
+    assert not data.load(tmp_path / "t.csv", "count", drop=["casual"]).findings
+
+
 def test_order_by_a_column_that_moves_slowly(load: Load) -> None:
     months = ["may", "jun", "jul", "may", "jun", "jul", "aug", "may"]
     dataset = load(month=[months[i * 8 // N] for i in range(N)])

@@ -1,11 +1,14 @@
 """Search spaces, sweeps and parallel nodes, as bodies of jobs have them."""
 
 import random
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs import _scoring_script
 from azureml_emulator.jobs._definitions import read_job
 from azureml_emulator.jobs._search_space import draw, read_space
 from azureml_emulator.jobs._sweep_task import SweepTask
@@ -159,9 +162,12 @@ def test_a_parallel_node_is_a_command_with_the_components_settings():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": "mltable"}, "'score' has an input_data of type 'mltable'"),
-        ({"partition_keys": ["day"]}, "'score' has partition_keys"),
-        ({"mini_batch_size": "10kb"}, "'10kb', not files"),
+        ({"partition_keys": ["day"]}, "'score' has partition_keys of what is no mltable"),
+        ({"mini_batch_size": "10kb"}, "'10kb', not a number of files"),
+        ({"mini_batch_size": "1.5"}, "'1.5', not a number of files"),
+        ({"mini_batch_size": "0"}, "'0', not a number of files"),
+        ({"kind": "mltable", "mini_batch_size": "x"}, "'x', not a size of rows"),
+        ({"kind": "mltable", "mini_batch_size": "0.9kb"}, "'0.9kb', not a size of rows"),
         ({"input_data": "${{inputs.nothing}}"}, "names no input"),
     ],
 )
@@ -169,3 +175,52 @@ def test_a_parallel_node_that_cannot_be_run_is_refused_by_name(change, words):
     given = parallel(**change)
     with pytest.raises(ArmError, match=words):
         read_job(given["job"], lambda _: given["spec"])
+
+
+def test_a_table_is_divided_by_its_size_or_by_its_keys():
+    given = parallel(kind="mltable", mini_batch_size="2kb", partition_keys='["day", "shop"]')
+    node = read_job(given["job"], lambda _: given["spec"]).graph.nodes["score"]
+    assert isinstance(node, CommandNode)
+    assert "--size 2048" in node.command
+    assert "--keys day,shop -- --n 1" in node.command
+
+
+def batches(folder: Path, table: str | None, size: int, keys: str = "") -> tuple[str, list[Any]]:
+    """Return what the script of parallel nodes makes of two files of two rows each."""
+    for name, rows in (("a", "mon,1\ntue,2\n"), ("b", "mon,3\nwed,4\n")):
+        (folder / f"{name}.csv").write_text(f"day,n\n{rows}")
+    if table is not None:
+        (folder / "MLTable").write_text(f"paths:\n  - pattern: ./*.csv\n{table}")
+    what, found = _scoring_script._batches(Namespace(data=folder, size=size, keys=keys))
+    if what == "files":
+        return what, [[path.name for path in batch] for batch in found]
+    return what, [batch.values.tolist() for batch in found]
+
+
+READ = "transformations:\n  - read_delimited: {delimiter: ','}\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "size", "keys", "wanted"),
+    [
+        (None, 1, "", ("files", [["a.csv"], ["b.csv"]])),
+        (None, 2, "", ("files", [["a.csv", "b.csv"]])),
+        # An MLTable without a reader is one of files.
+        ("", 1, "", ("files", [["a.csv"], ["b.csv"]])),
+        # Both files have 36 bytes and four rows: 18 bytes are two rows, 27 are three.
+        (READ, 18, "", ("rows", [[["mon", 1], ["tue", 2]], [["mon", 3], ["wed", 4]]])),
+        (READ, 27, "", ("rows", [[["mon", 1], ["tue", 2], ["mon", 3]], [["wed", 4]]])),
+        (READ, 1, "", ("rows", [[["mon", 1]], [["tue", 2]], [["mon", 3]], [["wed", 4]]])),
+        (READ, 1, "day", ("rows", [[["mon", 1], ["mon", 3]], [["tue", 2]], [["wed", 4]]])),
+        (READ + "  - keep_columns: [n]\n", 99, "", ("rows", [[[1], [2], [3], [4]]])),
+        (READ + "  - drop_columns: n\n", 99, "",
+         ("rows", [[["mon"], ["tue"], ["mon"], ["wed"]]])),
+    ],
+)  # fmt: skip
+def test_mini_batches(tmp_path: Path, table: str | None, size: int, keys: str, wanted: Any):
+    assert batches(tmp_path, table, size, keys) == wanted
+
+
+def test_what_a_table_asks_for_in_vain_is_named(tmp_path: Path):
+    with pytest.raises(SystemExit, match="asks for 'filter', which the emulator does not read"):
+        batches(tmp_path, READ + "  - filter: 'col(\"n\") > 1'\n", 1)

@@ -65,6 +65,40 @@ def test_a_key_that_some_rows_lack_is_null_in_all_dialects() -> None:
         assert body["input_data"]["data"] == [[2, 5], [4, None]]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"n": {"0": 2, "1": 4}, "m": {"0": 0.1, "1": None}},
+        {"n": {"a": 2, "b": 4}, "m": {"a": 0.1}},
+        {"n": [2, 4], "m": [0.1, None]},
+        {"columns": ["n", "m"], "index": [0, 1], "data": [[2, 0.1], [4, None]]},
+        {"rows": [{"n": 2, "m": 0.1}, {"n": 4, "m": None}]},
+        [{"n": 2, "m": 0.1}, {"n": 4}],
+    ],
+    ids=["columns", "gap", "lists", "split", "inside", "rows"],
+)
+@pytest.mark.parametrize("source", ["rows.json", "-"])
+def test_json_as_pandas_writes_tables(tmp_path: Path, written: object, source: str) -> None:
+    text = json.dumps(written)
+    (tmp_path / "rows.json").write_text(text)
+    given = "-" if source == "-" else str(tmp_path / source)
+    with toy() as server:
+        result = score(server, "--data", given, stdin=text)
+        assert result.exit_code == 0, result.output
+        (body,) = server.bodies
+    assert body["input_data"]["columns"] == ["n", "m"]
+    assert body["input_data"]["data"] == [[2, 0.1], [4, None]]
+
+
+def test_a_table_whose_rows_are_too_long_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"columns": ["n"], "data": [[2], [4, 5]]}')
+    with toy() as server:
+        result = score(server, "--data", str(tmp_path / "rows.json"))
+    assert result.exit_code == 1
+    assert "rows.json is no table of pandas" in result.output
+    assert not server.bodies
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".json"])
 @pytest.mark.parametrize("source", ["rows.csv", "rows.parquet", "rows.jsonl", "rows.xlsx"])
 def test_every_input_to_every_output(tmp_path: Path, source: str, ending: str) -> None:

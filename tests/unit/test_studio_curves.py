@@ -66,14 +66,16 @@ def test_held_out_rows_are_read_back_whatever_their_names(tmp_path: Path) -> Non
         "y": ["'=1+1", "NA", "NA", "NA"], "predicted": ["NA"] * 4,
         **{f"probability of {name}": [0.25, 0.5, 0.25, 1] for name in names}, "loss": [1.0] * 4,
     })  # fmt: skip
-    table.to_csv(tmp_path / "predictions.csv", index=False)
+    for place in ("training", "report"):
+        (tmp_path / place).mkdir()
+    table.to_csv(tmp_path / "report" / "predictions.csv", index=False)
     found = read(tmp_path)
     assert found is not None
     assert (found.name, found.classes, found.truth.tolist()) == ("Random split", names, [0, 1, 1])
     assert found.predicted.tolist() == [[0.5, 0.5]] * 3
     table.drop(columns=[f"probability of {name}" for name in names]).assign(
         y=["1.5", "2", "3", "4"], predicted=["1", "2", "2.5", "0"]
-    ).to_csv(tmp_path / "predictions.csv", index=False)
+    ).to_csv(tmp_path / "training" / "predictions.csv", index=False)
     numbers = read(tmp_path)
     assert numbers is not None
     assert (numbers.classes, numbers.truth.tolist()) == ((), [1.5, 2.0, 3.0])
@@ -85,5 +87,6 @@ def test_held_out_rows_are_read_back_whatever_their_names(tmp_path: Path) -> Non
 )
 def test_what_is_no_such_file_is_none(tmp_path: Path, text: str) -> None:
     assert read(tmp_path) is None
-    (tmp_path / "predictions.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "predictions.csv").write_text(text, encoding="utf-8")
     assert read(tmp_path) is None

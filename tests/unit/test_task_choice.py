@@ -65,6 +65,20 @@ def test_targets_of_numbers_that_are_refused(values: np.ndarray, message: str) -
 
 
 @pytest.mark.parametrize(
+    ("largest", "taken"),
+    [(1e100, True), (1.01e100, False), (1e300, False), (1e-100, True), (9.9e-101, False)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_whose_squares_no_double_holds(largest: float, taken: bool, sign: int) -> None:
+    numbers = pd.Series(np.linspace(0.0, sign * largest, 40), name="y")
+    if taken:
+        check_numbers(numbers, "t.csv")
+        return
+    with pytest.raises(DataError, match=r"'y' reaches .*: squared errors"):
+        check_numbers(numbers, "t.csv")
+
+
+@pytest.mark.parametrize(
     ("form", "task"),
     [
         ("{},50 €", "regression"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +16,13 @@ from azureml_emulator.arm._conditions import conditions_hold
 from azureml_emulator.arm._operations import Operations, extra_seconds
 from azureml_emulator.arm.availability import check_location
 from azureml_emulator.arm.contract import fitted
-from azureml_emulator.arm.defaults import moment
+from azureml_emulator.arm.envelope import (
+    asset_of,
+    enveloped,
+    number_versions,
+    rendered,
+    type_of,
+)
 from azureml_emulator.arm.refusals import check_counts, check_datastore, check_own_name
 from azureml_emulator.arm.resource_types import (
     RESOURCE_TYPES,
@@ -35,8 +40,6 @@ __all__ = ["GROUP_PATH", "WORKSPACE_PATH", "Management"]
 GROUP_PATH = "/subscriptions/{subscription}/resourceGroups/{group}"
 WORKSPACES_PATH = f"{GROUP_PATH}/providers/{PROVIDER}/workspaces"
 WORKSPACE_PATH = f"{WORKSPACES_PATH}/{{workspace}}"
-# Parts of a body that are stored beside the properties.
-ENVELOPE = ("location", "tags", "sku", "kind", "identity")
 # What the SDK asks for where a component is named without a version.
 DEFAULT_VERSION = "azureml_default"
 BUSY = {"Creating", "Updating", "Deleting"}
@@ -238,7 +241,7 @@ class Management:
 
     def _page(self, call: Call, found: list[Resource]) -> Response:
         page = listing.page(found, call.query)
-        return self.paged(call, [self.rendered(item) for item in page.items], page)
+        return self.paged(call, [rendered(item) for item in page.items], page)
 
     def paged(self, call: Call, rendered: list[dict[str, Any]], page: listing.Page) -> Response:
         """Return a part of a list as an answer, with the address of the rest."""
@@ -311,9 +314,13 @@ class Management:
         if kind.provisioned:
             state = ("Updating" if old else "Creating") if long_running else "Succeeded"
             properties["provisioningState"] = state
-        stored, new = self.store.put(resource_id, self._enveloped(kind, call, body, properties))
+        stored, new = self.store.put(
+            resource_id, enveloped(kind, call.path, body, properties, self.account)
+        )
         if kind.versioned:
-            self._number_versions(resource_id if is_container else _asset_of(resource_id), kind)
+            number_versions(
+                self.store, resource_id if is_container else asset_of(resource_id), kind
+            )
             stored = self.store.get(resource_id) or stored
         status = kind.created_status if new else 200
         if not long_running:
@@ -365,9 +372,9 @@ class Management:
             if kind.provisioned:
                 filled["provisioningState"] = "Succeeded"
             stored, _ = self.store.put(
-                resource_id, {"type": _type_of(resource_id), "properties": filled}
+                resource_id, {"type": type_of(resource_id), "properties": filled}
             )
-            self._number_versions(asset, kind)
+            number_versions(self.store, asset, kind)
         return stored
 
     def validate(
@@ -452,43 +459,6 @@ class Management:
                 f"'{old.name}' is in provisioning state '{state}'; wait for its operation to end.",
             )
 
-    def _enveloped(
-        self, kind: ResourceType, call: Call, body: Mapping[str, Any], properties: dict[str, Any]
-    ) -> dict[str, Any]:
-        content: dict[str, Any] = {name: body[name] for name in ENVELOPE if body.get(name)}
-        if kind.located:
-            content.setdefault("location", self.account.location)
-        identity = content.get("identity")
-        if isinstance(identity, Mapping) and "SystemAssigned" in str(identity.get("type")):
-            content["identity"] = {
-                "principalId": self.account.client_id,
-                "tenantId": self.account.tenant_id,
-                **identity,
-            }
-        content["type"] = _type_of(call.path)
-        content["properties"] = properties
-        return content
-
-    def _number_versions(self, asset: str, kind: ResourceType) -> None:
-        """Bring a versioned asset's latest and next version up to date; make it if missing."""
-        versions = self.store.list(f"{asset}/versions")
-        numbers = [int(item.name) for item in versions if item.name.isdecimal()]
-        found = self.store.get(asset)
-        properties: dict[str, Any] = found.properties if found else {"isArchived": False}
-        if kind.provisioned:
-            properties["provisioningState"] = "Succeeded"
-        following = str(max(numbers, default=0) + 1)
-        properties["nextVersion"] = (
-            moment(datetime.now(UTC)) if kind.dated and versions else following
-        )
-        properties.pop("latestVersion", None)
-        if versions:
-            properties["latestVersion"] = versions[-1].name
-            for name in kind.shared:
-                properties[name] = versions[-1].properties[name]
-        body = dict(found.body) if found else {"type": _type_of(asset)}
-        self.store.put(asset, {**body, "properties": properties})
-
     def _delete(self, kind: ResourceType, call: Call) -> Response:
         with self.store.transaction():
             if not self._is_workspace(call):
@@ -509,7 +479,7 @@ class Management:
                 return self.accepted(call, stored, "delete", 202)
             self.store.delete(resource.id)
             if "version" in call.parameters:
-                self._number_versions(_asset_of(resource.id), kind)
+                number_versions(self.store, asset_of(resource.id), kind)
         return Response(status=200)
 
     def accepted(self, call: Call, resource: Resource, effect: Effect, status: int) -> Response:
@@ -521,38 +491,4 @@ class Management:
 
     def answer(self, resource: Resource, status: int = 200) -> Response:
         """Return a resource as an answer, with its etag."""
-        return json_response(
-            self.rendered(resource), status, headers={"ETag": f'"{resource.etag}"'}
-        )
-
-    def rendered(self, resource: Resource) -> dict[str, Any]:
-        """Return a resource as ARM shows it."""
-        return {
-            "id": resource.id,
-            "name": resource.name,
-            **resource.body,
-            "systemData": {
-                "createdAt": resource.created,
-                "createdBy": "emulator",
-                "createdByType": "User",
-                "lastModifiedAt": resource.modified,
-                "lastModifiedBy": "emulator",
-                "lastModifiedByType": "User",
-            },
-        }
-
-
-def _asset_of(version_id: str) -> str:
-    return version_id.rpartition("/versions/")[0]
-
-
-def _type_of(path: str) -> str:
-    """Return the type of a resource from its id: every other segment after the provider.
-
-    Examples
-    --------
-    >>> _type_of("/subscriptions/s/resourceGroups/g/providers/P/workspaces/w/data/d/versions/1")
-    'P/workspaces/data/versions'
-    """
-    segments = path.partition("/providers/")[2].split("/")
-    return "/".join([segments[0], *segments[1::2]])
+        return json_response(rendered(resource), status, headers={"ETag": f'"{resource.etag}"'})

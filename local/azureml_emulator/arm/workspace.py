@@ -9,6 +9,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from azureml_emulator.account import ARM_HOST, PROVIDER, Account
+from azureml_emulator.arm.envelope import rendered
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resource_types import WORKSPACE, Draft
 from azureml_emulator.errors import ArmError
@@ -183,7 +184,7 @@ class Workspaces:
 
     def _connection_with_secrets(self, call: Call) -> Response:
         connection = self._management.require(call, "connections", call["name"])
-        shown = self._management.rendered(connection)
+        shown = rendered(connection)
         credentials = self._management.store.secret(connection.id)
         shown["properties"] = {**shown["properties"], "credentials": credentials}
         return json_response(shown)

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from azureml_emulator.account import PROVIDER, Account
 from azureml_emulator.arm.assets import Datastores
+from azureml_emulator.arm.envelope import rendered
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.arm.resources import Resource
@@ -323,7 +324,7 @@ class BatchEndpoints:
     def _rendered(self, job: Resource, status: str | None = None) -> dict[str, Any]:
         studio = self._page(job.name)
         return {
-            **self._management.rendered(job),
+            **rendered(job),
             "type": f"{PROVIDER}/workspaces/batchEndpoints/jobs",
             "properties": {
                 "name": job.name,

@@ -3,7 +3,8 @@
 ::
 
     job                      tags automl_best_child_run_id, …; the best child's metrics
-    ├── job_0 … job_4        one learner each, outputs/mlflow-model, metrics, run_algorithm
+    ├── job_0 … job_4        one learner each: metrics, run_algorithm, and in outputs
+    │                        mlflow-model, model.pkl, scoring_file_v_1_0_0.py, …
     ├── job_5                VotingEnsemble
     └── job_6                StackEnsemble
 """
@@ -29,6 +30,7 @@ from azureml_runner.errors import RunnerError
 
 __all__ = ["AutoML", "check_task", "keep_children", "run_automl"]
 
+_SCORING = Path(__file__).parents[1] / "inference" / "inside"
 ENTRY_POINT = "azureml_emulator.automl"
 
 
@@ -224,9 +226,8 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Tas
     artifacts = records.artifacts(child) / "outputs"
     records.datastores.remove(artifacts)
     records.datastores.store(folder / "mlflow-model", artifacts / "mlflow-model")
-    records.datastores.store_file(
-        folder / "mlflow-model" / "conda.yaml", artifacts / "conda_env_v_1_0_0.yml"
-    )
+    for path, name in _beside(folder / "mlflow-model"):
+        records.datastores.store_file(path, artifacts / name)
     records.tracking.log(
         run.workspace,
         name,
@@ -235,6 +236,20 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Tas
         tags={"model_explain_run": "no"},
     )
     records.set_status(child, "Completed")
+
+
+def _beside(model: Path) -> list[tuple[Path, str]]:
+    """Return what a child run's outputs have beside the MLflow model, and under which names.
+
+    The pickled model is the one in it; where that needs modules of its own, they are beside it.
+    """
+    pickled = model / "data" / "pipeline.pkl"
+    return [
+        (model / "conda.yaml", "conda_env_v_1_0_0.yml"),
+        *((_SCORING / f"automl_v{n}.py", f"scoring_file_v_{n}_0_0.py") for n in (1, 2)),
+        *([(pickled, "model.pkl")] if pickled.is_file() else []),
+        *((path, path.name) for path in sorted((model / "code").glob("*.py"))),
+    ]
 
 
 def _finish(records: Records, run: Run, found: Found) -> None:

@@ -14,6 +14,7 @@ from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
 from azureml_emulator.arm.contract import fitted
 from azureml_emulator.arm.defaults import with_modes
+from azureml_emulator.arm.envelope import rendered
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.refusals import (
     check_counts,
@@ -320,7 +321,7 @@ class Jobs:
 
     def _rendered(self, resource: Resource, logged: Mapping[str, str]) -> dict[str, Any]:
         run = self._runs.get(resource.name)
-        shown = self._management.rendered(resource)
+        shown = rendered(resource)
         properties = dict(shown["properties"])
         workspace = resource.id.rpartition("/jobs/")[0]
         account = self._management.account

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import PREPARE, is_true, read_texts
 from azureml_runner.engine import CommandNode, Input, Output, Value
 
-__all__ = ["parallel_node", "scoring_command"]
+__all__ = ["batch_size", "parallel_node", "scoring_command"]
 
 SCRIPT = Path(__file__).with_name("_scoring_script.py")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|kb|mb|gb)?")
+_UNITS = {"b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3}
 _BOUND = re.compile(r"\$\{\{\s*(inputs|outputs)\.([\w-]+)\s*\}\}")
 
 
@@ -57,7 +60,7 @@ def parallel_node(
     Raises
     ------
     ArmError
-        It is not a function that is run on files.
+        It is not a function that is run on files or on a table.
     """
     task = {**(spec.get("task") or {}), **_some(job.get("task"))}
     kind = str(task.get("type") or "run_function")
@@ -71,22 +74,19 @@ def parallel_node(
     source = _BOUND.fullmatch(str(setting("input_data", "")))
     if source is None or source[2] not in inputs:
         raise ArmError(400, "ValidationError", f"Node '{name}' names no input as 'input_data'.")
-    if inputs[source[2]].type == "mltable":
-        raise _refusal(name, "an input_data of type 'mltable'")
-    if setting("partition_keys", None):
-        raise _refusal(name, "partition_keys")
+    tabular = inputs[source[2]].type == "mltable"
+    keys = _keys(setting("partition_keys", None))
+    if keys and not tabular:
+        raise _refusal(name, "partition_keys of what is no mltable")
     append = _BOUND.fullmatch(str(task.get("append_row_to") or ""))
-    size = str(setting("mini_batch_size", 10))
-    if not size.isdigit() or int(size) < 1:
-        raise ArmError(
-            400, "ValidationError", f"The mini_batch_size of '{name}' is '{size}', not files."
-        )
+    size = batch_size(name, str(setting("mini_batch_size", 10_000 if tabular else 10)), tabular)
     retry = _some(setting("retry_settings", {}))
     command = scoring_command(
         str(task.get("entry_script") or ""),
         data=f"${{{{inputs.{source[2]}}}}}",
         append=f"${{{{outputs.{append[2]}}}}}" if append else None,
-        size=int(size),
+        size=size,
+        more=f"--keys {shlex.quote(keys)}" if keys else "",
         retries=int(retry.get("max_retries") or 2),
         most_errors=int(setting("mini_batch_error_threshold", -1)),
         arguments=str(task.get("program_arguments") or ""),
@@ -108,6 +108,36 @@ def parallel_node(
     )
 
 
+def batch_size(name: str, text: str, tabular: bool) -> int:
+    """Return the size of mini batches: a number of files, or of a table's bytes (``10kb``).
+
+    Raises
+    ------
+    ArmError
+        It is none.
+
+    Examples
+    --------
+    >>> batch_size("n", "5", tabular=False), batch_size("n", "1.5kb", tabular=True)
+    (5, 1536)
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    files = tabular or text.strip().isdecimal()
+    if match is None or not files or float(match[1]) < 1:
+        what = "a size of rows, such as 10kb" if tabular else "a number of files"
+        raise ArmError(
+            400, "ValidationError", f"The mini_batch_size of '{name}' is '{text}', not {what}."
+        )
+    return int(float(match[1]) * _UNITS[match[2] or "b"])
+
+
+def _keys(sent: Any) -> str:
+    """Return the columns by whose values a table is divided, with commas; they come as JSON."""
+    if isinstance(sent, str) and sent.startswith("["):
+        sent = json.loads(sent)
+    return ",".join(map(str, sent or []))
+
+
 def _some(item: Any) -> dict[str, Any]:
     """Return what is given of a mapping."""
     found = item.items() if isinstance(item, Mapping) else ()
@@ -118,5 +148,5 @@ def _refusal(name: str, what: str) -> ArmError:
     return ArmError(
         400,
         "NotImplementedByEmulator",
-        f"Node '{name}' has {what}; the emulator runs functions on files (uri_file, uri_folder).",
+        f"Node '{name}' has {what}; the emulator runs functions on files and tables.",
     )

@@ -17,6 +17,8 @@ from werkzeug.exceptions import HTTPException
 from twinml.errors import TwinmlError
 from twinml.pages import wording
 from twinml.pages.templates import environment, style_sheet
+from twinml.registry.store_errors import explained
+from twinml.settings import home
 from twinml_local.studio import (
     _compare,
     _data,
@@ -193,7 +195,10 @@ def _add_errors(app: Flask, render: Callable[..., str]) -> None:
         return page(status, error.description or error.name) if status >= 400 else error
 
     @app.errorhandler(Exception)
-    def failed(error: Exception) -> tuple[str, int]:
+    def failed(error: Exception) -> tuple[str, int] | Response:
+        known = explained(error, home())
+        if known is not None:
+            return refused(known)
         log.error("%s %s failed", request.method, request.path, exc_info=error)
         return page(500, "this page could not be made", "The log of the site says why.")
 

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, flash, redirect, request, url_for
 from twinml.errors import TwinmlError, UsageError
 from twinml.platform import EndpointInfo, busiest
 from twinml_local.studio._confirm import unconfirmed
+from twinml_local.studio._listing import offset
 from twinml_local.studio._sources import Sources
 
 __all__ = ["pages"]
@@ -28,10 +29,12 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/endpoints")
     def listing() -> str:
-        infos = sources.endpoints()
+        infos, start = sources.endpoints(), offset(request.args)
         return render(
-            "endpoints.html.j2", title="Endpoints", section="endpoints",
-            infos=infos[:A_PAGE], more=max(0, len(infos) - A_PAGE),
+            "endpoints.html.j2", title="Endpoints", section="endpoints", count=len(infos),
+            infos=infos[start : start + A_PAGE],
+            after=start + A_PAGE if start + A_PAGE < len(infos) else None,
+            before=max(0, start - A_PAGE) if start else None,
         )  # fmt: skip
 
     @made.get("/endpoints/<name>")

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ from twinml_local.studio._sources import Sources
 if TYPE_CHECKING:
     import requests
 
-    from twinml.platform import Platform
+    from twinml.platform import EndpointInfo, Platform
+    from twinml.registry.runs import Run
 
 __all__ = ["evidence"]
 
@@ -39,12 +40,16 @@ FIRST_RUNS = 200
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture: its file's name, its title, where it is taken, and else what to do."""
+    """One picture: its file's name, its title, where it is taken, and else what to do.
+
+    ``scripted`` is a page that a script fills: the picture is taken when it has.
+    """
 
     name: str
     title: str
     url: str
     todo: str = ""
+    scripted: bool = False
 
 
 def evidence(platform: Platform, address: str, folder: Path) -> Mapping[str, str]:
@@ -78,7 +83,7 @@ def evidence(platform: Platform, address: str, folder: Path) -> Mapping[str, str
         url = urljoin(address, scene.url)
         check_page(url)
         if browser:
-            photograph(browser, url, folder / file)
+            photograph(browser, url, folder / file, scripted=scene.scripted)
             lines += [f"![{scene.title}]({file})", ""]
         else:
             (folder / file).write_text(whole_page(url), encoding="utf-8")
@@ -96,12 +101,13 @@ def scenes(sources: Sources) -> Iterator[Scene]:
         "01-registered-data", "Registered data set",
         f"/data/{asset.name}/{asset.version}" if asset else "", "twinml data --register",
     )  # fmt: skip
-    run = next((one for one in sources.runs(FIRST_RUNS) if one.is_search), None)
+    info = next((one for one in sources.endpoints() if one.deployments), None)
+    runs = [one for one in sources.runs(FIRST_RUNS) if one.is_search]
+    run = _behind(sources, info, runs)
     yield Scene(
         "02-automl-completed", "AutoML run completed", "/jobs" if run else "", "twinml train"
     )
     yield Scene("03-best-model", "Best model", f"/jobs/{run.id}" if run else "", "twinml train")
-    info = next((one for one in sources.endpoints() if one.deployments), None)
     name = info.name if info else ""
     up = info is not None and info.state == "running"
     start = f"twinml start --endpoint {name}" if info else "twinml deploy"
@@ -110,18 +116,21 @@ def scenes(sources: Sources) -> Iterator[Scene]:
         f"/monitoring/{name}" if info else "", start,
     )  # fmt: skip
     yield Scene("05-logs", "Log output", f"/logs/{name}" if info else "", start)
-    yield Scene("06-swagger", "Swagger UI", info.docs_uri if info and up else "", start)
+    yield Scene(
+        "06-swagger", "Swagger UI", info.docs_uri if info and up else "", start, scripted=True
+    )
     answer = f"/endpoints/{name}/test?example={busiest(info)}" if info and up else ""
     yield Scene("07-answer", "Answer of the endpoint", answer, start)
     measured = sorted((home() / "reports").rglob("benchmark*.html"), key=os.path.getmtime)
     page = measured[-1].relative_to(home() / "reports").as_posix() if measured else ""
-    picture = run is not None and run.folder is not None and (
-        run.folder / "report" / "benchmark.png"
-    ).is_file()  # fmt: skip
+    pictured = next(
+        (one for one in runs if one.folder and (one.folder / "report/benchmark.png").is_file()),
+        None,
+    )
     yield Scene(
         "08-benchmark", "Benchmark",
         f"/reports/{page}" if page
-        else f"/jobs/{run.id}/pictures/benchmark.png" if run and picture else "",
+        else f"/jobs/{pictured.id}/picture/benchmark" if pictured else "",
         "twinml benchmark --out .twinml/reports/benchmark.html",
     )  # fmt: skip
     published = next(iter(sources.platform.pipelines()), None)
@@ -133,7 +142,11 @@ def scenes(sources: Sources) -> Iterator[Scene]:
                 f"{pipeline}?only=rest" if pipeline else "", publish)  # fmt: skip
     yield Scene("11-data-and-automl", "Data set with the AutoML module",
                 f"{pipeline}?only=graph" if pipeline else "", publish)  # fmt: skip
-    yield Scene("12-published", "Published pipeline: REST endpoint, ACTIVE", pipeline, publish)
+    active = published is not None and published.state == "running"
+    yield Scene(
+        "12-published", "Published pipeline: REST endpoint, ACTIVE", pipeline if active else "",
+        f"twinml pipeline run {published.name}" if published else publish,
+    )  # fmt: skip
     yield Scene("13-run-details", "Run details", f"{pipeline}/jobs/{last.id}" if last else "",
                 "twinml pipeline run NAME")  # fmt: skip
     scheduled = bool(published and sources.platform.schedules(published.name))
@@ -141,6 +154,18 @@ def scenes(sources: Sources) -> Iterator[Scene]:
         "14-scheduled", "Scheduled run", f"{pipeline}?only=schedules" if scheduled else "",
         f"twinml pipeline schedule {published.name if published else 'NAME'} --every 1d",
     )  # fmt: skip
+
+
+def _behind(sources: Sources, info: EndpointInfo | None, runs: Sequence[Run]) -> Run | None:
+    """Return the search whose model has most of an endpoint's traffic, else the newest one."""
+    if info is not None:
+        served = info.deployments[busiest(info)]
+        for one in sources.models():
+            if one.version.reference.deployed == served:
+                found = next((run for run in runs if run.id == one.version.run_id), None)
+                if found is not None:
+                    return found
+    return next(iter(runs), None)
 
 
 def check_page(url: str) -> None:
@@ -163,7 +188,7 @@ def check_page(url: str) -> None:
         raise PlatformError(f"{url} answered {reply.status_code}", hint="Look at it: twinml open.")
 
 
-def photograph(browser: str, url: str, file: Path) -> None:
+def photograph(browser: str, url: str, file: Path, *, scripted: bool = False) -> None:
     """Take a picture of a page with a headless Chromium.
 
     Raises
@@ -175,7 +200,9 @@ def photograph(browser: str, url: str, file: Path) -> None:
         arguments = [
             "--headless=new", "--hide-scrollbars", "--disable-gpu", "--no-first-run",
             f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={profile}",
-            "--timeout=5000", f"--screenshot={file.resolve()}",
+            f"--screenshot={file.resolve()}",
+            # What follows something never ends: such a page is not waited for.
+            "--virtual-time-budget=10000" if scripted else "--timeout=5000",
         ]  # fmt: skip
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             arguments.append("--no-sandbox")  # Chromium has no sandbox for root.

@@ -17,6 +17,7 @@ from twinml.pages.wording import number, seconds
 from twinml.registry.runs import Run
 from twinml.registry.searching import Search, searches
 from twinml_local.studio._launch import launch, launched, one_launched
+from twinml_local.studio._listing import offset
 from twinml_local.studio._live import follow
 from twinml_local.studio._sources import Sources
 
@@ -67,8 +68,8 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/jobs")
     def listing() -> str:
-        offset = _offset(request.args.get("after", "0"))
-        found = sources.runs(A_PAGE + 1, offset)
+        start = offset(request.args)
+        found = sources.runs(A_PAGE + 1, start)
         return render(
             "jobs.html.j2",
             title="Jobs",
@@ -76,8 +77,8 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             running=running_part(),
             runs=[(run, kind_of(run), STATES.get(run.status, run.status), main_figure(run.metrics))
                   for run in found[:A_PAGE]],
-            after=offset + A_PAGE if len(found) > A_PAGE else None,
-            before=max(0, offset - A_PAGE) if offset else None,
+            after=start + A_PAGE if len(found) > A_PAGE else None,
+            before=max(0, start - A_PAGE) if start else None,
             assets=sources.assets(),
             metrics=SEARCH_METRICS,
         )  # fmt: skip
@@ -87,7 +88,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         return follow(running_part)
 
     @made.post("/jobs")
-    def start() -> Response:
+    def begin() -> Response:
         name, _, version = request.form.get("data", "").rpartition(":")
         metric = request.form.get("metric", "auto")
         if metric not in SEARCH_METRICS:
@@ -124,13 +125,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/searching/<name>/live")
     def searching_live(name: str) -> Response:
-        def part() -> str | None:
-            try:
-                return render("searching_part.html.j2", one=shown(_search(name)))
-            except NotFound:
-                return None
-
-        return follow(part)
+        return follow(lambda: render("searching_part.html.j2", one=shown(_search(name))))
 
     @made.get("/jobs/<run_id>")
     def job(run_id: str) -> str:
@@ -164,6 +159,14 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             ),
             has_report=(run.folder is not None and (run.folder / "report/report.html").is_file()),
         )
+
+    @made.get("/jobs/<run_id>/picture/<name>")
+    def one_picture(run_id: str, name: str) -> str:
+        run = sources.run(run_id)
+        for file, title in _pictures(run):
+            if file == f"{name}.png":
+                return render("picture.html.j2", title=title, section="jobs", run=run, file=file)
+        raise NotFound("the job has no such picture")
 
     @made.get("/jobs/<run_id>/pictures/<name>")
     def picture(run_id: str, name: str) -> Response:
@@ -304,7 +307,7 @@ def _curves(run: Run) -> list[tuple[str, Markup]]:
     from twinml.report.held_out_rows import read
     from twinml_local.studio._curves import curves
 
-    rows = None if run.folder is None else read(run.folder / "report")
+    rows = None if run.folder is None else read(run.folder)
     return [] if rows is None else curves(rows)
 
 
@@ -313,7 +316,3 @@ def _log(run: Run) -> str:
 
     folder = run.folder
     return "" if folder is None else "\n".join(last_lines(folder / "std_log.txt", 400))
-
-
-def _offset(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0

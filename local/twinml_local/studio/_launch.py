@@ -12,7 +12,8 @@ import os
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from azureml_runner.files import write_atomic
@@ -113,12 +114,17 @@ def launch(asset: DataAsset, *, budget: str, metric: str) -> Launched:
 def launched() -> list[Launched]:
     """Return the last searches that were started here, newest first."""
     names = [path.parent.name for path in (home() / "studio/searches").glob("*/about.json")]
-    return [_read(name) for name in sorted(names, key=int, reverse=True)[:MOST]]
+    known = sorted(filter(ID.fullmatch, names), key=int, reverse=True)[:MOST]
+    found = []
+    for name in known:
+        with suppress(NotFound):
+            found.append(_read(name))
+    return found
 
 
 def one_launched(name: str) -> Launched:
     """Return a search that was started here; ``NotFound`` if there is none of that id."""
-    if not ID.fullmatch(name) or not (_folder(name) / "about.json").is_file():
+    if not ID.fullmatch(name):
         raise NotFound("there is no such search", hint="See the list of jobs.")
     return _read(name)
 
@@ -128,6 +134,9 @@ def _folder(name: str) -> Path:
 
 
 def _read(name: str) -> Launched:
-    shape = json.loads((_folder(name) / "about.json").read_text(encoding="utf-8"))
-    alive = running(_folder(name) / "train.pid") is not None
-    return Launched(**{**shape, "running": alive})
+    try:
+        shape = json.loads((_folder(name) / "about.json").read_text(encoding="utf-8"))
+        one = Launched(**shape)
+    except (OSError, ValueError, TypeError):
+        raise NotFound("there is no such search", hint="See the list of jobs.") from None
+    return replace(one, running=running(_folder(name) / "train.pid") is not None)

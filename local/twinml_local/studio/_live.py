@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 from flask import Response
 
+from twinml.errors import TwinmlError
+
 __all__ = ["follow"]
 
 EVERY_SECONDS = 1.0
@@ -24,8 +26,8 @@ def follow(part: Callable[[], str | None], *, every: float = EVERY_SECONDS) -> R
     Parameters
     ----------
     part
-        Returns the part's HTML; ``None`` once there is nothing more to follow: then the page is
-        loaded again.
+        Returns the part's HTML; ``None`` once there is nothing more to follow, or an error of
+        ours where it is gone: then the page is loaded again.
     every
         Seconds between two looks.
     """
@@ -34,7 +36,10 @@ def follow(part: Callable[[], str | None], *, every: float = EVERY_SECONDS) -> R
         began = asked = time.monotonic()
         shown: str | None = None
         while time.monotonic() - began < LONGEST_SECONDS:
-            now = part()
+            try:
+                now = part()
+            except TwinmlError:
+                now = None
             if now is None:
                 yield "event: over\ndata: \n\n"
                 return

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, request, url_for
+from flask import Blueprint, Response, request
 
 from twinml.platform import EndpointInfo
 from twinml.traffic.log_entries import entries, is_failure
+from twinml_local.studio._listing import first_of
 from twinml_local.studio._live import follow
 from twinml_local.studio._sources import Sources
 
@@ -58,10 +59,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/logs")
     def first() -> str | Response:
-        names = sources.names()
-        if not names:
-            return render("monitoring_none.html.j2", title="Logs", section="logs")
-        return redirect(url_for("logs.page", name=names[0]))  # type: ignore[return-value]
+        return first_of("logs", sources, render)
 
     @made.get("/logs/<name>")
     def page(name: str) -> str:

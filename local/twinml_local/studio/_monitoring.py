@@ -13,6 +13,7 @@ from twinml.pages.charts import Series, bars, lines
 from twinml.platform import busiest
 from twinml.traffic.collected import CollectsTraffic, Traffic
 from twinml.traffic.feedback import GroundTruth
+from twinml_local.studio._listing import first_of
 from twinml_local.studio._sources import Sources
 from twinml_local.telemetry import Recent
 
@@ -37,10 +38,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.get("/monitoring")
     def first() -> str | Response:
-        names = sources.names()
-        if not names:
-            return render("monitoring_none.html.j2", title="Monitoring", section="monitoring")
-        return redirect(url_for("monitoring.page", name=names[0]))  # type: ignore[return-value]
+        return first_of("monitoring", sources, render)
 
     @made.get("/monitoring/<name>")
     def page(name: str) -> str:
@@ -172,7 +170,7 @@ def _held_out(sources: Sources, deployment: DeploymentState) -> HeldOutRows | No
         folder = sources.run(version.run_id).folder if version.run_id else None
     except NotFound:
         return None
-    return None if folder is None else read(folder / "report")
+    return None if folder is None else read(folder)
 
 
 def foretold(

@@ -134,7 +134,8 @@ class Source:
     def _table(self) -> pa.Table:
         """Read all at once, as training does; what is text in the contract stays text."""
         texts = [name for name, kind in self.types.items() if kind in ("string", "datetime")]
-        frame = read_rows(self.path, text=texts, least=min(2, len(self.types)))
+        least = min(2, len(self.types))
+        frame = read_rows(self.path, text=texts, expected=self.types, least=least)
         for name in frame.columns:
             if frame[name].dtype == object:
                 frame[name] = frame[name].map(_as_text, na_action="ignore")
@@ -179,7 +180,7 @@ class Source:
         if self._whole is not None or self.parquet:
             return False
         try:
-            found = csv_names(self.path.name, self._head)
+            found = csv_names(self.path.name, self._head, self.types)
         except DataError:
             return False
         return set(self.types) <= {*found} and (found != names or self.delimiter == " ")
@@ -207,14 +208,33 @@ class Source:
             self._read_bytes = self.size
             yield self._whole.rename_columns(self.names)
             return
+        done = 0
         try:
-            yield from self._parquet_tables() if self.parquet else self._csv_tables()
+            for table in self._parquet_tables() if self.parquet else self._csv_tables():
+                done += table.num_rows
+                yield table
         except (pa.ArrowInvalid, OSError) as error:
+            rest = None if self.parquet else self._without_notes()
+            if rest is not None:
+                yield rest.slice(done)
+                return
             raise DataError(
                 f"'{self.path.name}' cannot be read to its end: {error}",
                 hint="Every line must have as many fields as the header; quote those that hold "
                 "a delimiter.",
             ) from error
+
+    def _without_notes(self) -> pa.Table | None:
+        """Return all rows as texts, read as training does, which leaves lines out that are none."""
+        try:
+            frame = read_rows(self.path, text=self.names, least=min(2, len(self.types)))
+        except DataError:
+            return None
+        if text_values.header_names([*map(str, frame.columns)], self.types) != self.names:
+            return None
+        self._read_bytes = self.size
+        texts = (pa.array(frame[name], pa.string(), from_pandas=True) for name in frame.columns)
+        return pa.table(list(texts), self.names)
 
     def _csv_tables(self) -> Iterator[pa.Table]:
         with _Counted(self) as counted:

@@ -13,7 +13,7 @@ from typing import Any
 from twinml.batch._read import Source
 from twinml.batch.remote import FileRows, HeldRows, Rows
 from twinml.contract.dialects import ROUTES
-from twinml.data import read_records
+from twinml.data import read_records, rows_of
 from twinml.endpoint.document import Facts
 from twinml.errors import DataError
 
@@ -21,6 +21,8 @@ __all__ = ["opened"]
 
 # A JSON object with one of these keys is a request in some dialect, not a row.
 BODY_KEYS = frozenset().union(*ROUTES.values())
+# Of a table as pandas writes it; no request has both.
+SPLIT = frozenset({"columns", "data"})
 LINES = frozenset({".jsonl", ".ndjson"})
 
 
@@ -74,10 +76,18 @@ def _json(content: bytes, name: str) -> bytes | Rows:
         whole = json.loads(content)
     except ValueError:
         return HeldRows(_lines(content, name))
-    if isinstance(whole, list) and whole and all(type(row) is dict for row in whole):
-        return HeldRows(whole)
-    if isinstance(whole, dict) and whole and BODY_KEYS.isdisjoint(whole):
-        return HeldRows([whole])
+    if isinstance(whole, dict) and not (BODY_KEYS.isdisjoint(whole) or whole.keys() >= SPLIT):
+        return content
+    try:
+        rows = rows_of(whole)
+    except ValueError as error:
+        raise DataError(
+            f"{name} is no table of pandas: {error}", hint="Give every row a value a column."
+        ) from None
+    if rows is None and isinstance(whole, dict):
+        rows = [whole]
+    if rows and all(type(row) is dict and row for row in rows):
+        return HeldRows(rows)
     return content
 
 

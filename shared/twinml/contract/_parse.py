@@ -17,6 +17,7 @@ from twinml.contract._usual import UsualRow
 from twinml.contract._words import kind, shown
 from twinml.contract.azure import IGNORED, AzureDifference, of_form, of_method, of_values
 from twinml.contract.dialects import JSON, ROUTES, TEXTS, Dialect, Route
+from twinml.contract.encoding import CHARSETS, codec_of
 from twinml.contract.intervals import DEFAULT_LEVEL
 from twinml.errors import PayloadError
 
@@ -48,7 +49,8 @@ def parse(
     body
         As it came over the wire.
     content_type
-        The header's value: ``application/json`` or ``text/csv``, UTF-8.
+        The header's value: ``application/json``, UTF-8, or ``text/csv``, also UTF-16 or
+        Windows-1252, told by a charset or read as a file is.
     route
         Which route it came to.
     max_rows
@@ -73,9 +75,12 @@ def parse(
     >>> request.columns
     {'age': [41]}
     """
-    if content_type != JSON and (text := TEXTS.get(_media_type(content_type))) is not None:
-        asked: Asked = ("predict", DEFAULT_LEVEL, of_form(contract, text, route, None, None))
-        return _request(contract, text, text.read(contract, _text(body)), asked, max_rows)
+    if content_type != JSON:
+        media_type, charset = _media_type(content_type)
+        if (text := TEXTS.get(media_type)) is not None:
+            asked: Asked = ("predict", DEFAULT_LEVEL, of_form(contract, text, route, None, None))
+            columns = text.read(contract, _table(body, charset))
+            return _request(contract, text, columns, asked, max_rows)
     document = _load(body)
     if type(document) is not dict:
         raise PayloadError(
@@ -171,7 +176,8 @@ def _request(
     return ScoringRequest(dialect, result, n_rows, method, types, level, azure)
 
 
-def _media_type(content_type: str | None) -> str:
+def _media_type(content_type: str | None) -> tuple[str, str]:
+    """Return what a header names: the media type, and the charset, empty if there is none."""
     parts = [part.strip() for part in (content_type or "").split(";")]
     media_type = parts[0].lower()
     if media_type != JSON and media_type not in TEXTS:
@@ -181,16 +187,34 @@ def _media_type(content_type: str | None) -> str:
             hint="Send the header Content-Type: application/json.",
             status=415,
         )
+    charset = ""
     for part in parts[1:]:
         name, _, value = part.partition("=")
-        charset = value.strip().strip('"').lower()
-        if name.strip().lower() == "charset" and charset not in ("utf-8", "utf8"):
-            raise PayloadError(
-                f"the body's charset is {shown(charset)}, expected utf-8",
-                hint="Encode the body as UTF-8.",
-                status=415,
-            )
-    return media_type
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip('"').lower()
+    known = ("utf-8", "utf8") if media_type == JSON else (*CHARSETS,)
+    if charset and charset not in known:
+        raise PayloadError(
+            f"the body's charset is {shown(charset)}, expected utf-8",
+            hint="Encode the body as UTF-8.",
+            status=415,
+        )
+    return media_type, charset
+
+
+def _table(body: bytes, charset: str) -> str:
+    """Return a body of CSV, in the charset that it says, else as a file is read."""
+    body = bytes(body)
+    codec = CHARSETS[charset] if charset else codec_of(body)
+    try:
+        if codec is not None:
+            return body.decode(codec).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise PayloadError(
+            f"the body is not {charset or codec}: byte {error.start} does not fit",
+            hint="Encode the body as UTF-8.",
+        ) from None
+    return _text(body)
 
 
 def _text(body: bytes) -> str:

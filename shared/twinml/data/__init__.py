@@ -10,6 +10,7 @@ from __future__ import annotations
 from twinml.data._csv import csv_header, csv_names
 from twinml.data._fetch import fetch
 from twinml.data._finding import Finding
+from twinml.data._json import rows_of
 from twinml.data._known import bundled
 from twinml.data._read import column_names, read_records, read_rows
 from twinml.data._source import file_digest, near
@@ -32,4 +33,5 @@ __all__ = [
     "near",
     "read_records",
     "read_rows",
+    "rows_of",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ import pandas as pd
 from twinml.data._copies import copies, repeats
 from twinml.data._finding import Finding
 from twinml.data._groups import group_keys
-from twinml.data._leaks import explaining, suspects
+from twinml.data._leaks import adding_up, explaining, suspects
 from twinml.data._left_out import dates
 from twinml.data._task import TaskKind
-from twinml.data._words import count, shown
+from twinml.data._words import count, listed, shown
 
 __all__ = ["findings"]
 
@@ -54,7 +55,10 @@ def findings(
         elif column not in read:
             found += _text(column, values)
     others = [column for column in features if column not in leaks]
-    found += (suspects if task == "classification" else explaining)(frame, target, others)
+    if task == "classification":
+        found += suspects(frame, target, others)
+    else:
+        found += (*explaining(frame, target, others), *adding_up(frame, target, others))
     found += group_keys(frame, target)
     twice = repeats(frame)
     if twice:
@@ -65,12 +69,32 @@ def findings(
     return found
 
 
+def alike_but_for_case(classes: Iterable[str]) -> list[str]:
+    """Return the classes, as they come, that are written like another one but for case and blanks.
+
+    Examples
+    --------
+    >>> alike_but_for_case(["yes", "no", " Yes", "NO", "maybe"]), alike_but_for_case(["a", "b"])
+    (['yes', 'no', ' Yes', 'NO'], [])
+    """
+    names = list(classes)
+    times = Counter(" ".join(one.split()).casefold() for one in names)
+    return [one for one in names if times[" ".join(one.split()).casefold()] > 1]
+
+
 def _classes(labels: pd.Series) -> Iterator[Finding]:
     name = str(labels.name)
     counts = labels.value_counts()
     if labels.dtype == object and any(label != label.strip() for label in counts.index):
         message = f"classes of '{name}' begin or end with a blank; they are kept as they are"
         yield Finding("note", "blanks", name, message)
+    alike = alike_but_for_case(counts.index) if labels.dtype == object else []
+    if alike:
+        message = (
+            f"classes of '{name}' differ by case or blanks only, and are different to the model: "
+            f"{listed(alike)}; write each of them in one way"
+        )
+        yield Finding("warning", "alike", name, message)
     share = counts.iloc[0] / len(labels)
     if share >= MAJORITY_SHARE:
         message = (

@@ -107,9 +107,9 @@ def csv_columns(
     return columns, findings, file.delimiter
 
 
-def csv_names(name: str, text: str) -> list[str]:
+def csv_names(name: str, text: str, expected: Collection[str] = ()) -> list[str]:
     """Return the names of the columns of a file with at least two; no other row is parsed."""
-    names = header_of(opened(name, text, 2).first_rows()).names
+    names = header_of(opened(name, text, 2).first_rows(), expected).names
     check_width(name, names, 2)
     return names
 
@@ -173,10 +173,11 @@ def _lines(text: str, body: str) -> int:
 def _sniffed(text: str) -> tuple[int, str | None]:
     """Return how many lines stand above the header, and the delimiter, if there is one.
 
-    It is the one that splits the header and agrees best with the first rows.
+    It is the one that splits the header and agrees best with the first rows. With decimal commas
+    the comma may part all rows alike too, but for the header.
     """
     best: tuple[int, str | None] = (0, None)
-    best_score = (0.0, 0)
+    best_score = (0.0, 0, 0)
     for delimiter in DELIMITERS:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
@@ -190,7 +191,7 @@ def _sniffed(text: str) -> tuple[int, str | None]:
         if widths[0] < 2:
             continue
         agreement = sum(width == widths[0] for width in widths) / len(widths)
-        score = (agreement, widths[0])
+        score = (agreement, -above, widths[0])
         if score > best_score:
             best, best_score = (rows[above - 1][0] if above else 0, delimiter), score
     return best
@@ -204,6 +205,8 @@ def _rows_above(rows: list[list[str]]) -> int:
     (0, 1)
     >>> _rows_above([["Sales"], ["by day"], *table]), _rows_above([["Sales", "", ""], *table])
     (2, 1)
+    >>> _rows_above([["Sales"], *table, ["by us"]]), _rows_above([["Sales"], *table, ["cut"]])
+    (1, 0)
     """
     above = 0
     while above < min(len(rows) - 1, MOST_ABOVE) and rows[above][0].startswith("#"):
@@ -215,8 +218,15 @@ def _rows_above(rows: list[list[str]]) -> int:
     while above < min(len(rows) - 2, MOST_ABOVE) and sum(bool(c.strip()) for c in rows[above]) < 2:
         above += 1
     # A single column may hold any delimiter here and there; a table does in every row.
-    width = len(rows[above])
-    return above if width > 2 and all(len(row) == width for row in rows[above:]) else 0
+    width, end = len(rows[above]), len(rows)
+    while end > above + 2 and _is_note(rows[end - 1]):
+        end -= 1
+    return above if width > 2 and all(len(row) == width for row in rows[above:end]) else 0
+
+
+def _is_note(row: list[str]) -> bool:
+    """Tell whether a row is a remark below a table; a word alone may be a row that was cut off."""
+    return len(row) == 1 and len(row[0].split()) > 1
 
 
 def _without_notes(file: Csv, width: int) -> tuple[Csv, list[Finding]]:
@@ -230,8 +240,7 @@ def _without_notes(file: Csv, width: int) -> tuple[Csv, list[Finding]]:
     lines = list(io.StringIO(file.text, newline=""))
     rows = [(line - file.skipped, fields) for line, fields in file.rows()]
     dropped = {line for line, fields in rows if len(fields) < width and fields[0][:1] == "#"}
-    # A word alone may be a row that was cut off.
-    while rows[-1][0] in dropped or (len(rows[-1][1]) == 1 and len(rows[-1][1][0].split()) > 1):
+    while rows[-1][0] in dropped or _is_note(rows[-1][1]):
         dropped.add(rows.pop()[0])
     if not dropped:
         return file, []

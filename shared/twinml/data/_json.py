@@ -12,7 +12,7 @@ from twinml.data._names import named
 from twinml.data._types import TextColumn, text_column
 from twinml.errors import DataError
 
-__all__ = ["is_json", "json_columns"]
+__all__ = ["is_json", "json_columns", "rows_of"]
 
 
 def is_json(text: str) -> bool:
@@ -84,22 +84,33 @@ def _rows(name: str, text: str) -> list[dict[str, Any]]:
 
 
 def _table(text: str) -> list[Any] | None:
-    """Return the rows of a text that is one array or one table of pandas, else ``None``.
-
-    Tables are ``{"columns": [...], "data": [[...], ...]}``, ``{"data": [{...}, ...]}`` with
-    any key beside it but a list, and ``{"age": {"0": 41, ...}, ...}`` or the same with lists.
-
-    >>> _table('{"columns": ["a"], "index": [0], "data": [[1]]}'), _table('{"a": {"0": 1}}')
-    ([{'a': '1'}], [{'a': '1'}])
-    >>> _table('{"meta": {}, "rows": [{"a": 1}]}'), _table('{"a": 1}')
-    ([{'a': '1'}], None)
-    """
+    """Return the rows of a text that is one array or one table of pandas, else ``None``."""
     try:
-        whole = _parsed(text)
+        return rows_of(_parsed(text))
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":  # an object a line
             raise
         return None
+
+
+def rows_of(whole: Any) -> list[Any] | None:
+    """Return the rows of a document that is an array or a table of pandas, else ``None``.
+
+    Tables are ``{"columns": [...], "data": [[...], ...]}``, ``{"data": [{...}, ...]}`` with
+    any key beside it but a list, and ``{"age": {"0": 41, ...}, ...}`` or the same with lists.
+
+    Raises
+    ------
+    ValueError
+        A row has not as many values as there are columns.
+
+    Examples
+    --------
+    >>> rows_of({"columns": ["a"], "index": [0], "data": [[1]]}), rows_of({"a": {"0": 1}})
+    ([{'a': 1}], [{'a': 1}])
+    >>> rows_of({"meta": {}, "rows": [{"a": 1}]}), rows_of({"a": 1})
+    ([{'a': 1}], None)
+    """
     if not isinstance(whole, dict):
         return whole if isinstance(whole, list) else None
     names, data = whole.get("columns"), whole.get("data")

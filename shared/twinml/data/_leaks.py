@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twinml.data._finding import Finding
 from twinml.data._words import listed, shown
 
-__all__ = ["Sign", "explaining", "sign_of", "suspects", "tells"]
+__all__ = ["Sign", "adding_up", "explaining", "sign_of", "suspects", "tells", "terms_of"]
 
 SUSPICIOUS_AUC = 0.98
 SUSPICIOUS_SHARE = 0.98
@@ -27,6 +27,12 @@ SHARE_OF_CHANCE = 0.1
 # ... which are so many that chance would have this number of them.
 FEWEST_BY_CHANCE = 10.0
 CHECK = "check that it is known when the model is asked"
+# Of the variance of a total, what rounding may leave over; the least share of its deviation that
+# a term has; rows for each column, so that few rows do not add up by chance.
+LEFT_OVER = 1e-6
+LEAST_TERM = 1e-2
+FEWEST_ROWS_A_TERM = 5
+MOST_TERMS = 200  # more columns take seconds
 # A line each; the columns that say the same of a class share one.
 MOST_LINES = 5
 
@@ -120,6 +126,54 @@ def explaining(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Ite
                 f"'{column}' alone explains {explained:.1%} of the ranks of '{target}': {CHECK}"
             )
             yield Finding("warning", "leak-suspect", column, message)
+
+
+def adding_up(frame: pd.DataFrame, target: str, features: Sequence[str]) -> Iterator[Finding]:
+    """Yield a finding if some features, each times a number, add up to a target of numbers.
+
+    A total in the columns that it is the total of is no prediction.
+    """
+    rng = np.random.default_rng(0)
+    sample = frame.iloc[rng.permutation(len(frame))[:LEAK_ROWS]]
+    names = [name for name in features if frame[name].dtype.kind in "iufb"]
+    numbers = sample[[*names, target]].to_numpy(np.float64)
+    numbers = numbers[np.isfinite(numbers).all(axis=1)]
+    if not 2 <= len(names) <= MOST_TERMS or len(numbers) < FEWEST_ROWS_A_TERM * len(names):
+        return
+    terms = terms_of(numbers[:, :-1], numbers[:, -1])
+    if len(terms) > 1:
+        named = [names[place] for place in terms]
+        yield Finding(
+            "warning", "leak-suspect", None,
+            f"{listed(named)} add up to '{target}': {CHECK.replace('it is', 'they are')}",
+        )  # fmt: skip
+
+
+def terms_of(X: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
+    """Return the columns that add up to ``y``, each times a number; none if they do not.
+
+    Parameters
+    ----------
+    X, y
+        Shapes (n, p) and (n,).
+
+    Examples
+    --------
+    >>> X = np.array([[1.0, 4.0, 3.0], [2.0, 2.0, 9.0], [3.0, 5.0, 1.0], [5.0, 1.0, 1.0]])
+    >>> terms_of(X, X[:, 0] + X[:, 1]), terms_of(X[:, :2], X[:, 0] * X[:, 1])
+    ([0, 1], [])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # of 1e300 there is no variance
+        spread, total = X.std(axis=0), float(y.std())
+    used = np.flatnonzero((spread > 0) & np.isfinite(spread))
+    if not 0 < total < np.inf or not len(used):
+        return []
+    standard = (X[:, used] - X[:, used].mean(axis=0)) / spread[used]
+    wanted = (y - y.mean()) / total
+    shares = np.linalg.lstsq(standard, wanted, rcond=None)[0]
+    if float(np.mean((wanted - standard @ shares) ** 2)) > LEFT_OVER:
+        return []
+    return [int(place) for place in used[np.abs(shares) > LEAST_TERM]]
 
 
 @dataclass(frozen=True)

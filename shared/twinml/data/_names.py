@@ -15,7 +15,7 @@ SHOWN = 5
 
 
 class Header:
-    """Names of all columns; ``lines`` is 1 if the first row holds them, else 0."""
+    """Names of all columns; ``lines`` is what the header takes up: none where it is missing."""
 
     def __init__(self, names: list[str], lines: int, findings: list[Finding]) -> None:
         self.names, self.lines, self.findings = names, lines, findings
@@ -42,7 +42,16 @@ def header_of(rows: Sequence[Sequence[str]], expected: Collection[str] = ()) -> 
     ['C1', 'C2']
     >>> header_of([["n", " kind", "n"], ["2", "b", "1"]]).names
     ['n', 'kind', 'n.1']
+    >>> groups = [["who", "", "what"], ["age", "job", "y"], ["41", "cook", "no"]]
+    >>> header_of(groups, {"y"}).names, header_of(groups, {"y"}).lines
+    (['age', 'job', 'y'], 2)
     """
+    if has_groups_above(rows, expected):
+        header = named(rows[1])
+        groups = ", ".join(cell.strip() for cell in rows[0] if cell.strip())
+        message = f"the line above the header is left out: '{groups[:60]}'"
+        found = Finding("note", "above-header", None, message, decision=True)
+        return Header(header.names, 2, [found, *header.findings])
     first = list(rows[0])
     width = max(len(row) for row in rows[1:]) if len(rows) > 1 else len(first)
     if len(first) + 1 == width and all(len(row) == width for row in rows[1:]):
@@ -54,6 +63,21 @@ def header_of(rows: Sequence[Sequence[str]], expected: Collection[str] = ()) -> 
         message = f"the first row is data like all others, so the columns are called {shown}"
         return Header(names, 0, [Finding("warning", "header", None, message, decision=True)])
     return named(first)
+
+
+def has_groups_above(rows: Sequence[Sequence[str]], expected: Collection[str]) -> bool:
+    """Tell whether the first row names groups of columns, and the second one the columns.
+
+    A group stands above its first column, and leaves gaps above the others.
+    """
+    if (
+        len(rows) < 3
+        or len(rows[0]) != len(rows[1])
+        or "" not in (cell.strip() for cell in rows[0])
+    ):
+        return False
+    first, second = ({cell.strip() for cell in row} for row in rows[:2])
+    return first.isdisjoint(expected) and not second.isdisjoint(expected) and "" not in second
 
 
 def named(fields: Sequence[str]) -> Header:

@@ -7,16 +7,18 @@ some columns (a month, a rate) agree far more often. Numbers are compared by dec
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from twinml.contract.dates import DateForm, moment
 from twinml.data._finding import Finding
 from twinml.data._left_out import is_key
 
-__all__ = ["Order", "codes_of", "evidence"]
+__all__ = ["Order", "codes_of", "direction", "evidence"]
 
 # Both must hold: far beyond what the best of a hundred shuffled columns reaches by luck,
 # and large enough to matter when there are very many rows.
@@ -25,14 +27,22 @@ EXCESS = 0.05
 # A column in one sequence is evidence enough unless its values are nearly all the same.
 SEQUENCE_STANDARD_ERRORS = 3.0
 BINS = 10
+# Dates that are looked at, spread over the rows, and different ones of which an order is no chance.
+MOST_DATES = 1000
+FEWEST_DATES = 10
+_NONE: Mapping[str, DateForm] = {}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the rows' order looks like, and the finding that goes with it, if any."""
+    """What the rows' order looks like, and the finding that goes with it, if any.
+
+    ``chronological`` is for rows in the order of their dates, the earliest first.
+    """
 
     note: str
     findings: tuple[Finding, ...] = ()
+    chronological: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,15 @@ class Agreement:
     standard_errors: float
 
 
-def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = None) -> Order:
+def evidence(
+    frame: pd.DataFrame,
+    target: str,
+    left_out: pd.DataFrame | None = None,
+    dates: Mapping[str, DateForm] = _NONE,
+) -> Order:
     """Say what order the rows seem to be in.
+
+    Dates say it by themselves; what else rises may be no time.
 
     A number of the rows is no order of its own, and hides none: the other columns are looked
     at first, as they stand and in the order of a number that the model does without.
@@ -55,6 +72,8 @@ def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = N
     ----------
     left_out
         Columns that are not in ``frame``, of the same rows.
+    dates
+        How columns of dates are written.
 
     Examples
     --------
@@ -71,6 +90,15 @@ def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = N
             "of one class, so split at random"
         )
         return Order(note, (Finding("warning", "sorted-by-target", target, note),))
+    for name, form in dates.items():
+        way = direction(_some_moments(frame[name], form))
+        if way > 0:
+            return Order(f"rows are in the order of the dates in '{name}'", chronological=True)
+        if way < 0:
+            return Order(
+                f"rows are in the order of the dates in '{name}', the last ones first; "
+                f"--split column:{name} holds out the latest"
+            )
     columns = [str(column) for column in frame.columns if column != target]
     numbers = [name for name in columns if _numbers_rows(name, frame[name])]
     others = [name for name in columns if name not in numbers]
@@ -98,6 +126,28 @@ def evidence(frame: pd.DataFrame, target: str, left_out: pd.DataFrame | None = N
         "rows look shuffled: in no column does a row agree with the row before more often "
         "than chance has it"
     )
+
+
+def direction(moments: Sequence[float]) -> int:
+    """Tell whether moments only rise (1), only fall (-1), or neither (0).
+
+    Examples
+    --------
+    >>> days = [86400.0 * day for day in range(10)]
+    >>> direction(days), direction(days[::-1]), direction(days[:9]), direction([*days, 0.0])
+    (1, -1, 0, 0)
+    """
+    if len(set(moments)) < FEWEST_DATES:
+        return 0
+    steps = np.diff(np.asarray(moments))
+    return int((steps >= 0).all()) - int((steps <= 0).all())
+
+
+def _some_moments(values: pd.Series, form: DateForm) -> list[float]:
+    """Return the moments of rows spread over a column; none where a date is missing."""
+    places = np.linspace(0, len(values) - 1, min(len(values), MOST_DATES)).astype(np.int64)
+    some = values.iloc[places]
+    return [] if some.isna().any() else [moment(str(text), form) for text in some]
 
 
 def _numbers_rows(name: str, values: pd.Series) -> bool:

@@ -129,7 +129,12 @@ def read(
 
 
 def read_rows(
-    source: Path | str, *, text: Collection[str] = (), sheet: str | None = None, least: int = 1
+    source: Path | str,
+    *,
+    text: Collection[str] = (),
+    expected: Collection[str] = (),
+    sheet: str | None = None,
+    least: int = 1,
 ) -> pd.DataFrame:
     """Read the rows of a file as ``load`` does, whatever they are for.
 
@@ -139,6 +144,8 @@ def read_rows(
         As in ``load``.
     text
         Columns whose values stay text even if all of them look like numbers or booleans.
+    expected
+        Names of which one at least stands in a header, beside those of ``text``.
     sheet
         Of a workbook; the first one by default.
     least
@@ -154,7 +161,8 @@ def read_rows(
     DataError
         There is no such file, or it cannot be read exactly; the message names the place.
     """
-    return read(local_file(source), least=least, text=text, expected=text, sheet=sheet).frame
+    names = {*text, *expected}
+    return read(local_file(source), least=least, text=text, expected=names, sheet=sheet).frame
 
 
 def column_names(source: Path | str) -> list[str]:

@@ -23,6 +23,7 @@ from twinml.settings import home
 __all__ = ["file_digest", "is_workbook", "local_file", "near", "raw_bytes"]
 
 ADDRESS = re.compile(r"(https?|file)://", re.IGNORECASE)
+OTHER_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 LARGEST_FILE = 2_000_000_000
 OLD_WORKBOOK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 WORKBOOK_MEMBERS = ({"[Content_Types].xml", "xl/"}, {"content.xml", "mimetype"})
@@ -66,6 +67,11 @@ def local_file(source: Path | str) -> Path:
         The address cannot be fetched, or names another machine's file.
     """
     if isinstance(source, Path) or not ADDRESS.match(source):
+        if other := OTHER_ADDRESS.match(str(source)):
+            raise DataError(
+                f"an address with {other[1]}:// cannot be fetched",
+                hint="Download it elsewhere, or name one with https://, http:// or file://.",
+            )
         return Path(source)
     parts = urlsplit(source)
     path = unquote(parts.path)

@@ -28,6 +28,8 @@ TASKS: tuple[TaskKind, ...] = ("classification", "regression")
 MOST_NUMBER_CLASSES = 20
 # Of a short table: fractions that repeat less often than this are no classes.
 ROWS_A_CLASS = 4
+# The largest number of a target; squares and sums of squares stay far from the ends of a double.
+SMALLEST_NUMBER, LARGEST_NUMBER = 1e-100, 1e100
 
 
 def is_number(values: pd.Series) -> bool:
@@ -122,4 +124,11 @@ def check_numbers(labels: pd.Series, file: str) -> None:
         raise DataError(
             f"the target '{name}' is {labels.iloc[0]} in all rows",
             hint="A regression needs values that differ; name another target or add rows.",
+        )
+    largest = float(np.abs(labels.to_numpy(dtype=np.float64)).max())
+    if not SMALLEST_NUMBER <= largest <= LARGEST_NUMBER:
+        raise DataError(
+            f"the target '{name}' reaches {largest:.3g}: squared errors of such numbers are beyond "
+            "what can be computed",
+            hint="Write it in another unit, for example divided by a power of ten.",
         )

@@ -230,7 +230,7 @@ def load(
         check_target(frame[target], path.name)
         frame, few = join_or_drop(frame, target, rare)
         check_target(frame[target], path.name)
-    dates = [name for name, form in content.notations.items() if isinstance(form, DateForm)]
+    dates = {name: form for name, form in content.notations.items() if isinstance(form, DateForm)}
     useless, without = left_out(frame, target, None if keep == "all" else [*keep, *dates])
     numbers = frame[useless]
     frame = frame.drop(columns=useless)
@@ -242,7 +242,8 @@ def load(
     leaks = _known.leaks(everything, target)
     kept_leaks = {column: why for column, why in leaks.items() if column in frame.columns}
     plain = model_frame(frame)
-    order = _order.evidence(plain, target, numbers)
+    dated = {name: form for name, form in dates.items() if name in plain}
+    order = _order.evidence(plain, target, numbers, dated)
     findings = [
         *(
             remark
@@ -264,7 +265,7 @@ def load(
         source=path,
         digest=content.digest,
         findings=tuple(sorted(findings, key=lambda finding: finding.level != "warning")),
-        chronological=known.chronological if known else False,
+        chronological=known.chronological if known else order.chronological,
         order_note=known.order_note if known else order.note,
         leaks=leaks,
         dropped=tuple(column for column in everything if column not in frame.columns),

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from twinml.platform import ModelReference
 
-__all__ = ["CHALLENGER", "CHAMPION", "Aliases", "absent", "holder_by_tags", "missing", "registered"]
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "Aliases",
+    "absent",
+    "holder_by_tags",
+    "missing",
+    "registered",
+    "tags_for",
+]
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -61,7 +70,8 @@ class Aliases:
         """Give a version an alias, which its holder loses; a champion is no challenger."""
         name, number = version.name, str(version.version)
         if not self._native:
-            self._client.set_model_version_tag(name, number, _TAG + alias, _now())
+            for tag, value in tags_for(alias).items():
+                self._client.set_model_version_tag(name, number, tag, value)
             return
         self._client.set_registered_model_alias(name, alias, number)
         if alias == CHAMPION:
@@ -121,6 +131,11 @@ def holder_by_tags(versions: Iterable[tuple[str, Mapping[str, str]]], alias: str
     """
     held = [(tags[_TAG + alias], version) for version, tags in versions if _TAG + alias in tags]
     return max(held)[1] if held else None
+
+
+def tags_for(alias: str) -> dict[str, str]:
+    """Return the tag by which a version gets an alias where a registry knows none."""
+    return {_TAG + alias: _now()}
 
 
 def registered(client: MlflowClient, name: str) -> list[Registered]:

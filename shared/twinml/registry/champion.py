@@ -120,7 +120,7 @@ def compare(
         f"{old[decider]:.4f} of the champion {held}{_by(min_gain)} on the same "
         f"{n_rows:,} rows ({paired['verdict']['decision']} says the paired test)"
     )
-    if same_data is not None and _data_of(tracking, champion.run_id) != same_data:
+    if same_data is not None and _data_of(directory) != same_data:
         reason += "; the champion learned from other data and may have seen some of the rows"
     return Judgement(better, reason, decider, figures, old, champion.version, n_rows, paired)
 
@@ -245,9 +245,9 @@ def _says(metric: str, figures: Mapping[str, float]) -> str:
     return f"{title(metric)} {figures[metric]:.4f}"
 
 
-def _data_of(tracking: Tracking, run_id: str | None) -> str | None:
-    """Return the digest of the data that a run learned from."""
-    if not run_id:
-        return None
-    found: str | None = tracking.client.get_run(run_id).data.tags.get("twinml.data")
+def _data_of(directory: Path) -> str | None:
+    """Return the digest of the data that a model learned from; ``None`` of one made elsewhere."""
+    from twinml import model
+
+    found: str | None = model.metadata(directory).get("data")
     return found

@@ -25,6 +25,7 @@ from twinml.platform import ModelReference, ModelVersion
 from twinml.registry import _pages as pages
 from twinml.registry.aliases import CHALLENGER, CHAMPION, Aliases, absent, missing, registered
 from twinml.registry.store import alone, file_of, open_client, prepare_experiment
+from twinml.report import held_out_rows
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -158,6 +159,7 @@ class Tracking:
                     ),
                     encoding="utf-8",
                 )
+                held_out_rows.write(result, folder)
                 self.client.log_artifacts(run_id, str(folder), "training")
             self._upload(run_id, model_directory)
             self.client.set_tag(run_id, _STATE, "complete")
@@ -499,9 +501,10 @@ class Tracking:
 
     def _described(self, version: Registered) -> ModelVersion:
         uri = version.source or ""
-        if uri.startswith("azureml:") and version.run_id:
+        if uri.startswith("azureml:"):
             # Azure's own address of it is none that MLflow's client can fetch from.
-            uri = f"runs:/{version.run_id}/model"
+            run, number = version.run_id, version.version
+            uri = f"runs:/{run}/model" if run else f"models:/{version.name}/{number}"
         return ModelVersion(
             name=version.name,
             version=str(version.version),

@@ -175,7 +175,7 @@ class Search:
         How many rows the budget allows to search on, or ``None`` if the floor was measured.
         """
         one = next((one for one in self.found if one.learner.floor), self.found[0])
-        config = dict(one.learner.floor or one.learner.start)
+        config = dict(one.learner.floor or one.learner.start_on(len(self._data.y)))
         started = time.monotonic()
         budget = self._clock.budget
         few = len(self._data.y) <= _FEW_ROWS
@@ -348,7 +348,7 @@ class Search:
 
     def _searcher(self, one: Found, seconds: float) -> Any:
         """Return FLAML's searcher, which begins at the learner's start."""
-        start = dict(one.learner.start)
+        start = one.learner.start_on(len(self._data.y))
         rounds = one.learner.rounds
         if rounds is not None:
             del start[rounds.name]

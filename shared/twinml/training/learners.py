@@ -47,6 +47,8 @@ Matrix: TypeAlias = NDArray[np.float64]
 # What the estimators of the libraries end in.
 Kind: TypeAlias = Literal["Classifier", "Regressor"]
 EVERY_KIND: tuple[Kind, ...] = ("Classifier", "Regressor")
+# The least that a leaf is searched with.
+_SMALLEST_LEAF = 5
 # Columns of texts with more categories are not split by sets of them.
 MOST_SPLIT = 256
 # Packages whose module has another name.
@@ -116,6 +118,8 @@ class Learner:
         The configuration that is tried first.
     work
         Cost of a configuration on any unit that is linear in time; ratios are what is used.
+    leaf
+        The parameter of the rows that a leaf has at least, where few rows begin with fewer.
     rounds
         How its boosting rounds are counted; their number is then measured, not searched.
     floor
@@ -147,6 +151,7 @@ class Learner:
     space: Callable[[Any], dict[str, Any]]
     start: Config
     work: Callable[[Config], float]
+    leaf: str | None = None
     rounds: Rounds | None = None
     floor: Config | None = None
     packages: tuple[str, ...] = ("scikit-learn",)
@@ -158,6 +163,21 @@ class Learner:
     lacks: str = ""
     seen: Callable[[Matrix, Shape], Matrix] = field(default=lambda X, shape: X)
     tidy: Callable[[Any], None] = field(default=lambda estimator: None)
+
+    def start_on(self, rows: int) -> dict[str, Any]:
+        """Return the configuration that is tried first on so many rows.
+
+        Where a leaf needs more than a tenth of them, a tree hardly splits at all.
+
+        Examples
+        --------
+        >>> [LEARNERS[0].start_on(rows)["min_child_samples"] for rows in (30, 59, 60, 399, 400)]
+        [5, 5, 6, 39, 40]
+        """
+        start = dict(self.start)
+        if self.leaf is not None:
+            start[self.leaf] = min(start[self.leaf], max(_SMALLEST_LEAF, rows // 10))
+        return start
 
 
 def _of(estimator: str, seed: str = "random_state", **fixed: Any) -> Build:
@@ -317,6 +337,7 @@ _CATEGORICAL = Learner(
     },
     {**_LIGHTGBM_START, "cat_smooth": 10.0, "min_data_per_group": 100},
     _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+    leaf="min_child_samples",
     rounds=_rounds.LIGHTGBM,
     packages=("lightgbm", "scikit-learn"),
     automl="LightGBM",
@@ -368,6 +389,7 @@ LEARNERS: tuple[Learner, ...] = (
         _lightgbm_space,
         _LIGHTGBM_START,
         _boosting_work("n_estimators", lambda config: float(config["num_leaves"])),
+        leaf="min_child_samples",
         rounds=_rounds.LIGHTGBM,
         floor={
             "n_estimators": 100,

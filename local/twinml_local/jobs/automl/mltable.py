@@ -6,7 +6,9 @@ kept or dropped. What else such a file can ask for is refused by its name, never
 
 from __future__ import annotations
 
+import csv
 import glob
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,23 +108,33 @@ def _frame(files: list[Path], readers: Mapping[str, Any]) -> pd.DataFrame:
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
+def _delimiter(path: Path, encoding: str) -> str:
+    with path.open(encoding=encoding, newline="") as stream:
+        try:
+            return csv.Sniffer().sniff(stream.readline(), delimiters=",;\t|").delimiter
+        except csv.Error:  # a single column
+            return ","
+
+
 def _read(path: Path, reader: str, options: Mapping[str, Any]) -> pd.DataFrame:
     try:
         if reader == "read_parquet":
             return pd.read_parquet(path)
         if reader == "read_json_lines":
-            return pd.read_json(path, lines=True)
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            # pandas' own reader rounds floats, and takes names like 'date' for dates.
+            return pd.DataFrame.from_records([json.loads(line) for line in lines if line.strip()])
         if reader == "read_delimited":
             encoding = str(options.get("encoding", "utf8")).replace("utf8bom", "utf-8-sig")
-            delimiter = options.get("delimiter")
+            delimiter = options.get("delimiter") or ("," if options else _delimiter(path, encoding))
             return pd.read_csv(
                 path,
-                sep=delimiter or ("," if options else None),
+                sep=delimiter,
                 encoding=encoding,
                 header=None if options.get("header") in (False, "no_header") else 0,
-                engine="c" if delimiter or options else "python",
+                float_precision="round_trip",
             )
-    except (ValueError, UnicodeError, OSError) as error:
+    except (ValueError, TypeError, UnicodeError, OSError) as error:
         # The reader's own words may quote what the file holds.
         form = reader.removeprefix("read_").replace("_", " ")
         raise DataError(

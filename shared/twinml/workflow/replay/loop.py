@@ -268,7 +268,7 @@ class Replay:
         self._told = []
         run_id = champion.model.run_id
         folder = runs.run(self._tracking.uri, run_id).folder if run_id else None
-        held_out = None if folder is None else held_out_rows.read(folder / "report")
+        held_out = None if folder is None else held_out_rows.read(folder)
         if held_out is not None and held_out.classes:
             found = told_by(held_out.predicted, held_out.truth)
             self._told = [found] if found else []
