@@ -226,8 +226,8 @@ def _keep_child(records: Records, run: Run, folder: Path, number: int, task: Tas
     artifacts = records.artifacts(child) / "outputs"
     records.datastores.remove(artifacts)
     records.datastores.store(folder / "mlflow-model", artifacts / "mlflow-model")
-    for path, name in _beside(folder / "mlflow-model"):
-        records.datastores.store_file(path, artifacts / name)
+    for path, kept_as in _beside(folder / "mlflow-model"):
+        records.datastores.store_file(path, artifacts / kept_as)
     records.tracking.log(
         run.workspace,
         name,
