@@ -83,7 +83,7 @@ def test_it_answers_byte_for_byte_without_the_packages_that_trained(
     if any(words in done.stderr for words in NO_INDEX):
         pytest.skip(f"no package index answers: {done.stderr[:200]}")
     assert done.returncode == 0, done.stderr
-    for absent in ("sklearn", "pandas", "mlflow", "numba", "scipy", "lightgbm"):
+    for absent in ("requests", "sklearn", "pandas", "mlflow", "numba", "scipy", "lightgbm"):
         looked = subprocess.run(
             [python, "-c", f"import {absent}"], capture_output=True, check=False
         )

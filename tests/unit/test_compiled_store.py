@@ -18,7 +18,7 @@ from twinml.training._ensemble import Vote, fit_stack
 from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
 from twinml.training.tasks import Classification, Task, predictions, task_of
-from twinml_local.compiled import CompiledModel, compile_model, form_digest, load
+from twinml_local.compiled import CompiledModel, compile_model, form_digest, load, save
 
 DIGEST = "d" * 64
 
@@ -109,7 +109,7 @@ def test_a_fresh_process_answers_alike_and_imports_little(
 ) -> None:
     compiled, columns, n = made(n_classes, join)
     folder = tmp_path / "saved"
-    compiled.save(folder)
+    save(compiled, folder)
     request = tmp_path / "request.json"
     request.write_text(json.dumps(columns))
     run = subprocess.run(
@@ -133,7 +133,7 @@ def test_a_fresh_process_answers_alike_and_imports_little(
 def saved(tmp_path: Path) -> Path:
     compiled, _, _ = made(2, "vote")
     folder = tmp_path / "saved"
-    compiled.save(folder)
+    save(compiled, folder)
     return folder
 
 

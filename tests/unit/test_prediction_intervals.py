@@ -121,3 +121,51 @@ def test_a_level_stands_where_a_method_may(document: dict[str, object], level: f
 def test_other_levels_are_refused(level: object) -> None:
     with pytest.raises(PayloadError, match="the level is"):
         level_of({"params": {"level": level}}, NINE)
+
+
+@pytest.mark.parametrize(("rows", "made"), [(9, False), (10, True), (11, True)])
+def test_ten_rows_make_intervals(rows: int, made: bool) -> None:
+    truth = np.arange(rows) * 1.0
+    assert (fit_intervals(truth, truth + 0.25) is not None) is made
+
+
+def test_small_errors_are_errors_and_exact_rows_have_the_shortest_intervals() -> None:
+    truth = np.arange(40.0)
+    small = fit_intervals(truth, truth + 0.25)
+    assert small is not None
+    assert small.spreads == (0.25,)
+    exact = fit_intervals(truth, truth)
+    assert exact is not None
+    assert exact.spreads == (float(np.finfo(np.float64).tiny),)
+    assert set(exact.scores) == {0.0}
+
+
+@pytest.mark.parametrize(("rows", "knots"), [(99, 1), (100, 2), (149, 2), (150, 3), (2000, 20)])
+def test_fifty_rows_are_a_knot_where_errors_grow(rows: int, knots: int) -> None:
+    predicted = np.arange(rows) / rows
+    # Within a knot errors differ little, between them much.
+    truth = predicted + np.where(np.arange(rows) % 2, 1.0, -1.0) * 10.0 ** (3 * predicted)
+    found = fit_intervals(truth, predicted)
+    assert found is not None
+    assert len(found.knots) == len(found.spreads) == knots
+    assert list(found.knots) == sorted(found.knots)
+    assert min(found.spreads) >= 0.1 * np.abs(truth - predicted).mean() - 1e-12
+
+
+def test_one_width_where_spreads_would_make_no_interval_shorter() -> None:
+    truth = np.where(np.arange(100) % 2, 1.0, -1.0) + np.arange(100)
+    found = fit_intervals(truth, np.arange(100.0))
+    assert found is not None
+    # Both are as long: then the plain one is taken.
+    assert len(found.knots) == 1
+
+
+@pytest.mark.parametrize("rows", [500, 501, 1001])
+def test_scores_that_are_kept_are_at_least_what_a_level_asks_for(rows: int) -> None:
+    errors = np.arange(1.0, rows + 1.0)
+    found = fit_intervals(errors, np.zeros(rows))
+    assert found is not None
+    assert len(found.scores) == 500
+    kept = [round(score * errors.mean()) for score in found.scores]
+    wanted = [min(math.ceil(place * (rows + 1) / 501), rows) for place in range(1, 501)]
+    assert kept == wanted

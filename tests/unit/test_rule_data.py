@@ -143,12 +143,20 @@ def test_which_way_moments_go(hours: list[int], way: int) -> None:
         (lambda x: x[:, 0] + 1e-4 * x[:, 1], [0]),
         (lambda x: np.full(len(x), 3.0), []),
         (lambda x: x[:, 0] * 1e300, []),
+        (lambda x: 1e-3 * (x[:, 0] + x[:, 1]), [0, 1]),
+        # What is left over is as much above as below.
+        (lambda x: x[:, 0] + x[:, 1] + np.tile([5.0, -5.0], 30), []),
     ],
 )
 def test_terms_of_a_sum(target: Callable[[np.ndarray], np.ndarray], terms: list[int]) -> None:
     x = np.random.default_rng(0).normal(size=(60, 4)) * 10
     x[:, 3] = 5.0  # says nothing
-    assert terms_of(x, target(x)) == terms
+    y = target(x)
+    assert terms_of(x, y) == terms
+    # Whatever the units of the columns; of what is huge there is no variance.
+    assert terms_of(x * [1e-3, 1.0, 1e-3, 1.0], y) == terms
+    for huge in (x[:, 2] * 1e300, np.tile([1.7e308, 1.7e308, -1.7e308, -1.7e308], 15)):
+        assert terms_of(np.column_stack([x[:, :3], huge]), y) == terms
 
 
 @pytest.mark.parametrize(

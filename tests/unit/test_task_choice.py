@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from twinml.data import load
-from twinml.data._task import check_numbers, choose_task
+from twinml.data._task import check_numbers, choose_task, is_number, maybe_numbers
 from twinml.errors import DataError
 
 
@@ -96,3 +96,53 @@ def test_a_target_may_be_written_in_another_notation(tmp_path: Path, form: str, 
     assert dataset.task == task
     assert "y" not in dataset.notations
     assert (dataset.labels.dtype.kind in "if") == (task == "regression")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([1, 1, 1], "'y' has 1 different value"),
+        ([0, 1, 1], "'y' has 2 different values"),
+        (["a", "b"], "'y' holds text"),
+        ([True, False], "'y' holds booleans"),
+        ([0.5 * n for n in range(30)], "'y' holds 30 different numbers with fractions"),
+        ([1.0 * n for n in range(1200)], "'y' holds 1,200 different whole numbers"),
+        ([1.0 * n for n in range(30)] + [np.inf], "'y' holds 31 different whole numbers"),
+    ],
+)
+def test_the_reason_is_told_in_words(values: list[object], reason: str) -> None:
+    assert choose_task(pd.Series(values, name="y"), None, "t.csv")[1] == reason
+
+
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [
+        (pd.Series([1, 2]), True),
+        (pd.Series([1.5, None]), True),
+        (pd.Series([1, None], dtype="Int64"), True),
+        (pd.Series([True, False]), False),
+        (pd.Series([True, None], dtype="boolean"), False),
+        (pd.Series(["1", "2"], dtype=object), False),
+    ],
+)
+def test_what_a_column_of_numbers_is(values: pd.Series, number: bool) -> None:
+    assert is_number(values) is number
+
+
+@pytest.mark.parametrize(
+    ("texts", "maybe"),
+    [
+        ([f"{n},5" for n in range(21)], True),
+        ([f"{n},5" for n in range(20)], False),  # so few may be classes
+        ([f"{n},5" for n in range(21)] * 2, True),
+        ([f"{n},5" for n in range(21)] + [None], True),
+        ([f"{n},5" for n in range(21)] + ["none"], False),
+        ([f"c{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"], False),
+        (["5"], False),
+    ],
+)
+def test_texts_that_may_be_numbers(texts: list[object], maybe: bool) -> None:
+    frame = pd.DataFrame({"y": pd.Series(texts, dtype=object)})
+    assert maybe_numbers(frame, "y") is maybe
+    assert maybe_numbers(frame, "z") is False
+    assert maybe_numbers(pd.DataFrame({"y": np.arange(30.0)}), "y") is False

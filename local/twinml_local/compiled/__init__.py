@@ -9,7 +9,7 @@ Deploying, once a model (imports scikit-learn, the learners and numba; takes sec
     try:
         compiled = compile_model(pipeline, contract, digest=digest)
         verify(compiled, pipeline, contract, training_rows)   # or without rows
-        compiled.save(folder)
+        save(compiled, folder)
     except Refusal as reason:
         ...                                    # logged; the pipeline serves
 
@@ -42,8 +42,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twinml_local.compiled._errors import NotCovered, Refusal
-from twinml_local.compiled._model import CompiledModel, load
+from twinml_local.compiled._model import CompiledModel
 from twinml_local.compiled._origin import form_digest, made_with
+from twinml_local.compiled._stored import load, save
 
 if TYPE_CHECKING:
     from twinml_local.compiled._compile import compile_model
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "made_with",
     "random_columns",
+    "save",
     "verify",
 ]
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logit
+from sklearn.base import is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -77,7 +79,8 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
     Parameters
     ----------
     pipeline
-        Fitted, as ``twinml.training._recipe`` assembles it.
+        Fitted, as ``twinml.training._recipe`` assembles it; or an estimator by itself, with or
+        without an encoder before it.
     digest
         Of the model directory, kept with the compiled form.
 
@@ -86,10 +89,9 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
     Refusal
         A part of it has no compiled form; the message says which.
     """
-    whole, threshold = taken_apart(pipeline)
+    encode, model, threshold = taken_apart(pipeline)
     if list(getattr(pipeline, "classes_", np.array(())).tolist()) != list(contract.classes):
         raise Refusal("the pipeline's classes are not the contract's")
-    encode, model = (step for _, step in whole.steps)
     encoding = _encoding(encode, contract)
     given = [_thawed(one) for one in model.estimators_]
     n_classes = len(contract.classes) or 1
@@ -100,8 +102,11 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
         _member(one if learned is None else learned, n_classes, encoding.n_features)
         for one, learned in zip(given, inside, strict=True)
     ]
-    if type(model) in VOTES:
-        join: Voted | Stacked = _voted(model)
+    join: Voted | Stacked
+    if isinstance(model, Alone):
+        join = Voted(np.ones(1), 1.0)
+    elif type(model) in VOTES:
+        join = _voted(model)
     else:
         join = _stacked(model, read, n_classes, encoding.n_features)
     return CompiledModel(
@@ -115,8 +120,18 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
     )
 
 
-def taken_apart(pipeline: Any) -> tuple[Any, float | None]:
-    """Return the pipeline of encoder and model inside, and the threshold around it.
+class Alone:
+    """An estimator by itself, as an ensemble of one member."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimators_ = [estimator]
+        self.predict = estimator.predict
+        if hasattr(estimator, "predict_proba"):
+            self.predict_proba = estimator.predict_proba
+
+
+def taken_apart(pipeline: Any) -> tuple[Any | None, Any, float | None]:
+    """Return encoder, ``None`` for none, and model inside, and the threshold around them.
 
     Raises
     ------
@@ -135,14 +150,30 @@ def taken_apart(pipeline: Any) -> tuple[Any, float | None]:
             raise Refusal("the threshold is not one on the second class's probability")
         threshold = float(pipeline.threshold)
         whole = _thawed(getattr(pipeline, "estimator_", pipeline.estimator))
-    if type(whole) is not Pipeline or len(whole.steps) != 2:
-        raise Refusal(f"the model is a {type(whole).__name__}, expected a Pipeline of two steps")
-    if type(whole.steps[1][1]) not in (*VOTES, *STACKS):
-        raise Refusal(
-            f"the pipeline ends in a {type(whole.steps[1][1]).__name__}, "
-            "expected one that votes or stacks"
-        )
-    return whole, threshold
+    if type(whole) is not Pipeline:
+        return None, _alone(whole), threshold
+    if len(whole.steps) != 2:
+        raise Refusal(f"the model is a Pipeline of {len(whole.steps)} steps, expected two")
+    encode, model = (step for _, step in whole.steps)
+    if type(encode) is FunctionTransformer and encode.func is pd.DataFrame.to_numpy:
+        if encode.kw_args not in (None, {}, {"dtype": "float64"}):
+            raise Refusal(f"the model takes its rows as {encode.kw_args}")
+        encode = None
+    return encode, model if type(model) in (*VOTES, *STACKS) else _alone(model), threshold
+
+
+def _alone(estimator: Any) -> Alone:
+    """Return an estimator whose label is that of the highest probability, or that has none.
+
+    Others decide by a score, which may differ from the probability in its last bit.
+    """
+    kind = type(estimator)
+    name = f"{kind.__module__}.{kind.__name__}"
+    if name in BY_PROBABILITY or is_regressor(estimator):
+        return Alone(estimator)
+    raise Refusal(
+        f"the model is a {kind.__name__} by itself; of classifiers only LightGBM's is compiled so"
+    )
 
 
 def _thawed(estimator: Any) -> Any:
@@ -159,6 +190,11 @@ PARTED = {
 
 
 def _encoding(encode: Any, contract: Contract) -> Encoding:
+    if encode is None:
+        for column in contract.columns:
+            if column.mlflow_type == "string":
+                raise Refusal(f"column '{column.name}' is text, and no encoder is before the model")
+        return Encoding({}, contract.column_names)
     for column in contract.columns:
         if column.type in PARTED:
             raise Refusal(f"column '{column.name}' holds {PARTED[column.type]}")
@@ -181,7 +217,7 @@ def _encoding(encode: Any, contract: Contract) -> Encoding:
     numbers: list[str] = []
     known: list[Any] = []
     for name, part, chosen in columns.transformers_:
-        if name == "remainder" or not len(chosen):
+        if (isinstance(part, str) and part == "drop") or not len(chosen):
             continue
         if type(part) is OrdinalEncoder and not numbers:
             strings += chosen
@@ -262,6 +298,7 @@ def _codes_of_numbers(codes: list[float]) -> tuple[float | None, float | None]:
     return codes[0], codes[-1]
 
 
+BY_PROBABILITY = frozenset({"lightgbm.sklearn.LGBMClassifier"})
 # By name, so that a model without them does not import them.
 READERS: dict[str, Callable[[Any, int], Boosted]] = {
     "catboost.core.CatBoostClassifier": read_catboost,

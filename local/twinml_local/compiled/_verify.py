@@ -130,10 +130,11 @@ def _verify(
     check.members(encoded, "an encoded row at a threshold")
     # Joining asks all members once more, and has nothing of its own at a threshold.
     check.encoded(encoded[:, ::_SHARE], "an encoded row at a threshold")
-    order = rng.permutation(encoded.shape[1])
+    # Repeated where there are fewer rows than the sizes take together.
+    order = np.resize(rng.permutation(encoded.shape[1]), sum(_SIZES))
     first = 0
     for size in _SIZES:
-        chosen = np.take(encoded, order[first : first + size], axis=1, mode="wrap")
+        chosen = encoded[:, order[first : first + size]]
         check.encoded(chosen, f"a batch of {size} encoded rows")
         first += size
     return Verification(check.rows, check.encoded_rows, check.calls)
@@ -144,7 +145,7 @@ class _Check:
         self.compiled = compiled
         self.pipeline = pipeline
         self.types = contract.column_types
-        self.model = taken_apart(pipeline)[0][1]
+        self.model = taken_apart(pipeline)[1]
         self.rows = self.encoded_rows = self.calls = 0
 
     def columns(self, columns: Columns, what: str) -> None:

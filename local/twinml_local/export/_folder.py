@@ -18,7 +18,7 @@ from twinml.errors import UsageError
 from twinml.model import load_contract
 from twinml.platform import ModelVersion
 from twinml.settings import home
-from twinml_local.compiled import form_digest, load, verify
+from twinml_local.compiled import form_digest, load, save, verify
 from twinml_local.endpoint_folders import check_name
 from twinml_local.export._packages import SERVING, pinned
 from twinml_local.export._proof import proof
@@ -135,7 +135,7 @@ def _portable(outcome: Outcome, version: ModelVersion, directory: Path, endpoint
         warnings.simplefilter("ignore")  # the learners' own, about versions and threads
         pipeline = load_predictor(directory, version.digest).pipeline
         verify(form, pipeline, load_contract(directory))
-    form.save(endpoint / "compiled")
+    save(form, endpoint / "compiled")
     return form_digest(endpoint / "compiled")
 
 

@@ -21,7 +21,6 @@ SERVING = (
     "llvmlite",
     "numpy",
     "orjson",
-    "requests",
     "setproctitle",
     "uvloop",
 )

@@ -29,6 +29,7 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from twinml.contract.dialects import ROUTES
 from twinml.errors import TwinmlError
 from twinml_local.server._errors import Refused, bounded, key_refused, too_large
 from twinml_local.server._request_log import RequestLog
@@ -164,9 +165,9 @@ def _add_errors(app: Flask, service: ScoringService) -> None:
         if isinstance(error, RequestEntityTooLarge):
             return not_taken(too_large(g.exchange.serving.settings.max_body_bytes))
         if status == 404:
-            response = error_response(
-                404, f"there is no route {request.path[:LONGEST_PATH]}", hint="See /docs/."
-            )
+            # As it came: Flask makes one slash of several at the beginning.
+            path = request.environ["PATH_INFO"][:LONGEST_PATH]
+            response = error_response(404, f"there is no route {path}", hint=hint_of(path))
         else:
             response = error_response(status, error.name.lower())
         for name, value in error.get_headers():
@@ -188,3 +189,16 @@ def _add_errors(app: Flask, service: ScoringService) -> None:
             },
             500,
         )
+
+
+def hint_of(path: str) -> str:
+    """Return what to do about a path that is no route.
+
+    Examples
+    --------
+    >>> hint_of("/Score/"), hint_of("//score"), hint_of("/scores")
+    ('Send it to /score, letter by letter.', 'Send it to /score, letter by letter.', 'See /docs/.')
+    """
+    meant = "/" + "/".join(part for part in path.lower().split("/") if part)
+    known = [f"/{route}" for route in ROUTES]
+    return f"Send it to {meant}, letter by letter." if meant in known else "See /docs/."

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "promotions": "Show who promoted which model, when and why.",
     "deploy": "Deploy a registered model to an endpoint.",
     "export": "Write a folder that serves a model elsewhere.",
+    "templates": "Write CI pipelines and Bicep for a model's repository.",
     "traffic": "Share out requests among deployments.",
     "keys": "Show or replace the keys of an endpoint.",
     "score": "Score rows with a deployed endpoint.",

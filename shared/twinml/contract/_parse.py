@@ -96,7 +96,7 @@ def parse(
         usual = _usual_row(contract).columns(dialect, value)
         if usual is not None:
             types = contract.column_types
-            method, level, azure = _asked(contract, dialect, route, document, value)
+            method, level, azure = _asked(contract, dialect, route, document, value, usual=True)
             return ScoringRequest(dialect, usual, 1, method, types, level, azure)
     columns = dialect.read(contract, value)
     asked = _asked(contract, dialect, route, document, value)
@@ -104,10 +104,16 @@ def parse(
 
 
 def _asked(
-    contract: Contract, dialect: Dialect, route: Route, document: dict[str, Any], value: Any
+    contract: Contract,
+    dialect: Dialect,
+    route: Route,
+    document: dict[str, Any],
+    value: Any,
+    *,
+    usual: bool = False,
 ) -> Asked:
     """Return method and level, and what Azure's side does not take of the body's form."""
-    azure = of_form(contract, dialect, route, document, value)
+    azure = of_form(contract, dialect, route, document, value, usual=usual)
     if len(document) == 1:
         return "predict", DEFAULT_LEVEL, azure
     found = _method(contract, document)

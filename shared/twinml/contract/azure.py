@@ -104,14 +104,22 @@ NULL_METHOD = AzureDifference(
 
 
 def of_form(
-    contract: Contract, dialect: Dialect, route: str, document: Any, value: Any
+    contract: Contract,
+    dialect: Dialect,
+    route: str,
+    document: Any,
+    value: Any,
+    *,
+    usual: bool = False,
 ) -> AzureDifference | None:
     """Return what of a body's form Azure's side does not take; ``None`` for nothing.
 
     Parameters
     ----------
     document, value
-        The whole body, and what stands under the dialect's key; text where it is no JSON.
+        The whole body, and what stands under the dialect's key; ``None`` where it is no JSON.
+    usual
+        Whether the columns of a split are known to be the contract's.
     """
     if route != "score":
         return ROUTE
@@ -121,15 +129,14 @@ def of_form(
         return _dialect(dialect.key)
     if type(value) is not dict:
         return FORM
-    if not value.keys() <= SPLIT_KEYS:
+    # Columns and data are there, or it would not have been read.
+    if len(value) > 2 + ("index" in value):
         other = min(value.keys() - SPLIT_KEYS)
         return AzureDifference(
             "refused", "form", f"'input_data' has '{other[:100]}'",
             "Leave it out: columns, data and index are all that it may have.",
         )  # fmt: skip
-    given = value["columns"]
-    missing = tuple(given) != contract.column_names and {*contract.column_names}.difference(given)
-    if missing:
+    if not usual and (missing := {*contract.column_names}.difference(value["columns"])):
         name = min(missing)
         return AzureDifference(
             "refused", "columns", f"there is no column '{name}', letter by letter",

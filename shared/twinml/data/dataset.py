@@ -25,7 +25,7 @@ from twinml.data._target import RARE, Rare, check_target, join_or_drop, labelled
 from twinml.data._task import TASKS, TaskKind, check_numbers, choose_task, is_number, maybe_numbers
 from twinml.errors import DataError
 
-__all__ = ["Dataset", "UnknownColumn", "check_names", "load"]
+__all__ = ["Dataset", "UnknownColumn", "check_names", "load", "name_of"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SUFFIXES = (
@@ -259,7 +259,7 @@ def load(
     if strict:
         _refuse_decisions(path.name, findings)
     return Dataset(
-        name=name or (known.name if known else _name_of(path)),
+        name=name or (known.name if known else name_of(path)),
         frame=frame,
         target=target,
         source=path,
@@ -335,12 +335,12 @@ def _choices(name: str, columns: list[str]) -> str:
     return f"{near(name, columns)}Columns: {shown}."
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return a data set name made from a file name.
 
     Examples
     --------
-    >>> _name_of(Path("data/Bank calls (2024).csv.gz"))
+    >>> name_of(Path("data/Bank calls (2024).csv.gz"))
     'Bank-calls-2024'
     """
     stem = path.name

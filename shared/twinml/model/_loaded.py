@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from twinml.contract import Contract, parse
 from twinml.contract.dialects import RECORDS
-from twinml.endpoint import request_body
 from twinml.model._directory import digest, load_contract, load_predictor
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class LoadedModel:
         PayloadError
             A value does not fit the contract; the message says where.
         """
+        from twinml.endpoint import request_body  # with it comes requests, which no server needs
+
         return self.frame_of(request_body(rows, dialect=RECORDS.name))
 
     def frame_of(self, body: bytes) -> pd.DataFrame:

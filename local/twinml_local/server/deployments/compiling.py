@@ -30,7 +30,7 @@ from twinml.errors import ModelError, TwinmlError
 from twinml.model import check_digest, load_contract, load_predictor
 from twinml.settings import home
 from twinml_local import compiled
-from twinml_local.compiled import form_digest, made_with
+from twinml_local.compiled import form_digest, made_with, save
 from twinml_local.server.deployments._microbatching import same_in_batches
 
 __all__ = ["Outcome", "compiled_form", "compiler", "own_compiler"]
@@ -165,7 +165,7 @@ def _compile(model_directory: Path, folder: Path, digest: str) -> Outcome:
                 with threadpool_limits(1):
                     batches = same_in_batches(scorer, contract)
                 raise
-            form.save(folder)
+            save(form, folder)
     except Refusal as reason:
         return Outcome(refusal=str(reason), batches=batches)
     except TwinmlError as error:

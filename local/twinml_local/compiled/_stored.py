@@ -1,0 +1,223 @@
+"""Compiled models as files: arrays, a description and the kernel, without a pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from azureml_runner.files import write_atomic
+from twinml.errors import ModelError
+from twinml.training.log_target import Bounds
+from twinml_local.compiled import _kernel
+from twinml_local.compiled._encoding import Codes, Encoding
+from twinml_local.compiled._layout import LINEAR
+from twinml_local.compiled._linear import Linear
+from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
+from twinml_local.compiled._nodes import Forest
+from twinml_local.compiled._origin import (
+    ARRAYS,
+    CODE,
+    DESCRIPTION,
+    changed_versions,
+    digest_of_form,
+    read_form,
+    versions,
+)
+
+__all__ = ["load", "save"]
+
+FORMAT_VERSION = 4
+
+
+def save(model: CompiledModel, directory: Path) -> None:
+    """Write a model into ``directory``: arrays, a description and the kernel.
+
+    The description comes last, so that what has one is whole.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / DESCRIPTION).unlink(missing_ok=True)
+    join, members = model.join, model.members
+    arrays: dict[str, NDArray[Any]] = {"table": members.table, "bases": members.bases}
+    for item in fields(Forest):
+        arrays[f"forest.{item.name}"] = getattr(members.forest, item.name)
+    for place, linear in members.linear.items():
+        for name, values in linear.arrays().items():
+            arrays[f"linear.{place}.{name}"] = values
+    if isinstance(join, Voted):
+        arrays["join.weights"] = join.weights
+        joined: dict[str, Any] = {"kind": "vote", "scale": join.scale}
+    else:
+        arrays["join.coefficients"] = join.coefficients
+        arrays["join.intercept"] = join.intercept
+        joined = {
+            "kind": "stack",
+            "low": join.low,
+            "high": join.high,
+            "by_column": join.by_column,
+        }
+    np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
+    (directory / CODE).write_bytes(_kernel.sealed(model._kernel))
+    description = {
+        "format_version": FORMAT_VERSION,
+        "digest": model.digest,
+        "portable": model.portable,
+        "kernel": _kernel.key(portable=model.portable),
+        # Where the pipeline is not there to be asked, numpy alone computes.
+        "versions": {"numpy": versions()["numpy"]} if model.portable else versions(),
+        "classes": list(model.classes),
+        "threshold": model.threshold,
+        "join": joined,
+        "logarithms": {
+            place: [bounds.low, bounds.high] for place, bounds in members.logarithms.items()
+        },
+        "numbers": list(model.encoding.numbers),
+        "clip": [_shown(model.encoding.low), _shown(model.encoding.high)],
+        "codes": {
+            name: {
+                "known": dict(codes.known),
+                "null": _shown(codes.null),
+                "unknown": _shown(codes.unknown),
+                "number": None if codes.number is None else _shown(codes.number),
+                "nan": None if codes.nan is None else _shown(codes.nan),
+            }
+            for name, codes in model.encoding.codes.items()
+        },
+    }
+    write_atomic(directory / DESCRIPTION, json.dumps(description))
+
+
+def _shown(number: float) -> float | str:
+    # JSON has no infinity.
+    return number if math.isfinite(number) else repr(number)
+
+
+def load(directory: Path, *, digest: str | None = None, form: str | None = None) -> CompiledModel:
+    """Return the model that ``save`` wrote; takes milliseconds.
+
+    Parameters
+    ----------
+    digest
+        Of the model that is to be served; the compiled form must have been made from it.
+    form
+        Digest of the compiled form itself (``form_digest``), as it was when it was verified; empty
+        where that was not noted. What is loaded is what was checked: nothing is read twice.
+
+    Raises
+    ------
+    ModelError
+        There is none, it is damaged or was changed, is of another format or model, was verified
+        with other versions of numpy, scipy, scikit-learn, LightGBM, XGBoost or CatBoost, or its
+        kernel is for another processor.
+    """
+    if form == "":
+        raise ModelError(
+            "the compiled form was made by an earlier version", hint="Deploy the model again."
+        )
+    try:
+        files = read_form(directory)
+        if form is not None and (found := digest_of_form(files)) != form:
+            raise ModelError(
+                "the compiled form was changed after it was verified: its digest is "
+                f"{found[:12]}, expected {form[:12]}",
+                hint="Deploy the model again.",
+            )
+        description = json.loads(files[DESCRIPTION])
+        if description["format_version"] != FORMAT_VERSION:
+            raise ModelError(
+                f"the compiled model has format {description['format_version']!r}, "
+                f"this version reads {FORMAT_VERSION}",
+                hint="Deploy the model again.",
+            )
+        if digest is not None and description["digest"] != digest:
+            raise ModelError(
+                f"the compiled model was made from {description['digest'][:12] or 'no model'}, "
+                f"expected {digest[:12]}",
+                hint="Deploy the model again.",
+            )
+        then, now = description["versions"], versions()
+        if changed := changed_versions(then, {name: now.get(name) for name in then}):
+            raise ModelError(
+                f"the compiled form was verified with {changed}", hint="Deploy the model again."
+            )
+        portable = bool(description.get("portable"))
+        if description["kernel"] != _kernel.key(portable=portable):
+            raise ModelError(
+                "the compiled form is for another processor or an earlier kernel",
+                hint="Deploy the model again.",
+            )
+        kernel = _kernel.loaded(files[CODE])
+        stored = np.load(io.BytesIO(files[ARRAYS]), allow_pickle=False)
+        arrays = {name: stored[name] for name in stored.files}
+        return _restored(description, arrays, kernel)
+    except FileNotFoundError as error:
+        raise ModelError(
+            "there is no compiled model here", hint="Deploy the model again."
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        raise ModelError("the compiled model is damaged", hint="Deploy the model again.") from error
+
+
+def _restored(
+    description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kernel: _kernel.Kernel
+) -> CompiledModel:
+    joined = description["join"]
+    join: Voted | Stacked
+    if joined["kind"] == "vote":
+        join = Voted(arrays["join.weights"], joined["scale"])
+    else:
+        join = Stacked(
+            arrays["join.coefficients"],
+            arrays["join.intercept"],
+            joined["low"],
+            joined["high"],
+            joined["by_column"],
+        )
+    linear = {
+        place: Linear(
+            **{item.name: arrays[f"linear.{place}.{item.name}"] for item in fields(Linear)}
+        )
+        for place, row in enumerate(arrays["table"])
+        if row[0] == LINEAR
+    }
+    encoding = Encoding(
+        codes={
+            name: Codes(
+                codes["known"],
+                float(codes["null"]),
+                float(codes["unknown"]),
+                *(None if codes[one] is None else float(codes[one]) for one in ("number", "nan")),
+            )
+            for name, codes in description["codes"].items()
+        },
+        numbers=tuple(description["numbers"]),
+        low=float(description["clip"][0]),
+        high=float(description["clip"][1]),
+    )
+    forest = Forest(**{item.name: arrays[f"forest.{item.name}"] for item in fields(Forest)})
+    return CompiledModel(
+        encoding,
+        Members(
+            forest,
+            arrays["table"],
+            arrays["bases"],
+            linear,
+            {
+                int(place): Bounds(float(low), float(high))
+                for place, (low, high) in description["logarithms"].items()
+            },
+        ),
+        join,
+        description["classes"],
+        kernel,
+        threshold=description["threshold"],
+        digest=description["digest"],
+    )
