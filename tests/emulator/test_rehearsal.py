@@ -203,6 +203,9 @@ def test_every_step_runs_against_the_emulator(rehearsed):
     )
     assert rehearsed["run"]["endpoint"]["traffic"] == {"blue": 100}
     assert steps[6]["details"]["failed"] == 0
+    # It was left running, and so nothing was stopped.
+    assert list(rehearsed["phases"]) == ["start the emulator", "run", "serve it here", "compare"]
+    assert 0 < sum(rehearsed["phases"].values()) <= rehearsed["seconds"]
     times = [time for step in steps for time in (step["started"], step["ended"])]
     assert times == sorted(times)
 

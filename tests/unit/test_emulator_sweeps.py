@@ -178,11 +178,15 @@ def test_a_parallel_node_that_cannot_be_run_is_refused_by_name(change, words):
 
 
 def test_a_table_is_divided_by_its_size_or_by_its_keys():
-    given = parallel(kind="mltable", mini_batch_size="2kb", partition_keys='["day", "shop"]')
-    node = read_job(given["job"], lambda _: given["spec"]).graph.nodes["score"]
-    assert isinstance(node, CommandNode)
-    assert "--size 2048" in node.command
-    assert "--keys day,shop -- --n 1" in node.command
+    for more, words in (
+        ({"mini_batch_size": "2kb"}, "--size 2048"),
+        # The size that the SDK sends along with keys is none.
+        ({"mini_batch_size": "0", "partition_keys": '["day", "shop"]'}, "--keys day,shop -- --n 1"),
+    ):
+        given = parallel(kind="mltable", **more)
+        node = read_job(given["job"], lambda _, given=given: given["spec"]).graph.nodes["score"]
+        assert isinstance(node, CommandNode)
+        assert words in node.command
 
 
 def batches(folder: Path, table: str | None, size: int, keys: str = "") -> tuple[str, list[Any]]:

@@ -79,7 +79,9 @@ def parallel_node(
     if keys and not tabular:
         raise _refusal(name, "partition_keys of what is no mltable")
     append = _BOUND.fullmatch(str(task.get("append_row_to") or ""))
-    size = batch_size(name, str(setting("mini_batch_size", 10_000 if tabular else 10)), tabular)
+    asked = str(setting("mini_batch_size", 10_000 if tabular else 10))
+    # By keys, their values alone make the batches; the SDK then sends a size of 0.
+    size = 1 if keys else batch_size(name, asked, tabular)
     retry = _some(setting("retry_settings", {}))
     command = scoring_command(
         str(task.get("entry_script") or ""),

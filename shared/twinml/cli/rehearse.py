@@ -86,11 +86,19 @@ def command(
     wanted = TrainingOptions.parse(**options)
     dataset = source.load(wanted.split_column)
     platform = able(load(REHEARSAL), Rehearses, "rehearse")  # type: ignore[type-abstract]
-    began = time.monotonic()
+    began = marked = time.monotonic()
+    phases: dict[str, float] = {}
+
+    def ended(phase: str) -> None:
+        nonlocal marked
+        now = time.monotonic()
+        phases[phase], marked = now - marked, now
+
     keeps("Steps that ended are kept by the emulator; the same command goes on from there.")
     try:
         with console().status("starting the emulator"):
             platform.begin(fresh=fresh, faults=faults)
+        ended("start the emulator")
         words = _words(source, options)
         ran = _child(
             "run",
@@ -101,25 +109,36 @@ def command(
             *(() if pipeline else ("--no-pipeline",)),
             *words,
         )
+        ended("run")
         compared = None
         if train != "automl":
             with console().status("serving the same model on this machine"):
                 endpoint = _serve_here(dataset, wanted)
+            ended("serve it here")
             compared = _child(
                 *("compare", REFERENCE, platform.rehearsed, "--endpoint", endpoint),
                 *("--rows", rows, "--adversarial"),
                 *(("--data", source.data) if source.data else ()),
                 may_fail=True,
             )
+            ended("compare")
     finally:
         if not keep:
             platform.stop()
+            ended("stop the emulator")
     seconds = time.monotonic() - began
     passes = compared is None or bool(compared.get("passes"))
     emit(
-        {"passes": passes, "seconds": seconds, "run": ran, "comparison": compared, "kept": keep},
+        {
+            "passes": passes,
+            "seconds": seconds,
+            "phases": phases,
+            "run": ran,
+            "comparison": compared,
+            "kept": keep,
+        },
         as_json=as_json,
-        text=_summary(ran, compared, seconds, keep),
+        text=_summary(ran, compared, seconds, phases, keep),
     )
     if not passes:
         raise SystemExit(1)
@@ -172,10 +191,18 @@ def _serve_here(dataset: Dataset, options: TrainingOptions) -> str:
 
 
 def _summary(
-    ran: dict[str, Any], compared: dict[str, Any] | None, seconds: float, keep: bool
+    ran: dict[str, Any],
+    compared: dict[str, Any] | None,
+    seconds: float,
+    phases: dict[str, float],
+    keep: bool,
 ) -> str:
     call = program()
     lines = ["", f"Rehearsed all {len(ran['steps'])} steps in {seconds:.0f} s."]
+    spent = ", ".join(f"{phase} {took:.0f} s" for phase, took in phases.items())
+    longest = sorted(ran["steps"], key=lambda step: -float(step["seconds"]))[:3]
+    steps = ", ".join(f"{step['number']} {step['seconds']:.0f} s" for step in longest)
+    lines += [f"  Time       {spent}", f"             the longest steps of the run: {steps}"]
     if compared is not None:
         lines += [
             f"  Compared   {compared['verdict']}",
