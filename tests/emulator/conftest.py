@@ -299,8 +299,9 @@ def small_model(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def emulator(tmp_path: Path) -> Iterator[Emulator]:
-    made = Emulator(tmp_path / "state", operation_seconds=0.05)
+def emulator(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """An emulator in this process; its parameter is how many seconds an operation takes."""
+    made = Emulator(tmp_path / "state", operation_seconds=getattr(request, "param", 0.05))
     yield made
     made.close()
 
