@@ -87,7 +87,8 @@ def sorted_trials(result: Any) -> list[Any]:
 
 def test_a_configuration_that_fails_in_a_worker_says_why(session: Any, tmp_path: Path) -> None:
     from twinml.training._crossvalidation import FoldData, RemoteFailure, judging
-    from twinml.training.learners import LEARNERS, Shape
+    from twinml.training.learner import Shape
+    from twinml.training.learners import LEARNERS
     from twinml.training.tasks import Classification
 
     frame = pd.DataFrame({"a": range(20)}).to_numpy(dtype=float)

@@ -17,7 +17,7 @@ from twinml.data._csv import _blanks_delimit, _is_note, _rows_above, _sniffed
 from twinml.data._leaks import terms_of
 from twinml.data._names import has_groups_above
 from twinml.data._order import direction
-from twinml.training.learners import Shape
+from twinml.training.learner import Shape
 from twinml.training.log_target import (
     Bounds,
     bounds_of,

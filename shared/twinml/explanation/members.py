@@ -33,7 +33,8 @@ from twinml.errors import ModelError
 from twinml.explanation import treeshap
 from twinml.pages.wording import shorten
 from twinml.training.encoded import encoded_columns
-from twinml.training.learners import LEARNERS, Explainer, modules
+from twinml.training.learner import Explainer
+from twinml.training.learners import LEARNERS, modules
 from twinml.training.log_target import bounds_of, learned_inside
 from twinml.training.tasks import predictions
 

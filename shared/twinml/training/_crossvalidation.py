@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
 from twinml.training._rounds import Sample, Stop, patience
-from twinml.training.learners import Learner, Shape
+from twinml.training.learner import Learner, Shape
 from twinml.training.tasks import Task, predictions
 
 if TYPE_CHECKING:

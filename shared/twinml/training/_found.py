@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twinml.training._crossvalidation import FoldFit
 from twinml.training._rounds import MOST_ROUNDS
-from twinml.training.learners import Learner
+from twinml.training.learner import Learner
 
 __all__ = ["Found", "Outcome", "plain"]
 

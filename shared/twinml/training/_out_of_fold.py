@@ -20,7 +20,7 @@ from twinml.training._conformal import coverage, fit_intervals
 from twinml.training._crossvalidation import predict
 from twinml.training._ensemble import Stack, Vote, cross_fitted, fit_stack, fit_vote
 from twinml.training._recipe import Fitted
-from twinml.training.learners import Learner
+from twinml.training.learner import Learner
 from twinml.training.result import Coverage
 from twinml.training.tasks import Task, predictions
 

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from twinml.training._crossvalidation import fit
 from twinml.training._ensemble import Stack, Vote
 from twinml.training._preprocessing import Forms, encoder, string_columns
-from twinml.training.learners import Learner
+from twinml.training.learner import Learner
 from twinml.training.tasks import Task
 
 __all__ = ["Fitted", "Fitting", "Recipe", "fit_all"]

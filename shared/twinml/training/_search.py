@@ -43,7 +43,7 @@ from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, he
 from twinml.training._flaml_without_spark import CFO, tune
 from twinml.training._found import Found, Outcome, plain
 from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
-from twinml.training.learners import Learner, Shape
+from twinml.training.learner import Learner, Shape
 from twinml.training.result import Trial
 from twinml.training.splits import stratified_sample
 from twinml.training.tasks import Task, predictions

@@ -17,7 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twinml.errors import DataError, ModelError, UsageError
-from twinml.training import _regression_metrics, learners, metrics
+from twinml.training import _regression_metrics, metrics
+from twinml.training.learner import EstimatorKind, Shape
 from twinml.training.log_target import worth_trying
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Task(ABC):
     """
 
     kind: ClassVar[Kind]
-    estimator: ClassVar[learners.Kind]
+    estimator: ClassVar[EstimatorKind]
     metrics: ClassVar[tuple[str, ...]]
     shown: ClassVar[Mapping[str, str]]
     loss_name: ClassVar[str]
@@ -107,9 +108,9 @@ class Task(ABC):
             A value is none of the classes, or no finite number.
         """
 
-    def shape(self, n_codes: int, seed: int) -> learners.Shape:
+    def shape(self, n_codes: int, seed: int) -> Shape:
         """Return what learners are told of encoded rows, whose first columns are codes."""
-        return learners.Shape(n_codes, self.n_outputs, seed, self.estimator)
+        return Shape(n_codes, self.n_outputs, seed, self.estimator)
 
     @abstractmethod
     def strata(self, truth: Truth) -> NDArray[np.int64]:
@@ -232,7 +233,7 @@ class Classification(Task):
     classes: tuple[Any, ...] = ()
 
     kind: ClassVar[Kind] = "classification"
-    estimator: ClassVar[learners.Kind] = "Classifier"
+    estimator: ClassVar[EstimatorKind] = "Classifier"
     metrics: ClassVar[tuple[str, ...]] = metrics.METRICS
     loss_name: ClassVar[str] = "log_loss"
     shown: ClassVar[Mapping[str, str]] = {
@@ -366,7 +367,7 @@ class Regression(Task):
     skewness: float = 0.0
 
     kind: ClassVar[Kind] = "regression"
-    estimator: ClassVar[learners.Kind] = "Regressor"
+    estimator: ClassVar[EstimatorKind] = "Regressor"
     metrics: ClassVar[tuple[str, ...]] = _regression_metrics.METRICS
     loss_name: ClassVar[str] = "normalized_mean_squared_error"
     shown: ClassVar[Mapping[str, str]] = {
@@ -381,7 +382,7 @@ class Regression(Task):
         """One number."""
         return 1
 
-    def shape(self, n_codes: int, seed: int) -> learners.Shape:
+    def shape(self, n_codes: int, seed: int) -> Shape:
         """Return it with what the logarithm of the target needs to be tried."""
         return replace(
             super().shape(n_codes, seed),

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from twinml.errors import UsageError
 from twinml.training import learners
+from twinml.training.learner import EstimatorKind
 from twinml.training.tasks import Kind
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 # The kinds of task that are run, and the estimators that they need.
-KINDS: dict[Kind, learners.Kind] = {"classification": "Classifier", "regression": "Regressor"}
+KINDS: dict[Kind, EstimatorKind] = {"classification": "Classifier", "regression": "Regressor"}
 ENSEMBLES = ("VotingEnsemble", "StackEnsemble")
 # Azure's metrics by the metric of twinml's that is nearest, the default first.
 PRIMARY_METRICS: dict[Kind, dict[str, str]] = {
