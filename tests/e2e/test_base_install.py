@@ -55,7 +55,7 @@ def test_the_base_lock_installs_without_azure_and_everything_imports(tmp_path: P
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "Azure" in done.stdout
+    assert "pip install 'twinml[azure]'" in done.stdout
 
 
 def test_azure_has_no_package_of_its_own_that_would_hide_the_sdk() -> None:

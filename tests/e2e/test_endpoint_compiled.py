@@ -196,7 +196,7 @@ def test_a_model_that_is_not_compiled_says_why(own_home: Path, model_directory: 
     try:
         info = deploy(model_directory, "blue")
         assert (
-            "scores with its pipeline, in batches: the pipeline ends in a Decision"
+            "scores with its pipeline, in batches: the model is a DecisionTreeClassifier by itself"
             in info.notes["blue"]
         )
         assert info.notes["blue"] in CliRunner().invoke(main, ["status"]).stdout
