@@ -59,7 +59,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ).fit(X, prices)
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")  # MLflow's, of integers, of types and of pickles
-        patch.setenv("TWINML_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("TWINML_HOME", str(folder / "home"))
         signature = mlflow.models.infer_signature(X)
         mlflow.sklearn.save_model(
             forest, folder / "prices", signature=signature, pip_requirements=["scikit-learn"],
@@ -85,7 +85,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def verb(imported: Path, monkeypatch: pytest.MonkeyPatch, own_home: Path) -> Verb:
     """Runs a verb in the module's home; returns what it says."""
     # The fixture's home, not the test's own.
-    monkeypatch.setenv("TWINML_HOME", str(imported.parent / "home0"))
+    monkeypatch.setenv("TWINML_HOME", str(imported / "home"))
     monkeypatch.chdir(imported)
 
     def run(*words: str, code: int = 0) -> Any:

@@ -362,7 +362,7 @@ def test_what_has_no_compiled_form_is_refused() -> None:
     pipeline = parts.pipeline(Vote({"LightGBM": 1.0}))
     X = pipeline[0].transform(frame)
     bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
-    with pytest.raises(Refusal, match="ends in a DecisionTreeClassifier"):
+    with pytest.raises(Refusal, match="is a DecisionTreeClassifier by itself"):
         compile_model(bare, contract)
     other = replace(parts, members={"Bayes": GaussianNB().fit(np.nan_to_num(X), y)})
     with pytest.raises(Refusal, match="GaussianNB, which has no compiled form"):

@@ -190,14 +190,13 @@ PARTED = {
 
 
 def _encoding(encode: Any, contract: Contract) -> Encoding:
-    if encode is None:
-        for column in contract.columns:
-            if column.mlflow_type == "string":
-                raise Refusal(f"column '{column.name}' is text, and no encoder is before the model")
-        return Encoding({}, contract.column_names)
     for column in contract.columns:
         if column.type in PARTED:
             raise Refusal(f"column '{column.name}' holds {PARTED[column.type]}")
+        if encode is None and column.mlflow_type == "string":
+            raise Refusal(f"column '{column.name}' is text, and no encoder is before the model")
+    if encode is None:
+        return Encoding({}, contract.column_names)
     low, high = -np.inf, np.inf
     columns = encode
     if type(encode) is Pipeline:

@@ -90,8 +90,8 @@ def few_rows_first(found: Sequence[Learner]) -> list[Learner]:
     Examples
     --------
     >>> from twinml.training.learners import LEARNERS
-    >>> [one.name for one in few_rows_first(LEARNERS)][:3]
-    ['LogisticRegression', 'Ridge', 'RandomForest']
+    >>> [one.name for one in few_rows_first(LEARNERS)][:4]
+    ['LogisticRegression', 'Ridge', 'RidgeLog', 'RandomForest']
     """
     return sorted(found, key=lambda one: (one.rounds is not None, one.work(one.start)))
 

@@ -241,19 +241,21 @@ def _limits(
 
 def _learners(kind: Kind, training: Mapping[str, Any], remarks: list[str]) -> tuple[str, ...]:
     there = algorithms(kind)
-    by_azure = {_plain(azure): name for name, azure in there.items()}
+    by_azure: dict[str, list[str]] = {}
+    for name, azure in there.items():
+        by_azure.setdefault(_plain(azure), []).append(name)
     allowed = _of(training, "allowedTrainingAlgorithms") or []
     blocked = _of(training, "blockedTrainingAlgorithms") or []
     unknown = [str(name) for name in allowed if _plain(name) not in by_azure]
     if unknown:
         remarks.append(f"These algorithms are not there and are left out: {', '.join(unknown)}.")
-    chosen = [by_azure[_plain(name)] for name in allowed if _plain(name) in by_azure]
+    chosen = [one for name in allowed for one in by_azure.get(_plain(name), ())]
     if allowed and not chosen:
         raise TaskNotRun(
             f"none of the allowed algorithms is there: {', '.join(map(str, allowed))}",
-            hint=f"There are {', '.join(there.values())}.",
+            hint=f"There are {', '.join(dict.fromkeys(there.values()))}.",
         )
-    barred = {by_azure.get(_plain(name)) for name in blocked}
+    barred = {one for name in blocked for one in by_azure.get(_plain(name), ())}
     left = tuple(name for name in chosen or there if name not in barred)
     if not left:
         raise UsageError("every algorithm that is there is blocked")
