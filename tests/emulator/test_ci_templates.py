@@ -30,6 +30,9 @@ FACTS = {
 }  # fmt: skip
 TEXTS = rendered(**FACTS)
 GITHUB = yaml.safe_load(TEXTS[".github/workflows/model.yml"])
+OURS = yaml.safe_load(
+    (Path(__file__).resolve().parents[2] / ".ci" / "azureml-emulator.yml").read_text()
+)
 AZURE = yaml.safe_load(TEXTS["azure-pipelines.yml"])
 BICEP = TEXTS["main.bicep"]
 # Keys of a job and a step in GitHub's schema of workflows, and of Azure's pipelines.
@@ -71,9 +74,13 @@ def test_the_workflow_of_github_is_one() -> None:
     assert set(GITHUB[True]) == {"push", "pull_request", "workflow_dispatch"}
     assert GITHUB["permissions"] == {"contents": "read", "id-token": "write"}
     assert GITHUB["env"]["DATA"] == FACTS["data"]
-    for job in GITHUB["jobs"].values():
+
+
+@pytest.mark.parametrize("workflow", [GITHUB, OURS], ids=["written", "the emulator's own"])
+def test_the_jobs_of_a_workflow_are_such(workflow: dict[str, Any]) -> None:
+    for job in workflow["jobs"].values():
         assert {"runs-on", "steps", "timeout-minutes"} <= set(job) <= GITHUB_JOB
-        assert {*([job["needs"]] if "needs" in job else [])} <= set(GITHUB["jobs"])
+        assert {*([job["needs"]] if "needs" in job else [])} <= set(workflow["jobs"])
         for step in job["steps"]:
             assert set(step) <= GITHUB_STEP
             assert ("uses" in step) != ("run" in step)
