@@ -62,21 +62,22 @@ class AzurePlatform:
     dialects = written("azure-no-code")
 
     def __init__(self, connection: Connection | None = None, *, sizes: Sizes | None = None) -> None:
+        self._given = connection
         self._unavailable: PlatformUnavailable | None = None
         if connection is None:
             try:
-                connection = Connection()
+                self._given = Connection()
             except PlatformUnavailable as error:
-                # A plan can be listed all the same, unless it is the SDK that is missing.
-                connection, self._unavailable = NoWorkspace(), error
-        self._planned = connection
+                # A plan can be listed all the same.
+                self._unavailable = error
         self._sizes = sizes or Sizes.from_environment()
 
     @property
     def _connection(self) -> Connection:
-        if self._unavailable is not None:
+        if self._given is None:
+            assert self._unavailable is not None
             raise self._unavailable
-        return self._planned
+        return self._given
 
     @property
     def _client(self) -> MLClient:
@@ -134,7 +135,7 @@ class AzurePlatform:
         from twinml_azure.what_if import WhatIf
 
         return WhatIf(
-            self._planned,
+            self._given or NoWorkspace(),
             self._sizes,
             AzurePlatform.name,
             dataset,

@@ -294,8 +294,8 @@ def test_a_regression_is_read_in_both_spellings():
     first, second = (read_task(each, most_seconds=50, cores=4) for each in (rest, node))
     assert first == second
     assert (first.kind, first.primary_metric) == ("regression", "r2_score")
+    assert set(first.learners) == {"XGBoost", "Ridge"}
     # One algorithm of Azure's may stand for several learners.
-    assert set(first.learners) == {"XGBoost", "XGBoostLog", "Ridge", "RidgeLog"}
     blocked = {"blockedTrainingAlgorithms": ["LightGBM", "ElasticNet"]}
     rest_of = read_task({**rest, "trainingSettings": blocked}, most_seconds=50, cores=4).learners
     assert not [name for name in rest_of if name.startswith(("LightGBM", "Ridge"))]

@@ -249,7 +249,8 @@ def _learners(kind: Kind, training: Mapping[str, Any], remarks: list[str]) -> tu
     unknown = [str(name) for name in allowed if _plain(name) not in by_azure]
     if unknown:
         remarks.append(f"These algorithms are not there and are left out: {', '.join(unknown)}.")
-    chosen = [one for name in allowed for one in by_azure.get(_plain(name), ())]
+    # Who names an algorithm gets the learner that is most like it; who blocks one, none of them.
+    chosen = [by_azure[_plain(name)][0] for name in allowed if _plain(name) in by_azure]
     if allowed and not chosen:
         raise TaskNotRun(
             f"none of the allowed algorithms is there: {', '.join(map(str, allowed))}",
