@@ -131,12 +131,13 @@ def test_every_page_fits_is_accessible_and_has_no_errors(
 
 
 def test_a_model_goes_its_whole_way_in_the_browser(site: Site, browser: Any) -> None:
-    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select, WebDriverWait
 
-    wait = WebDriverWait(browser, 120, ignored_exceptions=[StaleElementReferenceException])
+    # Parts of a page, and pages, are replaced while they are looked at.
+    wait = WebDriverWait(browser, 120, ignored_exceptions=[WebDriverException])
 
     def find(selector: str) -> Any:
         return wait.until(lambda d: d.find_element(By.CSS_SELECTOR, selector))
