@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -83,12 +82,7 @@ def run_monitor(
         env={**os.environ, name: value, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     )
     try:
-        process.go()
-        while not process.ended():
-            if control.stopping:
-                process.end()
-                break
-            time.sleep(POLL_SECONDS)
+        process.run(lambda: control.stopping, poll=POLL_SECONDS)
     finally:
         code = process.close()
     control.check()

@@ -143,19 +143,11 @@ class StepFolder:
         command = (shell, "-c", script)
         name, value = self.mark
         process = StepProcess(command, files=files, directory=work, env={**env, name: value})
-        timed_out = stopped = False
         try:
-            process.go()
-            deadline = None if timeout is None else time.monotonic() + timeout
-            while not (process.ended() or stopped or timed_out):
-                stopped = control.stopping
-                timed_out = not stopped and deadline is not None and time.monotonic() > deadline
-                if stopped or timed_out:
-                    process.end()
-                else:
-                    time.sleep(POLL_SECONDS)
+            why = process.run(lambda: control.stopping, poll=POLL_SECONDS, timeout=timeout)
         finally:
             exit_code = process.close()
+        stopped, timed_out = why == "stopped", why == "late"
         written = files.exit_code()
         if written is not None:
             # It ended by itself, even if the shell was killed right after it wrote this.

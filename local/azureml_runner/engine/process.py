@@ -32,9 +32,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from azureml_runner.errors import RunnerError
 from azureml_runner.files import write_atomic
@@ -55,6 +56,8 @@ exit "$code"
 """
 GRACE_SECONDS = 5.0
 POLL_SECONDS = 0.02
+# Why a process was ended by who ran it.
+Ended: TypeAlias = Literal["stopped", "late"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,44 @@ class StepProcess:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(b"go\n")
             self._process.stdin.flush()
+
+    def run(
+        self,
+        stopping: Callable[[], bool],
+        *,
+        poll: float,
+        timeout: float | None = None,
+        look: Callable[[], object] = object,
+    ) -> Ended | None:
+        """Let the command start, and wait until it ends; ``close`` comes after it in any case.
+
+        Parameters
+        ----------
+        stopping
+            Whether somebody wants it to end.
+        poll
+            Seconds between two looks.
+        timeout
+            Seconds after which it is ended; ``None`` for never.
+        look
+            Called before each pause.
+
+        Returns
+        -------
+        Why it was ended from here, or ``None`` if it ended by itself.
+        """
+        self.go()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.ended():
+            if stopping():
+                self.end()
+                return "stopped"
+            if deadline is not None and time.monotonic() > deadline:
+                self.end()
+                return "late"
+            look()
+            time.sleep(poll)
+        return None
 
     def ended(self) -> bool:
         """Whether the command ended; its pid stays taken until ``close``."""

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,17 +100,10 @@ def run_search(
         directory=files.folder,
         env={**os.environ, name: value, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     )
-    deadline = None if timeout is None else time.monotonic() + timeout
-    late = False
     try:
-        process.go()
-        while not process.ended():
-            late = deadline is not None and time.monotonic() > deadline
-            if control.stopping or late:
-                process.end()
-                break
-            look(out)
-            time.sleep(POLL_SECONDS)
+        why = process.run(
+            lambda: control.stopping, poll=POLL_SECONDS, timeout=timeout, look=lambda: look(out)
+        )
     finally:
         code = process.close()
     if control.stopping:
@@ -119,7 +111,7 @@ def run_search(
         files.exit.unlink(missing_ok=True)
         write_atomic(files.folder / "interrupted", "")
     control.check()
-    if late:
+    if why == "late":
         raise PlatformError(f"the search was ended after {timeout:g} s, its timeout")
     if code != 0:
         said = files.log.read_text(encoding="utf-8", errors="replace").splitlines()
