@@ -185,7 +185,8 @@ class NullFront:
 
 
 async def serve_null(port: int) -> None:
-    from twinml_local.server.process._connection import Connection, Traffic
+    from twinml_local.server.process._connection import Connection
+    from twinml_local.server.process._traffic import Traffic
 
     loop = asyncio.get_running_loop()
     pool = ThreadPoolExecutor(1)

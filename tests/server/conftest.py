@@ -23,7 +23,8 @@ from werkzeug.test import Client
 
 from twinml.contract import infer_contract
 from twinml_local.server import Deployment, RequestLog, ServerSettings, Serving, create_app
-from twinml_local.server.process._connection import Connection, Limits, Traffic
+from twinml_local.server.process._connection import Connection
+from twinml_local.server.process._traffic import Limits, Traffic
 from twinml_local.server.scoring.front import Front
 
 KEY = "primary-key-0123456789"

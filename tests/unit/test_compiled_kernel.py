@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from twinml_local.compiled import _source_ranks
 from twinml_local.compiled import _source_trees as source
+from twinml_local.compiled._layout import HIGHEST_RANK
+from twinml_local.compiled._nodes import NODE as LAID
+from twinml_local.compiled._nodes import Forest
+from twinml_local.compiled._ranks import ranked
 
 FLUSH = float(np.float32(1e-35))
 
@@ -96,11 +101,9 @@ def stump(*, null_left: bool) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("null_left", [False, True])
-@pytest.mark.parametrize("nulls", [False, True])
 @pytest.mark.parametrize(("value", "way"), CASES)
-def test_one_row_at_a_node(value: float, way: str, nulls: bool, null_left: bool) -> None:
-    step = source._step_null if nulls else source._step
-    to = step.py_func(*stump(null_left=null_left), SETS, np.array([value]), 0, 0)
+def test_one_row_at_a_node(value: float, way: str, null_left: bool) -> None:
+    to = source._step.py_func(*stump(null_left=null_left), SETS, np.array([value]), 0, 0)
     assert {2: "left", 4: "right"}[int(to)] == way
 
 
@@ -108,7 +111,7 @@ def test_one_row_at_a_node(value: float, way: str, nulls: bool, null_left: bool)
 def test_a_null_at_a_node(null_left: bool) -> None:
     rows = np.array([math.nan])
     tree = stump(null_left=null_left)
-    assert source._step_null.py_func(*tree, SETS, rows, 0, 0) == (2 if null_left else 4)
+    assert source._step.py_func(*tree, SETS, rows, 0, 0) == (2 if null_left else 4)
 
 
 @pytest.mark.parametrize("null_left", [False, True])
@@ -172,7 +175,7 @@ def splitting_categories() -> tuple[Any, Any, Any, Any]:
 @pytest.mark.parametrize(("value", "way"), OF_CATEGORIES)
 def test_one_category_at_a_node(value: float, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_within", source._within.py_func)
-    to = source._step_any.py_func(*splitting_categories(), np.array([value]), 0, 0)
+    to = source._step.py_func(*splitting_categories(), np.array([value]), 0, 0)
     assert {2: "left", 4: "right"}[int(to)] == way
 
 
@@ -182,18 +185,6 @@ def test_zero_is_a_category_and_what_is_cut_off_to_it(monkeypatch: pytest.Monkey
         source._within.py_func(sets, 0, value) for value in (-1.0, above(-1.0), 0.0, 0.5, 1.0)
     ]
     assert within == [False, True, True, True, False]
-
-
-@pytest.mark.parametrize(("value", "way"), CASES)
-@pytest.mark.parametrize("null_left", [False, True])
-def test_a_number_at_a_node_of_a_member_with_categories(
-    value: float, way: str, null_left: bool
-) -> None:
-    tree = stump(null_left=null_left)
-    to = source._step_any.py_func(*tree, SETS, np.array([value]), 0, 0)
-    assert {2: "left", 4: "right"}[int(to)] == way
-    null = source._step_any.py_func(*tree, SETS, np.array([math.nan]), 0, 0)
-    assert null == (2 if null_left else 4)
 
 
 @pytest.mark.parametrize("nulls", [False, True])
@@ -211,3 +202,80 @@ def test_many_categories_at_a_node(nulls: bool, monkeypatch: pytest.MonkeyPatch)
     given = order[n:].tolist()
     assert given[:middle] == [place for place, way in enumerate(ways) if way == "left"]
     assert sorted(given[middle:]) == [place for place, way in enumerate(ways) if way == "right"]
+
+
+KNOWN = [-2.0, 0.5, 0.75, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "rank"),
+    [
+        (-math.inf, 0),
+        (-2.0, 0),
+        (above(-2.0), 1),
+        (below(0.5), 1),
+        (0.5, 1),
+        (above(0.5), 2),
+        (0.75, 2),
+        (1.0, 3),
+        (3.0, 3),
+        (above(3.0), 4),
+        (math.inf, 4),
+    ],
+)
+@pytest.mark.parametrize("beside", [0, 2])
+def test_a_rank_is_how_many_thresholds_are_below(value: float, rank: int, beside: int) -> None:
+    thresholds = np.array([9.0] * beside + KNOWN + [-9.0])
+    assert _source_ranks._rank.py_func(value, thresholds, beside, len(KNOWN)) == rank
+    assert _source_ranks._rank.py_func(value, np.array([0.5]), 0, 1) == int(value > 0.5)
+
+
+def test_ranks_of_rows_have_two_planes_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_source_ranks, "_rank", _source_ranks._rank.py_func)
+    # Two features, of which the second is asked about in the first view and in the second one.
+    rows = np.array([0.0, 0.6, 0.0, math.nan, 0.0, 5.0, 0.0, -5.0])
+    questions = np.array([0, 1, 0, 4, 1, 1, 1, 2])
+    ranks = np.zeros(8, dtype=np.uint32)
+    thresholds = np.array(KNOWN)
+    _source_ranks.ranks_of.py_func(rows, 4, 2, 2, questions, 2, thresholds, ranks)
+    assert ranks.tolist() == [2, 2, 2, 2, 0, HIGHEST_RANK, 0, 0]
+
+
+@pytest.mark.parametrize("null_left", [False, True])
+@pytest.mark.parametrize(("value", "way"), [*CASES, (math.nan, "null")])
+def test_a_node_of_ranks_leads_where_its_threshold_does(
+    value: float, way: str, null_left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_source_ranks, "_rank", _source_ranks._rank.py_func)
+    nodes = np.zeros(6, dtype=LAID)
+    # Two trees of one question each, the second one's at most 0.25.
+    nodes["threshold"] = [0.5, math.inf, math.inf, 0.25, math.inf, math.inf]
+    nodes["left"] = [2, 2, 4, 8, 8, 10]
+    nodes["null_left"] = [null_left, 1, 1, not null_left, 1, 1]
+    none = np.zeros(0)
+    roots = np.array([0, 6])
+    forest = Forest(nodes, none, roots, roots, roots, SETS.reshape(0, 8))
+    ranks = ranked(forest, np.array([[1, 0, 2, 1, 1, 0]]))
+    assert ranks.members.tolist() == [True]
+    assert ranks.questions.tolist() == [[0, 0, 0, 2]]
+    planes = np.zeros(2, dtype=np.uint32)
+    _source_ranks.ranks_of.py_func(
+        np.array([value]), 1, 1, 1, ranks.questions.ravel(), 1, ranks.thresholds, planes
+    )
+
+    def step(at: int) -> int:
+        return int(_source_ranks._step.py_func(ranks.nodes, planes, 0, at))
+
+    expected = {"left": 1, "right": 2, "null": 1 if null_left else 2}[way]
+    assert step(0) == expected
+    assert [step(leaf) for leaf in (1, 2, 4, 5)] == [1, 2, 4, 5]
+    assert step(3) == (4 if value <= 0.25 or (value != value and not null_left) else 5)
+
+
+def test_members_that_split_categories_have_no_ranks() -> None:
+    nodes = np.zeros(3, dtype=LAID)
+    nodes["left"] = [2, 2, 4]
+    nodes["null_left"] = [2, 1, 1]
+    roots = np.array([0])
+    forest = Forest(nodes, np.zeros(0), roots, roots, roots, CATEGORIES)
+    assert not ranked(forest, np.array([[1, 0, 1, 1, 1, 0]])).members.any()

@@ -17,7 +17,7 @@ from twinml.training._recipe import Recipe
 from twinml.training.learners import LEARNERS
 from twinml.training.tasks import Classification
 from twinml_local.compiled import CompiledModel, Refusal, compile_model, verify
-from twinml_local.compiled._layout import AS_IS, CATEGORICAL, FLUSHED, SINGLE
+from twinml_local.compiled._layout import AS_IS, CATEGORICAL, FLUSHED, PLANE_SHIFT, SINGLE
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "LightGBM": {
@@ -113,8 +113,20 @@ def a_category_beyond_those_known(compiled: CompiledModel) -> None:
     sets[0, 0] |= 1 << 3
 
 
-def the_walk_of_categories(compiled: CompiledModel) -> None:
-    compiled.members.table[:, 6] = 0
+def a_rank_by_one(compiled: CompiledModel) -> None:
+    compiled._ranks.nodes[0] += 1
+
+
+def the_way_of_nulls_among_few_rows(compiled: CompiledModel) -> None:
+    forest = compiled.members.forest
+    column = len(compiled.encoding.codes) + compiled.encoding.numbers.index("amount")
+    inner = forest.nodes["left"] // 2 != np.arange(len(forest.nodes))
+    compiled._ranks.nodes[inner & (forest.nodes["feature"] == column)] ^= 1 << PLANE_SHIFT
+
+
+def a_threshold_that_ranks_go_by(compiled: CompiledModel) -> None:
+    known = compiled._ranks.thresholds
+    known[:] = np.nextafter(known, np.inf)
 
 
 def the_way_of_nulls(compiled: CompiledModel) -> None:
@@ -180,7 +192,9 @@ CHANGES: list[Change] = [
     a_threshold_by_one_bit,
     a_category_of_a_set,
     a_category_beyond_those_known,
-    the_walk_of_categories,
+    a_rank_by_one,
+    the_way_of_nulls_among_few_rows,
+    a_threshold_that_ranks_go_by,
     the_way_of_nulls,
     lightgbm_without_its_zero,
     a_forest_in_64_bits,

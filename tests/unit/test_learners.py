@@ -21,7 +21,7 @@ SOURCES = ("shared", "local", "azure")
 # the libraries whose files are imported, learners here or not.
 MAY_NAME_THEM = {
     "shared/twinml/training/learners.py",
-    "local/twinml_local/compiled/_compile.py",
+    "local/twinml_local/compiled/_read_members.py",
     "shared/twinml/cli/replay.py",
     "shared/twinml/registry/importing/_estimator.py",
     "shared/twinml/registry/importing/_source.py",

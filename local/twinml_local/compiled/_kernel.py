@@ -25,7 +25,10 @@ from twinml.errors import ModelError
 
 __all__ = ["Functions", "Kernel", "built", "key", "loaded", "sealed"]
 
-_SOURCES = ("_source_trees.py", "_source_joins.py", "_source_types.py", "_layout.py")
+_SOURCES = (
+    "_source_trees.py", "_source_ranks.py", "_source_joins.py", "_source_columns.py",
+    "_source_types.py", "_layout.py",
+)  # fmt: skip
 _SEAL = hashlib.sha256().digest_size
 
 # What processors of an architecture have at least, in LLVM's words, and what of it to look for in
@@ -39,14 +42,16 @@ _BASELINES: dict[str, tuple[str, frozenset[str]]] = {
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "trees": (*[_P] * 10, _I, _P, *[_I] * 5, _D, _D, _I, *[_P] * 5),
+    "trees": (*[_P] * 10, _I, _P, _P, _I, _P, _P, _P, *[_I] * 5, _D, _D, _I, *[_P] * 6),
     "linear": (
         *(_P, _I, _D, _D, _P, _I, _P, _P, _P, _I, _P, _P, _P, _P, _P, _I),
         *(_P, _I, _I, _P, _P, _I, _P, _I, _I, _P, _I, _I),
     ),
     "vote": (_P, _I, _I, _I, _P, _D, _P),
     "log_odds": (_P, _I, _I, _I, _D, _D, _P, _I, _I),
+    "sparse": (_P, _I, _I, _I, _P, _I, _P),
     "sigmoid": (_P, _I, _P),
+    "prepare": (_P, _I, _I, _P, _P, _I, _P, _P, _I, _P, _P, _P, _P, _P),
 }
 
 
@@ -54,7 +59,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 class Functions:
     """Functions of the kernel; arguments are addresses and numbers.
 
-    Each takes what its namesake in ``_source_trees`` or ``_source_joins`` takes and returns
+    Each takes what its namesake in a ``_source`` module takes and returns
     nothing. They hold no state and do not check anything.
     """
 
@@ -62,7 +67,9 @@ class Functions:
     linear: Callable[..., None]
     vote: Callable[..., None]
     log_odds: Callable[..., None]
+    sparse: Callable[..., None]
     sigmoid: Callable[..., None]
+    prepare: Callable[..., None]
 
 
 class Kernel:
@@ -206,10 +213,11 @@ def _translated(*, portable: bool) -> Kernel:
 def _linked() -> str:
     """Return all functions in LLVM's language, translated from Python."""
     # Here because this is what a server must not import.
-    from twinml_local.compiled import _source_joins, _source_trees
+    from twinml_local.compiled import _source_columns, _source_joins, _source_trees
 
     whole = llvm.parse_assembly("")
-    for name, translated in {**_source_trees.KERNELS, **_source_joins.KERNELS}.items():
+    kernels = _source_trees.KERNELS | _source_joins.KERNELS | _source_columns.KERNELS
+    for name, translated in kernels.items():
         module = llvm.parse_assembly(translated().inspect_llvm())
         for function in module.functions:
             if function.is_declaration:

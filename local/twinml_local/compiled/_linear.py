@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Linear", "softmax"]
+from twinml_local.compiled._kernel import Functions
+
+__all__ = ["Linear", "Product", "softmax"]
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -71,15 +72,13 @@ class Linear:
         """Return the arrays by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def scores(
-        self, linear: Callable[..., None], X: F8, n_rows: int, low: float, high: float
-    ) -> F8:
+    def scores(self, kernel: Functions, X: F8, n_rows: int, low: float, high: float) -> F8:
         """Return the decision function, shape (n_rows, n_scores).
 
         Parameters
         ----------
-        linear
-            The kernel's function.
+        kernel
+            Its functions.
         X
             Shape (n_features, n_rows).
         """
@@ -93,7 +92,7 @@ class Linear:
         row_step, column_step = (1, n_rows) if by_column else (n_features, 1)
         work = np.empty(2 * (degree + 1))
         weights = np.ascontiguousarray(self.coefficients) if sparse else self.coefficients
-        linear(
+        kernel.linear(
             X.ctypes.data,
             n_rows,
             low,
@@ -125,4 +124,56 @@ class Linear:
         )
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
         products = out if sparse else out @ self.coefficients.T
+        return products.reshape(n_rows, n_scores) + self.intercept
+
+
+@dataclass(frozen=True)
+class Product:
+    """A linear model on prepared columns.
+
+    Attributes
+    ----------
+    coefficients, intercept
+        As in ``Linear``.
+    flags
+        The first of its columns, and whether they are a sparse matrix; if not, whether that is
+        laid out by columns, a single row too, and whether it is of whole numbers; at last, whether
+        the scores of the classes are each by itself (one against the rest).
+    """
+
+    coefficients: F8
+    intercept: F8
+    flags: I8
+
+    @property
+    def each_by_itself(self) -> bool:
+        """Whether the probabilities of several classes are normalized and not joined."""
+        return bool(self.flags[5])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def scores(self, kernel: Functions, X: F8, n_rows: int, low: float, high: float) -> F8:
+        """Return the decision function as ``Linear`` does; nothing is clipped."""
+        first, sparse, by_column, one_by_column, whole, _ = (int(flag) for flag in self.flags)
+        n_scores, n_features = np.atleast_2d(self.coefficients).shape
+        if sparse:
+            products = np.empty((n_rows, n_scores))
+            weights = np.ascontiguousarray(self.coefficients)
+            kernel.sparse(
+                X.ctypes.data,
+                n_rows,
+                first,
+                n_features,
+                weights.ctypes.data,
+                n_scores,
+                products.ctypes.data,
+            )
+        else:
+            order: Any = "F" if (one_by_column if n_rows == 1 else by_column) else "C"
+            taken = np.empty((n_rows, n_features), np.int64 if whole else np.float64, order=order)
+            # The first model may be given a matrix of one dimension for a single row.
+            taken[:] = X.reshape(-1, n_rows)[first : first + n_features].T
+            products = taken @ self.coefficients.T
         return products.reshape(n_rows, n_scores) + self.intercept

@@ -16,11 +16,13 @@ from twinml.training.log_target import Bounds
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Encoding
 from twinml_local.compiled._errors import NotCovered
-from twinml_local.compiled._layout import HISTOGRAM, XGBOOST
-from twinml_local.compiled._linear import Linear, softmax
+from twinml_local.compiled._layout import GRADIENT, HISTOGRAM, MANY, XGBOOST
+from twinml_local.compiled._linear import Linear, Product, softmax
 from twinml_local.compiled._nodes import Forest
+from twinml_local.compiled._preparation import Preparation
+from twinml_local.compiled._ranks import ranked
 
-__all__ = ["CompiledModel", "Members", "Stacked", "Voted"]
+__all__ = ["CompiledModel", "Members", "Stacked", "Voted", "tied"]
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
@@ -31,6 +33,9 @@ _PART = 500
 
 # Rows that are scored without letting other threads run: less than they would take to come back.
 _SHORT = 8
+
+# Rows of which a thread keeps the working memory: to get it takes as long as to score them.
+_KEPT = 16
 
 Label = str | int | bool | float
 F8 = NDArray[np.float64]
@@ -47,9 +52,9 @@ class Voted:
 
 @dataclass(frozen=True)
 class Stacked:
-    """A logistic regression on clipped log-odds, or of numbers a linear one on what members say.
+    """A logistic regression on clipped log-odds, or a linear one on what members say.
 
-    ``by_column`` is the layout of its input.
+    ``by_column`` is the layout of its input, ``odds`` whether that is log-odds.
     """
 
     coefficients: F8
@@ -57,6 +62,7 @@ class Stacked:
     low: float
     high: float
     by_column: bool
+    odds: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Members:
     forest: Forest
     table: I8
     bases: F8
-    linear: Mapping[int, Linear] = field(default_factory=dict)
+    linear: Mapping[int, Linear | Product] = field(default_factory=dict)
     logarithms: Mapping[int, Bounds] = field(default_factory=dict)
 
 
@@ -99,6 +105,11 @@ class CompiledModel:
         Columns of a prediction: classes, or 1 for a number.
     digest
         Of the model that it was made from.
+    preparation
+        What a pipeline of scikit-learn does before its members; ``None`` where ``encoding`` is all.
+    by_score
+        Whether labels follow from scores, which differ where probabilities no longer do: of rows
+        whose largest probability is shared the pipeline has to say the label.
     threshold
         From which probability of the second class on a row belongs to it, where it is not the
         larger one that decides.
@@ -117,10 +128,15 @@ class CompiledModel:
         classes: Sequence[Label],
         kernel: _kernel.Kernel,
         *,
+        preparation: Preparation | None = None,
+        by_score: bool = False,
         threshold: float | None = None,
         digest: str = "",
     ) -> None:
         self.encoding = encoding
+        self.preparation = preparation
+        self.by_score = by_score
+        self.n_features = (encoding if preparation is None else preparation).n_features
         self.members = members
         self.join = join
         self.classes = tuple(classes)
@@ -132,6 +148,7 @@ class CompiledModel:
         self._kernel = kernel
         self._own = threading.local()
         forest = members.forest
+        ranks = self._ranks = ranked(forest, members.table)
         nodes = forest.nodes.ctypes.data
         self._trees = (
             nodes,
@@ -145,10 +162,17 @@ class CompiledModel:
             members.table.ctypes.data,
             members.bases.ctypes.data,
             len(members.table),
+            ranks.nodes.ctypes.data,
+            ranks.questions.ctypes.data,
+            len(ranks.questions),
+            ranks.thresholds.ctypes.data,
+            ranks.members.ctypes.data,
         )
         self._weights = join.weights.ctypes.data if isinstance(join, Voted) else 0
         self._softmax = [
-            place for place, row in enumerate(members.table) if row[0] == HISTOGRAM and row[3] > 1
+            place
+            for place, row in enumerate(members.table)
+            if row[0] in (HISTOGRAM, GRADIENT) and row[3] > 1
         ]
 
     def __repr__(self) -> str:
@@ -179,16 +203,35 @@ class CompiledModel:
         Raises
         ------
         NotCovered
-            The pipeline has to answer: there are no rows, a column is missing, or one holds
-            something else than its type that the encoder does not take for an unknown text.
+            The pipeline has to answer: there are no rows, a column is missing, one holds
+            something else than its type that the encoder does not take for an unknown text, or
+            a value that the pipeline refuses.
         """
         if n_rows < 1:
             raise NotCovered
-        chosen, probabilities = self.score(self.encoding.matrix(columns, n_rows), n_rows)
+        X, covered = self.prepared(columns, n_rows)
+        if covered is not None and not covered.all():
+            raise NotCovered
+        chosen, probabilities = self.score(X, n_rows)
+        if self.by_score and tied(probabilities).any():
+            raise NotCovered
         classes = self.classes
         if not classes:
             return probabilities[:, 0].tolist(), probabilities
         return [classes[place] for place in chosen], probabilities
+
+    def prepared(self, columns: Mapping[str, Sequence[Any]], n_rows: int) -> tuple[F8, I8 | None]:
+        """Return the matrix that the members take, and which rows the pipeline takes, if not all.
+
+        Raises
+        ------
+        NotCovered
+            As ``predict_columns``.
+        """
+        X = self.encoding.matrix(columns, n_rows)
+        if self.preparation is None:
+            return X, None
+        return self.preparation.matrix(self._functions(n_rows).prepare, X, n_rows)
 
     def score(self, X: F8, n_rows: int) -> tuple[list[int], F8]:
         """Return the places of the labels among the classes, and probabilities.
@@ -196,7 +239,7 @@ class CompiledModel:
         Parameters
         ----------
         X
-            The encoded matrix by columns, shape (n_features, n_rows), C-contiguous.
+            The prepared matrix by columns, shape (n_features, n_rows), C-contiguous.
         """
         n_classes, kernel = self.n_outputs, self._functions(n_rows)
         room = self._scored_members(X, n_rows)
@@ -235,14 +278,20 @@ class CompiledModel:
             self._walk(room, X.ctypes.data, n_rows)
         members = room.members
         for place in self._softmax:
-            # By columns, as scikit-learn holds the raw predictions.
-            members[place] = softmax(np.array(members[place], order="F"))
+            # By columns is how scikit-learn holds the raw predictions of histograms.
+            by_column = self.members.table[place, 0] == HISTOGRAM
+            members[place] = softmax(np.array(members[place], order="F" if by_column else "C"))
         for place, linear in self.members.linear.items():
-            scores = linear.scores(kernel.linear, X, n_rows, self.encoding.low, self.encoding.high)
+            scores = linear.scores(kernel, X, n_rows, self.encoding.low, self.encoding.high)
             if n_classes == 1:
                 members[place] = scores
             elif n_classes == 2:
                 kernel.sigmoid(scores.ctypes.data, n_rows, members[place].ctypes.data)
+            elif isinstance(linear, Product) and linear.each_by_itself:
+                pairs = np.empty((scores.size, 2))
+                kernel.sigmoid(scores.ctypes.data, scores.size, pairs.ctypes.data)
+                shares = np.ascontiguousarray(pairs[:, 1]).reshape(scores.shape)
+                members[place] = shares / shares.sum(axis=1).reshape(n_rows, -1)
             else:
                 members[place] = softmax(scores)
         for place, bounds in self.members.logarithms.items():
@@ -255,7 +304,7 @@ class CompiledModel:
     def _walk(self, room: _Room, columns: int, n_rows: int) -> None:
         """Score the members made of trees; many rows in parts, side by side."""
         kernel, encoding, n_classes = self._functions(n_rows), self.encoding, self.n_outputs
-        limits = (encoding.n_features, n_classes, encoding.low, encoding.high)
+        limits = (self.n_features, n_classes, encoding.low, encoding.high)
         parts = min(self.threads, n_rows // _PART)
         if parts < 2:
             kernel.trees(*self._trees, columns, n_rows, 0, n_rows, *limits, *room.addresses)
@@ -263,7 +312,7 @@ class CompiledModel:
         cuts = list(pairwise(n_rows * part // parts for part in range(parts + 1)))
         # Own working memory for each, and the rows' own places in the members' probabilities.
         # All that could raise comes before the threads: the kernel does not.
-        work = [_Work(end - begin, encoding.n_features, n_classes) for begin, end in cuts]
+        work = [_Work(self, end - begin) for begin, end in cuts]
 
         def walk(part: int) -> None:
             rest = (*cuts[part], *limits, *work[part].addresses, room.address)
@@ -290,16 +339,20 @@ class CompiledModel:
             numbers = columns @ join.coefficients + join.intercept[0]
             return np.zeros(n_rows, dtype=np.int64), numbers.reshape(n_rows, 1)
         odds = np.empty((n_rows, n_columns), order="F" if join.by_column else "C")
-        kernel.log_odds(
-            room.address,
-            len(self.members.table),
-            n_rows,
-            n_classes,
-            join.low,
-            join.high,
-            odds.ctypes.data,
-            *((1, n_rows) if join.by_column else (n_columns, 1)),
-        )
+        if join.odds:
+            kernel.log_odds(
+                room.address,
+                len(self.members.table),
+                n_rows,
+                n_classes,
+                join.low,
+                join.high,
+                odds.ctypes.data,
+                *((1, n_rows) if join.by_column else (n_columns, 1)),
+            )
+        else:
+            shares = room.members[:, :, 1:] if n_classes == 2 else room.members
+            odds[:] = shares.transpose(1, 0, 2).reshape(n_rows, n_columns)
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
         scores = odds @ join.coefficients.T + join.intercept
         if n_classes == 2:
@@ -312,12 +365,13 @@ class CompiledModel:
         return self._kernel.holding if n_rows <= _SHORT else self._kernel.releasing
 
     def _room(self, n_rows: int) -> _Room:
-        """Return working memory; a thread keeps that of one row, which comes most often."""
-        if n_rows > 1:
+        """Return working memory; a thread keeps that of a few rows, which comes most often."""
+        if n_rows > _KEPT:
             return _Room(self, n_rows)
-        room: _Room | None = getattr(self._own, "room", None)
+        rooms: dict[int, _Room] = self._own.__dict__.setdefault("rooms", {})
+        room = rooms.get(n_rows)
         if room is None:
-            room = self._own.room = _Room(self, 1)
+            room = rooms[n_rows] = _Room(self, n_rows)
         return room
 
     def made_portable(self, directory: Path) -> CompiledModel:
@@ -331,27 +385,44 @@ class CompiledModel:
         kernel = _kernel.built(directory, portable=True)
         made = CompiledModel(
             self.encoding, self.members, self.join, self.classes, kernel,
-            threshold=self.threshold, digest=self.digest,
+            preparation=self.preparation, by_score=self.by_score, threshold=self.threshold,
+            digest=self.digest,
         )  # fmt: skip
         made.portable = True
         return made
 
 
+def tied(probabilities: F8) -> NDArray[np.bool_]:
+    """Return which rows have no largest probability of their own, shape (n_rows,).
+
+    Examples
+    --------
+    >>> tied(np.array([[0.5, 0.5], [0.4, 0.6], [np.nan, np.nan]])).tolist()
+    [True, False, True]
+    """
+    largest = probabilities.max(axis=1, keepdims=True)
+    ones: NDArray[np.bool_] = (probabilities == largest).sum(axis=1) != 1
+    return ones
+
+
 class _Work:
     """Working memory of one walk; ``addresses`` is as the kernel takes it."""
 
-    def __init__(self, n_rows: int, n_features: int, n_classes: int) -> None:
+    def __init__(self, model: CompiledModel, n_rows: int) -> None:
         block = min(n_rows, _BLOCK)
-        self._rows = np.empty((3, block, n_features))
-        self._sums = np.empty((block, n_classes))
+        planes = 2 * len(model._ranks.questions)
+        self._rows = np.empty((3, block, model.n_features))
+        self._sums = np.empty((block, model.n_outputs))
         self._stack = np.empty(4 * 64, dtype=np.int64)
         self._order = np.empty((2, block), dtype=np.uint16)
+        self._ranks = np.empty((min(block, MANY), planes), dtype=np.uint32)
         self.addresses = (
             block,
             self._rows.ctypes.data,
             self._sums.ctypes.data,
             self._stack.ctypes.data,
             self._order.ctypes.data,
+            self._ranks.ctypes.data,
         )
 
 
@@ -370,5 +441,5 @@ class _Room:
         n_classes = model.n_outputs
         self.members = np.empty((len(model.members.table), n_rows, n_classes))
         self.address = self.members.ctypes.data
-        self._work = _Work(n_rows, model.encoding.n_features, n_classes)
+        self._work = _Work(model, n_rows)
         self.addresses = (*self._work.addresses, self.address)

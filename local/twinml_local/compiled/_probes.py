@@ -16,7 +16,14 @@ from twinml_local.compiled._layout import CATEGORICAL, CATEGORIES, SINGLE
 from twinml_local.compiled._model import CompiledModel
 from twinml_local.compiled._nodes import Forest, categories_of
 
-__all__ = ["columns_of", "edge_columns", "random_columns", "threshold_rows"]
+__all__ = [
+    "Columns",
+    "columns_of",
+    "edge_columns",
+    "random_columns",
+    "threshold_rows",
+    "whole_number",
+]
 
 F8 = NDArray[np.float64]
 Columns = dict[str, list[Any]]
@@ -58,7 +65,7 @@ def _random(column: Column, n_rows: int, rng: np.random.Generator) -> list[Any]:
     if column.dates is not None:
         return [written(value, column.dates) for value in np.clip(values, low - span, high + span)]
     if column.mlflow_type == "long":
-        return [_long(value) for value in values]
+        return [whole_number(value) for value in values]
     values[rng.random(n_rows) < 0.1] = math.nan
     return [float(value) for value in values]
 
@@ -230,7 +237,7 @@ def columns_of(encoding: Encoding, contract: Contract, X: F8) -> Columns:
     for place, name in enumerate(encoding.numbers, start=len(encoding.codes)):
         values = X[place]
         if types[name] == "long":
-            columns[name] = [_long(value) for value in values]
+            columns[name] = [whole_number(value) for value in values]
         elif types[name] == "boolean":
             columns[name] = [bool(value > 0.5) for value in values]
         else:
@@ -243,7 +250,8 @@ def _texts(known: Mapping[str, float], codes: Sequence[float] | F8) -> list[str 
     return [by_code.get(float(np.round(code))) for code in codes]
 
 
-def _long(value: float) -> int:
+def whole_number(value: float) -> int:
+    """Return an integer near a number: the one below or the one above, as its fraction says."""
     if math.isnan(value):
         return 0
     if abs(value) >= 9e18:

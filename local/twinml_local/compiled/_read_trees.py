@@ -9,11 +9,12 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from twinml_local.compiled._errors import Refusal
 from twinml_local.compiled._layout import (
@@ -21,6 +22,7 @@ from twinml_local.compiled._layout import (
     CATEGORIES,
     FLUSHED,
     FOREST,
+    GRADIENT,
     HISTOGRAM,
     LIGHTGBM,
     SINGLE,
@@ -32,6 +34,7 @@ from twinml_local.compiled._nodes import Tree
 __all__ = [
     "Boosted",
     "read_forest",
+    "read_gradient",
     "read_histogram",
     "read_lightgbm",
     "read_tree",
@@ -98,6 +101,27 @@ def _sklearn_tree(tree: Any, n_classes: int) -> Tree:
         is_leaf=np.asarray(tree.children_left) == -1,
         values=np.asarray(tree.value[:, 0, :n_classes], dtype=np.float64),
     )
+
+
+def read_gradient(member: Any, n_classes: int) -> Boosted:
+    """Read scikit-learn's ``GradientBoosting``: its trees' values times the learning rate."""
+    n_sums = 1 if n_classes == 2 else n_classes
+    start = member.init_
+    if (n_classes > 1 and member.loss != "log_loss") or not (
+        (isinstance(start, str) and start == "zero")
+        or type(start) in (DummyClassifier, DummyRegressor)
+    ):
+        raise Refusal("GradientBoosting starts from a model, or has another loss")
+    base = member._raw_predict_init(np.zeros((1, member.n_features_in_), dtype=np.float32))[0]
+    if base.shape != (n_sums,):
+        raise Refusal("GradientBoosting has another number of scores than of classes")
+    trees = [
+        replace(read, values=read.values * member.learning_rate, group=group)
+        for stage in member.estimators_
+        for group, one in enumerate(stage)
+        for read in (_sklearn_tree(one.tree_, 1),)
+    ]
+    return Boosted(GRADIENT, SINGLE, trees, n_sums, 1, np.asarray(base, dtype=np.float64))
 
 
 def read_histogram(member: Any, n_classes: int) -> Boosted:

@@ -161,6 +161,18 @@ def _log_odds(members, n_members, n, n_classes, low, high, out, row_step, column
                 out[r * row_step + column * column_step] = odds
 
 
+def _sparse(columns, n, first, n_features, coefficients, n_scores, out):
+    """Write sums of products, feature by feature: what is zero is not in a sparse matrix."""
+    for r in range(n):
+        for c in range(n_scores):
+            out[r * n_scores + c] = 0.0
+        for f in range(n_features):
+            value = columns[(first + f) * n + r]
+            if value != 0.0:
+                for c in range(n_scores):
+                    out[r * n_scores + c] += value * coefficients[c * n_features + f]
+
+
 def _sigmoid(scores, n, out):
     """Write both classes' probabilities from the log-odds of the second."""
     for r in range(n):
@@ -177,5 +189,6 @@ KERNELS: dict[str, Callable[[], Any]] = {
     ),
     "vote": lambda: kernel(_vote, F8, WHOLE, WHOLE, WHOLE, F8, REAL, F8),
     "log_odds": lambda: kernel(_log_odds, F8, WHOLE, WHOLE, WHOLE, REAL, REAL, F8, WHOLE, WHOLE),
+    "sparse": lambda: kernel(_sparse, F8, WHOLE, WHOLE, WHOLE, F8, WHOLE, F8),
     "sigmoid": lambda: kernel(_sigmoid, F8, WHOLE, F8),
 }

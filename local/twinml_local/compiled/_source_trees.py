@@ -32,7 +32,19 @@ from twinml_local.compiled._layout import (
     WORDS,
     XGBOOST,
 )
-from twinml_local.compiled._source_types import F8, I8, REAL, U2, U4, WHOLE, inlined, kernel, plain
+from twinml_local.compiled._source_ranks import add, few_by_rank, ranks_of
+from twinml_local.compiled._source_types import (
+    F8,
+    I8,
+    REAL,
+    U1,
+    U2,
+    U4,
+    WHOLE,
+    inlined,
+    kernel,
+    plain,
+)
 
 __all__ = ["KERNELS", "logistic"]
 
@@ -45,19 +57,6 @@ _POWERS = np.array([2.0**-k for k in range(1023)])
 
 # LightGBM takes what is this near to zero for zero before it looks at a row.
 _FLUSH = float(np.float32(1e-35))
-
-
-@inlined
-def _step(thresholds, lefts, features, sets, rows, start, at):
-    value = rows[start + features[4 * at + 6]]
-    return lefts[2 * at + 2] + np.int64(2) * np.int64(value > thresholds[at])
-
-
-@inlined
-def _step_null(thresholds, lefts, features, sets, rows, start, at):
-    value = rows[start + features[4 * at + 6]]
-    right = (value > thresholds[at]) | ((value != value) & (features[4 * at + 7] == 0))
-    return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
 @plain
@@ -74,7 +73,7 @@ def _within(sets, place, value):
 
 
 @inlined
-def _step_any(thresholds, lefts, features, sets, rows, start, at):
+def _step(thresholds, lefts, features, sets, rows, start, at):
     value = rows[start + features[4 * at + 6]]
     way = features[4 * at + 7]
     if way == CATEGORICAL:
@@ -84,42 +83,25 @@ def _step_any(thresholds, lefts, features, sets, rows, start, at):
     return lefts[2 * at + 2] + np.int64(2) * np.int64(right)
 
 
-def _walker(step):
-    @plain
-    def walk(thresholds, lefts, features, sets, rows, start, at):
-        """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
-        a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
-        while True:
-            a1 = step(thresholds, lefts, features, sets, rows, start, a)
-            b1 = step(thresholds, lefts, features, sets, rows, start, b)
-            c1 = step(thresholds, lefts, features, sets, rows, start, c)
-            d1 = step(thresholds, lefts, features, sets, rows, start, d)
-            e1 = step(thresholds, lefts, features, sets, rows, start, e)
-            f1 = step(thresholds, lefts, features, sets, rows, start, f)
-            g1 = step(thresholds, lefts, features, sets, rows, start, g)
-            h1 = step(thresholds, lefts, features, sets, rows, start, h)
-            moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
-            moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
-            a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
-            if moved == 0:
-                break
-        at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
-
-    return walk
-
-
-_walk = _walker(_step)
-# Where there are nulls among the rows.
-_walk_null = _walker(_step_null)
-# Of a member that splits categories.
-_walk_any = _walker(_step_any)
-
-
 @plain
-def _add(sums, place, values, first, width, narrow):
-    for c in range(width):
-        total = sums[place + c] + values[first + c]
-        sums[place + c] = np.float64(np.float32(total)) if narrow else total
+def _walk(thresholds, lefts, features, sets, rows, start, at):
+    """Take the row at ``start`` from the eight nodes ``at`` to their leaves."""
+    a, b, c, d, e, f, g, h = at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7]
+    while True:
+        a1 = _step(thresholds, lefts, features, sets, rows, start, a)
+        b1 = _step(thresholds, lefts, features, sets, rows, start, b)
+        c1 = _step(thresholds, lefts, features, sets, rows, start, c)
+        d1 = _step(thresholds, lefts, features, sets, rows, start, d)
+        e1 = _step(thresholds, lefts, features, sets, rows, start, e)
+        f1 = _step(thresholds, lefts, features, sets, rows, start, f)
+        g1 = _step(thresholds, lefts, features, sets, rows, start, g)
+        h1 = _step(thresholds, lefts, features, sets, rows, start, h)
+        moved = (a1 ^ a) | (b1 ^ b) | (c1 ^ c) | (d1 ^ d)
+        moved |= (e1 ^ e) | (f1 ^ f) | (g1 ^ g) | (h1 ^ h)
+        a, b, c, d, e, f, g, h = a1, b1, c1, d1, e1, f1, g1, h1
+        if moved == 0:
+            break
+    at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7] = a, b, c, d, e, f, g, h
 
 
 @plain
@@ -393,35 +375,33 @@ def _ask(
 
 @plain
 def _few(
-    thresholds, lefts, features, sets, rows, start, count, n_features, nulls, categories, at,
-    roots, starts, groups, begin, end, values, width, sums, n_outputs, narrow,
+    thresholds, lefts, features, sets, rows, start, count, n_features, at, roots, starts, groups,
+    begin, end, values, width, sums, n_outputs, narrow,
 ):  # fmt: skip
-    """Take each row down eight trees at a time."""
+    """Take each row down eight trees at a time, of which some split categories."""
     for r in range(count):
         place = start + r * n_features
         for t in range(begin, end, LANES):
             for j in range(LANES):
                 at[j] = roots[min(t + j, end - 1)]
-            if categories:
-                _walk_any(thresholds, lefts, features, sets, rows, place, at)
-            elif nulls:
-                _walk_null(thresholds, lefts, features, sets, rows, place, at)
-            else:
-                _walk(thresholds, lefts, features, sets, rows, place, at)
+            _walk(thresholds, lefts, features, sets, rows, place, at)
             for j in range(min(LANES, end - t)):
                 leaf = starts[t + j] + (at[j] >> 1) * width
-                _add(sums, r * n_outputs + groups[t + j], values, leaf, width, narrow)
+                add(sums, r * n_outputs + groups[t + j], values, leaf, width, narrow)
 
 
 def _trees(
     thresholds, lefts, features, sets, values, roots, starts, groups, members, bases, n_members,
+    ranked_nodes, questions, n_questions, known, ranked,
     columns, n, begin_row, end_row, n_features, n_classes, low, high, block, rows, sums, stack,
-    order, out,
+    order, ranks, out,
 ):  # fmt: skip
     """Score every member that is made of trees, for a part of the ``n`` rows, block by block.
 
     ``rows`` holds 3 * block * n_features numbers, ``sums`` block * n_classes, ``stack`` 4 * 64,
-    ``order`` 2 * block. ``out`` is (n_members, n, n_classes).
+    ``order`` 2 * block, ``ranks`` 2 * min(block, MANY) * n_questions. ``ranked`` tells which
+    members have ranked nodes, ``known`` is those nodes' thresholds. ``out`` is
+    (n_members, n, n_classes).
     """
     first = begin_row
     while first < end_row:
@@ -432,6 +412,8 @@ def _trees(
             columns, n, first, count, n_features, low, high,
             1 if many else n_features, count if many else 1, size, rows,
         )  # fmt: skip
+        if not many:
+            ranks_of(rows, size, count, n_features, questions, n_questions, known, ranks)
         for m in range(n_members):
             kind = members[m * MEMBER_FIELDS]
             begin = members[m * MEMBER_FIELDS + 1]
@@ -462,11 +444,15 @@ def _trees(
                         order, stack, nulls, values, starts[t], width, sums, n_outputs, groups[t],
                         kind == XGBOOST,
                     )  # fmt: skip
+            elif ranked[m] != 0:
+                few_by_rank(
+                    ranked_nodes, ranks, 2 * n_questions, count, stack, roots, starts, groups,
+                    begin, end, values, width, sums, n_outputs, kind == XGBOOST,
+                )  # fmt: skip
             else:
                 _few(
-                    thresholds, lefts, features, sets, rows, start, count, n_features, nulls,
-                    members[m * MEMBER_FIELDS + 6] != 0, stack, roots, starts, groups, begin, end,
-                    values, width, sums, n_outputs,
+                    thresholds, lefts, features, sets, rows, start, count, n_features, stack,
+                    roots, starts, groups, begin, end, values, width, sums, n_outputs,
                     kind == XGBOOST,
                 )  # fmt: skip
             sigmoid = bases[m * (n_classes + 1) + n_classes]
@@ -482,7 +468,7 @@ def _trees(
 KERNELS: dict[str, Callable[[], Any]] = {
     "trees": lambda: kernel(
         _trees,
-        *(F8, U4, U2, U4, F8, I8, I8, I8, I8, F8, WHOLE),
-        *(F8, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, F8),
+        *(F8, U4, U2, U4, F8, I8, I8, I8, I8, F8, WHOLE, I8, I8, WHOLE, F8, U1),
+        *(F8, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, REAL, REAL, WHOLE, F8, F8, I8, U2, U4, F8),
     )
 }

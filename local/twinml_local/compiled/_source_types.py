@@ -7,10 +7,11 @@ from typing import Any
 
 from numba import cfunc, njit, types
 
-__all__ = ["F8", "I8", "REAL", "U2", "U4", "WHOLE", "inlined", "kernel", "plain"]
+__all__ = ["F8", "I8", "REAL", "U1", "U2", "U4", "WHOLE", "inlined", "kernel", "plain"]
 
 F8: Any = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
 I8: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+U1: Any = types.CPointer(types.uint8)  # type: ignore[no-untyped-call]
 U4: Any = types.CPointer(types.uint32)  # type: ignore[no-untyped-call]
 U2: Any = types.CPointer(types.uint16)  # type: ignore[no-untyped-call]
 WHOLE: Any = types.int64

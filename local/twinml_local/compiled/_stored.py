@@ -20,7 +20,7 @@ from twinml.training.log_target import Bounds
 from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._layout import LINEAR
-from twinml_local.compiled._linear import Linear
+from twinml_local.compiled._linear import Linear, Product
 from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
 from twinml_local.compiled._nodes import Forest
 from twinml_local.compiled._origin import (
@@ -32,10 +32,11 @@ from twinml_local.compiled._origin import (
     read_form,
     versions,
 )
+from twinml_local.compiled._preparation import Preparation
 
 __all__ = ["load", "save"]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def save(model: CompiledModel, directory: Path) -> None:
@@ -63,7 +64,11 @@ def save(model: CompiledModel, directory: Path) -> None:
             "low": join.low,
             "high": join.high,
             "by_column": join.by_column,
+            "odds": join.odds,
         }
+    if model.preparation is not None:
+        for name, values in model.preparation.arrays().items():
+            arrays[f"preparation.{name}"] = values
     np.savez(directory / ARRAYS, allow_pickle=False, **arrays)
     (directory / CODE).write_bytes(_kernel.sealed(model._kernel))
     description = {
@@ -75,6 +80,7 @@ def save(model: CompiledModel, directory: Path) -> None:
         "versions": {"numpy": versions()["numpy"]} if model.portable else versions(),
         "classes": list(model.classes),
         "threshold": model.threshold,
+        "by_score": model.by_score,
         "join": joined,
         "logarithms": {
             place: [bounds.low, bounds.high] for place, bounds in members.logarithms.items()
@@ -180,14 +186,14 @@ def _restored(
             joined["low"],
             joined["high"],
             joined["by_column"],
+            joined["odds"],
         )
-    linear = {
-        place: Linear(
-            **{item.name: arrays[f"linear.{place}.{item.name}"] for item in fields(Linear)}
-        )
-        for place, row in enumerate(arrays["table"])
-        if row[0] == LINEAR
-    }
+    linear: dict[int, Linear | Product] = {}
+    for place, row in enumerate(arrays["table"]):
+        if row[0] == LINEAR:
+            kind = Linear if f"linear.{place}.knots" in arrays else Product
+            linear[place] = _read(kind, f"linear.{place}", arrays)
+    prepared = "preparation.columns" in arrays
     encoding = Encoding(
         codes={
             name: Codes(
@@ -202,7 +208,7 @@ def _restored(
         low=float(description["clip"][0]),
         high=float(description["clip"][1]),
     )
-    forest = Forest(**{item.name: arrays[f"forest.{item.name}"] for item in fields(Forest)})
+    forest = _read(Forest, "forest", arrays)
     return CompiledModel(
         encoding,
         Members(
@@ -218,6 +224,13 @@ def _restored(
         join,
         description["classes"],
         kernel,
+        preparation=_read(Preparation, "preparation", arrays) if prepared else None,
+        by_score=description["by_score"],
         threshold=description["threshold"],
         digest=description["digest"],
     )
+
+
+def _read(kind: type[Any], name: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """Return a dataclass whose fields are the arrays under a name."""
+    return kind(**{item.name: arrays[f"{name}.{item.name}"] for item in fields(kind)})

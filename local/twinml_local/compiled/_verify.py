@@ -14,7 +14,9 @@ from threadpoolctl import threadpool_limits
 from twinml.contract import Contract, frame_of
 from twinml.training.tasks import predictions
 from twinml_local.compiled._compile import taken_apart
+from twinml_local.compiled._compile_columns import parts_of
 from twinml_local.compiled._errors import NotCovered, Refusal
+from twinml_local.compiled._layout import LINEAR, MANY
 from twinml_local.compiled._model import CompiledModel
 from twinml_local.compiled._probes import (
     Columns,
@@ -22,6 +24,12 @@ from twinml_local.compiled._probes import (
     edge_columns,
     random_columns,
     threshold_rows,
+)
+from twinml_local.compiled._read_columns import prepared
+from twinml_local.compiled._verify_columns import (
+    covered_rows,
+    requests_near,
+    without_uncovered,
 )
 
 if TYPE_CHECKING:
@@ -85,9 +93,11 @@ def verify(
     """
     # One thread, as in a server; more would also wait for each other on a busy machine.
     with threadpool_limits(1):
-        return _verify(
-            compiled, _Check(compiled, pipeline, contract), contract, _given(contract, rows),
-            np.random.default_rng(seed), n_random, most_nodes, singles,
+        check = _Check(compiled, pipeline, contract)
+        verified = _verify if compiled.preparation is None else _verify_columns
+        return verified(
+            compiled, check, contract, _given(contract, rows), np.random.default_rng(seed),
+            n_random, most_nodes, singles,
         )  # fmt: skip
 
 
@@ -140,12 +150,60 @@ def _verify(
     return Verification(check.rows, check.encoded_rows, check.calls)
 
 
+def _verify_columns(
+    compiled: CompiledModel,
+    check: _Check,
+    contract: Contract,
+    given: Columns,
+    rng: np.random.Generator,
+    n_random: int,
+    most_nodes: int,
+    singles: int,
+) -> Verification:
+    """Compare on requests alone: what the pipeline refuses is left to it."""
+    covered = covered_rows(compiled, given)
+    if not covered.any():
+        raise Refusal("the compiled form answers none of the contract's samples")
+    base = {name: values[int(covered.argmax())] for name, values in given.items()}
+    probes: dict[str, Columns] = {
+        "a training row": given,
+        "a random row": random_columns(contract, n_random, rng),
+        "an extreme row": edge_columns(contract, n_random, rng),
+    }
+    probes = {
+        name: without_uncovered(compiled, columns, base, rng) for name, columns in probes.items()
+    }
+    starts = [
+        compiled.prepared(probes[name], _length(probes[name]))[0]
+        for name in ("a training row", "a random row")
+    ]
+    near = threshold_rows(compiled, np.hstack(starts), most_nodes, rng)
+    if near.shape[1]:
+        requests = requests_near(compiled, contract, near, base, rng)
+        probes["a row at a threshold"] = without_uncovered(compiled, requests, base, rng)
+    for name, columns in probes.items():
+        check.columns(columns, name)
+        check.members_of_requests(columns, name)
+    mixed = _mixed(probes, rng)
+    for size, batches in ((1, singles), (7, singles)):
+        for columns in _batches(mixed, size, batches):
+            check.columns(columns, f"a batch of {size}")
+    for size in _SIZES:
+        order = rng.integers(0, _length(mixed), size)
+        check.columns(
+            {name: [values[row] for row in order] for name, values in mixed.items()},
+            f"a batch of {size}",
+        )
+    return Verification(check.rows, check.encoded_rows, check.calls)
+
+
 class _Check:
     def __init__(self, compiled: CompiledModel, pipeline: Any, contract: Contract) -> None:
         self.compiled = compiled
         self.pipeline = pipeline
         self.types = contract.column_types
-        self.model = taken_apart(pipeline)[1]
+        if compiled.preparation is None:
+            self.model = taken_apart(pipeline)[1]
         self.rows = self.encoded_rows = self.calls = 0
 
     def columns(self, columns: Columns, what: str) -> None:
@@ -190,6 +248,34 @@ class _Check:
                 warnings.simplefilter("ignore")
                 expected = predictions(member, matrix)
             _same(expected, found[place], f"{what}, in member {place + 1},")
+        self.few(X, found, what)
+
+    def few(self, X: F8, found: F8, what: str) -> None:
+        """Compare what few rows at a time are given, which go down trees in another way."""
+        trees = [place for place, row in enumerate(self.compiled.members.table) if row[0] != LINEAR]
+        size = MANY - 1
+        for first in range(0, X.shape[1] - size + 1, size):
+            part = np.ascontiguousarray(X[:, first : first + size])
+            few = self.compiled.score_members(part, size)
+            for place in trees:
+                _same(found[place, first : first + size], few[place], f"{what}, among few,")
+
+    def members_of_requests(self, columns: Columns, what: str) -> None:
+        """Compare every member of a bare pipeline by itself, where there are several."""
+        parts = parts_of(self.pipeline)
+        n_rows = _length(columns)
+        X = self.compiled.prepared(columns, n_rows)[0]
+        found = self.compiled.score_members(X, n_rows)
+        self.few(X, found, what)
+        if len(parts.members) == 1:
+            return
+        self.encoded_rows += n_rows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = prepared(parts.steps, frame_of(columns, self.types))
+            for place, member in enumerate(parts.members):
+                self.calls += 1
+                _same(predictions(member, rows), found[place], f"{what}, in member {place + 1},")
 
 
 def _same(expected: Any, found: F8, what: str) -> None:

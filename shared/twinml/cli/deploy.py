@@ -61,9 +61,9 @@ def command(
         platform.be_strict(info.name, strict)
     if all_traffic:
         info = platform.set_traffic(info.name, {deployment: 100})
-    emit(
-        info,
-        as_json=as_json,
-        text=f"{version.reference} answers at {info.scoring_uri} as {deployment} "
-        f"with {info.traffic.get(deployment, 0)} % of the traffic",
+    text = (
+        f"{version.reference} answers at {info.scoring_uri} as {deployment} "
+        f"with {info.traffic.get(deployment, 0)} % of the traffic"
     )
+    note = info.notes.get(deployment)
+    emit(info, as_json=as_json, text=f"{text}\n{note}" if note else text)

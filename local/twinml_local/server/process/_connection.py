@@ -1,4 +1,4 @@
-"""HTTP/1.1 on an event loop: one connection, and what all connections of a worker share.
+"""HTTP/1.1 on an event loop: one connection.
 
 ::
 
@@ -16,15 +16,11 @@ body, and of all bodies together; connections that have nothing to say give way 
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
@@ -32,123 +28,17 @@ import httptools
 
 from twinml.contract import Route
 from twinml_local.server._errors import Refused, key_refused, too_large
-from twinml_local.server.scoring.front import PHRASES, Front, Reply, cut_off
+from twinml_local.server.process._traffic import Traffic
+from twinml_local.server.process._wsgi import ask
+from twinml_local.server.scoring.front import PHRASES, Reply, cut_off
 from twinml_local.server.scoring.service import Exchange
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-__all__ = ["Connection", "Limits", "Traffic"]
+__all__ = ["Connection"]
 
 log = logging.getLogger("twinml.server")
-
-KNOWN_NAMES = 256  # header names whose WSGI form is remembered
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What clients may take.
-
-    Attributes
-    ----------
-    head_seconds
-        For the head of a request, from its first byte.
-    idle_seconds
-        Between two requests.
-    body_seconds, body_pace
-        A body has so many seconds, and one more for each so many bytes of it that have come.
-    write_seconds
-        For a client to take any of a reply.
-    spare_seconds
-        For a client to see that it is refused, while what it sends is thrown away.
-    head_bytes
-        Of the request line and all headers.
-    held_bytes
-        Of all bodies that are being read or wait, in one worker.
-    spare_bytes
-        Of a refused body that are read and thrown away, so that the client sees the refusal.
-    connections
-        At a time in one worker; beyond, the one that has been idle for longest is closed, and
-        where none is idle the one that has been sending a head for longest.
-    """
-
-    head_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    body_seconds: float = 60.0
-    body_pace: float = 10_000.0
-    write_seconds: float = 60.0
-    spare_seconds: float = 10.0
-    head_bytes: int = 64 * 1024
-    held_bytes: int = 512 * 1024 * 1024
-    spare_bytes: int = 128 * 1024 * 1024
-    connections: int = 4096
-
-
-@dataclass
-class Traffic:
-    """What the connections of a worker share.
-
-    Attributes
-    ----------
-    front
-        Answers.
-    loop
-        Runs the connections.
-    scoring, gathering, pages
-        Threads for long requests, for requests that wait for each other, and for the pages.
-    draining
-        Whether the worker is about to end: no connection is kept.
-    held
-        Bytes of bodies in memory.
-    """
-
-    front: Front
-    loop: asyncio.AbstractEventLoop
-    scoring: ThreadPoolExecutor
-    gathering: ThreadPoolExecutor
-    pages: ThreadPoolExecutor
-    limits: Limits = field(default_factory=Limits)
-    connections: set[Connection] = field(default_factory=set)
-    draining: bool = False
-    held: int = 0
-    date: bytes = b""
-    names: dict[bytes, str] = field(default_factory=dict)
-
-    def tick(self) -> None:
-        """Look at all connections once; to be called every second."""
-        self.date = f"Date: {formatdate(time.time(), usegmt=True)}\r\n".encode()
-        now = self.loop.time()
-        for connection in [item for item in self.connections if item.deadline <= now]:
-            connection.late()
-
-    def make_room(self, newcomer: Connection) -> None:
-        """Close the connection that has been idle for longest, if there are too many."""
-        if len(self.connections) <= self.limits.connections:
-            return
-        others = self.connections - {newcomer}
-        spare = [item for item in others if item.idle] or [item for item in others if item.heading]
-        if spare:
-            min(spare, key=lambda item: item.deadline).close()
-
-    def drain(self) -> None:
-        """Keep no connection from now on; those that are idle end at once."""
-        self.draining = True
-        for connection in list(self.connections):
-            if connection.idle:
-                connection.close()
-
-    def wsgi_name(self, name: bytes) -> str:
-        """Return what WSGI calls the header."""
-        known = self.names.get(name)
-        if known is None:
-            known = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
-            known = known.removeprefix("HTTP_") if known in _BARE else known
-            if len(self.names) < KNOWN_NAMES:
-                self.names[name] = known
-        return known
-
-
-_BARE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
 class _Request:
@@ -464,7 +354,9 @@ class Connection(asyncio.Protocol):
             return
         body, request.body = bytes(request.body), b""
         if route is None:
-            self._in_thread(request, traffic.pages, lambda: self._page(request, body))
+            self._in_thread(
+                request, traffic.pages, lambda: ask(traffic.front.pages, request.environ, body)
+            )
             return
         if traffic.front.at_once(exchange, len(body)):
             reply = traffic.front.answer(exchange, route, body, wait=False)
@@ -499,36 +391,6 @@ class Connection(asyncio.Protocol):
             self._next()
 
         future.add_done_callback(done)
-
-    def _page(self, request: _Request, body: bytes) -> Reply:
-        """Ask the pages' application; runs in a thread."""
-        environ = request.environ
-        environ["wsgi.input"] = io.BytesIO(body)
-        if "CONTENT_LENGTH" not in environ and body:
-            environ["CONTENT_LENGTH"] = str(len(body))
-            environ.pop("HTTP_TRANSFER_ENCODING", None)
-        told: list[tuple[int, list[tuple[str, str]]]] = []
-
-        def start_response(
-            status: str, headers: list[tuple[str, str]], exc_info: object = None
-        ) -> Callable[[bytes], object]:
-            told[:] = [(int(status.split(" ", 1)[0]), headers)]
-            return pieces.append
-
-        pieces: list[bytes] = []
-        produced = self._traffic.front.pages(environ, cast(Any, start_response))
-        try:
-            pieces.extend(produced)
-        finally:
-            close = getattr(produced, "close", None)
-            if close is not None:
-                close()
-        status, headers = told[0]
-        content = b"".join(pieces)
-        told_length = any(name.lower() == "content-length" for name, _ in headers)
-        if not told_length and status not in (204, 304):
-            headers = [*headers, ("Content-Length", str(len(content)))]
-        return Reply(status, headers, content)
 
     def _send(self, request: _Request, reply: Reply) -> None:
         self._let_go(request)

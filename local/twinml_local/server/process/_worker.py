@@ -17,7 +17,8 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from twinml_local.server.process._application import Application, build
-from twinml_local.server.process._connection import Connection, Limits, Traffic
+from twinml_local.server.process._connection import Connection
+from twinml_local.server.process._traffic import Limits, Traffic
 from twinml_local.server.state import BACKLOG, read_state
 
 __all__ = ["LoopWorker"]
