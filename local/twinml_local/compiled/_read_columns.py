@@ -294,7 +294,7 @@ def _scaled(step: Any, width: int, sparse: bool) -> list[list[Operation]]:
     limits: tuple[float, float] | None = None
     if type(step) is MinMaxScaler:
         done = [each(MULTIPLIED, step.scale_), each(ADDED, step.min_)]
-        limits = tuple(map(float, step.feature_range)) if step.clip else None
+        limits = (float(step.feature_range[0]), float(step.feature_range[1])) if step.clip else None
     elif type(step) is MaxAbsScaler:
         done = [over(step.scale_)]
         limits = (-1.0, 1.0) if step.clip else None
@@ -400,15 +400,17 @@ def read_columns(
         A text reaches the model as it is, or the pipeline takes no row that it is asked about.
     """
     contract = sources.contract
-    used = sorted({one.source for block in blocks for one in block.columns})
-    texts = [place for place in used if sources.is_text(place)]
-    numbers = [place for place in used if not sources.is_text(place)]
     for block in blocks:
         for one in block.columns:
             if sources.is_text(one.source) and not one.coded:
                 name = contract.columns[one.source].name
                 raise Refusal(f"column '{name}' is text that reaches the model as it is")
+    # Of columns that no member takes a step may still refuse values.
     coded = {one.source for block in blocks for one in block.columns if one.coded}
+    coded |= set(sources.known)
+    every = range(len(contract.columns))
+    texts = [place for place in every if sources.is_text(place) and place in coded]
+    numbers = [place for place in every if not sources.is_text(place)]
     asked = {place: _values(contract.columns[place], sources.known.get(place, {}))
              for place in sorted(coded)}  # fmt: skip
     changes = [
@@ -422,13 +424,15 @@ def read_columns(
         taken &= able
     # What the steps make of a value the model may still refuse.
     odd = ~np.all([np.isfinite(matrix).all(axis=1) for matrix in answers], axis=0)
-    for place in np.flatnonzero(taken & odd):
+    for place in np.flatnonzero(taken & odd).tolist():
         taken[place] = asking.answers(changes[place : place + 1])
-    first = dict(zip(asked, np.cumsum([0, *map(len, asked.values())]), strict=False))
-    order = {place: at for at, place in enumerate([*texts, *numbers])}
+    first = dict(zip(asked, np.cumsum([0, *map(len, asked.values())]).tolist(), strict=False))
+    both = [*texts, *numbers]
+    order = {place: at for at, place in enumerate(both)}
     tables = _Tables()
     codes: dict[str, Codes] = {}
     searched: list[tuple[int, int, int]] = []
+    searched_as: dict[int, int] = {}
     for place, values in asked.items():
         able = taken[first[place] : first[place] + len(values)]
         places = np.where(able, np.arange(len(values)), np.nan)
@@ -438,7 +442,7 @@ def read_columns(
         else:
             at = tables.add([*map(float, values[:-2]), *places])
             searched.append((order[place], at, len(values) - 2))
-            order[-1 - place] = len(used) + len(searched) - 1
+            searched_as[place] = len(both) + len(searched) - 1
     columns, operations = [], _Operations()
     for block, matrix in zip(blocks, answers, strict=True):
         for at, one in enumerate(block.columns):
@@ -448,7 +452,7 @@ def read_columns(
                 begin = first[one.source]
                 table = tables.add(matrix[begin : begin + len(asked[one.source]), at])
                 done.insert(0, (LOOKED_UP, float(table), 0.0))
-                source = order.get(-1 - one.source, source)
+                source = searched_as.get(one.source, source)
             columns.append((source, *operations.add(done)))
     preparation = Preparation(
         _limits(asking, contract, texts, numbers),

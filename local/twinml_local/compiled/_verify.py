@@ -67,6 +67,7 @@ def verify(
     n_random: int = 2000,
     most_nodes: int = 4000,
     singles: int = 15,
+    sizes: Sequence[int] = _SIZES,
 ) -> Verification:
     """Compare ``compiled`` with the pipeline it was made from, bit by bit.
 
@@ -85,6 +86,8 @@ def verify(
         Nodes to put rows on the thresholds of, seven rows each.
     singles
         Rows that are also sent one by one.
+    sizes
+        Of other batches.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def verify(
         verified = _verify if compiled.preparation is None else _verify_columns
         return verified(
             compiled, check, contract, _given(contract, rows), np.random.default_rng(seed),
-            n_random, most_nodes, singles,
+            n_random, most_nodes, singles, sizes,
         )  # fmt: skip
 
 
@@ -110,6 +113,7 @@ def _verify(
     n_random: int,
     most_nodes: int,
     singles: int,
+    sizes: Sequence[int],
 ) -> Verification:
     base = compiled.encoding.matrix(given, _length(given))
     probes: dict[str, Columns] = {
@@ -141,9 +145,9 @@ def _verify(
     # Joining asks all members once more, and has nothing of its own at a threshold.
     check.encoded(encoded[:, ::_SHARE], "an encoded row at a threshold")
     # Repeated where there are fewer rows than the sizes take together.
-    order = np.resize(rng.permutation(encoded.shape[1]), sum(_SIZES))
+    order = np.resize(rng.permutation(encoded.shape[1]), sum(sizes))
     first = 0
-    for size in _SIZES:
+    for size in sizes:
         chosen = encoded[:, order[first : first + size]]
         check.encoded(chosen, f"a batch of {size} encoded rows")
         first += size
@@ -159,6 +163,7 @@ def _verify_columns(
     n_random: int,
     most_nodes: int,
     singles: int,
+    sizes: Sequence[int],
 ) -> Verification:
     """Compare on requests alone: what the pipeline refuses is left to it."""
     covered = covered_rows(compiled, given)
@@ -188,7 +193,7 @@ def _verify_columns(
     for size, batches in ((1, singles), (7, singles)):
         for columns in _batches(mixed, size, batches):
             check.columns(columns, f"a batch of {size}")
-    for size in _SIZES:
+    for size in sizes:
         order = rng.integers(0, _length(mixed), size)
         check.columns(
             {name: [values[row] for row in order] for name, values in mixed.items()},
