@@ -44,7 +44,7 @@ HIGHEST_RANK = 2**24 - 1
 PLANE_SHIFT, PLACE_SHIFT = 24, 36
 
 # From how many rows on all go down one tree together.
-MANY = 200
+MANY = 64
 
 # Kinds of member.
 FOREST, LIGHTGBM, XGBOOST, HISTOGRAM, LINEAR, CATBOOST, GRADIENT = range(7)

@@ -172,8 +172,9 @@ class Product:
             )
         else:
             order: Any = "F" if (one_by_column if n_rows == 1 else by_column) else "C"
-            taken = np.empty((n_rows, n_features), np.int64 if whole else np.float64, order=order)
+            kind: Any = np.int64 if whole else np.float64
+            taken: NDArray[Any] = np.empty((n_rows, n_features), kind, order=order)
             # The first model may be given a matrix of one dimension for a single row.
             taken[:] = X.reshape(-1, n_rows)[first : first + n_features].T
-            products = taken @ self.coefficients.T
+            products = np.asarray(taken @ self.coefficients.T, dtype=np.float64)
         return products.reshape(n_rows, n_scores) + self.intercept

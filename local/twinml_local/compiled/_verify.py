@@ -41,7 +41,7 @@ F8 = NDArray[np.float64]
 
 # Batches of other sizes than one, seven and all: around those at which the kernel or BLAS
 # goes another way.
-_SIZES = (2, 3, 4, 5, 8, 9, 16, 17, 33, 65, 199, 200, 257, 1025)
+_SIZES = (2, 3, 4, 5, 8, 9, 16, 17, 33, 63, 64, 65, 257, 1025)
 
 # Of the rows at thresholds, which are seven a node, one in so many is scored by all members
 # together. Prime to seven, so that all seven kinds are among them.
