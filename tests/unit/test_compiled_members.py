@@ -118,7 +118,8 @@ def test_a_member_alone(name: str, n_classes: int) -> None:
     pipeline = parts.pipeline(Vote({name: 1.0}))
     compiled = checked(pipeline, contract, frame)
     splits = name == "LightGBMCategorical"
-    assert bool(compiled.members.table[0, 6]) == splits
+    ranked = not splits and name != "LogisticRegression"
+    assert compiled._ranks.members.tolist() == [ranked]
     assert bool(len(compiled.members.forest.sets)) == splits
 
 
@@ -362,7 +363,7 @@ def test_what_has_no_compiled_form_is_refused() -> None:
     pipeline = parts.pipeline(Vote({"LightGBM": 1.0}))
     X = pipeline[0].transform(frame)
     bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
-    with pytest.raises(Refusal, match="is a DecisionTreeClassifier by itself"):
+    with pytest.raises(Refusal, match="takes its rows as clip"):
         compile_model(bare, contract)
     other = replace(parts, members={"Bayes": GaussianNB().fit(np.nan_to_num(X), y)})
     with pytest.raises(Refusal, match="GaussianNB, which has no compiled form"):

@@ -58,19 +58,10 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
         raise Refusal("the pipeline's classes are not the contract's")
     kernel = _kernel.built(home() / "compiled")
     try:
-        return _compile_encoded(pipeline, contract, kernel, digest=digest)
+        encode, model, threshold = taken_apart(pipeline)
     except Refusal:
-        if any(column.type in PARTED for column in contract.columns):
-            raise
         # Not as twinml builds them, then: by its columns, which says why not in its own words.
         return compile_columns(pipeline, contract, kernel, digest=digest)
-
-
-def _compile_encoded(
-    pipeline: Any, contract: Contract, kernel: _kernel.Kernel, *, digest: str
-) -> CompiledModel:
-    """Compile what has one encoder, whose matrix all members take."""
-    encode, model, threshold = taken_apart(pipeline)
     encoding = _encoding(encode, contract)
     given = [thawed(one) for one in model.estimators_]
     n_classes = len(contract.classes) or 1

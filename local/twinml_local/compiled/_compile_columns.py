@@ -62,7 +62,7 @@ LINEAR = (
     LinearRegression, LinearSVR, Ridge, RidgeCV, SGDRegressor,
 )  # fmt: skip
 # More columns than this are not worth to be written out one by one.
-MOST_COLUMNS = 4096
+MOST_COLUMNS = 1024
 
 
 @dataclass(frozen=True)

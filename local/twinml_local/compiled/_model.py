@@ -27,6 +27,8 @@ __all__ = ["CompiledModel", "Members", "Stacked", "Voted", "tied"]
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
 _BLOCK = 16384
+# Numbers of a block in each of its views: fewer rows where there are many columns.
+_CELLS = 2**20
 
 # Rows from which on another thread is worth to be begun.
 _PART = 500
@@ -409,7 +411,7 @@ class _Work:
     """Working memory of one walk; ``addresses`` is as the kernel takes it."""
 
     def __init__(self, model: CompiledModel, n_rows: int) -> None:
-        block = min(n_rows, _BLOCK)
+        block = min(n_rows, _BLOCK, max(MANY, _CELLS // max(1, model.n_features)))
         planes = 2 * len(model._ranks.questions)
         self._rows = np.empty((3, block, model.n_features))
         self._sums = np.empty((block, model.n_outputs))
