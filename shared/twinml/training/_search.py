@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,9 @@ from twinml.training._budget import (
     worth_starting,
 )
 from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, here, reason
-from twinml.training._flaml_without_spark import CFO, tune
-from twinml.training._found import Found, Outcome, plain
-from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
+from twinml.training._found import Found, Outcome
+from twinml.training._proposals import begin, propose, turn
+from twinml.training._rounds import MOST_ROUNDS, best_rounds
 from twinml.training.learner import Learner, Shape
 from twinml.training.result import Trial
 from twinml.training.splits import stratified_sample
@@ -56,8 +57,6 @@ Matrix = NDArray[np.float64]
 # What cannot be stopped is first fitted on an eighth of the rows, where that is at least these.
 _TASTE_ROWS = 250
 _TASTE_MOST = 20_000
-# How often a searcher is asked before another learner gets the turn.
-_PROPOSALS = 5
 # So few rows are never sampled: a search on fewer says little of a model of all.
 _FEW_ROWS = 20_000
 
@@ -301,7 +300,7 @@ class Search:
             idle = [one for one in idle if one.trials < self._quota[one.learner.name]]
             idle.sort(key=lambda one: one.trials)
         else:
-            idle.sort(key=self._turn)
+            idle.sort(key=lambda one: turn(one, self.found))
         # Whatever the budget, there must be a model.
         nothing_yet = not running and all(one.best is None for one in self.found)
         for one in idle:
@@ -311,27 +310,20 @@ class Search:
                 if seconds <= 0:
                     continue
             if one.searcher is None:
-                one.searcher = self._searcher(one, seconds)
-            for _ in range(_PROPOSALS):
-                trial_id = f"{one.learner.name}-{one.proposals}"
-                one.proposals += 1
-                suggested = one.searcher.suggest(trial_id)
-                if suggested is None:
-                    continue
-                config = plain(suggested)
-                cost = one.predicted(config) * len(self.folds)
-                if (
-                    self._trials is None
-                    and one.best is not None
-                    and one.learner.rounds is None
-                    and cost > left
-                ):
-                    # Too dear for what is left; the searcher learns to look elsewhere.
-                    one.searcher.on_trial_complete(trial_id, error=True)
-                    continue
+                begin(one, seconds, len(self._data.y), len(self.folds), self._shape.seed)
+            proposed = propose(one, partial(self._too_dear, one, left))
+            if proposed is not None:
                 one.trials += 1
-                return one, trial_id, config, seconds
+                return one, *proposed, seconds
         return None
+
+    def _too_dear(self, one: Found, left: float, config: Mapping[str, Any]) -> bool:
+        return (
+            self._trials is None
+            and one.best is not None
+            and one.learner.rounds is None
+            and one.predicted(config) * len(self.folds) > left
+        )
 
     def _seconds(self, one: Found, left: float) -> float:
         """Return how long another configuration of ``one`` may run; 0 if it is not worth it."""
@@ -345,36 +337,6 @@ class Search:
         predicted = one.predicted(one.best) * len(self.folds)
         stoppable = one.learner.rounds is not None
         return left if worth_starting(predicted, left, stoppable) else 0.0
-
-    def _searcher(self, one: Found, seconds: float) -> Any:
-        """Return FLAML's searcher, which begins at the learner's start."""
-        start = one.learner.start_on(len(self._data.y))
-        rounds = one.learner.rounds
-        if rounds is not None:
-            del start[rounds.name]
-            if one.second_per_work is not None and seconds < float("inf"):
-                a_round = one.second_per_work * one.learner.work({**start, rounds.name: 1})
-                fitting = seconds / (len(self.folds) * a_round)
-                start["learning_rate"] = rate_for(start["learning_rate"], fitting)
-        return CFO(
-            metric="loss",
-            mode="min",
-            space=one.learner.space(tune),
-            points_to_evaluate=[start],
-            seed=self._shape.seed + 20,
-        )
-
-    def _turn(self, one: Found) -> float:
-        """Return the order of a learner: the untried in their own order, then by time spent.
-
-        A learner near the best gets more time than one far behind, which may still add
-        what the others lack.
-        """
-        if one.searcher is None:
-            return -1e9 + self.found.index(one)
-        best = min(other.loss for other in self.found)
-        behind = (one.loss - best) / max(best, 1e-9)
-        return one.spent * (1.0 + 50.0 * behind)
 
     def _evaluate(
         self, one: Found, trial_id: str, config: Mapping[str, Any], seconds: float
