@@ -344,6 +344,7 @@ class Search:
         """Cross-validate a configuration; runs in a thread of its own."""
         started = time.monotonic()
         losses: list[float] = []
+        ended = partial(Outcome, trial_id, config, losses, started)
         fits: list[FoldFit] = []
         ends = float("inf")
         note = ""
@@ -360,9 +361,7 @@ class Search:
             )
             for fold, (_, test) in enumerate(self.folds):
                 if note or self._stop.is_set():
-                    return Outcome(
-                        trial_id, config, losses, started, note=note or "interrupted", failed=True
-                    )
+                    return ended(note=note or "interrupted", failed=True)
                 now = time.monotonic()
                 ends = now + (started + seconds - now) / (len(self.folds) - fold)
                 fits.append(next(judged))
@@ -373,7 +372,7 @@ class Search:
                 else:
                     losses.append(min(fits[-1].losses))
                 if hopeless(losses, one.fold_losses):
-                    return Outcome(trial_id, config, losses, started, note="stopped early")
+                    return ended(note="stopped early")
                 if (
                     rounds is None
                     and self._trials is None
@@ -381,13 +380,13 @@ class Search:
                     and len(losses) < len(self.folds)
                     and self.seconds_left < 0
                 ):
-                    return Outcome(trial_id, config, losses, started, note="out of time")
+                    return ended(note="out of time")
             if self._stop.is_set():
                 return Outcome(trial_id, config, [], started, note="interrupted", failed=True)
             return self._complete(one.learner, trial_id, config, fits, started)
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
-            return Outcome(trial_id, config, losses, started, note=reason(error), failed=True)
+            return ended(note=reason(error), failed=True)
 
     def _complete(
         self,
