@@ -19,6 +19,7 @@ from twinml.data import Dataset, bundled, load
 from twinml.training import TrainingOptions, TrainingResult, _budget, _search, _train, train
 from twinml.training import _crossvalidation as crossvalidation
 from twinml.training._preprocessing import encoder
+from twinml.training.learners import LEARNERS
 from twinml.training.metrics import log_loss
 from twinml.training.splits import folds_of
 from twinml.training.tasks import predictions, task_of
@@ -110,6 +111,37 @@ def test_nothing_is_worse_than_the_defaults(
         assert found.best.metrics["r2_score"] >= r2_score(truth, given[:, 0]) - 1e-4
     else:
         assert found.best.metrics["log_loss"] <= log_loss(truth, given) + 1e-4
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("spare", "longer"), [(1e-9, True), (60.0, False), (-1.0, False)])
+def test_where_nothing_else_has_time_the_floor_goes_on(
+    spare: float, longer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By more rounds than the defaults have; what nothing may be worse than stays as it is."""
+    monkeypatch.setattr(_search, "_FEW_ROWS", 999)
+    # Without noise every round gains.
+    X, y = datasets.make_friedman1(1_500, 6, noise=0.0, random_state=1)
+    task = task_of(y, "regression")
+    clock = _budget.Clock(60.0)
+    search = _search.Search(
+        task, X, y, np.ones(len(y)), folds_of(task.strata(y), 3, 0), LEARNERS[:1],
+        task.shape(0, 0), clock, jobs=2, trials=None, joining=lambda found: 0.0,
+        refitting=lambda found: clock.left - spare, progress=lambda progress: None,
+    )  # fmt: skip
+    assert search.measure_floor() is None
+    one = search.found[0]
+    assert one.best is not None
+    assert one.out_of_fold is not None
+    assert search.floor is not None
+    assert (one.best["n_estimators"] > 100) == longer
+    learn, judge = search.folds[0]
+    defaults = LGBMRegressor(
+        n_jobs=1, verbose=-1, random_state=0, deterministic=True, force_row_wise=True
+    )
+    given = predictions(defaults.fit(X[learn], y[learn]), X[judge])
+    np.testing.assert_allclose(search.floor[judge], given, rtol=1e-9)
+    assert task.loss(y[judge], one.out_of_fold[judge]) <= task.loss(y[judge], given)
 
 
 def test_rows_are_sampled_for_the_search_alone(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from twinml.training import _budget
 from twinml.training._budget import (
     another_wave,
+    enough_rounds,
     hopeless,
     rows_for,
     seconds_for_start,
@@ -278,3 +281,29 @@ def test_an_ensemble_is_judged_if_it_fits_or_is_cheap(
     seconds: float, spare: float, budget: float, judged: bool
 ) -> None:
     assert judges(seconds, spare, budget) == judged
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (lambda seconds: 100.0, 3),
+        # Two folds of three seconds: others would start with six tenths of six.
+        (lambda seconds: 6.6 - seconds, 3),
+        (lambda seconds: 6.59 - seconds, 7),
+        (lambda seconds: 5.0 - seconds, 5),
+        # What was chosen at the usual rounds stays so.
+        (lambda seconds: 1.0 if seconds < 4 else 9.0 if seconds < 6 else 0.0, 6),
+        # There is not even time to refit.
+        (lambda seconds: 0.0, 3),
+        (lambda seconds: 2.9 - seconds, 3),
+    ],
+)
+def test_the_floor_goes_on_where_nothing_else_has_time(
+    left: Callable[[float], float], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(99))
+    monkeypatch.setattr(_budget, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    enough = enough_rounds(3, 2, left)
+    # A round takes a second; the clock is looked at from the third on.
+    next(seconds), next(seconds)
+    assert next(number for number in range(1, 99) if enough()) == asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Clock",
     "Progress",
     "another_wave",
+    "enough_rounds",
     "hopeless",
     "rows_for",
     "seconds_for_start",
@@ -86,6 +87,35 @@ def another_wave(spent: float, wave: float, budget: float | None, rarest: int) -
     if budget is None or rarest < _LEAST_OF_A_CLASS:
         return True
     return spent + wave <= _FOLDS_SHARE * budget
+
+
+def enough_rounds(usual: int, at_once: int, left: Callable[[float], float]) -> Callable[[], bool]:
+    """Return what is asked after each round of a fold of the floor whether it ends.
+
+    It ends after the usual rounds where there is time for other configurations too. Where the
+    rows are so many that there is none, it goes on as long as refitting it is possible.
+
+    Parameters
+    ----------
+    at_once
+        Folds that run at the same time.
+    left
+        From the seconds that a fold takes to those that are left beside refitting it.
+    """
+    began, done, alone = time.monotonic(), 0, False
+
+    def enough() -> bool:
+        nonlocal done, alone
+        done += 1
+        if done < usual:
+            return False
+        seconds = time.monotonic() - began
+        spare = left(seconds)
+        if done == usual:
+            alone = not worth_starting(seconds * at_once, spare, stoppable=True)
+        return not alone or spare <= 0
+
+    return enough
 
 
 def hopeless(losses: Sequence[float], best: Sequence[float]) -> bool:

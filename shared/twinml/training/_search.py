@@ -34,13 +34,22 @@ from twinml.training._budget import (
     Clock,
     Progress,
     another_wave,
+    enough_rounds,
     hopeless,
     rows_for,
     seconds_for_start,
     worth_searching_on,
     worth_starting,
 )
-from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, here, reason
+from twinml.training._crossvalidation import (
+    FoldData,
+    FoldFit,
+    Judging,
+    fit,
+    here,
+    never,
+    reason,
+)
 from twinml.training._found import Found, Outcome
 from twinml.training._proposals import begin, propose, turn
 from twinml.training._rounds import MOST_ROUNDS, best_rounds
@@ -105,7 +114,7 @@ class Search:
         self._joining, self._refitting = joining, refitting
         self._progress = progress
         self._classes = len(np.unique(task.classes_of(y)))
-        self._judge = judging(self._data)
+        self._judge, self._stoppable = judging(self._data), judging is here
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
         if trials is not None:
@@ -152,6 +161,10 @@ class Search:
         self._refitted = names
         return not self.interrupted and worth_searching_on(self.seconds_left, self._clock.budget)
 
+    def _left_with(self, one: Found, config: Mapping[str, Any], fold_seconds: float) -> float:
+        tried = replace(one, best=config, fold_seconds=fold_seconds)
+        return self._beside([tried if other is one else other for other in self.found])
+
     def _beside(self, found: Sequence[Found]) -> float:
         refitted = [
             one for one in found if self._refitted is None or one.learner.name in self._refitted
@@ -175,16 +188,28 @@ class Search:
         """
         one = next((one for one in self.found if one.learner.floor), self.found[0])
         config = dict(one.learner.floor or one.learner.start_on(len(self._data.y)))
+        rounds = one.learner.rounds
+        usual = MOST_ROUNDS if rounds is None else int(config[rounds.name])
         started = time.monotonic()
         budget = self._clock.budget
         few = len(self._data.y) <= _FEW_ROWS
         ends = float("inf") if budget is None or few else started + FLOOR_SHARE * budget
+        longer = rounds is not None and not few and self._stoppable
+        given = {**config, rounds.name: MOST_ROUNDS} if rounds and longer else config
         cut: list[bool] = []
 
-        def stop() -> bool:
-            if time.monotonic() > ends:
-                cut.append(True)
-            return self._stop.is_set() or bool(cut)
+        def judged_alone(fold: int) -> FoldFit:
+            # The folds of a wave run at the same time.
+            at_once = min(self._jobs, len(self.folds))
+            left = partial(self._left_with, one, config)
+            enough = enough_rounds(usual, at_once, left) if longer else never
+
+            def stop() -> bool:
+                if time.monotonic() > ends:
+                    cut.append(True)
+                return self._stop.is_set() or bool(cut) or enough()
+
+            return next(self._judge(one.learner, given, [fold], stop))
 
         fits: list[FoldFit] = []
         with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
@@ -192,10 +217,7 @@ class Search:
                 while len(fits) < len(self.folds):
                     began = time.monotonic()
                     wave = range(len(fits), min(len(fits) + self._jobs, len(self.folds)))
-                    running = [
-                        pool.submit(lambda n: next(self._judge(one.learner, config, [n], stop)), n)
-                        for n in wave
-                    ]
+                    running = [pool.submit(judged_alone, fold) for fold in wave]
                     self._wait(running)
                     fits += [future.result() for future in running]
                     now = time.monotonic()
@@ -216,14 +238,11 @@ class Search:
         self.slowness = float(np.median([fitted.slowness for fitted in fits]))
         if cut and not whatever and budget is not None:
             rate = max(fitted.seconds / len(fitted.losses) for fitted in fits)
-            assert one.learner.rounds is not None
-            return rows_for(
-                len(self._data.y), rate * float(config[one.learner.rounds.name]), budget
-            )
+            return rows_for(len(self._data.y), rate * usual, budget)
         self.folds = self.folds[: len(fits)]
         one.trials += 1
         self._record(one, self._complete(one.learner, "", config, fits, started))
-        self.floor = one.out_of_fold
+        self.floor = self._out_of_fold(one.learner, fits, usual)[0]
         self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
@@ -397,21 +416,27 @@ class Search:
         started: float,
     ) -> Outcome:
         """Choose the rounds, and predict every judged row by the model that did not see it."""
-        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
-        chosen, seconds = 0, [fitted.seconds for fitted in fits]
+        seconds = [fitted.seconds for fitted in fits]
+        predicted, chosen = self._out_of_fold(learner, fits)
         if learner.rounds is not None:
-            chosen = best_rounds([fitted.losses for fitted in fits])
             config = {**config, learner.rounds.name: chosen}
             # A refit stops at the chosen round.
             seconds = [one.seconds * min(1.0, chosen / len(one.losses)) for one in fits]
-        losses = []
-        for fold, fitted in enumerate(fits):
-            test = self.folds[fold][1]
-            predicted[test] = self._data.predictions(learner, fitted, fold, chosen)
-            losses.append(self._loss(test, predicted[test]))
+        tests = [test for _, test in self.folds[: len(fits)]]
+        losses = [self._loss(test, predicted[test]) for test in tests]
         return Outcome(
             trial_id, config, losses, started, predicted, fold_seconds=float(np.mean(seconds))
         )
+
+    def _out_of_fold(
+        self, learner: Learner, fits: Sequence[FoldFit], most: int = MOST_ROUNDS
+    ) -> tuple[Matrix, int]:
+        """Return the predictions at the best number of rounds up to ``most``, and that number."""
+        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
+        chosen = best_rounds([one.losses[:most] for one in fits]) if learner.rounds else 0
+        for fold, fitted in enumerate(fits):
+            predicted[self.folds[fold][1]] = self._data.predictions(learner, fitted, fold, chosen)
+        return predicted, chosen
 
     def _loss(self, test: Rows, predicted: Matrix) -> float:
         return self._task.loss(self._data.y[test], predicted, self._data.weights[test])
@@ -431,8 +456,7 @@ class Search:
         one.learned_cost(config, FoldFit(seconds))
         expected = seconds * len(self.folds)
         # Refits of it are to fit as well.
-        tried = replace(one, best=config, fold_seconds=seconds)
-        left = self._beside([tried if other is one else other for other in self.found])
+        left = self._left_with(one, config, seconds)
         if expected <= left:
             return ""
         return (
