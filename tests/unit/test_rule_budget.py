@@ -16,6 +16,7 @@ from twinml.training._budget import (
     hopeless,
     rows_for,
     seconds_for_start,
+    trees_for,
     worth_searching_on,
     worth_starting,
 )
@@ -307,3 +308,25 @@ def test_the_floor_goes_on_where_nothing_else_has_time(
     # A round takes a second; the clock is looked at from the third on.
     next(seconds), next(seconds)
     assert next(number for number in range(1, 99) if enough()) == asked
+
+
+@pytest.mark.parametrize(
+    ("trees", "seconds", "left", "grown"),
+    [
+        (120, 10.0, 11.0, 120),
+        (120, 10.0, 10.0, 120),
+        # Four fifths of what would just fit.
+        (120, 10.1, 10.0, 95),
+        (100, 20.0, 10.0, 40),
+        (75, 20.0, 10.0, 30),
+        (74, 20.0, 10.0, 0),
+        (120, 10.0, -1.0, 0),
+        # A small forest by its own choice.
+        (10, 1.0, 1.0, 10),
+        (10, 2.0, 1.0, 0),
+    ],
+)
+def test_a_forest_has_the_trees_that_fit(
+    trees: int, seconds: float, left: float, grown: int
+) -> None:
+    assert trees_for(trees, seconds, left) == grown

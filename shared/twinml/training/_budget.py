@@ -16,6 +16,7 @@ __all__ = [
     "hopeless",
     "rows_for",
     "seconds_for_start",
+    "trees_for",
     "worth_searching_on",
     "worth_starting",
 ]
@@ -35,6 +36,9 @@ _SAMPLE_SHARE = 0.05
 _TUNED_SHARE = 0.5
 # Boosting that gets less than this share of what it wants is stopped too early to be of use.
 _LEAST_SHARE = 0.6
+# So many trees a forest has at least; of what they may take this share is reckoned with.
+_FEWEST_TREES = 30
+_TREES_SHARE = 0.8
 _HOPELESS = 1.01
 _LEAST_OF_A_CLASS = 5
 
@@ -141,6 +145,20 @@ def seconds_for_start(left: float, jobs: int, untried: int, tuned: bool) -> floa
     """
     evenly = left * jobs / (untried + 1)
     return min(left, max(evenly, _TUNED_SHARE * left) if tuned else evenly)
+
+
+def trees_for(trees: int, seconds: float, left: float) -> int:
+    """Return how many of a forest's trees to grow; 0 where so few fit that it is not worth it.
+
+    Parameters
+    ----------
+    seconds
+        What all of them should take, refitting included.
+    left
+        Seconds that nothing else needs.
+    """
+    fitting = trees if seconds <= left else int(trees * _TREES_SHARE * left / seconds)
+    return fitting if fitting >= min(_FEWEST_TREES, trees) else 0
 
 
 def worth_starting(predicted: float, left: float, stoppable: bool) -> bool:

@@ -38,6 +38,7 @@ from twinml.training._budget import (
     hopeless,
     rows_for,
     seconds_for_start,
+    trees_for,
     worth_searching_on,
     worth_starting,
 )
@@ -371,7 +372,8 @@ class Search:
         given = config if rounds is None else {**config, rounds.name: MOST_ROUNDS}
         try:
             if rounds is None and seconds < float("inf") and one.second_per_work is None:
-                note = self._taste(one, config)
+                note, config = self._taste(one, config)
+                given, ended = config, partial(Outcome, trial_id, config, losses, started)
             judged = self._judge(
                 one.learner,
                 given,
@@ -441,12 +443,17 @@ class Search:
     def _loss(self, test: Rows, predicted: Matrix) -> float:
         return self._task.loss(self._data.y[test], predicted, self._data.weights[test])
 
-    def _taste(self, one: Found, config: Mapping[str, Any]) -> str:
-        """Learn what a learner that cannot be stopped costs; return why not to go on, if so."""
+    def _taste(self, one: Found, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Learn what a learner that cannot be stopped costs.
+
+        Returns
+        -------
+        Why not to go on, if so, and with what: a forest may get fewer trees.
+        """
         data, train = self._data, self.folds[0][0]
         size = min(len(train) // 8, _TASTE_MOST)
         if size < _TASTE_ROWS:
-            return ""
+            return "", config
         rng = np.random.default_rng(self._shape.seed)
         rows = stratified_sample(rng, self._task.strata(data.y), train, size)
         started = time.monotonic()
@@ -458,11 +465,16 @@ class Search:
         # Refits of it are to fit as well.
         left = self._left_with(one, config, seconds)
         if expected <= left:
-            return ""
+            return "", config
+        if one.learner.trees is not None:
+            spare = self.seconds_left
+            trees = trees_for(config[one.learner.trees], expected + spare - left, spare)
+            if trees > 0:
+                return "", {**config, one.learner.trees: trees}
         return (
             f"skipped: by a fit on {len(rows):,} rows its {len(self.folds)} folds take about "
             f"{expected:.0f} s, and {max(left, 0.0):.0f} s were left beside refitting"
-        )
+        ), config
 
     def _record(self, one: Found, outcome: Outcome) -> None:
         seconds = time.monotonic() - outcome.started
