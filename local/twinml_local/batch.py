@@ -78,13 +78,7 @@ class TableScorer:
         """Return labels and probabilities, or numbers, to the last bit as the pipeline does."""
         if self._compiled is not None:
             try:
-                places, probabilities = self._compiled.score(
-                    matrix(self._compiled, table), table.num_rows
-                )
-                classes = self._compiled.classes
-                if not classes:
-                    return probabilities[:, 0].tolist(), probabilities
-                return [classes[place] for place in places], probabilities
+                return self._compiled.predict_encoded(matrix(self._compiled, table), table.num_rows)
             except NotCovered:
                 pass
         return self._by_pipeline(table)

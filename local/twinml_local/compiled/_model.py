@@ -211,7 +211,17 @@ class CompiledModel:
         """
         if n_rows < 1:
             raise NotCovered
-        X, covered = self.prepared(columns, n_rows)
+        return self.predict_encoded(self.encoding.matrix(columns, n_rows), n_rows)
+
+    def predict_encoded(self, X: F8, n_rows: int) -> tuple[list[Label], F8]:
+        """Return what ``predict_columns`` does of columns as ``encoding`` gives them.
+
+        Raises
+        ------
+        NotCovered
+            As there.
+        """
+        X, covered = self._prepared(X, n_rows)
         if covered is not None and not covered.all():
             raise NotCovered
         chosen, probabilities = self.score(X, n_rows)
@@ -230,7 +240,9 @@ class CompiledModel:
         NotCovered
             As ``predict_columns``.
         """
-        X = self.encoding.matrix(columns, n_rows)
+        return self._prepared(self.encoding.matrix(columns, n_rows), n_rows)
+
+    def _prepared(self, X: F8, n_rows: int) -> tuple[F8, I8 | None]:
         if self.preparation is None:
             return X, None
         return self.preparation.matrix(self._functions(n_rows).prepare, X, n_rows)
