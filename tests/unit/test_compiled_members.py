@@ -362,7 +362,8 @@ def test_what_has_no_compiled_form_is_refused() -> None:
     parts, contract, frame, y = fitted(2)
     pipeline = parts.pipeline(Vote({"LightGBM": 1.0}))
     X = pipeline[0].transform(frame)
-    bare = Pipeline([("encode", pipeline[0]), ("model", DecisionTreeClassifier().fit(X, y))])
+    tree = DecisionTreeClassifier().fit(X, classes_of(2)[y])
+    bare = Pipeline([("encode", pipeline[0]), ("model", tree)])
     with pytest.raises(Refusal, match="takes its rows as clip"):
         compile_model(bare, contract)
     other = replace(parts, members={"Bayes": GaussianNB().fit(np.nan_to_num(X), y)})
