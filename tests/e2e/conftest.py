@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from twinml import model
@@ -49,7 +49,9 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         remainder="passthrough",
     )
     tree = DecisionTreeClassifier(max_depth=5, random_state=0)
-    pipeline = Pipeline([("encode", encode), ("tree", tree)]).fit(rows, labels)
+    # A function that is not known has no compiled form.
+    same = FunctionTransformer(np.array)
+    pipeline = Pipeline([("encode", encode), ("same", same), ("tree", tree)]).fit(rows, labels)
     directory = tmp_path_factory.mktemp("models") / "model"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's own, when it is imported and when it saves

@@ -150,7 +150,7 @@ def test_a_model_without_a_compiled_form_brings_its_packages(
     assert "mlflow" not in names
     [item] = read_state(folder / "endpoint").deployments.values()
     assert item.compiled == ""
-    assert "the model is a DecisionTreeClassifier by itself" in item.refusal
+    assert "the model takes its rows as array" in item.refusal
 
 
 def test_the_form_is_for_other_processors_and_without_other_libraries(

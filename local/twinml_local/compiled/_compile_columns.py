@@ -107,18 +107,21 @@ def compile_columns(
     )
     if (width := sum(len(one.columns) for one in different)) > MOST_COLUMNS:
         raise Refusal(f"{width:,} columns before the model are more than are compiled")
-    read: list[Boosted | Linear | Product] = []
+    found: dict[int, Boosted | Linear | Product] = {}
+    # What has no compiled form says so before anything is asked.
+    for place, ((_, estimator), block) in enumerate(zip(given, blocks, strict=True)):
+        if type(estimator) not in (*LOGISTIC, *LINEAR):
+            one = read_member(estimator, n_classes, len(block.columns))
+            if isinstance(one, Boosted):
+                begin = int(begins[block])
+                trees = [replace(tree, feature=tree.feature + begin) for tree in one.trees]
+                one = replace(one, trees=trees)
+            found[place] = one
     asking = Asking(pipeline, contract)
-    for (_, estimator), block in zip(given, blocks, strict=True):
-        begin, width = int(begins[block]), len(block.columns)
-        if type(estimator) in (*LOGISTIC, *LINEAR):
-            read.append(_product(estimator, block, begin, n_classes, asking))
-            continue
-        one = read_member(estimator, n_classes, width)
-        if isinstance(one, Boosted):
-            trees = [replace(tree, feature=tree.feature + begin) for tree in one.trees]
-            one = replace(one, trees=trees)
-        read.append(one)
+    for place, ((_, estimator), block) in enumerate(zip(given, blocks, strict=True)):
+        if place not in found:
+            found[place] = _product(estimator, block, int(begins[block]), n_classes, asking)
+    read = [found[place] for place in range(len(given))]
     encoding, preparation = read_columns(asking, sources, different)
     join: Voted | Stacked
     if type(parts.model) in STACKS:
