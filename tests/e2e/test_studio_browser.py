@@ -34,7 +34,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 PAGES = (
     "/", "/architecture", "/data", "/data/people/1", "/jobs", "JOB", "/models", "/models/people/1",
     "/endpoints", "/endpoints/people", "/endpoints/people/test", "/endpoints/people/consume",
-    "/monitoring/people", "/logs/people", "/pipelines", "/compare", "/rehearsal",
+    "/monitoring/people", "/logs/people", "/pipelines", "/pipelines/greet", "STEPS", "/compare",
+    "/rehearsal",
 )  # fmt: skip
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 # Swagger UI in its frame is not the site's own.
@@ -60,10 +61,12 @@ class Site:
 
     address: str
     run_id: str
+    steps_id: str
     folder: Path
 
     def url(self, page: str) -> str:
-        return self.address + (f"/jobs/{self.run_id}" if page == "JOB" else page)
+        named = {"JOB": f"/jobs/{self.run_id}", "STEPS": f"/pipelines/greet/jobs/{self.steps_id}"}
+        return self.address + named.get(page, page)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         here.deploy(version, endpoint="people", deployment="green")
         (folder / "greet.yml").write_text(PIPELINE, encoding="utf-8")
         here.publish_pipeline("greet", folder / "greet.yml")
-        yield Site(here.start_studio(), str(done.run_id), folder)  # type: ignore[attr-defined]
+        job = here.run_pipeline("greet", {})
+        with here.pipeline_client("greet") as service:  # type: ignore[attr-defined]
+            service.wait(job.id, timeout=120)
+        yield Site(here.start_studio().address, str(done.run_id), job.id, folder)  # type: ignore[attr-defined]
         here.stop()
 
 
@@ -209,6 +215,8 @@ def test_a_model_goes_its_whole_way_in_the_browser(site: Site, browser: Any) -> 
     fill("#reason", "It was tried")
     Select(find("#all-traffic")).select_by_visible_text("people")
     press("form[action$='/promote'] button")
+    says("Make people/2 the champion, with all traffic of people?")
+    press("button.strong")
     says("people/2 is champion")
     browser.get(site.url("/endpoints/people"))
     assert find("input[name=share-version-2]").get_attribute("value") == "100"
