@@ -15,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -133,15 +134,26 @@ def azureml(_azureml_make: Callable[[], Workspace], monkeypatch: pytest.MonkeyPa
     return made
 
 
+@pytest.fixture(scope="session")
+def _azureml_credential(azureml_emulator: Workspace) -> Callable[[], Any]:
+    """Return what makes the SDK's credential, once: it keeps its token from test to test."""
+
+    @cache
+    def made() -> Any:
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+
+    return made
+
+
 @pytest.fixture
-def azureml_client(azureml: Workspace) -> Any:
+def azureml_client(azureml: Workspace, _azureml_credential: Callable[[], Any]) -> Any:
     """Return ``azure.ai.ml.MLClient`` for the test's workspace."""
     with warnings.catch_warnings():
         # Those of the SDK's import, which end a test where warnings are errors.
         warnings.simplefilter("ignore")
         from azure.ai.ml import MLClient
-        from azure.identity import DefaultAzureCredential
 
-    return MLClient(
-        DefaultAzureCredential(), azureml.subscription_id, azureml.resource_group, azureml.name
-    )
+        credential = _azureml_credential()
+    return MLClient(credential, azureml.subscription_id, azureml.resource_group, azureml.name)

@@ -216,9 +216,7 @@ def _recalculated(
 
 
 def _unanswered(rows: Sequence[Row], contract: Contract) -> Answers:
-    return Answers(
-        [None] * len(rows), np.full((len(rows), len(contract.classes) or 1), np.nan), {}
-    )
+    return Answers([None] * len(rows), np.full((len(rows), len(contract.classes) or 1), np.nan), {})
 
 
 def latencies(
