@@ -198,6 +198,7 @@ def test_a_model_goes_its_whole_way_in_the_browser(site: Site, browser: Any) -> 
     assert shares == {"blue": "70", "green": "0", "version-2": "30"}
     look(browser, 1280, "dark")
     browser.get(site.url("/pipelines/greet"))  # Run a pipeline, and follow it.
+    press("details.panel summary")
     fill("input[name=input-who]", "<b>you</b>")
     press("form[action$='/jobs'] button")
     says("Completed")

@@ -31,7 +31,6 @@ from azureml_emulator.jobs._page import RunPages
 from azureml_emulator.jobs.records import Records
 from azureml_emulator.jobs.runs import Run
 from azureml_emulator.jobs.workers import Workers
-from azureml_emulator.mlflow.tracking import check_mlflow
 from azureml_emulator.routing import Call, Route, json_response
 from azureml_runner.engine import make_plan
 from azureml_runner.errors import RunnerError
@@ -187,7 +186,7 @@ class Jobs:
         """
         from azureml_emulator.jobs._automl import check_task
 
-        check_mlflow()
+        self._records.tracking.check_installed()
         kind = properties.get("jobType")
         if kind is None:
             raise ArmError(400, "ValidationError", "The JobType field is required.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mlflow.store.model_registry.abstract_store import AbstractStore
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-__all__ = ["Tracking", "check_mlflow", "unauthorised"]
+__all__ = ["Tracking", "unauthorised"]
 
 METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE")
 STATUS = {
@@ -51,17 +51,6 @@ _ASYNC = re.compile(r"/api/2\.0/preview/mlflow/runs/(log-batch-async|get-run-dat
 
 # Which workspace's store MLflow's handlers are to use: a request is served in one thread.
 _current: ContextVar[_Stores] = ContextVar("azureml_emulator_stores")
-
-
-def check_mlflow() -> None:
-    """Raise ``ArmError`` where MLflow, which keeps the runs of jobs, is not installed."""
-    if not _installed():
-        raise ArmError(
-            501,
-            "NotImplementedByEmulator",
-            "Jobs and their runs are kept by MLflow, which is not installed: "
-            "pip install 'azureml-emulator[mlflow]'.",
-        )
 
 
 @cache
@@ -162,7 +151,7 @@ class Tracking:
         key = workspace.lower()
         with self._lock:
             if key not in self._stores:
-                check_mlflow()
+                self.check_installed()
                 _mount()
                 self._stores[key] = _Stores(self._open_runs(workspace), self._registry(workspace))
             return self._stores[key]
@@ -218,6 +207,17 @@ class Tracking:
         copy.rename(path)
 
     # Runs of jobs
+
+    @staticmethod
+    def check_installed() -> None:
+        """Raise ``ArmError`` where MLflow, which keeps the runs of jobs, is not installed."""
+        if not _installed():
+            raise ArmError(
+                501,
+                "NotImplementedByEmulator",
+                "Jobs and their runs are kept by MLflow, which is not installed: "
+                "pip install 'azureml-emulator[mlflow]'.",
+            )
 
     def experiment_id(self, workspace: str, name: str) -> str:
         """Return the id of an experiment, made if it is not there."""
