@@ -14,6 +14,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,20 @@ def _azureml_make(azureml_emulator: Workspace) -> Iterator[Callable[[], Workspac
         session.verify = told["REQUESTS_CA_BUNDLE"]
         session.headers["Authorization"] = f"Bearer {_token(session, told)}"
         numbers = itertools.count(1)
-        yield lambda: _made(session, azureml_emulator, f"test-{next(numbers)}")
+
+        def make() -> Workspace:
+            return _made(session, azureml_emulator, f"test-{next(numbers)}")
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(make)]
+
+            def one() -> Workspace:
+                # The next one is made while the test runs that gets this one.
+                made = ahead.pop().result()
+                ahead.append(pool.submit(make))
+                return made
+
+            yield one
 
 
 def _token(session: requests.Session, told: Mapping[str, str]) -> str:
