@@ -24,7 +24,6 @@ _PARALLEL = {
     "retry_settings": {"max_retries": 3, "timeout": 60},
 }  # fmt: skip
 _RESOURCES = {"instanceCount": 1, "shmSize": "2g"}
-_TARGET = "_azureml.ComputeTargetType"
 _NOTED_SETTINGS = {
     "azureml.defaultComputeName": "defaultcompute",
     "azureml.defaultDataStoreName": "defaultdatastore",
@@ -85,19 +84,23 @@ def filled_job(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
         own = f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{name}"
         default = {"jobOutputType": "uri_folder", "mode": OUTPUT_MODE, "uri": own}
         filled["outputs"] = {**(filled.get("outputs") or {}), "default": default}
-    noted = {"Pipeline": _of_pipeline, "Command": lambda _: {_TARGET: "amlctrain"}}.get(str(kind))
-    if noted is not None:
-        filled["properties"] = {**_given(filled.get("properties")), **noted(filled)}
+    noted = _noted(filled)
+    if noted:
+        filled["properties"] = {**_given(filled.get("properties")), **noted}
     return filled
 
 
-def _of_pipeline(properties: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the service notes down of a pipeline job.
+def _noted(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the service notes down of a job.
 
-    >>> _of_pipeline({"inputs": {"a": {"jobInputType": "literal", "value": "1"}}})[
+    >>> _noted({"jobType": "Pipeline", "inputs": {"a": {"jobInputType": "literal", "value": "1"}}})[
     ...     "azureml.parameters"]
     '{"a":"1"}'
     """
+    if properties.get("jobType") == "Command":
+        return {"_azureml.ComputeTargetType": "amlctrain"}
+    if properties.get("jobType") != "Pipeline":
+        return {}
     given = _given(properties.get("settings"))
     settings = {name.replace("_", "").lower(): value for name, value in given.items()}
     literals = {

@@ -81,7 +81,7 @@ _OTHERS = re.compile(
     r"sklearn-0\.24|lightgbm-3\.2|acpt-|pytorch-\d|tensorflow-\d|xgboost-\d|onnxruntime-\d"
     r"|minimal(?:-|$)|mlflow-|(ai-ml-)?automl|model-(evaluation|management)|responsibleai-|llm-"
     r"|python-sdk-v2|designer|triton|inference-|foundation-|infschema|tutorial|vowpalwabbit|pyspark"
-    r"|hyperdrive|dask|scikit-learn-|rai-|finetune|promptflow|forecasting|mmdetection|transformers-"
+    r"|hyperdrive|dask|scikit-learn-|rai-|mldesigner|finetune|promptflow|forecasting|mmdetection|transformers-"
 )
 
 
