@@ -124,6 +124,11 @@ PIPELINE = {
         ({"jobType": "AutoML", "taskDetails": {}}, "outputs", None),
         ({"jobType": "Sweep", "trial": {}}, "trial.resources.instanceCount", 1),
         ({"jobType": "Sweep", "trial": {}}, "resources", None),
+        ({"jobType": "Sweep", "trial": {"environmentId": "azureml:e:2"}},
+         "trial.environmentId", "/w/environments/e/versions/2"),
+        ({"jobType": "Sweep", "trial": {"environmentId": "azureml:e@latest"}},
+         "trial.environmentId", "azureml:e@latest"),
+        ({"jobType": "Command", "environmentId": "azureml:e:2"}, "environmentId", "azureml:e:2"),
         ({"jobType": "Command", "outputs": {"default": {"uri": "another's"}}},
          "outputs.default.uri", "azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.j"),
         (PIPELINE, "inputs.p.mode", "ReadOnlyMount"),
@@ -139,7 +144,7 @@ PIPELINE = {
     ],
 )  # fmt: skip
 def test_what_is_answered_of_a_job(sent: dict[str, Any], place: str, wanted: Any):
-    found: Any = filled_job(sent, "j")
+    found: Any = filled_job(sent, "j", "/w")
     for name in place.split("."):
         found = found.get(name)
     assert found == wanted
@@ -508,9 +513,10 @@ def test_an_environment_of_the_workspace_may_be_named(ask: Ask):
 
 
 @pytest.mark.parametrize(
-    ("most", "at_once", "taken"), [(2, 2, True), (2, 3, False), (1, 1, True), (0, 1, False)]
+    ("most", "at_once", "taken"),
+    [(2, 2, True), (2, 10, True), (1, 1, True), (0, 1, False), (1, 0, False)],
 )
-def test_no_more_trials_work_at_once_than_there_are(most: int, at_once: int, taken: bool):
+def test_a_sweep_has_a_trial_and_may_allow_more_at_once(most: int, at_once: int, taken: bool):
     limits = {"jobLimitsType": "Sweep", "maxTotalTrials": most, "maxConcurrentTrials": at_once}
     if taken:
         check_counts({"limits": limits})

@@ -18,6 +18,7 @@ _CURATED = re.compile(
     re.IGNORECASE,
 )
 
+_VERSION = re.compile(r"azureml:([^:@/]+):([^:@/]+)")
 _LEFT_OUT = ("_source", "sourceJobId", "source_job_id")
 _PARALLEL = {
     "error_threshold": -1, "logging_level": "INFO",
@@ -66,11 +67,12 @@ def _with_mode(item: Any, kind: str, mode: str) -> Any:
     return {"mode": mode, **{name: value for name, value in item.items() if value is not None}}
 
 
-def filled_job(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
+def filled_job(properties: Mapping[str, Any], name: str, workspace: str) -> dict[str, Any]:
     """Return a job's properties with all that is taken for what they leave out.
 
     Besides the modes these are one node, the folder of the job's own artifacts as the output
-    ``default``, and what the service notes down of a pipeline.
+    ``default``, the whole id of a trial's environment, and what the service notes down of a
+    pipeline. ``workspace`` is an ARM id.
     """
     filled = with_modes(properties)
     kind = filled.get("jobType")
@@ -79,6 +81,10 @@ def filled_job(properties: Mapping[str, Any], name: str) -> dict[str, Any]:
     if of_trial or kind in ("Command", "AutoML"):
         sized["resources"] = {**_RESOURCES, **_given(sized.get("resources"))}
     if of_trial:
+        named = _VERSION.fullmatch(str(sized.get("environmentId")))
+        if named is not None:
+            path = f"{workspace}/environments/{named[1]}/versions/{named[2]}"
+            sized["environmentId"] = path
         filled["trial"] = sized
     if kind in ("Command", "Sweep"):
         own = f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{name}"

@@ -97,9 +97,9 @@ class Jobs:
         name = name or f"job_{uuid.uuid4().hex[:12]}"
         if not _NAME.fullmatch(name):
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a job.")
-        sent = filled_job(properties, name)
-        kind = str(sent.get("jobType"))
-        self.check(workspace, sent)
+        self.check(workspace, properties)
+        sent = filled_job(properties, name, workspace)
+        kind = str(sent["jobType"])
         display = str(sent.get("displayName") or name)
         experiment = str(sent.get("experimentName") or "Default")
         details = {
