@@ -129,8 +129,6 @@ PIPELINE = {
         ({"jobType": "Sweep", "trial": {"environmentId": "azureml:e@latest"}},
          "trial.environmentId", "azureml:e@latest"),
         ({"jobType": "Command", "environmentId": "azureml:e:2"}, "environmentId", "azureml:e:2"),
-        ({"jobType": "Command", "outputs": {"default": {"uri": "another's"}}},
-         "outputs.default.uri", "azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.j"),
         (PIPELINE, "inputs.p.mode", "ReadOnlyMount"),
         (PIPELINE, "resources", None),
         (PIPELINE, "properties",
@@ -144,7 +142,7 @@ PIPELINE = {
     ],
 )  # fmt: skip
 def test_what_is_answered_of_a_job(sent: dict[str, Any], place: str, wanted: Any):
-    found: Any = filled_job(sent, "j", "/w")
+    found: Any = filled_job(sent, "/w")
     for name in place.split("."):
         found = found.get(name)
     assert found == wanted
@@ -159,15 +157,6 @@ def test_a_pipeline_that_ended_is_not_canceled(pipeline, ask: Ask, tmp_path: Pat
     refused = ask("POST", "/jobs/job0/cancel")
     assert refused.status_code == 400
     assert "is in terminal status" in refused.json["error"]["message"]
-
-
-def test_a_component_is_answered_by_its_default_label(ask: Ask, emulator: Emulator):
-    for version in ("1", "2"):
-        assert ask("PUT", f"/components/c/versions/{version}", component()).status_code == 201
-    found = ask("GET", "/components/c/versions/azureml_default").json
-    assert found["id"] == f"{emulator.account.workspace_id}/components/c/labels/default"
-    assert found["name"] == "2"
-    assert ask("GET", "/components/d/versions/azureml_default").status_code == 404
 
 
 def test_what_is_not_there_is_said_to_be_not_found(ask: Ask):

@@ -67,12 +67,11 @@ def _with_mode(item: Any, kind: str, mode: str) -> Any:
     return {"mode": mode, **{name: value for name, value in item.items() if value is not None}}
 
 
-def filled_job(properties: Mapping[str, Any], name: str, workspace: str) -> dict[str, Any]:
+def filled_job(properties: Mapping[str, Any], workspace: str) -> dict[str, Any]:
     """Return a job's properties with all that is taken for what they leave out.
 
-    Besides the modes these are one node, the folder of the job's own artifacts as the output
-    ``default``, the whole id of a trial's environment, and what the service notes down of a
-    pipeline. ``workspace`` is an ARM id.
+    Besides the modes these are one node, the whole id of a trial's environment, and what the
+    service notes down of a pipeline. ``workspace`` is an ARM id.
     """
     filled = with_modes(properties)
     kind = filled.get("jobType")
@@ -86,10 +85,6 @@ def filled_job(properties: Mapping[str, Any], name: str, workspace: str) -> dict
             path = f"{workspace}/environments/{named[1]}/versions/{named[2]}"
             sized["environmentId"] = path
         filled["trial"] = sized
-    if kind in ("Command", "Sweep"):
-        own = f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{name}"
-        default = {"jobOutputType": "uri_folder", "mode": OUTPUT_MODE, "uri": own}
-        filled["outputs"] = {**(filled.get("outputs") or {}), "default": default}
     noted = _noted(filled)
     if noted:
         filled["properties"] = {**_given(filled.get("properties")), **noted}

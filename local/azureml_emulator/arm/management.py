@@ -200,16 +200,13 @@ class Management:
             return self.answer(self.require_workspace(call))
         self._look(call, kind.segment)
         self.require_workspace(call)
-        resource, instead = self.store.get(call.path), {}
+        resource = self.store.get(call.path)
         if resource is None and call.parameters.get("version") == DEFAULT_VERSION:
-            above = call.path.rpartition("/")[0]
-            versions = self.store.list(above)
+            versions = self.store.list(call.path.rpartition("/")[0])
             resource = next((item for item in reversed(versions) if not item.archived), None)
-            # The id means whichever is the default, later as well.
-            instead = {"id": f"{above.rpartition('/')[0]}/labels/default"}
         if resource is None:
             raise not_found(call.path)
-        return self.answer(resource, instead=instead)
+        return self.answer(resource)
 
     def _list_workspaces(self, call: Call) -> Response:
         self.require_subscription(call)
@@ -492,9 +489,6 @@ class Management:
 
     # Answers
 
-    def answer(
-        self, resource: Resource, status: int = 200, instead: Mapping[str, str] = {}
-    ) -> Response:
-        """Return a resource as an answer, with its etag; ``instead`` wins over what it has."""
-        shown = rendered(resource) | dict(instead)
-        return json_response(shown, status, headers={"ETag": f'"{resource.etag}"'})
+    def answer(self, resource: Resource, status: int = 200) -> Response:
+        """Return a resource as an answer, with its etag."""
+        return json_response(rendered(resource), status, headers={"ETag": f'"{resource.etag}"'})

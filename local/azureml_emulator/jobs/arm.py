@@ -98,7 +98,7 @@ class Jobs:
         if not _NAME.fullmatch(name):
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a job.")
         self.check(workspace, properties)
-        sent = filled_job(properties, name, workspace)
+        sent = filled_job(properties, workspace)
         kind = str(sent["jobType"])
         display = str(sent.get("displayName") or name)
         experiment = str(sent.get("experimentName") or "Default")
