@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from twinml.training import _budget
 from twinml.training._budget import (
     another_wave,
+    enough_rounds,
     hopeless,
     rows_for,
     seconds_for_start,
+    trees_for,
     worth_searching_on,
     worth_starting,
 )
@@ -278,3 +282,51 @@ def test_an_ensemble_is_judged_if_it_fits_or_is_cheap(
     seconds: float, spare: float, budget: float, judged: bool
 ) -> None:
     assert judges(seconds, spare, budget) == judged
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (lambda seconds: 100.0, 3),
+        # Two folds of three seconds: others would start with six tenths of six.
+        (lambda seconds: 6.6 - seconds, 3),
+        (lambda seconds: 6.59 - seconds, 7),
+        (lambda seconds: 5.0 - seconds, 5),
+        # What was chosen at the usual rounds stays so.
+        (lambda seconds: 1.0 if seconds < 4 else 9.0 if seconds < 6 else 0.0, 6),
+        # There is not even time to refit.
+        (lambda seconds: 0.0, 3),
+        (lambda seconds: 2.9 - seconds, 3),
+    ],
+)
+def test_the_floor_goes_on_where_nothing_else_has_time(
+    left: Callable[[float], float], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(99))
+    monkeypatch.setattr(_budget, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    enough = enough_rounds(3, 2, left)
+    # A round takes a second; the clock is looked at from the third on.
+    next(seconds), next(seconds)
+    assert next(number for number in range(1, 99) if enough()) == asked
+
+
+@pytest.mark.parametrize(
+    ("trees", "seconds", "left", "grown"),
+    [
+        (120, 10.0, 11.0, 120),
+        (120, 10.0, 10.0, 120),
+        # Four fifths of what would just fit.
+        (120, 10.1, 10.0, 95),
+        (100, 20.0, 10.0, 40),
+        (75, 20.0, 10.0, 30),
+        (74, 20.0, 10.0, 0),
+        (120, 10.0, -1.0, 0),
+        # A small forest by its own choice.
+        (10, 1.0, 1.0, 10),
+        (10, 2.0, 1.0, 0),
+    ],
+)
+def test_a_forest_has_the_trees_that_fit(
+    trees: int, seconds: float, left: float, grown: int
+) -> None:
+    assert trees_for(trees, seconds, left) == grown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -12,9 +12,11 @@ __all__ = [
     "Clock",
     "Progress",
     "another_wave",
+    "enough_rounds",
     "hopeless",
     "rows_for",
     "seconds_for_start",
+    "trees_for",
     "worth_searching_on",
     "worth_starting",
 ]
@@ -34,6 +36,9 @@ _SAMPLE_SHARE = 0.05
 _TUNED_SHARE = 0.5
 # Boosting that gets less than this share of what it wants is stopped too early to be of use.
 _LEAST_SHARE = 0.6
+# So many trees a forest has at least; of what they may take this share is reckoned with.
+_FEWEST_TREES = 30
+_TREES_SHARE = 0.8
 _HOPELESS = 1.01
 _LEAST_OF_A_CLASS = 5
 
@@ -88,6 +93,35 @@ def another_wave(spent: float, wave: float, budget: float | None, rarest: int) -
     return spent + wave <= _FOLDS_SHARE * budget
 
 
+def enough_rounds(usual: int, at_once: int, left: Callable[[float], float]) -> Callable[[], bool]:
+    """Return what is asked after each round of a fold of the floor whether it ends.
+
+    It ends after the usual rounds where there is time for other configurations too. Where the
+    rows are so many that there is none, it goes on as long as refitting it is possible.
+
+    Parameters
+    ----------
+    at_once
+        Folds that run at the same time.
+    left
+        From the seconds that a fold takes to those that are left beside refitting it.
+    """
+    began, done, alone = time.monotonic(), 0, False
+
+    def enough() -> bool:
+        nonlocal done, alone
+        done += 1
+        if done < usual:
+            return False
+        seconds = time.monotonic() - began
+        spare = left(seconds)
+        if done == usual:
+            alone = not worth_starting(seconds * at_once, spare, stoppable=True)
+        return not alone or spare <= 0
+
+    return enough
+
+
 def hopeless(losses: Sequence[float], best: Sequence[float]) -> bool:
     """Tell whether a configuration is so much worse on its first folds that it is given up."""
     done = len(losses)
@@ -111,6 +145,20 @@ def seconds_for_start(left: float, jobs: int, untried: int, tuned: bool) -> floa
     """
     evenly = left * jobs / (untried + 1)
     return min(left, max(evenly, _TUNED_SHARE * left) if tuned else evenly)
+
+
+def trees_for(trees: int, seconds: float, left: float) -> int:
+    """Return how many of a forest's trees to grow; 0 where so few fit that it is not worth it.
+
+    Parameters
+    ----------
+    seconds
+        What all of them should take, refitting included.
+    left
+        Seconds that nothing else needs.
+    """
+    fitting = trees if seconds <= left else int(trees * _TREES_SHARE * left / seconds)
+    return fitting if fitting >= min(_FEWEST_TREES, trees) else 0
 
 
 def worth_starting(predicted: float, left: float, stoppable: bool) -> bool:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,26 @@ from twinml.training._budget import (
     Clock,
     Progress,
     another_wave,
+    enough_rounds,
     hopeless,
     rows_for,
     seconds_for_start,
+    trees_for,
     worth_searching_on,
     worth_starting,
 )
-from twinml.training._crossvalidation import FoldData, FoldFit, Judging, fit, here, reason
-from twinml.training._flaml_without_spark import CFO, tune
-from twinml.training._found import Found, Outcome, plain
-from twinml.training._rounds import MOST_ROUNDS, best_rounds, rate_for
+from twinml.training._crossvalidation import (
+    FoldData,
+    FoldFit,
+    Judging,
+    fit,
+    here,
+    never,
+    reason,
+)
+from twinml.training._found import Found, Outcome
+from twinml.training._proposals import begin, propose, turn
+from twinml.training._rounds import MOST_ROUNDS, best_rounds
 from twinml.training.learner import Learner, Shape
 from twinml.training.result import Trial
 from twinml.training.splits import stratified_sample
@@ -56,8 +67,6 @@ Matrix = NDArray[np.float64]
 # What cannot be stopped is first fitted on an eighth of the rows, where that is at least these.
 _TASTE_ROWS = 250
 _TASTE_MOST = 20_000
-# How often a searcher is asked before another learner gets the turn.
-_PROPOSALS = 5
 # So few rows are never sampled: a search on fewer says little of a model of all.
 _FEW_ROWS = 20_000
 
@@ -106,7 +115,7 @@ class Search:
         self._joining, self._refitting = joining, refitting
         self._progress = progress
         self._classes = len(np.unique(task.classes_of(y)))
-        self._judge = judging(self._data)
+        self._judge, self._stoppable = judging(self._data), judging is here
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
         if trials is not None:
@@ -153,6 +162,10 @@ class Search:
         self._refitted = names
         return not self.interrupted and worth_searching_on(self.seconds_left, self._clock.budget)
 
+    def _left_with(self, one: Found, config: Mapping[str, Any], fold_seconds: float) -> float:
+        tried = replace(one, best=config, fold_seconds=fold_seconds)
+        return self._beside([tried if other is one else other for other in self.found])
+
     def _beside(self, found: Sequence[Found]) -> float:
         refitted = [
             one for one in found if self._refitted is None or one.learner.name in self._refitted
@@ -176,16 +189,28 @@ class Search:
         """
         one = next((one for one in self.found if one.learner.floor), self.found[0])
         config = dict(one.learner.floor or one.learner.start_on(len(self._data.y)))
+        rounds = one.learner.rounds
+        usual = MOST_ROUNDS if rounds is None else int(config[rounds.name])
         started = time.monotonic()
         budget = self._clock.budget
         few = len(self._data.y) <= _FEW_ROWS
         ends = float("inf") if budget is None or few else started + FLOOR_SHARE * budget
+        longer = rounds is not None and not few and self._stoppable
+        given = {**config, rounds.name: MOST_ROUNDS} if rounds and longer else config
         cut: list[bool] = []
 
-        def stop() -> bool:
-            if time.monotonic() > ends:
-                cut.append(True)
-            return self._stop.is_set() or bool(cut)
+        def judged_alone(fold: int) -> FoldFit:
+            # The folds of a wave run at the same time.
+            at_once = min(self._jobs, len(self.folds))
+            left = partial(self._left_with, one, config)
+            enough = enough_rounds(usual, at_once, left) if longer else never
+
+            def stop() -> bool:
+                if time.monotonic() > ends:
+                    cut.append(True)
+                return self._stop.is_set() or bool(cut) or enough()
+
+            return next(self._judge(one.learner, given, [fold], stop))
 
         fits: list[FoldFit] = []
         with ThreadPoolExecutor(self._jobs, initializer=_one_thread) as pool:
@@ -193,10 +218,7 @@ class Search:
                 while len(fits) < len(self.folds):
                     began = time.monotonic()
                     wave = range(len(fits), min(len(fits) + self._jobs, len(self.folds)))
-                    running = [
-                        pool.submit(lambda n: next(self._judge(one.learner, config, [n], stop)), n)
-                        for n in wave
-                    ]
+                    running = [pool.submit(judged_alone, fold) for fold in wave]
                     self._wait(running)
                     fits += [future.result() for future in running]
                     now = time.monotonic()
@@ -217,14 +239,11 @@ class Search:
         self.slowness = float(np.median([fitted.slowness for fitted in fits]))
         if cut and not whatever and budget is not None:
             rate = max(fitted.seconds / len(fitted.losses) for fitted in fits)
-            assert one.learner.rounds is not None
-            return rows_for(
-                len(self._data.y), rate * float(config[one.learner.rounds.name]), budget
-            )
+            return rows_for(len(self._data.y), rate * usual, budget)
         self.folds = self.folds[: len(fits)]
         one.trials += 1
         self._record(one, self._complete(one.learner, "", config, fits, started))
-        self.floor = one.out_of_fold
+        self.floor = self._out_of_fold(one.learner, fits, usual)[0]
         self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
@@ -301,7 +320,7 @@ class Search:
             idle = [one for one in idle if one.trials < self._quota[one.learner.name]]
             idle.sort(key=lambda one: one.trials)
         else:
-            idle.sort(key=self._turn)
+            idle.sort(key=lambda one: turn(one, self.found))
         # Whatever the budget, there must be a model.
         nothing_yet = not running and all(one.best is None for one in self.found)
         for one in idle:
@@ -311,27 +330,20 @@ class Search:
                 if seconds <= 0:
                     continue
             if one.searcher is None:
-                one.searcher = self._searcher(one, seconds)
-            for _ in range(_PROPOSALS):
-                trial_id = f"{one.learner.name}-{one.proposals}"
-                one.proposals += 1
-                suggested = one.searcher.suggest(trial_id)
-                if suggested is None:
-                    continue
-                config = plain(suggested)
-                cost = one.predicted(config) * len(self.folds)
-                if (
-                    self._trials is None
-                    and one.best is not None
-                    and one.learner.rounds is None
-                    and cost > left
-                ):
-                    # Too dear for what is left; the searcher learns to look elsewhere.
-                    one.searcher.on_trial_complete(trial_id, error=True)
-                    continue
+                begin(one, seconds, len(self._data.y), len(self.folds), self._shape.seed)
+            proposed = propose(one, partial(self._too_dear, one, left))
+            if proposed is not None:
                 one.trials += 1
-                return one, trial_id, config, seconds
+                return one, *proposed, seconds
         return None
+
+    def _too_dear(self, one: Found, left: float, config: Mapping[str, Any]) -> bool:
+        return (
+            self._trials is None
+            and one.best is not None
+            and one.learner.rounds is None
+            and one.predicted(config) * len(self.folds) > left
+        )
 
     def _seconds(self, one: Found, left: float) -> float:
         """Return how long another configuration of ``one`` may run; 0 if it is not worth it."""
@@ -346,42 +358,13 @@ class Search:
         stoppable = one.learner.rounds is not None
         return left if worth_starting(predicted, left, stoppable) else 0.0
 
-    def _searcher(self, one: Found, seconds: float) -> Any:
-        """Return FLAML's searcher, which begins at the learner's start."""
-        start = one.learner.start_on(len(self._data.y))
-        rounds = one.learner.rounds
-        if rounds is not None:
-            del start[rounds.name]
-            if one.second_per_work is not None and seconds < float("inf"):
-                a_round = one.second_per_work * one.learner.work({**start, rounds.name: 1})
-                fitting = seconds / (len(self.folds) * a_round)
-                start["learning_rate"] = rate_for(start["learning_rate"], fitting)
-        return CFO(
-            metric="loss",
-            mode="min",
-            space=one.learner.space(tune),
-            points_to_evaluate=[start],
-            seed=self._shape.seed + 20,
-        )
-
-    def _turn(self, one: Found) -> float:
-        """Return the order of a learner: the untried in their own order, then by time spent.
-
-        A learner near the best gets more time than one far behind, which may still add
-        what the others lack.
-        """
-        if one.searcher is None:
-            return -1e9 + self.found.index(one)
-        best = min(other.loss for other in self.found)
-        behind = (one.loss - best) / max(best, 1e-9)
-        return one.spent * (1.0 + 50.0 * behind)
-
     def _evaluate(
         self, one: Found, trial_id: str, config: Mapping[str, Any], seconds: float
     ) -> Outcome:
         """Cross-validate a configuration; runs in a thread of its own."""
         started = time.monotonic()
         losses: list[float] = []
+        ended = partial(Outcome, trial_id, config, losses, started)
         fits: list[FoldFit] = []
         ends = float("inf")
         note = ""
@@ -389,7 +372,8 @@ class Search:
         given = config if rounds is None else {**config, rounds.name: MOST_ROUNDS}
         try:
             if rounds is None and seconds < float("inf") and one.second_per_work is None:
-                note = self._taste(one, config)
+                note, config = self._taste(one, config)
+                given, ended = config, partial(Outcome, trial_id, config, losses, started)
             judged = self._judge(
                 one.learner,
                 given,
@@ -398,9 +382,7 @@ class Search:
             )
             for fold, (_, test) in enumerate(self.folds):
                 if note or self._stop.is_set():
-                    return Outcome(
-                        trial_id, config, losses, started, note=note or "interrupted", failed=True
-                    )
+                    return ended(note=note or "interrupted", failed=True)
                 now = time.monotonic()
                 ends = now + (started + seconds - now) / (len(self.folds) - fold)
                 fits.append(next(judged))
@@ -411,7 +393,7 @@ class Search:
                 else:
                     losses.append(min(fits[-1].losses))
                 if hopeless(losses, one.fold_losses):
-                    return Outcome(trial_id, config, losses, started, note="stopped early")
+                    return ended(note="stopped early")
                 if (
                     rounds is None
                     and self._trials is None
@@ -419,13 +401,13 @@ class Search:
                     and len(losses) < len(self.folds)
                     and self.seconds_left < 0
                 ):
-                    return Outcome(trial_id, config, losses, started, note="out of time")
+                    return ended(note="out of time")
             if self._stop.is_set():
                 return Outcome(trial_id, config, [], started, note="interrupted", failed=True)
             return self._complete(one.learner, trial_id, config, fits, started)
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
-            return Outcome(trial_id, config, losses, started, note=reason(error), failed=True)
+            return ended(note=reason(error), failed=True)
 
     def _complete(
         self,
@@ -436,31 +418,42 @@ class Search:
         started: float,
     ) -> Outcome:
         """Choose the rounds, and predict every judged row by the model that did not see it."""
-        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
-        chosen, seconds = 0, [fitted.seconds for fitted in fits]
+        seconds = [fitted.seconds for fitted in fits]
+        predicted, chosen = self._out_of_fold(learner, fits)
         if learner.rounds is not None:
-            chosen = best_rounds([fitted.losses for fitted in fits])
             config = {**config, learner.rounds.name: chosen}
             # A refit stops at the chosen round.
             seconds = [one.seconds * min(1.0, chosen / len(one.losses)) for one in fits]
-        losses = []
-        for fold, fitted in enumerate(fits):
-            test = self.folds[fold][1]
-            predicted[test] = self._data.predictions(learner, fitted, fold, chosen)
-            losses.append(self._loss(test, predicted[test]))
+        tests = [test for _, test in self.folds[: len(fits)]]
+        losses = [self._loss(test, predicted[test]) for test in tests]
         return Outcome(
             trial_id, config, losses, started, predicted, fold_seconds=float(np.mean(seconds))
         )
 
+    def _out_of_fold(
+        self, learner: Learner, fits: Sequence[FoldFit], most: int = MOST_ROUNDS
+    ) -> tuple[Matrix, int]:
+        """Return the predictions at the best number of rounds up to ``most``, and that number."""
+        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
+        chosen = best_rounds([one.losses[:most] for one in fits]) if learner.rounds else 0
+        for fold, fitted in enumerate(fits):
+            predicted[self.folds[fold][1]] = self._data.predictions(learner, fitted, fold, chosen)
+        return predicted, chosen
+
     def _loss(self, test: Rows, predicted: Matrix) -> float:
         return self._task.loss(self._data.y[test], predicted, self._data.weights[test])
 
-    def _taste(self, one: Found, config: Mapping[str, Any]) -> str:
-        """Learn what a learner that cannot be stopped costs; return why not to go on, if so."""
+    def _taste(self, one: Found, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """Learn what a learner that cannot be stopped costs.
+
+        Returns
+        -------
+        Why not to go on, if so, and with what: a forest may get fewer trees.
+        """
         data, train = self._data, self.folds[0][0]
         size = min(len(train) // 8, _TASTE_MOST)
         if size < _TASTE_ROWS:
-            return ""
+            return "", config
         rng = np.random.default_rng(self._shape.seed)
         rows = stratified_sample(rng, self._task.strata(data.y), train, size)
         started = time.monotonic()
@@ -470,14 +463,18 @@ class Search:
         one.learned_cost(config, FoldFit(seconds))
         expected = seconds * len(self.folds)
         # Refits of it are to fit as well.
-        tried = replace(one, best=config, fold_seconds=seconds)
-        left = self._beside([tried if other is one else other for other in self.found])
+        left = self._left_with(one, config, seconds)
         if expected <= left:
-            return ""
+            return "", config
+        if one.learner.trees is not None:
+            spare = self.seconds_left
+            trees = trees_for(config[one.learner.trees], expected + spare - left, spare)
+            if trees > 0:
+                return "", {**config, one.learner.trees: trees}
         return (
             f"skipped: by a fit on {len(rows):,} rows its {len(self.folds)} folds take about "
             f"{expected:.0f} s, and {max(left, 0.0):.0f} s were left beside refitting"
-        )
+        ), config
 
     def _record(self, one: Found, outcome: Outcome) -> None:
         seconds = time.monotonic() - outcome.started

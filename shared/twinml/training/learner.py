@@ -89,6 +89,8 @@ class Learner:
         The parameter of the rows that a leaf has at least, where few rows begin with fewer.
     rounds
         How its boosting rounds are counted; their number is then measured, not searched.
+    trees
+        The parameter of a forest's number of trees: it gets fewer where not all have time.
     floor
         Its library's own defaults, where they are what no result may be worse than.
     packages
@@ -120,6 +122,7 @@ class Learner:
     work: Callable[[Config], float]
     leaf: str | None = None
     rounds: Rounds | None = None
+    trees: str | None = None
     floor: Config | None = None
     packages: tuple[str, ...] = ("scikit-learn",)
     extra: str | None = None

@@ -286,6 +286,7 @@ LEARNERS: tuple[Learner, ...] = (
         },
         {"n_estimators": 120, "min_samples_leaf": 5, "max_features": 0.4, "max_samples": 0.5},
         _forest_work,
+        trees="n_estimators",
         automl="RandomForest",
     ),
     Learner(
@@ -323,6 +324,7 @@ LEARNERS: tuple[Learner, ...] = (
         },
         {"n_estimators": 100, "min_samples_leaf": 4, "max_features": 0.7, "max_samples": 0.7},
         _forest_work,
+        trees="n_estimators",
         automl="ExtremeRandomTrees",
     ),
     Learner(
