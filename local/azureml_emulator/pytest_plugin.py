@@ -14,7 +14,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,7 +91,20 @@ def _azureml_make(azureml_emulator: Workspace) -> Iterator[Callable[[], Workspac
         session.verify = told["REQUESTS_CA_BUNDLE"]
         session.headers["Authorization"] = f"Bearer {_token(session, told)}"
         numbers = itertools.count(1)
-        yield lambda: _made(session, azureml_emulator, f"test-{next(numbers)}")
+
+        def make() -> Workspace:
+            return _made(session, azureml_emulator, f"test-{next(numbers)}")
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(make)]
+
+            def one() -> Workspace:
+                # The next one is made while the test runs that gets this one.
+                made = ahead.pop().result()
+                ahead.append(pool.submit(make))
+                return made
+
+            yield one
 
 
 def _token(session: requests.Session, told: Mapping[str, str]) -> str:
@@ -133,15 +148,26 @@ def azureml(_azureml_make: Callable[[], Workspace], monkeypatch: pytest.MonkeyPa
     return made
 
 
+@pytest.fixture(scope="session")
+def _azureml_credential(azureml_emulator: Workspace) -> Callable[[], Any]:
+    """Return what makes the SDK's credential, once: it keeps its token from test to test."""
+
+    @cache
+    def made() -> Any:
+        from azure.identity import DefaultAzureCredential
+
+        return DefaultAzureCredential()
+
+    return made
+
+
 @pytest.fixture
-def azureml_client(azureml: Workspace) -> Any:
+def azureml_client(azureml: Workspace, _azureml_credential: Callable[[], Any]) -> Any:
     """Return ``azure.ai.ml.MLClient`` for the test's workspace."""
     with warnings.catch_warnings():
         # Those of the SDK's import, which end a test where warnings are errors.
         warnings.simplefilter("ignore")
         from azure.ai.ml import MLClient
-        from azure.identity import DefaultAzureCredential
 
-    return MLClient(
-        DefaultAzureCredential(), azureml.subscription_id, azureml.resource_group, azureml.name
-    )
+        credential = _azureml_credential()
+    return MLClient(credential, azureml.subscription_id, azureml.resource_group, azureml.name)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PipelineJob,
         Schedule,
     )
+    from twinml.platform.abilities import Site
     from twinml.registry.tracking import Tracking
     from twinml.traffic.metrics import EndpointMetrics
     from twinml_local.batch import TableScorer
@@ -292,8 +293,8 @@ class LocalPlatform:
 
         studio.serve(self, host=host, port=port, ready=ready)
 
-    def start_studio(self) -> str:
-        """Serve the Studio site on loopback, if nobody does; return its address."""
+    def start_studio(self) -> Site:
+        """Serve the Studio site on loopback, if nobody does with today's code."""
         from twinml_local import studio
 
         return studio.start()
@@ -302,7 +303,7 @@ class LocalPlatform:
         """Write pictures of the Studio's pages into a folder; return what each is, by file."""
         from twinml_local import studio
 
-        return studio.evidence(self, studio.start(), folder)
+        return studio.evidence(self, studio.start().address, folder)
 
     def stop(self, endpoint: str | None = None) -> tuple[str, ...]:
         """End all that runs here, or one endpoint's server."""

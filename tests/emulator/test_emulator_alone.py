@@ -16,21 +16,43 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"twinml", "twinml_local", "sklearn", "flaml", "numba",
-                                      "numpy", "pandas", "pyarrow", "scipy", "matplotlib"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] in {{"twinml", "twinml_local", "sklearn", "flaml", "numba",
+                                      "numpy", "pandas", "pyarrow", "scipy", "matplotlib", {more}}}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
 """
 
 
-@pytest.fixture(scope="module")
-def alone(emulators, tmp_path_factory) -> Any:
-    folder: Path = tmp_path_factory.mktemp("without")
-    (folder / "sitecustomize.py").write_text(WITHOUT)
+def without(emulators: Any, folder: Path, more: str = "") -> Any:
+    (folder / "sitecustomize.py").write_text(WITHOUT.format(more=more))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         return emulators(cold=True)
+
+
+@pytest.fixture(scope="module")
+def alone(emulators, tmp_path_factory) -> Any:
+    return without(emulators, tmp_path_factory.mktemp("without"))
+
+
+def test_without_mlflow_it_has_assets_and_refuses_jobs(emulators, tmp_path):
+    base = without(emulators, tmp_path, '"mlflow", "sqlalchemy", "alembic", "flask"')
+    workspace = f"{ARM}{base.workspace}"
+    runs = f"https://eastus.api.azureml.ms/mlflow/v2.0{base.workspace}/api/2.0/mlflow"
+    with base.signed_in() as session:
+
+        def asked(method: str, url: str, body: Any = None) -> Any:
+            return session.request(method, url, json=body, params=VERSION, timeout=30)
+
+        data = {"properties": {"dataType": "uri_file", "dataUri": "https://example.com/x.csv"}}
+        assert asked("PUT", f"{workspace}/data/d/versions/1", data).status_code in (200, 201)
+        assert asked("GET", f"{workspace}/jobs").json()["value"] == []
+        job = {"properties": {"jobType": "Command", "command": "true", "environmentId": "e"}}
+        for refused in (asked("PUT", f"{workspace}/jobs/one", job),
+                        asked("GET", f"{runs}/experiments/get-by-name")):  # fmt: skip
+            assert refused.status_code == 501, refused.text
+            assert "pip install 'azureml-emulator[mlflow]'" in refused.text
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -35,11 +36,13 @@ from twinml.registry.searching import announced, searches
 from twinml.registry.tracking import Tracking
 from twinml.training import Progress, TrainingOptions
 from twinml_local.server.state import EndpointState, write_state
-from twinml_local.studio import create_app
+from twinml_local.studio import _app, create_app
 from twinml_local.studio._app import PARTS
+from twinml_local.studio._code import mark_of
 from twinml_local.studio._jobs import LABELS, SEARCH_METRICS, main_figure
 from twinml_local.studio._live import follow
 
+HERE = Path(__file__).parents[2]
 HOST = "http://localhost"  # as the test client asks
 MOST_BYTES = 150_000
 MARK = "<img src=x onerror=window.PWN={}>"
@@ -249,6 +252,74 @@ def test_traffic_changes_only_once_it_is_confirmed(
     assert home.platform.endpoint_info("hostile").traffic == {"blue": 60, "green": 40}
 
 
+def shown_to_confirm(page: str) -> str:
+    found = re.search(r'name="shown" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def test_what_has_changed_since_it_was_asked_is_asked_anew(post: Post, home: Home) -> None:
+    url, wanted = "/endpoints/hostile/traffic", {"share-blue": "70", "share-green": "30"}
+    asked = post(url, **wanted).text
+    assert "It has changed" not in asked
+    home.platform.set_traffic("hostile", {"blue": 90, "green": 10})  # in another tab, or by a verb
+    again = post(url, **wanted, confirmed="yes", shown=shown_to_confirm(asked))
+    assert "It has changed since you were asked" in again.text
+    assert "90 %" in again.text
+    assert home.platform.endpoint_info("hostile").traffic == {"blue": 90, "green": 10}
+    done = post(url, **wanted, confirmed="yes", shown=shown_to_confirm(again.text))
+    assert done.status_code == 303
+    assert home.platform.endpoint_info("hostile").traffic == {"blue": 70, "green": 30}
+
+
+def test_a_form_that_is_sent_twice_is_done_once(
+    client: FlaskClient, post: Post, home: Home
+) -> None:
+    url, back = "/endpoints/hostile/keys/secondary", "/endpoints/hostile"
+    asked = post(url).text
+    (mark,) = re.findall(r'name="once" value="([^"]+)"', asked)
+    assert mark not in post(url).text
+    keys = [home.platform.keys("hostile").secondary]
+    for _ in range(2):
+        reply = post(url, confirmed="yes", once=mark, back=back)
+        assert (reply.status_code, reply.location) == (303, back)
+        keys.append(home.platform.keys("hostile").secondary)
+    assert keys[0] != keys[1] == keys[2]
+    page = client.get(back).text
+    assert "The secondary key of hostile is replaced" in page
+    assert "That was sent already" in page
+
+
+def test_what_another_tab_deleted_is_said_to_be_gone(post: Post, client: FlaskClient) -> None:
+    for url, told in (
+        ("/endpoints/hostile/deployments/red/delete", "no deployment"),
+        ("/pipelines/no/schedules/no/delete", "no schedule"),
+    ):
+        assert "not there any more" in post(url).text
+        gone = post(url, confirmed="yes", back="/endpoints/hostile")
+        assert (gone.status_code, gone.location) == (303, "/endpoints/hostile")
+        assert told in Elements(client.get("/endpoints/hostile").text).words
+
+
+def test_a_site_says_that_its_code_was_changed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINML_HOME", str(home.folder))
+    told = iter([False, True])
+    monkeypatch.setattr(_app, "changed_since_start", lambda: lambda: next(told))
+    client = create_app(home.platform, secret="s" * 32).test_client()
+    assert "was changed since" not in client.get("/data").text
+    assert "twinml was changed since this site was started" in client.get("/data").text
+
+
+def test_the_mark_of_the_code_follows_its_files(tmp_path: Path) -> None:
+    (tmp_path / "rooms").mkdir()
+    marks = [mark_of([tmp_path])]
+    for name, text in (("a.py", "1"), ("rooms/b.j2", "1"), ("a.py", "22"), ("a.pyc", "1")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        marks.append(mark_of([tmp_path]))
+    assert len(set(marks)) == 4
+    assert marks[3] == marks[4]
+
+
 @pytest.mark.parametrize("back", ["//evil.example", "/\\evil.example", "http://evil.example", ""])
 def test_nobody_is_sent_elsewhere(post: Post, back: str) -> None:
     reply = post("/endpoints/hostile/traffic", **{"share-blue": "x", "back": back})
@@ -296,7 +367,7 @@ def test_files_of_a_model_and_the_registered_data_are_downloaded(
 
 
 def test_a_model_is_imported_from_the_form_but_no_program(
-    client: FlaskClient, post: Post, tmp_path: Path
+    client: FlaskClient, post: Post, home: Home, tmp_path: Path
 ) -> None:
     import lightgbm
 
@@ -310,6 +381,13 @@ def test_a_model_is_imported_from_the_form_but_no_program(
     page = client.get("/models/brought/1")
     assert "brought/1 is registered" in page.text
     assert "/models/brought/1" in client.get("/models").text
+    # A deployment that has another model is replaced once that is confirmed; so goes all traffic.
+    over = {"endpoint": "hostile", "deployment": "green"}
+    asked = Elements(post("/models/brought/1/deploy", **over).text).words
+    assert "Replace hostile:1 by brought/1 in deployment green of hostile?" in asked
+    asked = Elements(post("/models/brought/1/promote", reason="so", endpoint="hostile").text).words
+    assert "Make brought/1 the champion, with all traffic of hostile?" in asked
+    assert set(home.platform.endpoint_info("hostile").deployments.values()) == {"hostile:1"}
     (tmp_path / "evil.pkl").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     wrong = post("/models", source=str(tmp_path / "evil.pkl"), back="/models")
     assert (wrong.status_code, wrong.location) == (303, "/models")
@@ -517,6 +595,7 @@ def test_a_pipeline_is_run_followed_and_scheduled(
     assert page.status_code == 200
     assert key not in page.text
     assert key in post("/pipelines/greet/key").text
+    assert 'href="/pipelines/greet"' in client.get("/").text
     boxes = re.findall(r'<g class="node ', page.text)
     assert len(boxes) == 2
     assert page.text.count('class="edge"') == 1
@@ -560,11 +639,15 @@ def test_logs_are_searched_narrowed_and_followed(client: FlaskClient, home: Home
     assert entries
     assert all(re.search(r" [45]\d\d | [EC] ", entry) for entry in entries)
     assert "serving" in client.get("/logs/hostile?search=SERVING").text
+    assert "GET /ready 200" not in client.get("/logs/hostile").text
+    assert "GET /ready 200" in client.get("/logs/hostile?probes=yes").text
     assert "0 entries" in client.get("/logs/hostile?search=%3Cscript%3E").text
-    follows = client.get("/logs/hostile?search=a%26b&follow=yes&_scheme=javascript&_external=1")
+    follows = client.get(
+        "/logs/hostile?search=a%26b&probes=yes&follow=yes&_scheme=javascript&_external=1"
+    )
     (part,) = [found["data-live"] for _, found in Elements(follows.text).elements
                if "data-live" in found]  # fmt: skip
-    assert part == "/logs/hostile/live?search=a%26b"
+    assert part == "/logs/hostile/live?search=a%26b&probes=yes"
     with client.get("/logs/hostile/live?failures=yes") as stream:
         assert b"POST /score 400" in next(stream.iter_encoded())
 
@@ -586,7 +669,7 @@ def test_monitoring_shows_requests_and_drift(client: FlaskClient, post: Post, ho
     words = Elements(page).words
     assert f"drifted: {COLUMNS[0]}" in words
     assert re.search(r"Half within", words)
-    assert page.count('class="chart"') == 3
+    assert page.count('class="chart') == 3
     assert client.get("/monitoring/hostile?last=1000y").status_code == 200
     assert client.get("/monitoring/no").status_code == 404
 
@@ -637,20 +720,29 @@ def test_the_rehearsal_shows_what_the_emulator_keeps(client: FlaskClient, home: 
 def test_the_site_is_opened_in_the_background_and_stopped(tmp_path: Path) -> None:
     environment = {**os.environ, "TWINML_HOME": str(tmp_path / "home")}
 
-    def twinml(*words: str) -> str:
+    def twinml(*words: str, **more: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "twinml", *words],
-            env=environment, capture_output=True, text=True, check=True,
+            env=environment | more, capture_output=True, text=True, check=True,
         )  # fmt: skip
         return done.stdout
 
+    # As before an upgrade: the same code elsewhere is other code.
+    older = tmp_path / "older"
+    shutil.copytree(
+        HERE / "local/twinml_local", older / "twinml_local",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )  # fmt: skip
     try:
-        address = twinml("open", "--no-browser").split()[-1]
+        twinml("open", "--no-browser", PYTHONPATH=str(older))
+        renewed = twinml("open", "--no-browser")
+        assert "It ran an older state of twinml, and was started again" in renewed
+        address = renewed.split()[-1]
         assert address.startswith("http://127.0.0.1:")
         page = requests.get(address, timeout=60)
         assert page.status_code == 200
         assert "Nothing is deployed" in page.text
-        assert twinml("open", "--no-browser").split()[-1] == address
+        assert twinml("open", "--no-browser").split() == ["Studio", address]
     finally:
         assert "ended studio" in twinml("stop")
     with pytest.raises(requests.ConnectionError):

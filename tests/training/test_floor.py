@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,9 @@ from sklearn.metrics import r2_score
 from twinml.data import Dataset, bundled, load
 from twinml.training import TrainingOptions, TrainingResult, _budget, _search, _train, train
 from twinml.training import _crossvalidation as crossvalidation
+from twinml.training._found import Found
 from twinml.training._preprocessing import encoder
+from twinml.training._reckoning import Reckoning
 from twinml.training.learners import LEARNERS
 from twinml.training.metrics import log_loss
 from twinml.training.splits import folds_of
@@ -124,10 +127,15 @@ def test_where_nothing_else_has_time_the_floor_goes_on(
     X, y = datasets.make_friedman1(1_500, 6, noise=0.0, random_state=1)
     task = task_of(y, "regression")
     clock = _budget.Clock(60.0)
+
+    class Left(Reckoning):
+        def refitting(self, found: Sequence[Found], slowness: float) -> float:
+            return clock.left - spare
+
     search = _search.Search(
         task, X, y, np.ones(len(y)), folds_of(task.strata(y), 3, 0), LEARNERS[:1],
-        task.shape(0, 0), clock, jobs=2, trials=None, joining=lambda found: 0.0,
-        refitting=lambda found: clock.left - spare, progress=lambda progress: None,
+        task.shape(0, 0), clock, Left(1_500, 1_000, 3, 1_500, [], 1, 2, 60.0),
+        jobs=2, trials=None, progress=lambda progress: None,
     )  # fmt: skip
     assert search.measure_floor() is None
     one = search.found[0]

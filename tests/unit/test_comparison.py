@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -168,6 +169,24 @@ def test_the_model_answers_both_readings(scorer: Scorer):
     assert found.exact.probabilities[0].tolist() == found.parsed.probabilities[0].tolist()
     assert {cell.row for cell in found.changed} == {1}
     assert np.isfinite(found.exact.probabilities[1]).all()
+
+
+def test_the_model_is_asked_again_only_where_rows_were_read_otherwise(scorer: Scorer):
+    class Counting(Scorer):
+        asked = 0
+
+        def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+            self.asked += 1
+            return super().predict(model_input, params)
+
+    contract = infer_contract(FRAME[["age", "rate", "job"]], LABELS, name="bank")
+    model = Counting(scorer.pipeline)
+    rows = [{"age": 30, "rate": rate, "job": "cook"} for rate in (1.25, 2.5, 1 / 3)]
+    found = recalculate(model, contract, rows, size=1, alone_from=3)
+    assert model.asked == 4
+    assert found.exact.labels[:2] == found.parsed.labels[:2]
+    assert found.exact.probabilities[:2].tolist() == found.parsed.probabilities[:2].tolist()
+    assert None not in found.parsed.labels
 
 
 def test_packages_that_differ_are_listed_those_of_the_model_first():

@@ -186,6 +186,7 @@ class Jobs:
         """
         from azureml_emulator.jobs._automl import check_task
 
+        self._records.tracking.check_installed()
         kind = properties.get("jobType")
         if kind is None:
             raise ArmError(400, "ValidationError", "The JobType field is required.")

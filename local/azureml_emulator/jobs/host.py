@@ -16,6 +16,7 @@ from typing import Any
 from azureml_emulator.account import Account
 from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError, StorageError
+from azureml_emulator.jobs._bytecode import keep_bytecode
 from azureml_emulator.jobs._definitions import ONLY_STEP, Definition
 from azureml_emulator.jobs._monitor import run_monitor
 from azureml_emulator.jobs._sweep import run_sweep
@@ -93,6 +94,7 @@ class JobHost(Host):
         }
         self._fetching = threading.Lock()
         self._step_logs: dict[str, Path] = {}
+        self._codes: dict[str, Path] = {}
         self.codes: dict[str, str] = {}
 
     def _descendants(self, run: str) -> list[Run]:
@@ -130,6 +132,7 @@ class JobHost(Host):
                 except ArmError as error:
                     raise RunnerError(f"its code: {error.message}") from error
                 half.rename(folder)
+        self._codes[step.name] = folder
         return folder
 
     def environment(self, step: Step) -> Mapping[str, str]:
@@ -323,7 +326,11 @@ class JobHost(Host):
         self._records.logs.finish(run, STD_LOG, event.log)
         if event.log is not None and event.kind == "command":
             with contextlib.suppress(OSError):
-                self._records.keep_folders(run, event.log.parent / "work")
+                work = event.log.parent / "work"
+                self._records.keep_folders(run, work)
+                code = self._codes.get(event.name)
+                if code is not None:
+                    keep_bytecode(work, code)
 
     def _reused(self, event: StepEvent) -> dict[str, str]:
         """Return the properties that tell which run's results were taken."""

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,15 @@ _ASYNC = re.compile(r"/api/2\.0/preview/mlflow/runs/(log-batch-async|get-run-dat
 
 # Which workspace's store MLflow's handlers are to use: a request is served in one thread.
 _current: ContextVar[_Stores] = ContextVar("azureml_emulator_stores")
+
+
+@cache
+def _installed() -> bool:
+    # What is imported from it needs all of them.
+    try:
+        return all(find_spec(name) for name in ("mlflow", "sqlalchemy", "alembic", "flask"))
+    except ModuleNotFoundError:  # of a finder that hides one
+        return False
 
 
 class _Stores:
@@ -140,6 +151,7 @@ class Tracking:
         key = workspace.lower()
         with self._lock:
             if key not in self._stores:
+                self.check_installed()
                 _mount()
                 self._stores[key] = _Stores(self._open_runs(workspace), self._registry(workspace))
             return self._stores[key]
@@ -195,6 +207,17 @@ class Tracking:
         copy.rename(path)
 
     # Runs of jobs
+
+    @staticmethod
+    def check_installed() -> None:
+        """Raise ``ArmError`` where MLflow, which keeps the runs of jobs, is not installed."""
+        if not _installed():
+            raise ArmError(
+                501,
+                "NotImplementedByEmulator",
+                "Jobs and their runs are kept by MLflow, which is not installed: "
+                "pip install 'azureml-emulator[mlflow]'.",
+            )
 
     def experiment_id(self, workspace: str, name: str) -> str:
         """Return the id of an experiment, made if it is not there."""
@@ -279,12 +302,13 @@ class Tracking:
 
     def tags(self, workspace: str, runs: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the tags of runs that users gave them."""
+        wanted, found = list(runs), dict[str, dict[str, str]]()
+        if not wanted:
+            return found
         store = self._of(workspace).runs
         from mlflow.store.tracking.dbmodels.models import SqlTag
 
-        found: dict[str, dict[str, str]] = {}
         with store.ManagedSessionMaker(read_only=True) as session:
-            wanted = list(runs)
             for row in session.query(SqlTag).filter(SqlTag.run_uuid.in_(wanted)).all():
                 if not row.key.startswith("mlflow."):
                     found.setdefault(row.run_uuid, {})[row.key] = row.value

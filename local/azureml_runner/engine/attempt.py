@@ -35,7 +35,7 @@ TIMED_OUT = 124  # as the command ``timeout`` has it
 TAIL_LINES = 8
 TAIL_CHARACTERS = 900
 TAIL_BYTES = 64_000
-NOT_COPIED = ("__pycache__", ".git", ".venv", "*.pyc")
+NOT_COPIED = (".git", ".venv")
 
 
 @dataclass(frozen=True)

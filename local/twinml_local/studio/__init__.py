@@ -8,6 +8,7 @@
     _overview, _data, _jobs, _models, _endpoints, _scoring, _monitoring, _logs, _pipelines,
     _compare, _rehearsal   the pages, a module for each part
     _evidence      pictures of the pages
+    _code          which state of the code a site runs
     _live          parts of a page that follow what happens, by server-sent events
     _sources       what the pages read: stores, files and the platform, behind one object
 

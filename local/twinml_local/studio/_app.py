@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, flash, get_flashed_messages, jsonify, redirect, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from twinml.errors import TwinmlError
 from twinml.pages import wording
@@ -32,7 +31,8 @@ from twinml_local.studio import (
     _rehearsal,
     _scoring,
 )
-from twinml_local.studio._security import guard, sign_in_pages, token
+from twinml_local.studio._code import changed_since_start, mark
+from twinml_local.studio._security import guard, once, own_path, sign_in_pages, token
 from twinml_local.studio._sources import Sources
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ log = logging.getLogger("twinml.studio")
 
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 2_000_000
-# Neither //HOST nor /\\HOST, which browsers read as another site.
-OWN_PATH = re.compile(r"/([A-Za-z0-9._~%-][A-Za-z0-9._~%/-]*)?")
 PARTS = (
     ("overview", "Overview", "/"),
     ("data", "Data", "/data"),
@@ -110,6 +108,7 @@ def create_app(
     )
     guard(app, loopback=loopback, key=key)
     assets = _read_assets()
+    code = mark()
     render = _renderer(assets, signed_in=key is not None)
     sources = Sources(platform)
     app.register_blueprint(sign_in_pages(key, render))
@@ -129,7 +128,7 @@ def create_app(
 
     @app.get("/health")
     def health() -> Response:
-        return jsonify(status="Healthy", service="studio")
+        return jsonify(status="Healthy", service="studio", code=code)
 
     return app
 
@@ -147,6 +146,7 @@ def _read_assets() -> _Assets:
 
 def _renderer(assets: _Assets, *, signed_in: bool) -> Callable[..., str]:
     made = environment(HERE / "templates")
+    made.globals["once"] = once
     made.filters.update(
         {
             "ago": ago,
@@ -160,6 +160,8 @@ def _renderer(assets: _Assets, *, signed_in: bool) -> Callable[..., str]:
         }
     )
 
+    outdated = changed_since_start()
+
     def render(template: str, **values: Any) -> str:
         section = values.pop("section", "")
         return made.get_template(template).render(
@@ -169,6 +171,7 @@ def _renderer(assets: _Assets, *, signed_in: bool) -> Callable[..., str]:
             csrf=token,
             notes=get_flashed_messages,
             asks_for_key=signed_in,
+            outdated=outdated,
             **values,
         )
 
@@ -183,8 +186,8 @@ def _add_errors(app: Flask, render: Callable[..., str]) -> None:
     @app.errorhandler(TwinmlError)
     def refused(error: TwinmlError) -> tuple[str, int] | Response:
         # What was asked for in a form is answered where the form is.
-        back = request.form.get("back", "")
-        if request.method == "POST" and OWN_PATH.fullmatch(back):
+        back = own_path(request.form.get("back", ""))
+        if request.method == "POST" and back:
             flash(str(error))
             return redirect(back, 303)  # type: ignore[return-value]
         return page(error.status, error.message, error.hint or "")
@@ -192,6 +195,8 @@ def _add_errors(app: Flask, render: Callable[..., str]) -> None:
     @app.errorhandler(HTTPException)
     def not_served(error: HTTPException) -> tuple[str, int] | HTTPException:
         status = error.code or 500
+        if isinstance(error, NotFound):
+            return page(status, "nothing is at this address", "The parts are in the menu.")
         return page(status, error.description or error.name) if status >= 400 else error
 
     @app.errorhandler(Exception)

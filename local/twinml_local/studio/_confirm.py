@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 
 from flask import request
 
@@ -23,6 +25,9 @@ def unconfirmed(
 ) -> str | None:
     """Return the page that asks whether to do what this POST asks for; ``None`` once confirmed.
 
+    What was confirmed is what is done: where it has changed since it was shown (in another tab, by
+    a verb), it is shown and asked anew.
+
     Parameters
     ----------
     word
@@ -34,10 +39,12 @@ def unconfirmed(
     rows
         Deployment, traffic and mirrored traffic, each before and after.
     """
-    if request.form.get("confirmed") == "yes":
+    shown = sha256(json.dumps([question, consequence, list(rows)]).encode()).hexdigest()[:16]
+    confirmed = request.form.get("confirmed") == "yes"
+    if confirmed and request.form.get("shown", shown) == shown:
         return None
     return render(
         "confirm.html.j2", title=title, section=section, question=question,
         consequence=consequence, action=request.path, fields=fields or {}, rows=rows, word=word,
-        back=back,
+        back=back, shown=shown, changed=confirmed,
     )  # fmt: skip

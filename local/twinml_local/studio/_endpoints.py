@@ -103,10 +103,11 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/endpoints/<name>/stop")
     def stop(name: str) -> str | Response:
+        served = ", ".join(platform.endpoint_info(name).deployments.values()) or "nothing"
         page = ask(
             name,
             f"Stop endpoint {name}?",
-            "Requests in flight are answered. Keys, port and logs stay.",
+            f"It serves {served}. Requests in flight are answered; keys, port and logs stay.",
             title=f"Stop {name}",
             word="Stop it",
         )
@@ -118,10 +119,15 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/endpoints/<name>/deployments/<deployment>/delete")
     def delete(name: str, deployment: str) -> str | Response:
+        info = platform.endpoint_info(name)
+        model = info.deployments.get(deployment)
+        share = info.traffic.get(deployment, 0)
         page = ask(
             name,
             f"Delete deployment {deployment} of {name}?",
-            "The model stays registered.",
+            f"It serves {model}, with {share} % of the traffic. The model stays registered."
+            if model
+            else "It is not there any more.",
             title=f"Delete {deployment}",
             word="Delete it",
         )

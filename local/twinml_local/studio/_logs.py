@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -20,6 +21,8 @@ __all__ = ["pages"]
 WINDOW = 20_000
 SHOWN = 200
 LONGEST = 2_000  # characters of an entry that are shown
+# This site, too, asks so whether an endpoint answers; one that does not is shown.
+PROBE = re.compile(r" - GET /(ready|health|ping|version)? 200 ")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,17 @@ class Asked:
     deployment: str = ""
     search: str = ""
     failures: bool = False
+    probes: bool = False
 
     @property
     def query(self) -> str:
         """The same as the query of an address."""
-        failures = "yes" if self.failures else ""
-        given = {"deployment": self.deployment, "search": self.search, "failures": failures}
+        given = {"deployment": self.deployment, "search": self.search}
+        given |= {
+            name: "yes"
+            for name, wanted in (("failures", self.failures), ("probes", self.probes))
+            if wanted
+        }
         return urlencode({name: value for name, value in given.items() if value})
 
 
@@ -48,12 +56,13 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             deployment=given if given in info.deployments else "",
             search=request.args.get("search", "")[:200],
             failures=request.args.get("failures") == "yes",
+            probes=request.args.get("probes") == "yes",
         )
 
     def part(name: str, wanted: Asked) -> str:
-        narrow = wanted.failures or wanted.search
+        everything = wanted.probes and not (wanted.failures or wanted.search)
         found = sources.platform.logs(
-            name, deployment=wanted.deployment or None, lines=WINDOW if narrow else SHOWN * 2
+            name, deployment=wanted.deployment or None, lines=SHOWN * 2 if everything else WINDOW
         )
         return render("logs_part.html.j2", entries=chosen(found, wanted))
 
@@ -96,11 +105,16 @@ def chosen(lines: Iterable[str], wanted: Asked) -> list[tuple[str, bool]]:
     [('2026-11-28 10:01 E two\n  File', True)]
     >>> len(chosen(lines, Asked())), len(chosen(lines, Asked(failures=True)))
     (3, 1)
+    >>> probe = ["2026-11-28 10:03 I [7] azmlinfsrv - GET /ready 200 0.6ms 305"]
+    >>> len(chosen(probe, Asked())), len(chosen(probe, Asked(probes=True)))
+    (0, 1)
     """
     found = [
         entry
         for entry in entries(lines)
-        if (not wanted.failures or is_failure(entry)) and wanted.search.lower() in entry.lower()
+        if (not wanted.failures or is_failure(entry))
+        and (wanted.probes or not PROBE.search(entry))
+        and wanted.search.lower() in entry.lower()
     ]
     return [
         (entry if len(entry) <= LONGEST else f"{entry[:LONGEST]}…", is_failure(entry))

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Response, flash, redirect, request, send_file, url_for
 from markupsafe import Markup
@@ -15,6 +16,7 @@ from twinml.errors import NotFound, UsageError
 from twinml.pages.charts import Node, graph
 from twinml.platform import DataAsset, EndpointInfo, ModelVersion, endpoint_name
 from twinml.registry.runs import Run
+from twinml_local.studio._confirm import unconfirmed
 from twinml_local.studio._jobs import figures_of, main_figure
 from twinml_local.studio._sources import Sources
 
@@ -127,35 +129,67 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         )
 
     @made.post("/models/<name>/<version>/deploy")
-    def deploy(name: str, version: str) -> Response:
+    def deploy(name: str, version: str) -> str | Response:
         one = sources.model(name, version).version
         endpoint, deployment = (
             request.form.get(field, "").strip() for field in ("endpoint", "deployment")
         )
         if not endpoint or not deployment:
             raise UsageError("endpoint and deployment need names", hint="Name both.")
+        if endpoint in sources.names():
+            info = sources.platform.endpoint_info(endpoint)
+            served = info.deployments.get(deployment, one.reference.deployed)
+            page = served != one.reference.deployed and ask(
+                one,
+                f"Replace {served} by {one.reference} in deployment {deployment} of {endpoint}?",
+                f"It has {info.traffic.get(deployment, 0)} % of the traffic. No request is lost.",
+                title=f"Deploy {one.reference}",
+                word="Replace it",
+                fields={"endpoint": endpoint, "deployment": deployment},
+            )
+            if page:
+                return page
         info = sources.platform.deploy(one, endpoint=endpoint, deployment=deployment)
         share = info.traffic.get(deployment, 0)
         flash(f"{one.reference} is deployment {deployment} of {endpoint}, with {share} % of it.")
         return redirect(url_for("endpoints.endpoint", name=endpoint), 303)  # type: ignore[return-value]
 
     @made.post("/models/<name>/<version>/promote")
-    def promote(name: str, version: str) -> Response:
+    def promote(name: str, version: str) -> str | Response:
         from twinml.registry import promotion
         from twinml.registry.tracking import Tracking
 
-        sources.model(name, version)
+        one = sources.model(name, version).version
         endpoint = request.form.get("endpoint", "").strip()
+        reason = request.form.get("reason", "").strip()
+        if endpoint and reason:
+            info = sources.platform.endpoint_info(endpoint)
+            shares = ", ".join(f"{served} {info.traffic.get(deployment, 0)} %"
+                               for deployment, served in info.deployments.items())  # fmt: skip
+            page = ask(
+                one,
+                f"Make {one.reference} the champion, with all traffic of {endpoint}?",
+                f"Now it goes to {shares or 'nothing'}.",
+                title=f"Promote {one.reference}",
+                word="Make it the champion",
+                fields={"endpoint": endpoint, "reason": reason},
+            )
+            if page is not None:
+                return page
         done = promotion.promote(
             Tracking(sources.uri),
             name,
             version=version,
-            reason=request.form.get("reason", ""),
+            reason=reason,
             platform=sources.platform if endpoint else None,
             endpoint=endpoint or None,
         )
         flash(f"{name}/{done.version} is champion; that is on record.")
         return redirect(url_for("models.model", name=name, version=version), 303)  # type: ignore[return-value]
+
+    def ask(version: ModelVersion, question: str, consequence: str, **more: Any) -> str | None:
+        back = url_for("models.model", name=version.name, version=version.version)
+        return unconfirmed(render, question, consequence, section="models", back=back, **more)
 
     return made
 

@@ -222,14 +222,9 @@ def pipeline_stage(published: tuple[PipelineInfo, ...]) -> Stage:
     todo = "" if state == "done" else "The next job brings it back:"
     command = "" if state == "done" else f"twinml pipeline run {one.name}"
     return Stage(
-        "Automate",
-        "/jobs",
-        state,
-        f"{one.name} v{one.version}{more}, {one.state}",
-        None,
-        todo,
-        command,
-    )
+        "Automate", f"/pipelines/{one.name}", state,
+        f"{one.name} v{one.version}{more}, {one.state}", None, todo, command,
+    )  # fmt: skip
 
 
 def _totals(sources: Sources, infos: tuple[EndpointInfo, ...]) -> tuple[int, int]:

@@ -151,10 +151,14 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
 
     @made.post("/pipelines/<name>/schedules/<schedule_name>/delete")
     def unschedule(name: str, schedule_name: str) -> str | Response:
+        due = next(
+            (one.cron or f"every {one.every}" for one in platform.schedules(name)
+             if one.name == schedule_name), "not there any more",
+        )  # fmt: skip
         page = unconfirmed(
             render,
             f"Delete schedule {schedule_name} of {name}?",
-            "Jobs that it started stay.",
+            f"It is {due}. Jobs that it started stay.",
             title=f"Delete schedule {schedule_name}",
             section="pipelines",
             word="Delete it",

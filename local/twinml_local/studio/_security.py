@@ -9,19 +9,26 @@ loopback, everything but the sign-in page asks for a key first.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import ip_address
+from threading import Lock
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, abort, redirect, request, session, url_for
+from flask import Blueprint, Flask, Response, abort, flash, redirect, request, session, url_for
 
 from twinml.errors import TwinmlError
 from twinml_local.keys import opens
 
-__all__ = ["Refusal", "guard", "token"]
+__all__ = ["Refusal", "guard", "once", "own_path", "token"]
 
 FIELD = "csrf"
+ONCE = "once"
+MOST_KEPT = 1_000
+# Neither //HOST nor /\\HOST, which browsers read as another site.
+OWN_PATH = re.compile(r"/([A-Za-z0-9._~%-][A-Za-z0-9._~%/-]*)?")
 OPEN_PAGES = {"sign_in.form", "sign_in.check", "static"}
 POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
@@ -47,6 +54,47 @@ def token() -> str:
     if FIELD not in session:
         session[FIELD] = secrets.token_urlsafe(24)
     return str(session[FIELD])
+
+
+def once() -> str:
+    """Return the mark of one form, which is taken once: two clicks start one job."""
+    return secrets.token_urlsafe(12)
+
+
+class Taken:
+    """The marks of the forms that were sent, the last ``most`` of them.
+
+    Examples
+    --------
+    >>> taken = Taken(most=2)
+    >>> [taken.is_new(mark) for mark in ("a", "b", "a", "c", "d", "a")]
+    [True, True, False, True, True, True]
+    """
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most, self._lock = most, Lock()
+        self._marks: OrderedDict[str, None] = OrderedDict()
+
+    def is_new(self, mark: str) -> bool:
+        """Take a mark; tell whether it was not taken before."""
+        with self._lock:
+            if mark in self._marks:
+                return False
+            self._marks[mark] = None
+            while len(self._marks) > self._most:
+                self._marks.popitem(last=False)
+            return True
+
+
+def own_path(text: str) -> str | None:
+    """Return the path of a page of this site; ``None`` for anything else.
+
+    Examples
+    --------
+    >>> [own_path(text) for text in ("/jobs", "//evil.example", "http://evil.example", "")]
+    ['/jobs', None, None, None]
+    """
+    return text if OWN_PATH.fullmatch(text) else None
 
 
 def comes_from_us(origin: str | None, site: str | None, own: str) -> bool:
@@ -112,6 +160,7 @@ def guard(app: Flask, *, loopback: bool, key: str | None) -> None:
     key
         What signs in; ``None`` where nobody has to.
     """
+    taken = Taken()
 
     @app.before_request
     def check() -> Response | None:
@@ -136,6 +185,10 @@ def guard(app: Flask, *, loopback: bool, key: str | None) -> None:
         given = request.form.get(FIELD, "")
         if not hmac.compare_digest(given.encode(), token().encode()):
             raise Refusal("the form is out of date", hint="Load the page again, and send it then.")
+        mark = request.form.get(ONCE)
+        if mark and not taken.is_new(mark):
+            flash("That was sent already, and was not done again. This is what is so now.")
+            return redirect(own_path(request.form.get("back", "")) or "/", 303)  # type: ignore[return-value]
         return None
 
     @app.after_request

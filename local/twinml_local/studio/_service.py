@@ -22,9 +22,11 @@ from azureml_runner.locks import locked
 from azureml_runner.processes import free_port, terminate
 from azureml_runner.service import Service, healthy
 from twinml.errors import UsageError
+from twinml.platform.abilities import Site
 from twinml.settings import home, private_folder
 from twinml_local.errors import twinml_errors
 from twinml_local.keys import generate_keys
+from twinml_local.studio._code import mark
 
 if TYPE_CHECKING:
     from twinml.platform import Platform
@@ -86,8 +88,8 @@ def serve(
 
 
 @twinml_errors()
-def start() -> str:
-    """Serve the site on loopback in a process of its own, if none does; return its address.
+def start() -> Site:
+    """Serve the site on loopback in a process of its own, if none does that has today's code.
 
     Raises
     ------
@@ -96,7 +98,9 @@ def start() -> str:
     """
     private_folder(_folder())
     with locked(_folder() / "studio.lock", timeout=START_SECONDS):
-        if not _service().wait(STOP_SECONDS):
+        code = _code_that_answers() if _service().wait(STOP_SECONDS) else None
+        current = code == mark()
+        if not current:
             terminate(_folder() / "studio.pid", STOP_SECONDS)
             port = free_port(_kept_port() or PORT)
             write_atomic(_folder() / "studio.json", json.dumps({"port": port}))
@@ -105,7 +109,7 @@ def start() -> str:
                 env={**os.environ, "TWINML_HOME": str(home())},
                 seconds=START_SECONDS,
             )
-    return f"http://{HOST}:{_kept_port()}"
+    return Site(f"http://{HOST}:{_kept_port()}", renewed=code is not None and not current)
 
 
 @twinml_errors()
@@ -123,6 +127,19 @@ def _kept_port() -> int | None:
         return int(json.loads((_folder() / "studio.json").read_text(encoding="utf-8"))["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _code_that_answers() -> str:
+    """Return the mark of the code that the site runs; empty where it is too old to say so."""
+    import requests
+
+    with requests.Session() as asking:
+        asking.trust_env = False
+        try:
+            shape = asking.get(f"http://{HOST}:{_kept_port()}/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            return ""
+    return str(shape.get("code", ""))
 
 
 def _service() -> Service:

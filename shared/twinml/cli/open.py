@@ -24,6 +24,11 @@ def command(browser: bool, as_json: bool) -> None:
     from twinml.platform import load
 
     platform = able(load("local"), HasStudio, "show a site with")  # type: ignore[type-abstract]
-    address = platform.start_studio()
-    opened = browser and open_in_browser(address)
-    emit({"studio": address, "opened": opened}, as_json=as_json, text=f"  Studio     {address}")
+    site = platform.start_studio()
+    opened = browser and open_in_browser(site.address)
+    emit(
+        {"studio": site.address, "opened": opened, "renewed": site.renewed},
+        as_json=as_json,
+        text=("It ran an older state of twinml, and was started again.\n" if site.renewed else "")
+        + f"  Studio     {site.address}",
+    )

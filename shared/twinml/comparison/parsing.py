@@ -22,7 +22,7 @@ from twinml.contract import Contract
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Changed", "changed_cells", "read_as_pandas"]
+__all__ = ["Changed", "changed_cells", "identical", "read_as_pandas"]
 
 DTYPES = {"long": "int64", "double": "float64", "boolean": "bool", "string": "object"}
 
@@ -78,6 +78,35 @@ def changed_cells(
             if not _same(row[column.name], value):
                 found.append(Changed(first + number, column.name, row[column.name], value))
     return sorted(found, key=lambda cell: cell.row)
+
+
+def identical(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Tell whether two frames hold the same to the last bit: names, dtypes, values, their types.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"n": [0.0, 1.5], "t": ["a", None]})
+    >>> identical(frame, frame.copy()), identical(frame, frame.assign(n=[-0.0, 1.5]))
+    (True, False)
+    >>> identical(frame, frame.assign(t=["a", float("nan")])), identical(frame, frame[["t", "n"]])
+    (False, False)
+    """
+    if list(one.columns) != list(other.columns) or len(one) != len(other):
+        return False
+    for name in one.columns:
+        here, there = one[name].to_numpy(), other[name].to_numpy()
+        if here.dtype != there.dtype:
+            return False
+        if here.dtype != object:
+            if here.tobytes() != there.tobytes():
+                return False
+        elif not all(
+            type(a) is type(b) and (a == b or (a != a and b != b))
+            for a, b in zip(here, there, strict=True)
+        ):
+            return False
+    return True
 
 
 def _same(sent: Any, became: Any) -> bool:

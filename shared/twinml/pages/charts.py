@@ -16,8 +16,10 @@ from twinml.pages.wording import quantity, shorten
 
 __all__ = ["Node", "Series", "bars", "graph", "lines", "ticks", "written"]
 
-WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 34
+WIDTH, HEIGHT = 640, 226
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40
+# Narrow, so that names can be read beside a form and on a phone.
+BARS_WIDTH, BAR_LABEL, BAR_VALUE, BAR_HEIGHT = 440, 196, 66, 24
 # Dots on more points than these would hide the line.
 MOST_DOTS = 60
 BOX_WIDTH, BOX_HEIGHT, GAP_ACROSS, GAP_DOWN = 168, 46, 44, 18
@@ -183,15 +185,13 @@ def bars(
     """
     if not values:
         return Markup("")
-    height = 24
-    label, value_width = 190, 76
     least, most = min(0.0, *values.values()), max(0.0, *values.values())
     span = (most - least) or 1.0
-    room = WIDTH - label - value_width
-    zero = label + (-least) / span * room
+    room = BARS_WIDTH - BAR_LABEL - BAR_VALUE
+    zero = BAR_LABEL + (-least) / span * room
     parts = []
     for number, (name, value) in enumerate(values.items()):
-        y = number * height
+        y = number * BAR_HEIGHT
         long = abs(value) / span * room
         parts.append(
             Markup(
@@ -199,7 +199,7 @@ def bars(
                 '<rect class="bar{}" x="{:.1f}" y="{}" width="{:.1f}" height="14"/>'
                 '<text class="value" x="{}" y="{}">{}</text>'
             ).format(
-                label - 8,
+                BAR_LABEL - 8,
                 y + 15,
                 shorten(name, 26),
                 name,
@@ -207,12 +207,12 @@ def bars(
                 zero - (long if value < 0 else 0),
                 y + 4,
                 max(long, 1.0),
-                WIDTH - value_width + 8,
+                BARS_WIDTH - BAR_VALUE + 8,
                 y + 15,
                 text(value),
             )
         )
-    return _svg(title, parts, WIDTH, len(values) * height)
+    return _svg(title, parts, BARS_WIDTH, len(values) * BAR_HEIGHT, kind="chart bars")
 
 
 def graph(

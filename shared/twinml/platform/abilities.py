@@ -40,6 +40,7 @@ __all__ = [
     "Plans",
     "Rehearses",
     "Removes",
+    "Site",
     "Trains",
     "able",
 ]
@@ -193,6 +194,14 @@ class Exports(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Site:
+    """A site's address; ``renewed`` where one that ran older code was ended for it."""
+
+    address: str
+    renewed: bool = False
+
+
 @runtime_checkable
 class HasStudio(Protocol):
     """Has a site that shows what is in its stores."""
@@ -214,8 +223,8 @@ class HasStudio(Protocol):
         """
         ...
 
-    def start_studio(self) -> str:
-        """Serve the site on loopback in a process of its own, if none does; return its address."""
+    def start_studio(self) -> Site:
+        """Serve the site on loopback in a process of its own, if none does with today's code."""
         ...
 
     def evidence(self, folder: Path) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from twinml.errors import TrainingError
-from twinml.training._rounds import Sample, Stop, patience
+from twinml.training._rounds import MOST_ROUNDS, Sample, Stop, best_rounds, patience
 from twinml.training.learner import Learner, Shape
 from twinml.training.tasks import Task, predictions
 
@@ -127,6 +127,26 @@ class FoldData:
         X = self.X[self.folds[fold][1]]
         given = learner.rounds.predict(fitted.estimator, X, rounds)
         return _all_classes(given, fitted.estimator, self.shape.n_outputs)
+
+    def out_of_fold(
+        self, learner: Learner, fits: Sequence[FoldFit], most: int = MOST_ROUNDS
+    ) -> tuple[Matrix, int]:
+        """Predict the test rows of the first folds by the best number of rounds up to ``most``.
+
+        Returns
+        -------
+        Predictions of all n rows, zeros where no fold has judged, and the number of rounds, 0 of
+        a learner that has none.
+        """
+        predicted = np.zeros((len(self.y), self.shape.n_outputs))
+        chosen = best_rounds([one.losses[:most] for one in fits]) if learner.rounds else 0
+        for fold, fitted in enumerate(fits):
+            predicted[self.folds[fold][1]] = self.predictions(learner, fitted, fold, chosen)
+        return predicted, chosen
+
+    def loss(self, rows: Rows, predicted: Matrix) -> float:
+        """Return the mean loss of predictions of these rows."""
+        return self.task.loss(self.y[rows], predicted, self.weights[rows])
 
     def _sample(self, learner: Learner, rows: Rows) -> Sample:
         even = bool(np.all(self.weights == self.weights[0]))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinml.training._crossvalidation import FoldFit
+from twinml.training._crossvalidation import FoldData, FoldFit
 from twinml.training._rounds import MOST_ROUNDS
 from twinml.training.learner import Learner
 
-__all__ = ["Found", "Outcome", "plain"]
+__all__ = ["Found", "Outcome", "completed", "plain"]
 
 Matrix = NDArray[np.float64]
 
@@ -72,6 +72,28 @@ class Outcome:
     note: str = ""
     failed: bool = False
     fold_seconds: float = 0.0
+
+
+def completed(
+    data: FoldData,
+    learner: Learner,
+    trial_id: str,
+    config: Mapping[str, Any],
+    fits: Sequence[FoldFit],
+    started: float,
+) -> Outcome:
+    """Return what came of a configuration, every judged row by the model that did not see it."""
+    seconds = [fitted.seconds for fitted in fits]
+    predicted, chosen = data.out_of_fold(learner, fits)
+    if learner.rounds is not None:
+        config = {**config, learner.rounds.name: chosen}
+        # A refit stops at the chosen round.
+        seconds = [one.seconds * min(1.0, chosen / len(one.losses)) for one in fits]
+    tests = [test for _, test in data.folds[: len(fits)]]
+    losses = [data.loss(test, predicted[test]) for test in tests]
+    return Outcome(
+        trial_id, config, losses, started, predicted, fold_seconds=float(np.mean(seconds))
+    )
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:

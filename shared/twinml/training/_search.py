@@ -51,9 +51,10 @@ from twinml.training._crossvalidation import (
     never,
     reason,
 )
-from twinml.training._found import Found, Outcome
+from twinml.training._found import Found, Outcome, completed
 from twinml.training._proposals import begin, propose, turn
-from twinml.training._rounds import MOST_ROUNDS, best_rounds
+from twinml.training._reckoning import Reckoning
+from twinml.training._rounds import MOST_ROUNDS
 from twinml.training.learner import Learner, Shape
 from twinml.training.result import Trial
 from twinml.training.splits import stratified_sample
@@ -85,9 +86,6 @@ class Search:
         Number of configurations to try; ``None`` to search as long as there are seconds left.
     judging
         Makes what fits a configuration fold by fold: in this process, or elsewhere.
-    joining, refitting
-        From what is found of learners to the seconds that joining them takes, and then refitting
-        and measuring what won.
     """
 
     def __init__(
@@ -100,19 +98,18 @@ class Search:
         learners: Sequence[Learner],
         shape: Shape,
         clock: Clock,
+        reckoning: Reckoning,
         *,
         judging: Judging = here,
         jobs: int,
         trials: int | None,
-        joining: Callable[[Sequence[Found]], float],
-        refitting: Callable[[Sequence[Found]], float],
         progress: Callable[[Progress], None],
     ) -> None:
         self._data = FoldData(X, y, weights, folds, shape, task)
         self.folds, self._shape, self._clock = folds, shape, clock
         self._task = task
         self._jobs, self._trials = jobs, trials
-        self._joining, self._refitting = joining, refitting
+        self._reckoning = reckoning
         self._progress = progress
         self._classes = len(np.unique(task.classes_of(y)))
         self._judge, self._stoppable = judging(self._data), judging is here
@@ -151,7 +148,9 @@ class Search:
         return (
             self._clock.left
             + late
-            - self._refitting([one for one in self.found if one.learner.name in names])
+            - self._reckoning.refitting(
+                [one for one in self.found if one.learner.name in names], self.slowness
+            )
         )
 
     def goes_on(self, names: Collection[str]) -> bool:
@@ -170,7 +169,9 @@ class Search:
         refitted = [
             one for one in found if self._refitted is None or one.learner.name in self._refitted
         ]
-        return self._clock.left - self._joining(found) - self._refitting(refitted)
+        after = self._reckoning
+        joining = after.joining(found, self.slowness)
+        return self._clock.left - joining - after.refitting(refitted, self.slowness)
 
     def measure_floor(self, *, whatever: bool = False) -> int | None:
         """Cross-validate the floor: of the first learner that has one, else of the first.
@@ -242,8 +243,8 @@ class Search:
             return rows_for(len(self._data.y), rate * usual, budget)
         self.folds = self.folds[: len(fits)]
         one.trials += 1
-        self._record(one, self._complete(one.learner, "", config, fits, started))
-        self.floor = self._out_of_fold(one.learner, fits, usual)[0]
+        self._record(one, completed(self._data, one.learner, "", config, fits, started))
+        self.floor = self._data.out_of_fold(one.learner, fits, usual)[0]
         self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
@@ -389,7 +390,7 @@ class Search:
                 one.learned_cost(given, fits[-1])
                 if rounds is None:
                     predicted = self._data.predictions(one.learner, fits[-1], fold, 0)
-                    losses.append(self._loss(test, predicted))
+                    losses.append(self._data.loss(test, predicted))
                 else:
                     losses.append(min(fits[-1].losses))
                 if hopeless(losses, one.fold_losses):
@@ -404,44 +405,10 @@ class Search:
                     return ended(note="out of time")
             if self._stop.is_set():
                 return Outcome(trial_id, config, [], started, note="interrupted", failed=True)
-            return self._complete(one.learner, trial_id, config, fits, started)
+            return completed(self._data, one.learner, trial_id, config, fits, started)
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
             return ended(note=reason(error), failed=True)
-
-    def _complete(
-        self,
-        learner: Learner,
-        trial_id: str,
-        config: Mapping[str, Any],
-        fits: Sequence[FoldFit],
-        started: float,
-    ) -> Outcome:
-        """Choose the rounds, and predict every judged row by the model that did not see it."""
-        seconds = [fitted.seconds for fitted in fits]
-        predicted, chosen = self._out_of_fold(learner, fits)
-        if learner.rounds is not None:
-            config = {**config, learner.rounds.name: chosen}
-            # A refit stops at the chosen round.
-            seconds = [one.seconds * min(1.0, chosen / len(one.losses)) for one in fits]
-        tests = [test for _, test in self.folds[: len(fits)]]
-        losses = [self._loss(test, predicted[test]) for test in tests]
-        return Outcome(
-            trial_id, config, losses, started, predicted, fold_seconds=float(np.mean(seconds))
-        )
-
-    def _out_of_fold(
-        self, learner: Learner, fits: Sequence[FoldFit], most: int = MOST_ROUNDS
-    ) -> tuple[Matrix, int]:
-        """Return the predictions at the best number of rounds up to ``most``, and that number."""
-        predicted = np.zeros((len(self._data.y), self._shape.n_outputs))
-        chosen = best_rounds([one.losses[:most] for one in fits]) if learner.rounds else 0
-        for fold, fitted in enumerate(fits):
-            predicted[self.folds[fold][1]] = self._data.predictions(learner, fitted, fold, chosen)
-        return predicted, chosen
-
-    def _loss(self, test: Rows, predicted: Matrix) -> float:
-        return self._task.loss(self._data.y[test], predicted, self._data.weights[test])
 
     def _taste(self, one: Found, config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Learn what a learner that cannot be stopped costs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,13 +20,14 @@ from twinml.errors import DataError
 from twinml.training._budget import Clock, Progress
 from twinml.training._conformal import fit_intervals
 from twinml.training._crossvalidation import Judging, judging
-from twinml.training._evaluation import DEPENDENCE_SHARE, IMPORTANCE_SHARE, Evaluator, Table
+from twinml.training._evaluation import Evaluator, Table
 from twinml.training._found import Found
 from twinml.training._leaderboard import Leaderboard, leaderboard, threshold_for
 from twinml.training._out_of_fold import DIVISIONS, Division, Folds, few_rows_first
 from twinml.training._preprocessing import encoder, string_columns
 from twinml.training._recipe import Fitted, Fitting, Recipe, fit_all
-from twinml.training._rounds import MOST_GROWTH, rounds_for
+from twinml.training._reckoning import Reckoning
+from twinml.training._rounds import rounds_for
 from twinml.training._search import Search
 from twinml.training.learners import absent, select, suitable
 from twinml.training.options import TrainingOptions
@@ -55,10 +55,6 @@ Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
 
 _FEWEST_ROWS = 200
-# To join members once, for each row, class and member.
-_JOINING_SECONDS = 6e-7
-# To measure what was refitted, for each row, class and member.
-_MEASURING_SECONDS = 5e-6
 
 
 def train(
@@ -439,53 +435,31 @@ class _Run:
                 *([len(table.y)] if options.refit == "all" else []),
                 *([len(forward.train)] if forward is not None else []),
             ]
-
-        def judged(found: Sequence[Found]) -> list[Found]:
-            return [one for one in found if one.best is not None]
-
-        def joining(found: Sequence[Found]) -> float:
-            members = len(judged(found))
-            if members < 2:
-                return 0.0
-            once = _JOINING_SECONDS * len(rows) * task.n_outputs * members
-            return search.slowness * once * (options.folds + 1)
-
-        def refitting(found: Sequence[Found]) -> float:
-            # What a fold took, for as many rows as the refits have; all of them share the cores.
-            each = [
-                one.fold_seconds
-                * (size / fold_rows)
-                * (min(math.sqrt(size / fold_rows), MOST_GROWTH) if one.learner.rounds else 1.0)
-                for one in judged(found)
-                for size in refits
-            ]
-            refit = max(sum(each) / options.jobs, max(each, default=0.0))
-            # What has not run yet takes longer where others use the machine too.
-            values = len(table.y) * task.n_outputs * len(judged(found))
-            rest = search.slowness * (_MEASURING_SECONDS * values + 0.5)
-            return refit + rest + (IMPORTANCE_SHARE + DEPENDENCE_SHARE) * options.budget
-
-        search = Search(
+        learners = few_rows_first(self._learners) if table.split.out_of_fold else self._learners
+        return Search(
             task,
             X,
             y,
             self._weights(table.y, rows)[rows],
             folds,
-            suitable(
-                few_rows_first(self._learners) if table.split.out_of_fold else self._learners,
-                X,
-                shape,
-            ),
+            suitable(learners, X, shape),
             shape,
             self._clock,
+            Reckoning(
+                rows=len(rows),
+                fold_rows=fold_rows,
+                folds=options.folds,
+                every_row=len(table.y),
+                refits=refits,
+                outputs=task.n_outputs,
+                jobs=options.jobs,
+                budget=options.budget,
+            ),
             judging=self._judging,
             jobs=options.jobs,
             trials=options.trials,
-            joining=joining,
-            refitting=refitting,
             progress=self._progress,
         )
-        return search
 
     def _recipe(self, found: Sequence[Found], needed: Collection[str], share: float) -> Recipe:
         """Return what to fit on ``share`` times the rows that a fold had."""
