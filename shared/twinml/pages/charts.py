@@ -18,6 +18,8 @@ __all__ = ["Node", "Series", "bars", "graph", "lines", "ticks", "written"]
 
 WIDTH, HEIGHT = 640, 226
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40
+# Half of the widest text below the axis, in the size for a phone.
+EDGE = 32
 # Narrow, so that names can be read beside a form and on a phone.
 BARS_WIDTH, BAR_LABEL, BAR_VALUE, BAR_HEIGHT = 440, 196, 66, 24
 # Dots on more points than these would hide the line.
@@ -147,9 +149,11 @@ def lines(
 
     parts = [_axis(rows, up, y_text)]
     for value in columns:
+        place = across(value)
+        anchor = "end" if place > WIDTH - EDGE else "middle"
         parts.append(
-            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                across(value), HEIGHT - BOTTOM + 14, x_text(value)
+            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+                place, HEIGHT - BOTTOM + 14, anchor, x_text(value)
             )
         )
     for number, (one, points) in enumerate(shown):
