@@ -202,6 +202,9 @@ class AzurePipelineClient:
 
     def cancel(self, job_id: str) -> PipelineJob:
         """End a job; one that runs is ``Canceled`` a moment later."""
+        found = self.job(job_id)
+        if found.status == "Canceled":
+            return found
         with self._connection.errors(f"to cancel job '{job_id}'"):
             self._jobs.begin_cancel(job_id).result()
         return self.job(job_id)

@@ -111,7 +111,7 @@ class StorageError(EmulatorError):
 
 def not_found(what: str) -> ArmError:
     """Return the refusal for a resource that is not there."""
-    return ArmError(404, "UserError", f"Not found: {what}", inner="NotFoundError")
+    return ArmError(404, "UserError", f"{what} was not found.", inner="NotFoundError")
 
 
 # Parts of the service that are not emulated, by the words of their addresses.

@@ -46,11 +46,11 @@ MENDS = 12
 _KINDS = ("data", "model", "environment")
 _NO_FILE = re.compile(r"No such file or directory: ([^\x1b\n]+)")
 _NO_ASSET = re.compile(r"Asset (\S+) does not exist in workspace")
-_NO_COMPUTE = re.compile(r"Compute '([^']+)' was not found|Not found: \S+/computes/([\w-]+)")
+_NO_COMPUTE = re.compile(r"Compute '([^']+)' was not found|\S+/computes/([\w-]+) was not found")
 _NO_VERSION = re.compile(
-    r"(?:Not found: |names ')\S+/(models|data|environments)/([^/\s]+)/versions/([^/\s']+)"
+    r"/(models|data|environments)/([^/\s]+)/versions/([^/\s']+)(?: was not found|', which)"
 )
-_NO_DEPLOYMENT = re.compile(r"Not found: \S+/onlineEndpoints/([^/\s]+)(?:/deployments/([^/\s]+))?")
+_NO_DEPLOYMENT = re.compile(r"/onlineEndpoints/([^/\s]+)(?:/deployments/([^/\s]+))? was not found")
 _CONTENT = {".py": "def init(): ...\n", ".yml": "dependencies: [python=3.11]\n", ".json": "{}\n"}
 _CONTENT[".yaml"] = _CONTENT[".yml"]
 _TAKEN = re.compile(r"already exists|already registered|cannot be changed")

@@ -55,7 +55,7 @@ class Outcome:
 # What the samples ask for and Azure refuses as well: a pattern of the message, and the reason.
 AS_AZURE: tuple[tuple[str, str], ...] = (
     (r"A batch deployment needs a model", "a template: its script gives the model"),
-    (r"Not found: \S+/workspaces/emulator/(jobs|components)/", "its script makes it first"),
+    (r"/workspaces/emulator/(jobs|components)/\S+ was not found", "its script makes it first"),
     (r"input 'center_crop': found '224', expected", "its own component does not allow the value"),
 )
 # An answer that names what is not emulated: codes of the emulator's own.

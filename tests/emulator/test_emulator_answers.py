@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -9,8 +10,11 @@ import pytest
 
 from azureml_emulator.app import Emulator
 from azureml_emulator.arm.availability import check_version
+from azureml_emulator.arm.defaults import filled_component, filled_job
 from azureml_emulator.arm.refusals import check_counts
 from azureml_emulator.errors import ArmError
+from azureml_emulator.jobs._definitions import read_job
+from azureml_emulator.jobs.runs import RunStore
 from tests.emulator.contract import Ask
 
 ENVIRONMENT = "azureml:AzureML-sklearn-1.5:1"
@@ -55,12 +59,118 @@ def test_a_component_is_answered_as_the_service_fills_it(ask: Ask):
     answer = ask("PUT", "/components/c/versions/1", sent).json["properties"]["componentSpec"]
     assert (answer["name"], answer["version"]) == ("c", "1")
     assert answer["inputs"]["n"]["optional"] == "False"
-    assert answer["resources"] == {"instance_count": 1}
+    assert answer["resources"] == {"instance_count": "1"}
     where = "azureml://registries/azureml/environments/AzureML-sklearn-1.5/versions/1"
     assert answer["environment"] == where
     # What was answered may be sent back.
     again = ask("PUT", "/components/c/versions/1", {"properties": {"componentSpec": answer}})
     assert again.status_code == 200
+
+
+CURATED = "azureml://registries/azureml/environments"
+NUMBERS = {"a": 1, "b": {"c": True, "d": [2.5, None]}, "type": "spark"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        ({"type": "command"}, {"is_deterministic": "True", "resources": {"instance_count": "1"}}),
+        ({"type": "command", "resources": {"instance_count": 2, "instance_type": "D3"}},
+         {"resources": {"instance_count": "2"}}),
+        ({"type": "pipeline", "jobs": {"a": {"n": 1}}, "resources": {"instance_count": 2}},
+         {"is_deterministic": "False", "jobs": {"a": {"n": 1}}, "resources": None}),
+        (NUMBERS, {"a": "1", "b": {"c": "True", "d": ["2.5", None]}, "resources": None}),
+        ({"type": "parallel", "mini_batch_error_threshold": 5, "resources": {"instance_count": 2},
+          "task": {"environment": "azureml:AzureML-Minimal:2"}},
+         {"error_threshold": "-1", "logging_level": "INFO", "resources": None,
+          "retry_settings": {"max_retries": "3", "timeout": "60"},
+          "mini_batch_error_threshold": "5",
+          "task": {"environment": f"{CURATED}/AzureML-Minimal/versions/2"}}),
+        ({"type": "parallel", "error_threshold": 1, "retry_settings": {"timeout": 2}},
+         {"error_threshold": "1", "retry_settings": {"timeout": "2"}}),
+        ({"type": "command", "_source": "CLASS", "sourceJobId": None}, {"_source": None}),
+        ({"type": "command", "environment": "azureml:mine:1"}, {"environment": "azureml:mine:1"}),
+        ({"type": "command", "distribution": {"type": "mpi", "process_count_per_instance": 2}},
+         {"distribution": {"type": "Mpi", "process_count_per_instance": "2"}}),
+        ({"type": "command", "inputs": {"i": {"type": "integer", "min": 1, "mode": "ro_mount"}},
+          "outputs": {"o": {"type": "uri_file", "mode": "rw_mount"}}},
+         {"inputs": {"i": {"type": "integer", "min": "1", "optional": "False"}},
+          "outputs": {"o": {"type": "uri_file"}}}),
+        ({"inputs": {"i": {"type": "string", "default": "azureml:c", "optional": True}}},
+         {"inputs": {"i": {"type": "string", "default": "c", "optional": "True"}}}),
+    ],
+)  # fmt: skip
+def test_what_is_answered_of_a_component(sent: dict[str, Any], answered: dict[str, Any]):
+    filled = filled_component(sent)
+    assert {name: filled.get(name) for name in answered} == answered
+    assert filled_component(filled) == filled
+
+
+PIPELINE = {
+    "jobType": "Pipeline",
+    "inputs": {"n": {"jobInputType": "literal", "value": 2}, "p": FOLDER},
+    "settings": {"default_compute": "/x/computes/c", "forceRerun": "True"},
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "place", "wanted"),
+    [
+        ({"jobType": "Command"}, "resources", {"instanceCount": 1, "shmSize": "2g"}),
+        ({"jobType": "Command", "resources": {"instanceCount": 2}}, "resources.instanceCount", 2),
+        ({"jobType": "AutoML", "taskDetails": {"trainingData": FOLDER}},
+         "taskDetails.trainingData.mode", "ReadOnlyMount"),
+        ({"jobType": "AutoML", "taskDetails": {}}, "resources.shmSize", "2g"),
+        ({"jobType": "AutoML", "taskDetails": {}}, "outputs", None),
+        ({"jobType": "Sweep", "trial": {}}, "trial.resources.instanceCount", 1),
+        ({"jobType": "Sweep", "trial": {}}, "resources", None),
+        ({"jobType": "Sweep", "trial": {"environmentId": "azureml:e:2"}},
+         "trial.environmentId", "/w/environments/e/versions/2"),
+        ({"jobType": "Sweep", "trial": {"environmentId": "azureml:e@latest"}},
+         "trial.environmentId", "azureml:e@latest"),
+        ({"jobType": "Command", "environmentId": "azureml:e:2"}, "environmentId", "azureml:e:2"),
+        (PIPELINE, "inputs.p.mode", "ReadOnlyMount"),
+        (PIPELINE, "resources", None),
+        (PIPELINE, "properties",
+         {"azureml.DevPlatv2": "true", "runSource": "MFE", "runType": "HTTP",
+          "azureml.parameters": '{"n":"2"}', "azureml.continue_on_step_failure": "False",
+          "azureml.continue_on_failed_optional_input": "True",
+          "azureml.runsource": "azureml.PipelineRun", "azureml.pipelineComponent": "pipelinerun",
+          "azureml.defaultComputeName": "c", "azureml.enforceRerun": "True"}),
+        ({"jobType": "Command", "properties": {"mine": "1", "none": None}}, "properties",
+         {"mine": "1", "_azureml.ComputeTargetType": "amlctrain"}),
+    ],
+)  # fmt: skip
+def test_what_is_answered_of_a_job(sent: dict[str, Any], place: str, wanted: Any):
+    found: Any = filled_job(sent, "/w")
+    for name in place.split("."):
+        found = found.get(name)
+    assert found == wanted
+
+
+def test_a_pipeline_that_ended_is_not_canceled(pipeline, ask: Ask, tmp_path: Path):
+    assert pipeline().status_code == 201
+    assert ask("POST", "/jobs/job0/cancel").status_code == 202
+    runs = RunStore(tmp_path / "state" / "runs.sqlite")
+    assert runs.set_status("job0", "Completed")
+    runs.close()
+    refused = ask("POST", "/jobs/job0/cancel")
+    assert refused.status_code == 400
+    assert "is in terminal status" in refused.json["error"]["message"]
+
+
+def test_what_is_not_there_is_said_to_be_not_found(ask: Ask):
+    error = ask("GET", "/schedules/s").json["error"]
+    assert error["message"].endswith("/schedules/s was not found.")
+
+
+def test_a_condition_of_deleting_is_answered_as_it_was_sent(ask: Ask):
+    setting = {"condition": "createdGreaterThan", "value": "30d"}
+    sent = {"dataType": "uri_file", "dataUri": "azureml://x", "autoDeleteSetting": setting}
+    made = ask("PUT", "/data/d/versions/1", {"properties": sent})
+    assert made.json["properties"]["autoDeleteSetting"] == setting
+    setting["condition"] = "whenever"
+    assert ask("PUT", "/data/d/versions/2", {"properties": sent}).status_code == 400
 
 
 def test_an_anonymous_component_keeps_name_and_version(ask: Ask):
@@ -118,6 +228,63 @@ def test_a_pipeline_may_bind_what_it_likes(pipeline, node: dict[str, Any], input
     # It is answered as it was sent.
     sent = answer.json["properties"]["jobs"]["a"]
     assert {name: sent[name] for name in node} == node
+
+
+PARALLEL = {"type": "parallel", "input_data": "${{inputs.n}}", "task": {"entry_script": "s.py"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"mini_batch_error_threshold": "${{parent.inputs.x}}", "mini_batch_size": "2"}, 201),
+        ({"mini_batch_size": "${{parent.inputs.x}}"}, 201),
+        ({"retry_settings": {"max_retries": "${{parent.inputs.x}}"}}, 201),
+        ({"resources": {"instance_count": "${{parent.inputs.x}}"}}, 201),
+        # Azure takes it too; the job fails.
+        ({"input_data": "${{inputs.nothing}}"}, 201),
+        ({"input_data": "nothing"}, 400),
+        ({"mini_batch_error_threshold": "few"}, 400),
+        ({"retry_settings": {"max_retries": "1.5"}}, 400),
+    ],
+)
+def test_settings_of_a_parallel_step(pipeline, settings: dict[str, Any], status: int):
+    given = {"x": {"jobInputType": "literal", "value": "5"}}
+    answer = pipeline({**PARALLEL, **settings}, inputs=given)
+    assert answer.status_code == status, answer.text
+    assert status == 201 or answer.json["error"]["code"] == "ValidationError"
+
+
+INNER = {
+    "train": {"outputs": {"o": {"value": "${{parent.outputs.inner}}"}, "p": {"assetName": "q"}}}
+}
+
+
+@pytest.mark.parametrize(
+    ("outer", "whole", "wanted"),
+    [
+        ({}, {}, None),
+        ({"inner": {"assetName": "middle"}}, {}, "middle"),
+        ({"inner": {"value": "${{parent.outputs.all}}"}}, {"all": {"assetName": "top"}}, "top"),
+        ({"inner": {"value": "${{parent.outputs.all}}"}}, {"all": {}}, None),
+        ({"inner": {"assetName": "middle"}}, {"all": {"assetName": "top"}}, "middle"),
+    ],
+)
+def test_the_outermost_name_of_an_output_counts(
+    outer: dict[str, Any], whole: dict[str, Any], wanted: str | None
+):
+    outputs = {"o": {"type": "uri_folder"}, "p": {"type": "mltable"}}
+    specs = {
+        "leaf": {"type": "command", "command": "run", "outputs": outputs},
+        "both": {
+            "type": "pipeline",
+            "jobs": {name: {"componentId": "leaf", **job} for name, job in INNER.items()},
+            "outputs": {"inner": {"type": "uri_folder"}},
+        },
+    }
+    jobs = {"two": {"type": "pipeline", "componentId": "both", "outputs": outer}}
+    job = read_job({"jobType": "Pipeline", "jobs": jobs, "outputs": whole}, specs.__getitem__)
+    assert job.place("two.train", "o").asset == wanted
+    assert job.place("two.train", "p").asset == "q"
 
 
 @pytest.mark.parametrize(
@@ -335,9 +502,10 @@ def test_an_environment_of_the_workspace_may_be_named(ask: Ask):
 
 
 @pytest.mark.parametrize(
-    ("most", "at_once", "taken"), [(2, 2, True), (2, 3, False), (1, 1, True), (0, 1, False)]
+    ("most", "at_once", "taken"),
+    [(2, 2, True), (2, 10, True), (1, 1, True), (0, 1, False), (1, 0, False)],
 )
-def test_no_more_trials_work_at_once_than_there_are(most: int, at_once: int, taken: bool):
+def test_a_sweep_has_a_trial_and_may_allow_more_at_once(most: int, at_once: int, taken: bool):
     limits = {"jobLimitsType": "Sweep", "maxTotalTrials": most, "maxConcurrentTrials": at_once}
     if taken:
         check_counts({"limits": limits})

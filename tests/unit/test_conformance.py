@@ -22,7 +22,7 @@ AZUREML = "$schema: https://azuremlschemas.azureedge.net/latest/"
         (Outcome("HttpResponseError", "as it should", 400, "UserError"), Verdict.AS_AZURE),
         (Outcome("HttpResponseError", "x", 501, "RouteNotEmulated"), Verdict.MISLEADING),
         (
-            Outcome("ResourceNotFoundError", "Not found: //registries/azureml/x", 404, "UserError"),
+            Outcome("NotFound", "//registries/azureml/x was not found", 404, "UserError"),
             Verdict.MISLEADING,
         ),
         (Outcome("HttpResponseError", "x", 400, "UserError"), Verdict.WRONG),

@@ -23,6 +23,8 @@ _DURATION = re.compile(
     r"-?P(?=.)(\d+W|(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?)"
 )
 _MOST_SAID = 3
+# Words that the service answers as they were sent.
+_AS_SENT = ("autoDeleteSetting.condition",)
 
 
 @cache
@@ -39,9 +41,9 @@ def known(kind: str) -> bool:
 def fitted(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body of a request as the service reads it.
 
-    Words are spelled as the types spell them, whatever the case in which they were sent; numbers
-    sent for texts are texts, and texts sent for whole numbers are numbers; what is read-only is
-    left out. Fields that the types do not know stay.
+    Words are spelled as the types spell them, whatever the case in which they were sent (but for
+    ``_AS_SENT``); numbers sent for texts are texts, and texts sent for whole numbers are numbers;
+    what is read-only is left out. Fields that the types do not know stay.
 
     Parameters
     ----------
@@ -157,6 +159,8 @@ class _Reader:
         words = spec.get("in")
         if words is not None:
             word = _word(words, text)
+            if word is not None and place.endswith(_AS_SENT):
+                return text
             if word is None:
                 return self._fault(
                     place, f"{place} is {_shown(value)}, not one of {', '.join(words)}."

@@ -160,12 +160,6 @@ def check_counts(properties: Mapping[str, Any]) -> None:
             value = value.get(name) if isinstance(value, Mapping) else None
         if isinstance(value, int) and value < least:
             raise _refused(f"{place} is {value}, below {least}.")
-    limits = properties.get("limits") or {}
-    most, at_once = limits.get("maxTotalTrials"), limits.get("maxConcurrentTrials")
-    if isinstance(most, int) and isinstance(at_once, int) and at_once > most:
-        raise _refused(
-            f"limits.maxConcurrentTrials is {at_once}, above limits.maxTotalTrials, {most}."
-        )
 
 
 def check_unused(what: str, users: Sequence[str]) -> None:

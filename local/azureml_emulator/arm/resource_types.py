@@ -136,7 +136,7 @@ class ResourceType:
         if draft.old is not None:
             before = draft.old.properties
             for name in self.frozen:
-                if _comparable(before.get(name)) != _comparable(filled.get(name)):
+                if _comparable(name, before.get(name)) != _comparable(name, filled.get(name)):
                     raise self._conflict(draft)
         return {name: value for name, value in filled.items() if value is not None}
 
@@ -157,10 +157,12 @@ _COSMETIC = {
 }  # fmt: skip
 
 
-def _comparable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: item for name, item in value.items() if name not in _COSMETIC}
-    return value
+def _comparable(field: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    # A directory may hold components that an earlier version kept as they were sent.
+    filled = filled_component(value) if field == "componentSpec" else value
+    return {name: item for name, item in filled.items() if name not in _COSMETIC}
 
 
 def stored_version(version: str, asset: str, body: Mapping[str, Any]) -> str:

@@ -79,9 +79,9 @@ CURATED = {
 # What else there is, by what a name begins with; none of it can be built from packages alone.
 _OTHERS = re.compile(
     r"sklearn-0\.24|lightgbm-3\.2|acpt-|pytorch-\d|tensorflow-\d|xgboost-\d|onnxruntime-\d"
-    r"|minimal-|mlflow-|(ai-ml-)?automl|model-(evaluation|management)|responsibleai-|llm-"
+    r"|minimal(?:-|$)|mlflow-|(ai-ml-)?automl|model-(evaluation|management)|responsibleai-|llm-"
     r"|python-sdk-v2|designer|triton|inference-|foundation-|infschema|tutorial|vowpalwabbit|pyspark"
-    r"|hyperdrive|dask|scikit-learn-|rai-|finetune|promptflow|forecasting|mmdetection|transformers-"
+    r"|hyperdrive|dask|scikit-learn-|rai-|mldesigner|finetune|promptflow|forecasting|mmdetection|transformers-"
 )
 
 
@@ -102,7 +102,7 @@ def check_known(environment: str) -> None:
         )
     name = curated_name(environment)
     if name and not _OTHERS.match(name) and requirements_of(name) is None:
-        raise not_found(f"the curated environment '{environment}'")
+        raise not_found(f"The curated environment '{environment}'")
 
 
 def curated_name(environment: str) -> str | None:

@@ -77,6 +77,26 @@ class Definition:
     continue_on_failure: bool = False
     force_rerun: bool = False
 
+    def node(self, step: str) -> Any:
+        """Return the node of a step: ``train``, or ``both.train`` of a pipeline within."""
+        graph: Any = self.graph
+        *above, name = step.split(".")
+        for part in above:
+            graph = graph.nodes[part].graph
+        return graph.nodes[name]
+
+    def place(self, step: str, output: str) -> OutputTarget:
+        """Return where a step's output is to go: the outermost pipeline that says so decides."""
+        found = self.places.get((step, output))
+        if found is None:
+            found = OutputTarget(type=self.node(step).outputs[output].type)
+        while step and (outer := self.node(step).publishes.get(output)):
+            step, output = step.rpartition(".")[0], outer
+            said = self.places.get((step, output))
+            if said is not None and (said.uri or said.asset):
+                found = said
+        return found
+
 
 def read_job(properties: Mapping[str, Any], find: FindComponent) -> Definition:
     """Return the graph of a job.

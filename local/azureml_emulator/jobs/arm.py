@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from azureml_emulator.account import ARM_HOST, PROVIDER
 from azureml_emulator.arm import listing
 from azureml_emulator.arm.contract import fitted
-from azureml_emulator.arm.defaults import with_modes
+from azureml_emulator.arm.defaults import filled_job
 from azureml_emulator.arm.envelope import rendered
 from azureml_emulator.arm.management import WORKSPACE_PATH, Management
 from azureml_emulator.arm.refusals import (
@@ -97,9 +97,9 @@ class Jobs:
         name = name or f"job_{uuid.uuid4().hex[:12]}"
         if not _NAME.fullmatch(name):
             raise ArmError(400, "ValidationError", f"'{name}' is not a name for a job.")
-        sent = with_modes(properties)
-        kind = str(sent.get("jobType"))
-        self.check(workspace, sent)
+        self.check(workspace, properties)
+        sent = filled_job(properties, workspace)
+        kind = str(sent["jobType"])
         display = str(sent.get("displayName") or name)
         experiment = str(sent.get("experimentName") or "Default")
         details = {
@@ -364,6 +364,13 @@ class Jobs:
         run = self._runs.get(call["name"])
         if run is None or run.workspace.lower() != workspace.lower():
             raise not_found(f"{workspace}/jobs/{call['name']}")
+        if run.over and run.kind == _KINDS["Pipeline"]:
+            raise ArmError(
+                400,
+                "UserError",
+                f"The pipeline run {run.id} is in terminal status, it can't be canceled.",
+                inner="BadArgument",
+            )
         if run.over:
             return Response(status=200)
         if self.workers is not None:

@@ -16,7 +16,6 @@ from typing import Any
 from azureml_emulator.account import Account
 from azureml_emulator.environments.venvs import BuildError, VenvCache
 from azureml_emulator.errors import ArmError, StorageError
-from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._bytecode import keep_bytecode
 from azureml_emulator.jobs._definitions import ONLY_STEP, Definition
 from azureml_emulator.jobs._monitor import run_monitor
@@ -93,7 +92,6 @@ class JobHost(Host):
             for child in self._descendants(run.id)
             if child.details.get("node")
         }
-        self._published: dict[tuple[str, str], str] = {}
         self._fetching = threading.Lock()
         self._step_logs: dict[str, Path] = {}
         self._codes: dict[str, Path] = {}
@@ -320,7 +318,7 @@ class JobHost(Host):
             self._records.runs.change(run.id, properties=self._reused(event))
         self._keep_logs(run, event)
         for name, path in event.outputs.items():
-            self._records.keep_output(run, name, path, self.place(event.name, name))
+            self._records.keep_output(run, name, path, self._definition.place(event.name, name))
         if not self._is_root(run):
             self._records.set_status(run, "Completed")
 
@@ -366,7 +364,7 @@ class JobHost(Host):
                 workspace=self._run.workspace,
                 kind="azureml.StepRun",
                 experiment=self._run.experiment,
-                display=str(self._node(step).display_name or name),
+                display=str(self._definition.node(step).display_name or name),
                 parent=parent,
                 details={
                     "node": step,
@@ -382,32 +380,6 @@ class JobHost(Host):
             )
             self._children[step] = child.id
         return runs.require(self._children[step])
-
-    def publish(self, outputs: Mapping[str, StepOutput]) -> None:
-        """Learn which steps write the outputs of the pipeline, before they run."""
-        for name, end in outputs.items():
-            self._published[end.step, end.output] = name
-
-    def place(self, step: str, output: str) -> OutputTarget:
-        """Return where an output is to go: where the pipeline says, else where the step does."""
-        places = self._definition.places
-        outer = self._published.get((step, output))
-        if (
-            outer is not None
-            and (place := places.get(("", outer))) is not None
-            and (place.uri or place.asset)
-        ):
-            return place
-        node: Any = self._node(step)
-        return places.get((step, output), OutputTarget(type=node.outputs[output].type))
-
-    def _node(self, step: str) -> Any:
-        graph = self._definition.graph
-        *above, name = step.split(".")
-        for part in above:
-            node: Any = graph.nodes[part]
-            graph = node.graph
-        return graph.nodes[name]
 
     def keep_pipeline_outputs(self, outputs: Mapping[str, StepOutput]) -> None:
         """Give the pipeline the outputs of the steps that write them."""

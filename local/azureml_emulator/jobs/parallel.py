@@ -72,9 +72,10 @@ def parallel_node(
         return spec.get(item, default) if found in (None, "") else found
 
     source = _BOUND.fullmatch(str(setting("input_data", "")))
-    if source is None or source[2] not in inputs:
+    if source is None:
         raise ArmError(400, "ValidationError", f"Node '{name}' names no input as 'input_data'.")
-    tabular = inputs[source[2]].type == "mltable"
+    missing = source[2] not in inputs
+    tabular = not missing and inputs[source[2]].type == "mltable"
     keys = _keys(setting("partition_keys", None))
     if keys and not tabular:
         raise _refusal(name, "partition_keys of what is no mltable")
@@ -89,10 +90,15 @@ def parallel_node(
         append=f"${{{{outputs.{append[2]}}}}}" if append else None,
         size=size,
         more=f"--keys {shlex.quote(keys)}" if keys else "",
-        retries=int(retry.get("max_retries") or 2),
-        most_errors=int(setting("mini_batch_error_threshold", -1)),
+        retries=_whole(name, "max_retries", retry.get("max_retries", 2)),
+        most_errors=_whole(
+            name, "mini_batch_error_threshold", setting("mini_batch_error_threshold", -1)
+        ),
         arguments=str(task.get("program_arguments") or ""),
     )
+    if missing:
+        # The service takes the job, and it fails when it runs.
+        command = f"echo input_data names '{source[2]}', which is no input of the step >&2; exit 1"
     return CommandNode(
         command,
         inputs=inputs,
@@ -131,6 +137,16 @@ def batch_size(name: str, text: str, tabular: bool) -> int:
             400, "ValidationError", f"The mini_batch_size of '{name}' is '{text}', not {what}."
         )
     return int(float(match[1]) * _UNITS[match[2] or "b"])
+
+
+def _whole(name: str, setting: str, value: Any) -> int:
+    """Return a setting that is a whole number, or the text of one."""
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ArmError(
+            400, "ValidationError", f"{setting} of '{name}' is '{value}', not a whole number."
+        ) from None
 
 
 def _keys(sent: Any) -> str:

@@ -47,8 +47,10 @@ __all__ = ["FindComponent", "PipelineReader", "component_of_job"]
 FindComponent = Callable[[str], Mapping[str, Any]]
 # What of a node may be bound to an input of its pipeline, besides the node's own inputs.
 BOUND = (
-    "display_name", "distribution", "early_termination", "environment_variables", "limits",
-    "objective", "resources", "sampling_algorithm", "search_space",
+    "display_name", "distribution", "early_termination", "environment", "environment_variables",
+    "error_threshold", "limits", "logging_level", "max_concurrency_per_instance",
+    "mini_batch_error_threshold", "mini_batch_size", "objective", "partition_keys", "resources",
+    "retry_settings", "sampling_algorithm", "search_space",
 )  # fmt: skip
 OF_INPUT = re.compile(r"\$\{\{\s*(?:parent\.)?inputs\.([\w.-]+)\s*\}\}")
 

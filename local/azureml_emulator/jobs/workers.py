@@ -104,7 +104,6 @@ class Workers(WorkerPool[Job]):
         folder = self.job_directory(run.id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         host = JobHost(self._all, run, definition, folder)
-        host.publish(plan.outputs)
         if not definition.single:
             self._records.set_status(run, "Running")
             host.note(f"pipeline '{run.display}' with {len(plan.steps)} steps")

@@ -75,7 +75,7 @@ def choose_task(labels: pd.Series, asked: TaskKind | None, file: str) -> tuple[T
             raise DataError(
                 f"the target '{name}' of '{file}' holds {_what(labels)}, and a regression predicts "
                 "a number",
-                hint="Name a target of numbers, or leave --task out.",
+                hint="Name a target of numbers, or ask for a classification.",
             )
         return asked, f"--task {asked}"
     distinct = labels.nunique()
