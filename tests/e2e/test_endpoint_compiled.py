@@ -196,11 +196,11 @@ def test_a_model_that_is_not_compiled_says_why(own_home: Path, model_directory: 
     try:
         info = deploy(model_directory, "blue")
         assert (
-            "scores with its pipeline, in batches: the model is a DecisionTreeClassifier by itself"
+            "scores with its pipeline, in batches: the model takes its rows as array"
             in info.notes["blue"]
         )
         assert info.notes["blue"] in CliRunner().invoke(main, ["status"]).stdout
-        assert any("DecisionTree" in line for line in endpoints.logs(NAME))
+        assert any("its rows as array" in line for line in endpoints.logs(NAME))
         assert any("scores with its pipeline, in batches" in line for line in endpoints.logs(NAME))
         bodies = [json.dumps({"data": [OLD | {"age": 20 + age}]}).encode() for age in range(70)]
 
