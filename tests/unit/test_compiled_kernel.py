@@ -279,3 +279,12 @@ def test_members_that_split_categories_have_no_ranks() -> None:
     roots = np.array([0])
     forest = Forest(nodes, np.zeros(0), roots, roots, roots, CATEGORIES)
     assert not ranked(forest, np.array([[1, 0, 1, 1, 1, 0]])).members.any()
+
+
+def test_trees_that_ask_nothing_have_no_ranks() -> None:
+    """A leaf compares with the first plane: without a question there is none."""
+    nodes = np.zeros(1, dtype=LAID)
+    nodes["threshold"] = np.inf
+    roots = np.array([0])
+    forest = Forest(nodes, np.zeros(1), roots, roots, roots, CATEGORIES)
+    assert not ranked(forest, np.array([[1, 0, 1, 1, 1, 0]])).members.any()

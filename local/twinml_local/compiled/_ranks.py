@@ -72,7 +72,8 @@ def ranked(forest: Forest, table: I8) -> Ranks:
     asked = np.flatnonzero(inner & (view_of >= 0))
     asked = asked[np.argsort(keys[asked], kind="stable")]
     kinds, firsts = np.unique(keys[asked], return_index=True)
-    if 2 * len(kinds) > _MOST_PLANES or len(nodes) > _MOST_NODES:
+    # Leaves compare with the first plane, which has to be there.
+    if not len(kinds) or 2 * len(kinds) > _MOST_PLANES or len(nodes) > _MOST_NODES:
         return Ranks(nodes[:0], np.zeros((0, 4), np.int64), np.zeros(0), members & False)
     nodes[:] = places << PLACE_SHIFT | HIGHEST_RANK
     for number, (kind, group) in enumerate(zip(kinds, np.split(asked, firsts)[1:], strict=True)):
