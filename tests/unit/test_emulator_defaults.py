@@ -71,22 +71,27 @@ def test_an_input_of_a_component_says_whether_it_is_optional(item, filled):
 @pytest.mark.parametrize(
     ("kind", "deterministic", "resources"),
     [
-        ("command", True, {"instance_count": 1}),
-        ("parallel", True, None),
-        ("pipeline", False, None),
+        ("command", "True", {"instance_count": "1"}),
+        ("parallel", "True", None),
+        ("pipeline", "False", None),
     ],
 )
 def test_what_a_component_of_a_kind_has(kind, deterministic, resources):
     filled = filled_component({"type": kind})
     assert (filled["is_deterministic"], filled.get("resources")) == (deterministic, resources)
-    given = {"type": kind, "is_deterministic": not deterministic, "resources": {"a": 1}}
-    assert filled_component(given) == given
+    # What is sent stays, and is answered as text; of resources a command's count alone.
+    other = deterministic != "True"
+    given = {"type": kind, "is_deterministic": other, "resources": {"instance_count": 3, "a": 1}}
+    filled = filled_component(given)
+    assert filled["is_deterministic"] == str(other)
+    kept = {"resources": {"instance_count": "3"}} if kind == "command" else {}
+    assert {key: filled[key] for key in filled if key == "resources"} == kept
 
 
 def test_numbers_of_a_distribution_are_texts():
     sent = {"type": "pytorch", "process_count_per_instance": 4, "flag": True}
     filled = filled_component({"distribution": sent})["distribution"]
-    assert filled == {"type": "pytorch", "process_count_per_instance": "4", "flag": True}
+    assert filled == {"type": "Pytorch", "process_count_per_instance": "4", "flag": "True"}
 
 
 @pytest.mark.parametrize(

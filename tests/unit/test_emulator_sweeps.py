@@ -1,6 +1,7 @@
 """Search spaces, sweeps and parallel nodes, as bodies of jobs have them."""
 
 import random
+import subprocess
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -168,13 +169,20 @@ def test_a_parallel_node_is_a_command_with_the_components_settings():
         ({"mini_batch_size": "0"}, "'0', not a number of files"),
         ({"kind": "mltable", "mini_batch_size": "x"}, "'x', not a size of rows"),
         ({"kind": "mltable", "mini_batch_size": "0.9kb"}, "'0.9kb', not a size of rows"),
-        ({"input_data": "${{inputs.nothing}}"}, "names no input"),
     ],
 )
 def test_a_parallel_node_that_cannot_be_run_is_refused_by_name(change, words):
     given = parallel(**change)
     with pytest.raises(ArmError, match=words):
         read_job(given["job"], lambda _: given["spec"])
+
+
+def test_an_input_data_that_is_none_is_accepted_and_fails_with_its_reason():
+    given = parallel(input_data="${{inputs.nothing}}")
+    node = read_job(given["job"], lambda _: given["spec"]).graph.nodes["score"]
+    done = subprocess.run(["sh", "-c", node.command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "input_data names nothing, which is no input of the step\n"
 
 
 def test_a_table_is_divided_by_its_size_or_by_its_keys():
