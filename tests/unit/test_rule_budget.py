@@ -16,6 +16,7 @@ from twinml.training._budget import (
     hopeless,
     rows_for,
     seconds_for_start,
+    too_slow,
     trees_for,
     worth_searching_on,
     worth_starting,
@@ -330,3 +331,24 @@ def test_a_forest_has_the_trees_that_fit(
     trees: int, seconds: float, left: float, grown: int
 ) -> None:
     assert trees_for(trees, seconds, left) == grown
+
+
+@pytest.mark.parametrize(
+    ("spent", "done", "allowed", "slow"),
+    [
+        (9.0, 24, 15.0, False),
+        (9.0, 25, 15.0, True),
+        (3.75, 25, 15.0, False),
+        (3.76, 25, 15.0, True),
+        (7.5, 50, 15.0, False),
+        (7.6, 50, 15.0, True),
+        # What is done beyond the usual rounds is another matter.
+        (99.0, 99, 15.0, True),
+        (99.0, 100, 15.0, False),
+        (9.0, 25, math.inf, False),
+    ],
+)
+def test_a_floor_that_will_be_late_is_told_early(
+    spent: float, done: int, allowed: float, slow: bool
+) -> None:
+    assert too_slow(spent, done, 100, allowed) == slow

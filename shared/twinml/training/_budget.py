@@ -16,14 +16,17 @@ __all__ = [
     "hopeless",
     "rows_for",
     "seconds_for_start",
+    "too_slow",
     "trees_for",
     "worth_searching_on",
     "worth_starting",
 ]
 
-# A fold of the floor that takes a larger share of the budget leaves no time to refit: then rows
-# are sampled.
-FLOOR_SHARE = 0.4
+# A fold of the floor that takes a larger share of the budget leaves no time to refit twice, which
+# takes twice as long: then rows are sampled.
+FLOOR_SHARE = 0.25
+# After so many rounds it is known how long all take: the first ones hold what is done once.
+_ROUNDS_KNOWN = 25
 # Further folds of the floor are fitted while all of them take no more of the budget.
 _FOLDS_SHARE = 0.15
 # Of the budget: where more is left once the winner is known, the search goes on.
@@ -145,6 +148,19 @@ def seconds_for_start(left: float, jobs: int, untried: int, tuned: bool) -> floa
     """
     evenly = left * jobs / (untried + 1)
     return min(left, max(evenly, _TUNED_SHARE * left) if tuned else evenly)
+
+
+def too_slow(spent: float, done: int, usual: int, allowed: float) -> bool:
+    """Tell whether a fold of the floor will take more than it may, by the rounds that are done.
+
+    Parameters
+    ----------
+    spent
+        Seconds of the ``done`` of its ``usual`` rounds.
+    allowed
+        Seconds of all of them.
+    """
+    return _ROUNDS_KNOWN <= done < usual and spent * usual / done > allowed
 
 
 def trees_for(trees: int, seconds: float, left: float) -> int:

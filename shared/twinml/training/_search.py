@@ -38,6 +38,7 @@ from twinml.training._budget import (
     hopeless,
     rows_for,
     seconds_for_start,
+    too_slow,
     trees_for,
     worth_searching_on,
     worth_starting,
@@ -206,8 +207,14 @@ class Search:
             left = partial(self._left_with, one, config)
             enough = enough_rounds(usual, at_once, left) if longer else never
 
+            began, done = time.monotonic(), 0
+
             def stop() -> bool:
-                if time.monotonic() > ends:
+                nonlocal done
+                done += 1
+                now = time.monotonic()
+                late = not whatever and too_slow(now - began, done, usual, ends - started)
+                if now > ends or late:
                     cut.append(True)
                 return self._stop.is_set() or bool(cut) or enough()
 
