@@ -116,11 +116,7 @@ def _verify(
     sizes: Sequence[int],
 ) -> Verification:
     base = compiled.encoding.matrix(given, _length(given))
-    probes: dict[str, Columns] = {
-        "a training row": given,
-        "a random row": random_columns(contract, n_random, rng),
-        "an extreme row": edge_columns(contract, n_random, rng),
-    }
+    probes = _requests(contract, given, n_random, rng)
     codes = compiled.encoding.codes
     if no_texts := [name for name, one in codes.items() if one.number is not None]:
         probes["a row with numbers for texts"] = edge_columns(
@@ -154,6 +150,17 @@ def _verify(
     return Verification(check.rows, check.encoded_rows, check.calls)
 
 
+def _requests(
+    contract: Contract, given: Columns, n_random: int, rng: np.random.Generator
+) -> dict[str, Columns]:
+    """Return the requests that every model is compared on, by what one of their rows is."""
+    return {
+        "a training row": given,
+        "a random row": random_columns(contract, n_random, rng),
+        "an extreme row": edge_columns(contract, n_random, rng),
+    }
+
+
 def _verify_columns(
     compiled: CompiledModel,
     check: _Check,
@@ -170,13 +177,9 @@ def _verify_columns(
     if not covered.any():
         raise Refusal("the compiled form answers none of the contract's samples")
     base = {name: values[int(covered.argmax())] for name, values in given.items()}
-    probes: dict[str, Columns] = {
-        "a training row": given,
-        "a random row": random_columns(contract, n_random, rng),
-        "an extreme row": edge_columns(contract, n_random, rng),
-    }
     probes = {
-        name: without_uncovered(compiled, columns, base, rng) for name, columns in probes.items()
+        name: without_uncovered(compiled, columns, base, rng)
+        for name, columns in _requests(contract, given, n_random, rng).items()
     }
     starts = [
         compiled.prepared(probes[name], _length(probes[name]))[0]
