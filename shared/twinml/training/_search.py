@@ -251,7 +251,9 @@ class Search:
         self.folds = self.folds[: len(fits)]
         one.trials += 1
         self._record(one, completed(self._data, one.learner, "", config, fits, started))
-        self.floor = self._data.out_of_fold(one.learner, fits, usual)[0]
+        self.floor = one.out_of_fold
+        if any(len(fitted.losses) > usual for fitted in fits):
+            self.floor = self._data.out_of_fold(one.learner, fits, usual)[0]
         self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
