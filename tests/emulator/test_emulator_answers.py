@@ -133,7 +133,7 @@ PIPELINE = {
         (PIPELINE, "resources", None),
         (PIPELINE, "properties",
          {"azureml.DevPlatv2": "true", "runSource": "MFE", "runType": "HTTP",
-          "azureml.parameters": '{"n":"2"}', "azureml.continue_on_step_failure": "False",
+          "azureml.parameters": '{"n":"2"}', "azureml.continue_on_step_failure": "True",
           "azureml.continue_on_failed_optional_input": "True",
           "azureml.runsource": "azureml.PipelineRun", "azureml.pipelineComponent": "pipelinerun",
           "azureml.defaultComputeName": "c", "azureml.enforceRerun": "True"}),

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from azureml_emulator.arm.defaults import filled_job
 from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._automl import check_task
@@ -27,6 +28,28 @@ SPEC = {
 
 def no_components(component: str) -> dict[str, Any]:
     raise AssertionError(component)
+
+
+@pytest.mark.parametrize(
+    ("settings", "goes_on"),
+    [
+        (None, True),
+        ({"continue_on_step_failure": None}, True),
+        ({"default_compute": "c"}, True),
+        ({"continue_on_step_failure": False}, False),
+        ({"continueOnStepFailure": "False"}, False),
+        ({"continue_on_step_failure": "True"}, True),
+    ],
+)
+def test_branches_go_on_beside_a_failed_step_unless_the_pipeline_says_otherwise(settings, goes_on):
+    body = {
+        "jobType": "Pipeline",
+        "settings": settings,
+        "jobs": {"a": {"type": "command", "componentId": "azureml:train:1"}},
+    }
+    assert read_job(body, lambda _: SPEC).continue_on_failure is goes_on
+    noted = filled_job(body, "/w")["properties"]["azureml.continue_on_step_failure"]
+    assert noted == str(goes_on)
 
 
 @pytest.mark.parametrize(

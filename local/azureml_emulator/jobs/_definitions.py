@@ -243,6 +243,6 @@ def _pipeline_job(properties: Mapping[str, Any], find: FindComponent) -> Definit
         False,
         places,
         reader.components,
-        continue_on_failure=is_true(setting(settings, "continue_on_step_failure", False)),
+        continue_on_failure=is_true(setting(settings, "continue_on_step_failure", True)),
         force_rerun=is_true(setting(settings, "force_rerun", False)),
     )
