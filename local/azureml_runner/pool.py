@@ -146,12 +146,16 @@ class WorkerPool(ABC, Generic[J]):
     def _work(self) -> None:
         while not self._stopping:
             woken = self._woken
+            failed = False
             try:
                 if self.run():
                     continue
             except BaseException:
-                # The thread goes on, or there would be one fewer; its job is queued again.
+                # The thread goes on, or there would be one fewer.
                 log.exception("a worker failed")
+                failed = True
+            if failed:
+                # Not before the error is forgotten: with it goes what it left open in the store.
                 self._reclaim()
             with self._changed:
                 if woken == self._woken and not self._stopping:
