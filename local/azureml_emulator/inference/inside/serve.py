@@ -25,7 +25,7 @@ def stand_for_contrib() -> None:
     """
     server = find_spec("azureml_inference_server_http.server")
     # Of a package without a file of its own Python 3.6 says that it is at 'namespace'.
-    if server is None or not server.has_location:
+    if server is None or server.origin is None or not server.has_location:
         return
     with open(server.origin, encoding="utf-8") as file:
         if f"import {CONTRIB}" not in file.read():
