@@ -13,8 +13,8 @@ from azureml_emulator.arm.resource_types import Draft
 from azureml_emulator.environments.curated import CURATED, check_known, curated_name
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
-from azureml_emulator.jobs._components import check_component
 from azureml_emulator.jobs.arm import Jobs
+from azureml_emulator.jobs.components import check_component
 from azureml_emulator.jobs.environments import is_curated
 from azureml_emulator.jobs.host import JobContext
 from azureml_emulator.jobs.pipelines import component_of_job

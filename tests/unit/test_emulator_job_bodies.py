@@ -11,8 +11,8 @@ from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._automl import check_task
 from azureml_emulator.jobs._bindings import OutputTarget
-from azureml_emulator.jobs._components import check_component
 from azureml_emulator.jobs._definitions import read_job
+from azureml_emulator.jobs.components import check_component
 from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan, run_plan
 from twinml.errors import DataError
 from twinml_local.jobs.automl._task import read_task

@@ -35,7 +35,7 @@ def check_component(spec: Mapping[str, Any]) -> None:
             raise ArmError(
                 400,
                 "ValidationError",
-                f"Input '{name}' has the limits {least:g} to {most:g}: the least is above the most.",
+                f"Input '{name}' is to be {least:g} to {most:g}: the least is above the most.",
             )
         if declared.literal and declared.default is not None:
             try:
