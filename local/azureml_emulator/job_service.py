@@ -14,7 +14,6 @@ from azureml_emulator.environments.curated import CURATED, check_known, curated_
 from azureml_emulator.environments.venvs import VenvCache
 from azureml_emulator.errors import ArmError, not_found
 from azureml_emulator.jobs.arm import Jobs
-from azureml_emulator.jobs.components import check_component
 from azureml_emulator.jobs.environments import is_curated
 from azureml_emulator.jobs.host import JobContext
 from azureml_emulator.jobs.pipelines import component_of_job
@@ -145,7 +144,9 @@ class JobService:
             return
         workspace = draft.id.rpartition("/components/")[0]
         self.jobs.check_environment(workspace, spec.get("environment"))
-        check_component(spec)
+        of_command = str(spec.get("type")).lower() == "command"
+        if of_command and not str(spec.get("command") or "").strip():
+            raise ArmError(400, "ValidationError", "The Command field of a command is required.")
         source = spec.get("sourceJobId")
         if not source:
             return

@@ -101,6 +101,21 @@ def test_any_client_reads_what_a_folder_stands_for(
     assert (answer.status_code, text in answer.text) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("kind", "command", "status"),
+    [
+        ("command", "", 400), ("Command", " ", 400), ("command", None, 400),
+        ("command", "x", 201), ("pipeline", None, 201),
+    ],
+)  # fmt: skip
+def test_a_command_component_has_a_command(ask: Ask, kind: str, command: Any, status: int):
+    answer = ask("PUT", "/components/c/versions/1", component(kind, command=command))
+    assert answer.status_code == status
+    # A default beyond the limits is taken, as recorded of the service.
+    beyond = component(inputs={"n": {"type": "integer", "max": "8", "default": "10"}})
+    assert ask("PUT", "/components/d/versions/1", beyond).status_code == 201
+
+
 CURATED = "azureml://registries/azureml/environments"
 NUMBERS = {"a": 1, "b": {"c": True, "d": [2.5, None]}, "type": "spark"}
 

@@ -12,7 +12,6 @@ from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._automl import check_task
 from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._definitions import read_job
-from azureml_emulator.jobs.components import check_component
 from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan, run_plan
 from twinml.errors import DataError
 from twinml_local.jobs.automl._task import read_task
@@ -29,33 +28,6 @@ SPEC = {
 
 def no_components(component: str) -> dict[str, Any]:
     raise AssertionError(component)
-
-
-@pytest.mark.parametrize(
-    ("spec", "refused"),
-    [
-        ({"type": "command", "command": " "}, "The Command field"),
-        ({"type": "command"}, "The Command field"),
-        ({"type": "Command", "command": "x", "inputs": {"a": {"type": "integer"}}}, None),
-        ({"type": "pipeline", "inputs": {"a": {"type": "integer", "default": "two"}}}, "'two'"),
-        ({"type": "CommandComponent", "inputs": {"a": {"type": "integer", "default": "x"}}}, None),
-        ({"type": "parallel", "inputs": {"a": {"type": "number", "min": 1, "max": "1"}}}, None),
-        ({"type": "parallel", "inputs": {"a": {"type": "number", "min": 2, "max": 1}}}, "2 to 1"),
-        ({"type": "pipeline", "inputs": {"a": {"type": "number", "max": 1, "default": 1}}}, None),
-        ({"type": "pipeline", "inputs": {"a": {"type": "number", "max": 1, "default": 2}}}, "'a'"),
-        ({"type": "pipeline", "inputs": {"a": {"enum": ["x"], "default": "x"}}}, None),
-        ({"type": "pipeline", "inputs": {"a": {"enum": ["x"], "default": "y"}}}, "one of: x"),
-        ({"type": "pipeline", "inputs": {"a": {"type": "boolean", "default": "True"}}}, None),
-        ({"type": "pipeline", "inputs": {"a": {"type": "uri_file", "default": "x"}}}, None),
-    ],
-)
-def test_a_component_that_no_job_could_use_is_refused(spec: dict[str, Any], refused: str | None):
-    if refused is None:
-        check_component(spec)
-        return
-    with pytest.raises(ArmError) as error:
-        check_component(spec)
-    assert (error.value.status, refused in error.value.message) == (400, True)
 
 
 @pytest.mark.parametrize(
