@@ -28,6 +28,7 @@ from twinml.data import load
 from twinml.registry import training_run
 from twinml.registry.tracking import Tracking
 from twinml.training import TrainingOptions
+from twinml_local.studio._evidence import check_page
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -92,7 +93,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         job = here.run_pipeline("greet", {})
         with here.pipeline_client("greet") as service:  # type: ignore[attr-defined]
             service.wait(job.id, timeout=120)
-        yield Site(here.start_studio().address, str(done.run_id), job.id, folder)  # type: ignore[attr-defined]
+        address = here.start_studio().address  # type: ignore[attr-defined]
+        check_page(f"{address}/data/people/1")  # it would be loaded again while it is looked at
+        yield Site(address, str(done.run_id), job.id, folder)
         here.stop()
 
 

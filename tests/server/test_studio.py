@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -41,6 +42,7 @@ from twinml_local.studio._app import PARTS
 from twinml_local.studio._code import mark_of
 from twinml_local.studio._jobs import LABELS, SEARCH_METRICS, main_figure
 from twinml_local.studio._live import follow
+from twinml_local.studio._parts import WAITING
 
 HERE = Path(__file__).parents[2]
 HOST = "http://localhost"  # as the test client asks
@@ -135,6 +137,22 @@ class Elements(HTMLParser):
         self.words += data
 
 
+def whole(client: FlaskClient, url: str) -> Any:
+    """Ask for a page as a browser without JavaScript does until its parts are there."""
+    until = time.monotonic() + 120
+    while True:
+        reply = client.get(url)
+        again = re.search(
+            r'<noscript><meta http-equiv="refresh" content="2;url=([^"]+)">', reply.text
+        )
+        if not again:
+            return reply
+        assert time.monotonic() < until, url
+        assert WAITING in reply.text
+        url = html.unescape(again[1])
+        time.sleep(0.1)
+
+
 def urls(home: Home) -> list[str]:
     return [
         "/", "/data", "/data/hostile/1", "/jobs", f"/jobs/{home.run_id}", "/models",
@@ -146,7 +164,7 @@ def urls(home: Home) -> list[str]:
 
 def test_every_page_is_whole_small_and_shows_names_as_text(client: FlaskClient, home: Home) -> None:
     for url in urls(home):
-        reply = client.get(url)
+        reply = whole(client, url)
         assert reply.status_code == 200, url
         assert len(reply.data) < MOST_BYTES, url
         page = Elements(reply.text)
@@ -167,7 +185,9 @@ def test_every_page_is_whole_small_and_shows_names_as_text(client: FlaskClient, 
         for header in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy"):
             assert header in reply.headers, url
         assert reply.headers["Cache-Control"] == "no-store"
-    assert "{{7*7}}" in Elements(client.get("/data/hostile/1").text).words
+    words = Elements(client.get("/data/hostile/1").text).words
+    assert "{{7*7}}" in words
+    assert "Classification: " in words
     assert MARK.format(10) in Elements(client.get("/models/hostile/1").text).words
 
 
@@ -657,19 +677,21 @@ def test_monitoring_shows_requests_and_drift(client: FlaskClient, post: Post, ho
     assert post("/monitoring/hostile/collect", rate="1").status_code == 303
     frame = pd.read_csv(home.folder / "data/hostile/1/data.csv").drop(columns=TARGET).head(60)
     frame[COLUMNS[0]] += 9
+    page = whole(client, "/monitoring/hostile?drift=yes")
+    assert "no traffic was collected" in Elements(page.text).words
     uri, key = home.platform.endpoint_info("hostile").scoring_uri, home.platform.keys("hostile")
     # Whose rows are compared is the one with most of the traffic.
     with Endpoint(uri, key.primary, deployment="blue") as endpoint:
         endpoint.score(frame.to_dict("records"))
-    for _ in range(200):
-        page = client.get("/monitoring/hostile?drift=yes&last=1h").text
-        if "drifted:" in page:
-            break
-        time.sleep(0.1)
+    until = time.monotonic() + 120
+    while "drifted:" not in (page := whole(client, "/monitoring/hostile?drift=yes&last=1h").text):
+        assert time.monotonic() < until  # what was kept is written soon
     words = Elements(page).words
     assert f"drifted: {COLUMNS[0]}" in words
     assert re.search(r"Half within", words)
     assert page.count('class="chart') == 3
+    with client.get("/parts/none/live") as stream:
+        assert stream.data == b"event: over\ndata: \n\n"
     assert client.get("/monitoring/hostile?last=1000y").status_code == 200
     assert client.get("/monitoring/no").status_code == 404
 

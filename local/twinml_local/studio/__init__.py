@@ -10,9 +10,11 @@
     _evidence      pictures of the pages
     _code          which state of the code a site runs
     _live          parts of a page that follow what happens, by server-sent events
+    _parts, part   parts that cost seconds: made in a process of their own, and kept
+    _templates     the templates, and what they write values with
     _sources       what the pages read: stores, files and the platform, behind one object
 
-Pages are made by the server from the stores as they are at that moment; nothing is kept. What
+Pages are made by the server from the stores as they are at that moment. What
 changes something is a POST that goes to a verb of the platform.
 """
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,10 @@ from flask import Flask, Response, flash, get_flashed_messages, jsonify, redirec
 from werkzeug.exceptions import HTTPException, NotFound
 
 from twinml.errors import TwinmlError
-from twinml.pages import wording
-from twinml.pages.templates import environment, style_sheet
+from twinml.pages.templates import style_sheet
 from twinml.registry.store_errors import explained
 from twinml.settings import home
+from twinml_local.jobs import lifecycle as jobs
 from twinml_local.studio import (
     _compare,
     _data,
@@ -32,17 +31,20 @@ from twinml_local.studio import (
     _scoring,
 )
 from twinml_local.studio._code import changed_since_start, mark
+from twinml_local.studio._parts import live
 from twinml_local.studio._security import guard, once, own_path, sign_in_pages, token
 from twinml_local.studio._sources import Sources
+from twinml_local.studio._templates import templates
 
 if TYPE_CHECKING:
     from twinml.platform import Platform
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "one_of_each", "prepare"]
 
 log = logging.getLogger("twinml.studio")
 
 HERE = Path(__file__).parent
+SOURCES = "twinml-sources"
 MAX_BODY_BYTES = 2_000_000
 PARTS = (
     ("overview", "Overview", "/"),
@@ -110,8 +112,10 @@ def create_app(
     assets = _read_assets()
     code = mark()
     render = _renderer(assets, signed_in=key is not None)
-    sources = Sources(platform)
+    sources = Sources(platform, code)
+    app.extensions[SOURCES] = sources
     app.register_blueprint(sign_in_pages(key, render))
+    app.register_blueprint(live(sources.made))
     for part in ROOMS:
         app.register_blueprint(part.pages(sources, render))
     _add_errors(app, render)
@@ -133,6 +137,38 @@ def create_app(
     return app
 
 
+def prepare(app: Flask) -> None:
+    """Make one page of each kind for nobody: imports and templates cost the first one most.
+
+    The profiles of the data are begun, too.
+    """
+    sources: Sources = app.extensions[SOURCES]
+    for url in one_of_each(sources):
+        try:
+            with app.test_request_context(url):
+                app.dispatch_request()
+        except Exception as error:  # who asks for it is told
+            log.debug("%s is not prepared: %s", url, error)
+
+
+def one_of_each(sources: Sources) -> Iterator[str]:
+    """Yield the addresses of the pages, of those of one thing one of each kind."""
+    yield from (address for _, _, address in PARTS)
+    for asset in sources.assets()[:1]:
+        yield f"/data/{asset.name}/{asset.version}"
+    for run in [one for one in sources.runs(200) if one.is_search][:1]:
+        yield f"/jobs/{run.id}"
+    for listed in sources.models()[:1]:
+        yield f"/models/{listed.version.name}/{listed.version.version}"
+    for name in sources.names()[:1]:
+        yield from (f"/endpoints/{name}", f"/endpoints/{name}/test", f"/endpoints/{name}/consume",
+                    f"/monitoring/{name}", f"/logs/{name}")  # fmt: skip
+    for published in sources.platform.pipelines()[:1]:
+        yield f"/pipelines/{published.name}"
+        for job in jobs.recorded(published.name, limit=1):
+            yield f"/pipelines/{published.name}/jobs/{job.id}"
+
+
 def _read_assets() -> _Assets:
     here = HERE / "static"
     own = here.joinpath("studio.css").read_text(encoding="utf-8")
@@ -145,21 +181,8 @@ def _read_assets() -> _Assets:
 
 
 def _renderer(assets: _Assets, *, signed_in: bool) -> Callable[..., str]:
-    made = environment(HERE / "templates")
+    made = templates()
     made.globals["once"] = once
-    made.filters.update(
-        {
-            "ago": ago,
-            "day": day,
-            "quantity": wording.quantity,
-            "number": wording.number,
-            "percent": wording.percent,
-            "seconds": wording.seconds,
-            "sentence": wording.sentence,
-            "shorten": wording.shorten,
-        }
-    )
-
     outdated = changed_since_start()
 
     def render(template: str, **values: Any) -> str:
@@ -206,36 +229,3 @@ def _add_errors(app: Flask, render: Callable[..., str]) -> None:
             return refused(known)
         log.error("%s %s failed", request.method, request.path, exc_info=error)
         return page(500, "this page could not be made", "The log of the site says why.")
-
-
-def day(moment: float | str | None) -> str:
-    """Write a time, in seconds since 1970 or ISO 8601, to the minute in UTC.
-
-    Examples
-    --------
-    >>> day(1764324000), day("2026-11-28T07:05:59.1+00:00"), day(None)
-    ('2025-11-28 10:00', '2026-11-28 07:05', '–')
-    """
-    if not moment:
-        return wording.NOTHING
-    if isinstance(moment, str):
-        return moment[:16].replace("T", " ")
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M}"
-
-
-def ago(moment: float | None, now: float | None = None) -> str:
-    """Write how long ago a time was.
-
-    Examples
-    --------
-    >>> [ago(0, now) for now in (30, 119, 7300, 200000)], ago(None)
-    (['30 s ago', '1 min ago', '2 h ago', '2 days ago'], '–')
-    """
-    if moment is None:
-        return wording.NOTHING
-    passed = max(0.0, (datetime.now(UTC).timestamp() if now is None else now) - moment)
-    for size, unit, most in ((1, "s", 60), (60, "min", 3600), (3600, "h", 86_400)):
-        if passed < most:
-            return f"{passed // size:.0f} {unit} ago"
-    days = int(passed // 86_400)
-    return f"{days} day{'s' * (days > 1)} ago"

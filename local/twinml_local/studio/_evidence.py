@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from twinml.errors import PlatformError
 from twinml.platform import busiest
 from twinml.settings import home
 from twinml_local.jobs import lifecycle as jobs
+from twinml_local.studio._parts import WAITING
 from twinml_local.studio._sources import Sources
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT = 1280, 1000
 SECONDS = 60
 FIRST_RUNS = 200
+AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def _behind(sources: Sources, info: EndpointInfo | None, runs: Sequence[Run]) ->
 
 
 def check_page(url: str) -> None:
-    """Ask for a page once: what costs seconds the first time is not waited for in a browser.
+    """Ask for a page until all its parts are there.
 
     Raises
     ------
@@ -178,12 +181,17 @@ def check_page(url: str) -> None:
     """
     import requests
 
+    until = time.monotonic() + SECONDS
     with requests.Session() as asking:
         asking.trust_env = False
-        try:
-            reply = asking.get(url, timeout=SECONDS)
-        except requests.RequestException as error:
-            raise PlatformError(f"{url} does not answer ({type(error).__name__})") from error
+        while True:
+            try:
+                reply = asking.get(url, timeout=SECONDS)
+            except requests.RequestException as error:
+                raise PlatformError(f"{url} does not answer ({type(error).__name__})") from error
+            if WAITING not in reply.text or time.monotonic() > until:
+                break
+            time.sleep(AGAIN_SECONDS)
     if not reply.ok:
         raise PlatformError(f"{url} answered {reply.status_code}", hint="Look at it: twinml open.")
 

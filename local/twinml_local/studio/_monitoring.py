@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, flash, redirect, request, url_for
 
-from twinml.errors import NotFound, TwinmlError, UsageError
+from twinml.errors import NotFound, UsageError
 from twinml.pages.charts import Series, bars, lines
 from twinml.platform import busiest
 from twinml.traffic.collected import CollectsTraffic, Traffic
 from twinml.traffic.feedback import GroundTruth
 from twinml_local.studio._listing import first_of
+from twinml_local.studio._parts import Part
 from twinml_local.studio._sources import Sources
+from twinml_local.studio._templates import templates
 from twinml_local.telemetry import Recent
 
 if TYPE_CHECKING:
     from twinml.contract import Contract
     from twinml.drift import DriftReport
+    from twinml.platform import EndpointInfo
     from twinml.report.held_out_rows import HeldOutRows
     from twinml_local.server.state import DeploymentState
 
-__all__ = ["pages"]
+__all__ = ["drift_part", "pages"]
 
 SPANS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7),
          "30d": timedelta(days=30)}  # fmt: skip
@@ -45,7 +51,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
         info = sources.platform.endpoint_info(name)
         asked = request.args.get("last", USUAL)
         span = asked if asked in SPANS else USUAL
-        found = sources.recent(name, SPANS[span])
+        found, wanted = sources.recent(name, SPANS[span]), request.args.get("drift", "")
         return render(
             "monitoring.html.j2",
             title="Monitoring",
@@ -58,7 +64,7 @@ def pages(sources: Sources, render: Callable[..., str]) -> Blueprint:
             charts=charts(found),
             total=sources.totals(name),
             rate=sources.collect_rate(name),
-            drift=_drift(sources, name, SPANS[span]) if request.args.get("drift") else None,
+            drift=_drift(sources, name, info, span, wanted) if wanted else None,
         )
 
     @made.post("/monitoring/<name>/collect")
@@ -124,41 +130,92 @@ def per(seconds: int) -> str:
     return f"in {seconds // size} {unit}"
 
 
-def _drift(sources: Sources, name: str, span: timedelta) -> dict[str, Any]:
-    """Return what drifted among the collected rows, or in words why that cannot be said."""
+def _drift(sources: Sources, name: str, info: EndpointInfo, span: str, asked: str) -> Part:
+    """Return what drifted among the kept rows, as of now or as of when it was first asked for.
+
+    Parameters
+    ----------
+    asked
+        The key of a part that the page waited for, or anything else.
+    """
+    found = sources.made.look(asked)
+    if found is not None:
+        return found
+    platform = sources.platform
+    if not isinstance(platform, CollectsTraffic):
+        raise NotFound("this platform collects nothing")
+    deployment = busiest(info)
+    since = beginning(datetime.now(UTC), SPANS[span])
+    return sources.made.get(
+        ["drift", name, deployment, since.isoformat()],
+        f"{info.deployments[deployment]} {sources.deployments(name)[deployment].digest} "
+        f"{state_of_files(platform.collected(name))}",
+    )
+
+
+def beginning(now: datetime, span: timedelta) -> datetime:
+    """Return when a time up to now began, the same for a sixtieth of it.
+
+    Examples
+    --------
+    >>> at = datetime(2026, 11, 28, 12, 0, 59, tzinfo=UTC)
+    >>> begins = [beginning(at + timedelta(seconds=more), timedelta(hours=1)) for more in (0, 1)]
+    >>> [f"{one:%H:%M:%S}" for one in begins]
+    ['11:00:00', '11:01:00']
+    """
+    step = span.total_seconds() / 60
+    return datetime.fromtimestamp((now - span).timestamp() // step * step, UTC)
+
+
+def state_of_files(folder: Path) -> str:
+    """Return what changes when a file below a folder does: names, sizes and times."""
+    found = []
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with suppress(FileNotFoundError):  # removed since it was listed
+                seen = os.stat(os.path.join(place, file))
+                found.append(f"{place}/{file} {seen.st_size} {seen.st_mtime_ns}")
+    return "\n".join(sorted(found))
+
+
+def drift_part(sources: Sources, name: str, deployment: str, since: str) -> str:
+    """Return the HTML of what drifted among the rows that were kept since a moment.
+
+    Raises
+    ------
+    TwinmlError
+        There are too few rows, or the model's files are not there.
+    """
     from twinml import drift
     from twinml.drift.predictions import PREDICTION, with_predictions
     from twinml.model import load_contract, load_reference
     from twinml.traffic.collected import read
 
     platform = sources.platform
-    info = platform.endpoint_info(name)
-    try:
-        if not isinstance(platform, CollectsTraffic):
-            raise NotFound("this platform collects nothing")
-        deployment = busiest(info)
-        directory = sources.directory(sources.deployments(name)[deployment])
-        traffic = read(
-            platform.collected(name),
-            deployments=[deployment],
-            since=datetime.now(UTC) - span,
-            most_rows=DRIFT_ROWS,
-        )
-        contract, before = load_contract(directory), load_reference(directory)
-        now, before = with_predictions(traffic.frame(), traffic, before, directory, contract)
-        names = [one for one in (*contract.column_names, PREDICTION) if one in before]
-        report: DriftReport = drift.compare(before[names], now)
-    except TwinmlError as error:
-        return {"problem": str(error), "report": None, "chart": "", "told": None}
+    if not isinstance(platform, CollectsTraffic):
+        raise NotFound("this platform collects nothing")
+    served = sources.deployments(name)[deployment]
+    directory, compared = sources.directory(served), datetime.now(UTC)
+    traffic = read(
+        platform.collected(name),
+        deployments=[deployment],
+        since=datetime.fromisoformat(since),
+        most_rows=DRIFT_ROWS,
+    )
+    contract, before = load_contract(directory), load_reference(directory)
+    now, before = with_predictions(traffic.frame(), traffic, before, directory, contract)
+    names = [one for one in (*contract.column_names, PREDICTION) if one in before]
+    report: DriftReport = drift.compare(before[names], now)
     chart = bars(
         {one.feature: one.psi for one in report.features[:MOST_DRIFTED]},
         title="Population stability index by feature: 0.1 is moderate, 0.25 major",
         text=lambda value: f"{value:.3f}",
     )
-    held_out = _held_out(sources, sources.deployments(name)[deployment])
     truth = GroundTruth(platform.collected(name))
-    told = foretold(contract, traffic, truth, report.drifted, held_out)
-    return {"problem": "", "report": report, "chart": chart, "told": told}
+    return templates().get_template("drift_part.html.j2").render(
+        report=report, chart=chart, since=since, compared=compared.isoformat(),
+        told=foretold(contract, traffic, truth, report.drifted, _held_out(sources, served)),
+    )  # fmt: skip
 
 
 def _held_out(sources: Sources, deployment: DeploymentState) -> HeldOutRows | None:

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from azureml_runner.files import write_atomic
@@ -57,7 +58,7 @@ def serve(
     """
     from waitress.server import create_server
 
-    from twinml_local.studio._app import create_app
+    from twinml_local.studio._app import create_app, prepare
     from twinml_local.studio._security import is_loopback
 
     private_folder(_folder())
@@ -83,6 +84,7 @@ def serve(
         ) from error
     write_atomic(_folder() / "studio.json", json.dumps({"port": chosen}))
     shown = f"[{host}]" if ":" in host else host
+    Thread(target=prepare, args=(app,), name="prepare", daemon=True).start()
     ready(f"http://{shown}:{chosen}", key)
     server.run()
 

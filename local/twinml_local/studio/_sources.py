@@ -1,15 +1,14 @@
 """What the pages read: stores, files and the platform, behind one object.
 
-Nothing is kept but what costs seconds and cannot change: the profile of a version of the data and
-a loaded model, by digest.
+Nothing is kept but what costs seconds and cannot change: a loaded model, by digest, and parts of
+pages.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
@@ -22,6 +21,7 @@ from twinml.registry.listing import Listed, listed
 from twinml.registry.runs import Run
 from twinml_local import assets
 from twinml_local.endpoint_folders import folder_of, names, state_of
+from twinml_local.studio._parts import Parts
 from twinml_local.telemetry import Recent, recent, totals
 
 if TYPE_CHECKING:
@@ -30,35 +30,12 @@ if TYPE_CHECKING:
     from twinml.platform import Platform
     from twinml_local.server.state import DeploymentState
 
-__all__ = ["Profile", "Sources"]
+__all__ = ["Sources"]
 
 T = TypeVar("T")
 
 KEPT = 8
 PROMOTIONS = "promotions"
-MOST_COLUMNS = 60
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What a data page shows of the rows.
-
-    Attributes
-    ----------
-    features
-        A mapping a feature, as ``Dataset.profile`` gives them.
-    bars
-        How target and features are distributed, the target first.
-    findings
-        Level and sentence of each remark.
-    """
-
-    features: Sequence[Mapping[str, Any]]
-    bars: Sequence[Any]
-    findings: Sequence[tuple[str, str]]
-    order: str
-    task: str
-    dropped: Sequence[str]
 
 
 class _Kept:
@@ -89,10 +66,12 @@ class Sources:
     ----------
     platform
         Whose verbs change things.
+    code
+        The mark of the code that makes parts of pages.
     """
 
-    def __init__(self, platform: Platform) -> None:
-        self.platform = platform
+    def __init__(self, platform: Platform, code: str = "") -> None:
+        self.platform, self.made = platform, Parts(code)
         self._kept = _Kept(KEPT)
 
     @property
@@ -122,32 +101,6 @@ class Sources:
             name=asset.name,
             drop=assets.dropped_columns(asset),
             **options_of(asset.tags.get(assets.READING, NONE)),
-        )
-
-    def profile(self, asset: DataAsset) -> Profile:
-        """Return the figures about the rows of a version; costs seconds the first time."""
-        return self._kept.get(("profile", asset.path, asset.digest), lambda: self._profile(asset))
-
-    def _profile(self, asset: DataAsset) -> Profile:
-        from twinml.contract import model_frame
-        from twinml.report import distributions
-
-        dataset = self.dataset(asset)
-        frame = model_frame(dataset.features)
-        names = list(frame.columns)[:MOST_COLUMNS]
-        return Profile(
-            features=[
-                {str(name): value for name, value in row.items()}
-                for row in dataset.profile().to_dict("records")
-            ],
-            bars=[
-                distributions.target(dataset),
-                *(distributions.distribution(str(name), frame[name]) for name in names),
-            ],
-            findings=[(one.level, one.message) for one in dataset.findings],
-            order=dataset.order_note,
-            task=f"{dataset.task}: {dataset.task_reason}" if dataset.task_reason else dataset.task,
-            dropped=dataset.dropped,
         )
 
     # --- runs and models ----------------------------------------------------------------

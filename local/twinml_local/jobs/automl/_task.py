@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twinml.errors import UsageError
 from twinml.training import learners
-from twinml.training.learner import EstimatorKind
-from twinml.training.tasks import Kind
+
+if TYPE_CHECKING:
+    from twinml.training.learner import EstimatorKind
+    from twinml.training.tasks import Kind
 
 __all__ = [
     "ENSEMBLES",

@@ -13,7 +13,7 @@ for (const part of document.querySelectorAll("[data-live]")) {
   };
   source.addEventListener("over", () => {
     source.close();
-    if (part.dataset.after) location.assign(part.dataset.after);
+    if (part.dataset.after) location.replace(part.dataset.after);
     else location.reload();
   });
   addEventListener("pagehide", () => source.close());
