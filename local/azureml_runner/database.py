@@ -28,7 +28,7 @@ class Database:
     def __init__(self, path: Path, schema: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = threading.RLock()
-        self._depth = 0
+        self._inside = False
         self._connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -56,33 +56,46 @@ class Database:
         Transactions may be nested in one thread; the outermost one commits.
         """
         with self._lock:
-            if self._depth == 0:
-                self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
+            if self._inside:
                 yield
-            except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._depth -= 1
-            if self._depth == 0:
+                return
+            self._settle()
+            try:
+                self._inside = True
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
                 self._connection.execute("COMMIT")
+            except BaseException:
+                self._inside = False
+                self._settle()
+                raise
+            finally:
+                self._inside = False
+
+    def _settle(self) -> None:
+        """Undo a transaction that nobody will end, as one whose COMMIT failed.
+
+        Whatever came after it would be part of it: seen in here, and never on disk.
+        """
+        if not self._inside and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Run a statement and return how many rows it changed."""
         with self._lock:
+            self._settle()
             return self._connection.execute(statement, values).rowcount
 
     def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Return all rows of a query."""
         with self._lock:
+            self._settle()
             return self._connection.execute(query, values).fetchall()
 
     def row(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Row | None:
         """Return the first row of a query, or ``None``."""
         with self._lock:
+            self._settle()
             found: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
             return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -37,8 +38,9 @@ class WorkerPool(ABC, Generic[J]):
     def __init__(self, store: JobStore[J], directory: Path, *, workers: int = 1) -> None:
         self._store, self._folders = store, directory
         self._active: dict[str, Control] = {}
-        self._changed = threading.Condition()
-        self._woken = 0
+        # Both are of C: a thread that dies anywhere leaves neither of them held.
+        self._lock = threading.RLock()
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
@@ -89,13 +91,13 @@ class WorkerPool(ABC, Generic[J]):
 
     def wake(self) -> None:
         """Have the workers look for a job, because one was added."""
-        with self._changed:
-            self._woken += 1
-            self._changed.notify_all()
+        # With so many waiting every worker looks once more anyway.
+        if self._wakes.qsize() < len(self._threads):
+            self._wakes.put(None)
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a running job; returns whether it was running here."""
-        with self._changed:
+        with self._lock:
             control = self._active.get(job_id)
         if control is not None:
             control.cancel()
@@ -103,11 +105,12 @@ class WorkerPool(ABC, Generic[J]):
 
     def shutdown(self) -> None:
         """End the running steps; their jobs are queued again, and go on from there."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
             for control in self._active.values():
                 control.interrupt()
-            self._changed.notify_all()
+        for _ in self._threads:
+            self._wakes.put(None)
 
     def join(self) -> None:
         """Return when the workers are done with their jobs."""
@@ -119,7 +122,7 @@ class WorkerPool(ABC, Generic[J]):
         """Run the oldest queued job, or this one, to its end; returns whether there was one."""
         control, job = Control(), None
         try:
-            with self._changed:
+            with self._lock:
                 # Known to ``cancel`` as soon as it is claimed.
                 job = None if self._stopping else self._store.claim(job_id)
                 if job is None:
@@ -139,30 +142,38 @@ class WorkerPool(ABC, Generic[J]):
             self._failed(job, error)
         finally:
             if job is not None:
-                with self._changed:
+                with self._lock:
                     self._active.pop(job.id, None)
         return True
 
     def _work(self) -> None:
+        failed = False
         while not self._stopping:
-            woken = self._woken
             try:
-                if self.run():
-                    continue
+                if failed:
+                    # Not while the error is held: with it goes what it left open in the store.
+                    failed = False
+                    self._reclaim()
+                else:
+                    while self.run():
+                        pass
+                self._wakes.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                pass
             except BaseException:
-                # The thread goes on, or there would be one fewer; its job is queued again.
+                # The thread goes on, or there would be one fewer.
+                failed = True
                 log.exception("a worker failed")
-                self._reclaim()
-            with self._changed:
-                if woken == self._woken and not self._stopping:
-                    self._changed.wait(LOOK_SECONDS)
 
     def _reclaim(self) -> None:
         """Queue the jobs again that no worker has any more."""
         try:
-            with self._changed:
-                for job in self._store.running():
-                    if job.id not in self._active:
-                        self._store.requeue(job, uncounted=False)
+            with self._lock:
+                lost = [job for job in self._store.running() if job.id not in self._active]
+                for job in lost:
+                    self._store.requeue(job, uncounted=False)
         except Exception:
             log.exception("the jobs of a worker that failed could not be queued again")
+        else:
+            for _ in lost:
+                self.wake()

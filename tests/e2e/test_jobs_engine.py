@@ -339,6 +339,51 @@ def test_a_runner_that_is_killed_loses_no_step_and_repeats_none_that_ended(tmp_p
     assert trace.read_text().split() == ["first", "second"]
 
 
+class SlowToPrepare(Host):
+    """A host that has the first step wait before it has a process."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def environment(self, step):
+        self.asked.set()
+        assert self.go.wait(60)
+        return super().environment(step)
+
+
+def test_a_run_waits_for_the_step_that_a_dead_worker_left_behind(tmp_path):
+    trace, left = tmp_path / "trace", SlowToPrepare()
+    plan = make_plan(
+        chain(f"echo first >> {trace}; touch ${{{{outputs.out}}}}", "touch ${{outputs.out}}")
+    )
+    outcomes = {}
+
+    def start(name: str, host: Host | None, control: Control) -> threading.Thread:
+        def target():
+            outcomes[name] = run_plan(plan, folder=tmp_path / "job", host=host, control=control)
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        return thread
+
+    behind = start("left behind", left, Control())
+    assert left.asked.wait(60)
+    control = Control()
+    canceled = start("canceled", None, control)
+    again = start("again", None, Control())
+    control.cancel()
+    canceled.join(60)
+    assert outcomes["canceled"].status == "Canceled"
+    assert not trace.exists()
+    assert again.is_alive()
+    left.go.set()
+    behind.join(60)
+    again.join(60)
+    assert outcomes["again"].status == outcomes["left behind"].status == "Completed"
+    assert trace.read_text().split() == ["first"]
+    assert step_folder(tmp_path / "job", "first").attempts() == [1]
+
+
 def test_a_step_that_wrote_its_exit_code_completed_even_if_its_shell_is_killed(tmp_path):
     # As a kill between the exit code's file and the shell's own end leaves it.
     node = CommandNode('echo 0 >"$PWD/../exit"; kill -9 $PPID; sleep 30', max_retries=3)

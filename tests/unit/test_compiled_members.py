@@ -409,10 +409,10 @@ LOGARITHMS = ("LightGBMLog", "XGBoostLog", "RidgeLog")
     ("join", "without"),
     [
         # More are not averaged in an order that is known.
-        ("vote", ("RandomForest", *LOGARITHMS)),
-        ("stack", ("RandomForest", *LOGARITHMS)),
-        ("vote", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM")),
-        ("stack", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM")),
+        ("vote", ("RandomForest", "LightGBM", *LOGARITHMS)),
+        ("stack", ("RandomForest", "LightGBM", *LOGARITHMS)),
+        ("vote", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM", "LightGBMExtraTrees")),
+        ("stack", ("RandomForest", "ExtraTrees", "CatBoost", "LightGBM", "LightGBMExtraTrees")),
     ],
 )
 def test_members_of_numbers(join: str, without: tuple[str, ...]) -> None:

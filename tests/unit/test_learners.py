@@ -149,6 +149,17 @@ def test_columns_that_are_split_by_sets_of_categories(
     assert categorical.build(categorical.start, X, shape).get_params()["cat_feature"] == columns
 
 
+@pytest.mark.parametrize(("most", "columns"), [((1, 2), [1]), ((1, 1), None)])
+def test_randomized_trees_take_all_rows_and_split_what_can_be_split(most, columns) -> None:
+    X = codes(*most)
+    (one,) = (one for one in learners.LEARNERS if one.name == "LightGBMExtraTrees")
+    shape = learners.Shape(len(most), 2, 0)
+    assert one.suits(X, shape)
+    given = one.build(one.start_on(len(X)), X, shape).get_params()
+    assert (given["extra_trees"], given["subsample_freq"], given["subsample"]) == (True, 0, 1.0)
+    assert given.get("cat_feature") == columns
+
+
 def test_unknown_categories_are_null_to_lightgbm_and_other_learners_see_what_is_there() -> None:
     X = codes(1, 3)
     X[5, :] = -1
@@ -156,7 +167,7 @@ def test_unknown_categories_are_null_to_lightgbm_and_other_learners_see_what_is_
     for one in learners.LEARNERS:
         seen = one.seen(X, shape)
         nulls = np.argwhere(np.isnan(seen)).tolist()
-        splits = one.name in ("LightGBMCategorical", "LightGBMLog")
+        splits = one.name in ("LightGBMCategorical", "LightGBMExtraTrees", "LightGBMLog")
         assert nulls == ([[5, 1]] if splits else [])
         assert (seen[~np.isnan(seen)] == X[~np.isnan(seen)]).all()
 

@@ -85,7 +85,7 @@ def test_it_is_a_learner_of_its_own_for_some_targets() -> None:
 def test_linear_models_come_early_and_forests_last() -> None:
     names = [one.name for one in select((), "Regressor") if one.extra is None]
     assert names == [
-        "LightGBM", "Ridge", "RidgeLog", "LightGBMCategorical", "LightGBMLog",
+        "LightGBM", "Ridge", "RidgeLog", "LightGBMCategorical", "LightGBMExtraTrees", "LightGBMLog",
         "HistGradientBoosting", "XGBoost", "XGBoostLog", "RandomForest", "ExtraTrees",
     ]  # fmt: skip
 

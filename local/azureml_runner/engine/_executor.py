@@ -84,7 +84,8 @@ def run_plan(
     plan
         From ``make_plan``.
     folder
-        The run's own; one run at a time may use it.
+        The run's own. Of two runs on it in one process, one waits where the other is at a step;
+        two processes may not use it at once.
     host
         The surroundings.
     control
@@ -187,7 +188,8 @@ class _Run:
         event = StepEvent(step.name, "Running", kind=_kind(step))
         refusals: tuple[type[Exception], ...] = (RunnerError, *self._host.refusals)
         try:
-            done = self._complete(step, folder, event)
+            with folder.held(self._control):
+                done = self._complete(step, folder, event)
         except Interrupted:
             return self._tell(replace(self._last(event), status="NotStarted"))
         except Canceled:

@@ -16,8 +16,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,10 @@ TAIL_LINES = 8
 TAIL_CHARACTERS = 900
 TAIL_BYTES = 64_000
 NOT_COPIED = (".git", ".venv")
+
+# The step folders that a thread of this process works in, and the lock that guards the set.
+_held: set[Path] = set()
+_released = threading.Condition()
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,30 @@ class StepFolder:
             "reused": done.reused,
         }
         write_atomic(self.folder / "done.json", json.dumps(content))
+
+    @contextmanager
+    def held(self, control: Control) -> Iterator[None]:
+        """Keep the other threads of this process out, and wait for one that is in here.
+
+        A worker that dies leaves the thread of its step behind: whoever runs the job again must
+        not start the step beside it.
+
+        Raises
+        ------
+        Interrupted, Canceled
+            ``control`` asked for it before the folder was free.
+        """
+        with _released:
+            while self.folder in _held:
+                control.check()
+                _released.wait(POLL_SECONDS)
+            _held.add(self.folder)
+        try:
+            yield
+        finally:
+            with _released:
+                _held.discard(self.folder)
+                _released.notify_all()
 
     def end_orphan(self, attempt: int) -> None:
         """Kill what is left of an attempt whose runner died."""
