@@ -14,6 +14,8 @@ ARGS    ?=
 AT_ONCE ?= 3
 # A checkout of Azure/azureml-examples, for make conformance.
 SAMPLES ?=
+# The unpacked source archive of azure-ai-ml, for make conformance-sdk.
+SDK     ?=
 WHAT     = $(if $(DATA),--data "$(DATA)") $(if $(TARGET),--target "$(TARGET)") --budget $(BUDGET) $(ARGS)
 
 # Installing again is needed when a lock changes, not when the code does.
@@ -24,10 +26,10 @@ LOCKED   = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs azure-table format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator conformance clean
+.PHONY: help local rehearse azure check-azure teardown compare data train replay report studio ui status stop test mutants check docs azure-table format lock notebook bench-automl bench-batch bench-cli bench-serving bench-studio bench-estimates screenshots clients dist-emulator conformance conformance-sdk clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 local: $(BASE) ## Run the whole workflow on this machine (DATA=, TARGET=, BUDGET=60s, ARGS=)
 	@$(TWINML) run --on local $(WHAT)
@@ -134,6 +136,9 @@ dist-emulator: $(DEV) ## Build the emulator's own distribution into build/
 
 conformance: $(DEV) ## Measure the emulator with Azure ML's public samples (SAMPLES=checkout ARGS=)
 	@$(BIN)/python -m tests.conformance "$(SAMPLES)" $(ARGS)
+
+conformance-sdk: $(DEV) ## Run the Azure SDK's own tests against the emulator (SDK=archive ARGS=)
+	@$(BIN)/python -m tests.conformance.sdk_suite "$(SDK)" $(ARGS)
 
 lock: $(DEV) ## Compile the locks anew
 	@$(BIN)/python requirements/compile.py

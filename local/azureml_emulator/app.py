@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
 from azureml_emulator.account import ARM_HOST, LOCAL_HOST, Account
@@ -37,6 +38,7 @@ from azureml_emulator.routing import Call, Route, Router, json_response
 from azureml_emulator.schedules.arm import Schedules
 from azureml_emulator.storage.blob_service import Storage
 from azureml_emulator.storage.blobs import BlobStore
+from azureml_emulator.storage.mirrors import Mirrors
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -81,8 +83,9 @@ class Emulator:
         workspaces = Workspaces(self.account, management, self._blobs)
         actions = Actions(self.account, management, self._blobs)
         workspaces.make_default()
+        self._mirrors = Mirrors(mirrors or {})
         self._jobs = JobService(
-            management, self._blobs, directory, lenient=lenient, mirrors=mirrors
+            management, self._blobs, directory, lenient=lenient, mirrors=self._mirrors
         )
         fleet = Fleet(directory / "deployments", VenvCache(), lenient=lenient)
         self._deployments = OnlineDeployments(
@@ -179,6 +182,10 @@ class Emulator:
             if host == IMDS_HOST:
                 # The wording and status that the SDK takes for "no managed identity here".
                 raise ArmError(403, "Forbidden", "IMDS is unreachable: this is an emulator.")
+            if request.method in ("GET", "HEAD"):
+                mirrored = self._mirrors.find(f"{request.scheme}://{host}{path}")
+                if mirrored is not None:
+                    return _file(mirrored, request)
             if not self.router.knows_host(host):
                 # Telemetry tries again and again: once a host is enough.
                 level = logging.DEBUG if host in self._refused_hosts else logging.WARNING
@@ -221,6 +228,13 @@ class Emulator:
 
     def _ready(self, call: Call) -> Response:
         return json_response({"azureml_emulator": "ready", "workspace": self.account.workspace_id})
+
+
+def _file(path: Path, request: Request) -> Response:
+    """Return a file of a mirror, a range of it where one is asked for."""
+    if not path.is_file():
+        raise ArmError(404, "UserError", f"'{path.name}' is a folder of a mirror, not a file.")
+    return send_file(path, request.environ, conditional=True)
 
 
 def _unauthorised(reason: str) -> ArmError:

@@ -24,6 +24,7 @@ from azureml_emulator.mlflow.run_history import History
 from azureml_emulator.mlflow.tracking import Tracking
 from azureml_emulator.routing import Route
 from azureml_emulator.storage.blobs import BlobStore
+from azureml_emulator.storage.mirrors import Mirrors
 
 if TYPE_CHECKING:
     from mlflow.store.model_registry.abstract_store import AbstractStore
@@ -51,7 +52,7 @@ class JobService:
         directory: Path,
         *,
         lenient: bool = False,
-        mirrors: Mapping[str, Path] | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         account = management.account
         self._management, self._directory = management, directory
@@ -143,6 +144,9 @@ class JobService:
             return
         workspace = draft.id.rpartition("/components/")[0]
         self.jobs.check_environment(workspace, spec.get("environment"))
+        of_command = str(spec.get("type")).lower() == "command"
+        if of_command and not str(spec.get("command") or "").strip():
+            raise ArmError(400, "ValidationError", "The Command field of a command is required.")
         source = spec.get("sourceJobId")
         if not source:
             return

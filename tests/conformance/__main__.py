@@ -44,19 +44,30 @@ NOTEBOOKS = (
     "automl-classification-task-bankmarketing.ipynb",
     "sdk/python/endpoints/batch/deploy-pipelines/hello-batch/sdk-deploy-and-test.ipynb",
     "sdk/python/endpoints/online/mlflow/online-endpoints-deploy-mlflow-model.ipynb",
+    "sdk/python/endpoints/online/mlflow/online-endpoints-deploy-mlflow-model-with-script.ipynb",
     "sdk/python/endpoints/online/managed/online-endpoints-simple-deployment.ipynb",
     "sdk/python/endpoints/online/managed/online-endpoints-safe-rollout.ipynb",
     f"{_PIPELINES}/1a_pipeline_with_components_from_yaml/pipeline_with_components_from_yaml.ipynb",
+    f"{_PIPELINES}/1a_pipeline_with_components_from_yaml/"
+    "pipeline_with_components_from_yaml_serverless.ipynb",
+    f"{_PIPELINES}/1g_pipeline_with_parallel_nodes/pipeline_with_parallel_nodes.ipynb",
+    f"{_PIPELINES}/1h_automl_in_pipeline/automl-classification-bankmarketing-in-pipeline/"
+    "automl-classification-bankmarketing-in-pipeline.ipynb",
+    f"{_PIPELINES}/1j_pipeline_with_pipeline_component/"
+    "pipeline_with_train_eval_pipeline_component/pipeline_with_train_eval_pipeline_component.ipynb",
     f"{_PIPELINES}/1e_pipeline_with_registered_components/"
     "pipeline_with_registered_components.ipynb",
     f"{_PIPELINES}/stepsequence/pipeline_with_step_sequence_dummy_dependencies.ipynb",
     "sdk/python/assets/component/component.ipynb",
     "sdk/python/assets/data/data.ipynb",
+    "sdk/python/assets/data/versioning.ipynb",
+    "sdk/python/assets/data/working_with_mltable.ipynb",
     "sdk/python/assets/environment/environment.ipynb",
     "sdk/python/assets/model/model.ipynb",
     "sdk/python/schedules/job-schedule.ipynb",
     "tutorials/get-started-notebooks/quickstart.ipynb",
     "tutorials/get-started-notebooks/train-model.ipynb",
+    "tutorials/get-started-notebooks/deploy-model.ipynb",
     "tutorials/get-started-notebooks/pipeline.ipynb",
     "tutorials/azureml-in-a-day/azureml-in-a-day.ipynb",
 )
@@ -74,6 +85,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=900, help="for all jobs together")
     parser.add_argument("--only", default="", help="samples whose path holds this text")
     parser.add_argument("--kinds", default="", help="kinds of samples, with commas")
+    parser.add_argument("--mirror", action="append", default=[], help="URL=FOLDER of public data")
     asked = parser.parse_args()
     if not (asked.samples / "cli").is_dir():
         parser.error(f"SAMPLES is '{asked.samples}', which has no folder 'cli': name a checkout.")
@@ -96,6 +108,12 @@ def _copied(asked: argparse.Namespace) -> Path:
     return copy
 
 
+def _running(asked: argparse.Namespace) -> list[str]:
+    """Return the options of an emulator that runs samples."""
+    mirrors = [word for mirror in asked.mirror for word in ("--mirror", mirror)]
+    return ["--automl-seconds", "30", *mirrors]
+
+
 def _jobs(asked: argparse.Namespace) -> None:
     """Run the jobs that need no image, no Spark and no network."""
     paths = [
@@ -108,7 +126,7 @@ def _jobs(asked: argparse.Namespace) -> None:
     items = asked.out / "jobs.json"
     items.write_text(json.dumps(paths))
     shutil.rmtree(asked.out / "jobs", ignore_errors=True)
-    with emulator(asked.out / "jobs", "--automl-seconds", "30") as environment:
+    with emulator(asked.out / "jobs", *_running(asked)) as environment:
         words = [_copied(asked), items, asked.out / "jobs.jsonl", str(asked.seconds)]
         run(asked.python, "jobs", words, environment)
 
@@ -119,7 +137,7 @@ def _notebooks(asked: argparse.Namespace) -> None:
     items.write_text(json.dumps(paths))
     out.unlink(missing_ok=True)
     shutil.rmtree(asked.out / "notebooks", ignore_errors=True)
-    with emulator(asked.out / "notebooks", "--automl-seconds", "30") as environment:
+    with emulator(asked.out / "notebooks", *_running(asked)) as environment:
         run(asked.python, "notebooks", [_copied(asked), items, out], environment)
 
 

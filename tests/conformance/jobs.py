@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.submit import Maker, client_of, too_long
+from tests.conformance.submit import Maker, client_of, quiet, too_long
 
 DONE = ("Completed", "Failed", "Canceled")
 POLL_SECONDS = 4.0
@@ -34,7 +34,8 @@ def main(root: Path, items: Path, out: Path, seconds: float) -> None:
     while (waiting := _unfinished(rows)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
         for path in waiting:
-            found = client.jobs.get(rows[path]["name"]).status
+            status = client.jobs.get(rows[path]["name"]).status
+            found = str(getattr(status, "value", status))
             rows[path]["status_of_run"] = found
             if found == "Failed":
                 rows[path]["message"] = _reason(client, rows[path]["name"])
@@ -52,9 +53,10 @@ def _unfinished(rows: dict[str, dict[str, Any]]) -> list[str]:
 def _reason(client: Any, name: str) -> str:
     """Return why a job failed, in the words that its end prints."""
     try:
-        client.jobs.stream(name)
+        with quiet():
+            client.jobs.stream(name)
     except Exception as error:
-        found = re.search(r'"message": "(.*?)", "messageParameters', str(error), re.DOTALL)
+        found = re.search(r'"message": "(.*?)",\s*"messageParameters', str(error), re.DOTALL)
         return found[1] if found else str(error)[:500]
     return ""
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from azure.ai.ml.entities import AmlCompute
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from tests.conformance.submit import client_of
 
 CELL_SECONDS, NOTEBOOK_SECONDS = 400, 900
 # Installing, the command line of Azure, and what needs Docker is not what is measured.
@@ -95,6 +98,9 @@ async def run(path: Path) -> dict[str, Any]:
 
 def main(root: Path, items: Path, out: Path) -> None:
     """Run the notebooks of ``items``, a JSON list of paths below ``root``."""
+    # Notebooks take the cluster of the samples' own workspace for granted.
+    cluster = AmlCompute(name="cpu-cluster", size="Standard_DS3_v2", max_instances=4)
+    client_of(dict(os.environ)).compute.begin_create_or_update(cluster).result()
     with out.open("a") as file:
         for path in json.loads(items.read_text()):
             row = {"path": path, **asyncio.run(run((root / path).resolve()))}

@@ -94,7 +94,7 @@ class Maker:
         again = False
         for _ in range(MENDS):
             try:
-                with _quiet():
+                with quiet():
                     made = getattr(self, "_" + kind.replace(" ", "_"))(path, again)
             except OutOfTimeError:
                 raise
@@ -158,7 +158,7 @@ class Maker:
     def _asset(self, name: str, version: str | None, kind: str) -> None:
         folder = Path("_made_asset")
         folder.mkdir(exist_ok=True)
-        with _quiet():
+        with quiet():
             if kind == "environment":
                 self._client.environments.create_or_update(
                     Environment(name=name, version=version, image="ubuntu")
@@ -352,7 +352,7 @@ def _told(error: BaseException) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
@@ -363,7 +363,7 @@ def _hold_the_worker(client: sdk.MLClient) -> None:
     client.compute.begin_create_or_update(held).result()
     environment = "azureml:AzureML-sklearn-1.5@latest"
     job = sdk.command(command="sleep 86400", environment=environment, compute="held")
-    with _quiet():
+    with quiet():
         name = client.jobs.create_or_update(job).name
     while client.jobs.get(name).status in ("NotStarted", "Queued", "Preparing", "Starting"):
         time.sleep(0.5)

@@ -4,9 +4,10 @@ import re
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from werkzeug.test import Client
 
 from azureml_emulator.app import Emulator
 from azureml_emulator.arm.availability import check_version
@@ -65,6 +66,54 @@ def test_a_component_is_answered_as_the_service_fills_it(ask: Ask):
     # What was answered may be sent back.
     again = ask("PUT", "/components/c/versions/1", {"properties": {"componentSpec": answer}})
     assert again.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "headers", "status", "text"),
+    [
+        ("GET", "https://example.org/data/near/a%20b.csv", {}, 200, "x,y\n1,2\n"),
+        ("HEAD", "https://example.org/data/near/a%20b.csv", {}, 200, ""),
+        ("GET", "https://example.org/data/near/a%20b.csv", {"Range": "bytes=0-2"}, 206, "x,y"),
+        ("GET", "https://example.org/data/none.csv", {}, 404, "is not in its mirror"),
+        ("GET", "https://example.org/data/near", {}, 404, "is a folder of a mirror"),
+        ("GET", "https://example.org/data/..%2Fsecret", {}, 404, "is not in its mirror"),
+        ("GET", "http://example.org/data/near/a%20b.csv", {}, 403, "does not stand in"),
+        ("GET", "https://example.org/database/a.csv", {}, 403, "does not stand in"),
+        ("PUT", "https://example.org/data/near/a%20b.csv", {}, 403, "does not stand in"),
+    ],
+)
+def test_any_client_reads_what_a_folder_stands_for(
+    method: str, address: str, headers: dict[str, str], status: int, text: str, tmp_path: Path
+):
+    near = tmp_path / "data" / "near"
+    near.mkdir(parents=True)
+    (near / "a b.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "secret").write_text("mine")
+    mirrors = {"https://example.org/data": tmp_path / "data"}
+    emulator = Emulator(tmp_path / "state", mirrors=mirrors)
+    url = urlsplit(address)
+    place = {"azureml_emulator.host": url.netloc, "azureml_emulator.path": url.path}
+    answer = Client(emulator).open(
+        url.path, base_url=f"{url.scheme}://{url.netloc}", method=method, headers=headers,
+        environ_overrides=place, buffered=True,
+    )  # fmt: skip
+    emulator.close()
+    assert (answer.status_code, text in answer.text) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "status"),
+    [
+        ("command", "", 400), ("Command", " ", 400), ("command", None, 400),
+        ("command", "x", 201), ("pipeline", None, 201),
+    ],
+)  # fmt: skip
+def test_a_command_component_has_a_command(ask: Ask, kind: str, command: Any, status: int):
+    answer = ask("PUT", "/components/c/versions/1", component(kind, command=command))
+    assert answer.status_code == status
+    # A default beyond the limits is taken, as recorded of the service.
+    beyond = component(inputs={"n": {"type": "integer", "max": "8", "default": "10"}})
+    assert ask("PUT", "/components/d/versions/1", beyond).status_code == 201
 
 
 CURATED = "azureml://registries/azureml/environments"
@@ -133,7 +182,7 @@ PIPELINE = {
         (PIPELINE, "resources", None),
         (PIPELINE, "properties",
          {"azureml.DevPlatv2": "true", "runSource": "MFE", "runType": "HTTP",
-          "azureml.parameters": '{"n":"2"}', "azureml.continue_on_step_failure": "False",
+          "azureml.parameters": '{"n":"2"}', "azureml.continue_on_step_failure": "True",
           "azureml.continue_on_failed_optional_input": "True",
           "azureml.runsource": "azureml.PipelineRun", "azureml.pipelineComponent": "pipelinerun",
           "azureml.defaultComputeName": "c", "azureml.enforceRerun": "True"}),

@@ -1,6 +1,8 @@
 """What runs in the environments of others: Python 3.8's words only, no option unknown there."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +72,46 @@ def test_gunicorn_gets_the_option_only_where_it_knows_it(tmp_path: Path, setting
     if settings is not None:
         (package / "config.py").write_text(settings)
     assert gunicorn_options(tmp_path) == options
+
+
+# Python 3.6 says of a package without a file of its own that its place is "namespace".
+NAMESPACE = """
+import sys
+from importlib.machinery import ModuleSpec
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == __name__ + ".server":
+            return ModuleSpec(name, None, origin="namespace", is_package=True)
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "contrib"),
+    [
+        ({"__init__.py": NAMESPACE}, False),
+        ({"__init__.py": "", "server/__init__.py": ""}, False),
+        ({"__init__.py": "", "server/__init__.py": "import azureml.contrib.services"}, True),
+    ],
+)
+def test_the_server_starts_whatever_its_package_is_like(
+    tmp_path: Path, package: dict[str, str], contrib: bool
+):
+    tells = "import sys\ndef run(): print('azureml.contrib.services' in sys.modules)\n"
+    for name, text in {**package, "amlserver.py": tells}.items():
+        path = tmp_path / "azureml_inference_server_http" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with subprocess.Popen(
+        [sys.executable, "-S", ROOT / "inference/inside/serve.py"],
+        env={"PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.read() == f"{contrib}\n"
 
 
 TYPES = {"rate": "double", "n": "long", "code": "string", "half": "float", "when": "datetime"}

@@ -16,10 +16,11 @@ from twinml.cli import main
 from twinml.errors import ModelError
 from twinml.explanation.members import TOLERANCE, explain, raw_scores
 from twinml.model import digest, load_predictor
+from twinml.training._boosted_stack import fit_boosted_stack
 from twinml.training._ensemble import Stack, Vote, fit_stack
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import installed
-from twinml.training.tasks import Classification
+from twinml.training.tasks import Classification, predictions
 
 FORESTS = ("RandomForest", "ExtraTrees")
 NAMES = (
@@ -116,6 +117,40 @@ def test_a_stack_counts_members_as_its_coefficients_do(two):
     told = explain(found.pipeline(stack), features)
     covered = {n: share for n, share in stack.weights.items() if n != "LogisticRegression"}
     assert told.share == pytest.approx(sum(covered.values()))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_boosted_blend_adds_up_and_passes_on_what_members_are_given(classes, two, three):
+    found, features, truth = two if classes == 2 else three
+    names = ("LightGBM", "LogisticRegression", "RandomForest")
+    X = found.encoded(features)
+    rows = np.arange(len(X))
+    rng = np.random.default_rng(0)
+    said = {name: predictions(found.members[name], X) for name in names}
+    # As if the members had erred here and there.
+    said = {
+        name: one[np.where(rng.random(len(X)) < 0.2, rng.permutation(rows), rows)]
+        for name, one in said.items()
+    }
+    folds = [(rows[rows % 2 == fold], rows[rows % 2 != fold]) for fold in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        boosted = fit_boosted_stack(
+            found.task, said, X, truth, np.ones(len(X)), folds, found.task.shape(2, 0), rows,
+            seconds=np.inf, round_seconds=1.0, jobs=1,
+        )  # fmt: skip
+    assert boosted is not None
+    pipeline = found.pipeline(boosted[0])
+    told = explain(pipeline, features, background=features)
+    assert (told.share, told.left_out) == (1.0, {})
+    assert 0.3 < sum(told.members.values()) <= 1
+    stack = pipeline.named_steps["model"]
+    raw = raw_scores(boosted[0].final, stack.transform(X))
+    place = np.zeros(len(X), int) if classes == 2 else pipeline.predict_proba(features).argmax(1)
+    np.testing.assert_allclose(told.score, raw[rows, place], atol=TOLERANCE, rtol=TOLERANCE)
+    without = explain(pipeline, features)
+    assert list(without.left_out) == ["LogisticRegression"]
+    assert without.share == pytest.approx(1 - without.left_out["LogisticRegression"])
 
 
 def test_features_are_named_as_in_the_data_and_do_what_they_do(two):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,15 @@ from xgboost import XGBClassifier
 
 from twinml.contract import Contract, frame_of, infer_contract
 from twinml.data import bundled
+from twinml.training._boosted_stack import fit_boosted_stack
 from twinml.training._ensemble import Vote, fit_stack, fit_vote
 from twinml.training._recipe import Fitted, Recipe
 from twinml.training.learners import LEARNERS
 from twinml.training.tasks import Classification, predictions, task_of
 from twinml_local.compiled import CompiledModel, NotCovered, Refusal, compile_model, verify
 from twinml_local.compiled._layout import MANY
+from twinml_local.compiled._model import Blended
+from twinml_local.compiled._stored import load, save
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "LightGBM": {"n_estimators": 25, "num_leaves": 12, "min_child_samples": 5},
@@ -238,6 +242,53 @@ def test_tables_of_one_kind_of_column() -> None:
             fit_stack(task_for(2), probabilities(parts, part), y, np.ones(len(y))),
         ):
             checked(parts.pipeline(join), contract, part)
+
+
+@pytest.mark.filterwarnings("ignore:The argument .eval_set. is deprecated")
+@pytest.mark.parametrize("n_classes", [2, 3, 1])
+def test_a_blend_that_is_boosted(n_classes: int, tmp_path: Path) -> None:
+    frame, y = table(1200, n_classes=max(n_classes, 2))
+    labels: Any = pd.Series(classes_of(max(n_classes, 2))[y], name="label")
+    task = task_for(n_classes) if n_classes > 1 else None
+    names = ("LightGBMExtraTrees", "LogisticRegression", "ExtraTrees")
+    if task is None:
+        y = (frame["shift"] * 20 + np.arange(len(frame)) % 13).fillna(0).to_numpy()
+        labels, names = pd.Series(y, name="label"), ("LightGBMExtraTrees", "Ridge")
+        task = task_of(y, "regression")
+    contract = infer_contract(frame, labels, name="made", regression=n_classes == 1)
+    members = {
+        one.name: (
+            one,
+            {**one.start, **({"n_estimators": 9} if "n_estimators" in one.start else {})},
+        )
+        for one in LEARNERS
+        if one.name in names
+    }
+    parts = Recipe(members, task, seed=0).fit(frame, y, np.ones(len(y)), jobs=1)
+    X = parts.encoded(frame)
+    rng = np.random.default_rng(0)
+    # As if they had not seen the rows.
+    said = {
+        name: predictions(one, X)[rng.permutation(len(y)) // 2]
+        for name, one in parts.members.items()
+    }
+    rows = np.arange(len(y))
+    folds = [(rows[rows % 3 != fold], rows[rows % 3 == fold]) for fold in range(3)]
+    boosted = fit_boosted_stack(
+        task, said, X, y, np.ones(len(y)), folds, task.shape(2, 0), rows,
+        seconds=math.inf, round_seconds=1.0, jobs=1,
+    )  # fmt: skip
+    assert boosted is not None
+    compiled = checked(parts.pipeline(boosted[0]), contract, frame)
+    assert isinstance(compiled.join, Blended)
+    assert compiled.join.final.n_features == X.shape[1] + len(names) * (3 if n_classes == 3 else 1)
+    assert bool(len(compiled.join.final.members.forest.sets))
+    save(compiled, tmp_path)
+    columns = columns_of(contract, frame)
+    again = load(tmp_path).predict_columns(columns, len(frame))
+    labels_given, given = compiled.predict_columns(columns, len(frame))
+    assert again[0] == labels_given
+    assert np.array_equal(again[1], given)
 
 
 def test_a_linear_member_whose_features_are_sparse() -> None:

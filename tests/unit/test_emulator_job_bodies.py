@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from azureml_emulator.arm.defaults import filled_job
 from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._automl import check_task
 from azureml_emulator.jobs._bindings import OutputTarget
 from azureml_emulator.jobs._definitions import read_job
-from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan
+from azureml_runner.engine import Asset, CommandNode, Literal, PipelineNode, make_plan, run_plan
 from twinml.errors import DataError
 from twinml_local.jobs.automl._task import read_task
 from twinml_local.jobs.automl.mltable import read_table
@@ -27,6 +28,50 @@ SPEC = {
 
 def no_components(component: str) -> dict[str, Any]:
     raise AssertionError(component)
+
+
+@pytest.mark.parametrize(
+    ("settings", "goes_on"),
+    [
+        (None, True),
+        ({"continue_on_step_failure": None}, True),
+        ({"default_compute": "c"}, True),
+        ({"continue_on_step_failure": False}, False),
+        ({"continueOnStepFailure": "False"}, False),
+        ({"continue_on_step_failure": "True"}, True),
+    ],
+)
+def test_branches_go_on_beside_a_failed_step_unless_the_pipeline_says_otherwise(settings, goes_on):
+    body = {
+        "jobType": "Pipeline",
+        "settings": settings,
+        "jobs": {"a": {"type": "command", "componentId": "azureml:train:1"}},
+    }
+    assert read_job(body, lambda _: SPEC).continue_on_failure is goes_on
+    noted = filled_job(body, "/w")["properties"]["azureml.continue_on_step_failure"]
+    assert noted == str(goes_on)
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("echo world > outputs/a.txt; echo line > logs/b.txt", {"outputs/a.txt", "logs/b.txt"}),
+        ("touch ${{ outputs.artifacts }}/c.txt outputs/a.txt", {"c.txt"}),
+        ("touch ${{outputs.artifacts_too}}/c.txt outputs/a.txt", {"outputs/a.txt"}),
+    ],
+)
+def test_an_output_of_the_name_artifacts_is_what_the_job_keeps_anyway(
+    command: str, kept: set[str], tmp_path: Path
+):
+    outputs = {"artifacts": None, "artifacts_too": {"jobOutputType": "uri_folder"}}
+    body = {"jobType": "Command", "command": command, "outputs": outputs}
+    plan = make_plan(read_job(body, no_components).graph)
+    done = run_plan(plan, folder=tmp_path / "a folder")
+    assert done.status == "Completed", done.error
+    folder = done.steps["job"].outputs["artifacts"]
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == kept
+    work = next((tmp_path / "a folder").rglob("work"))
+    assert (work / "outputs" / "a.txt").is_file()
 
 
 def test_a_command_job_is_a_graph_of_one_node():

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,9 @@ def test_components_in_files_and_commands_in_place_become_one_plan(folder):
     found = read(folder / "pipeline.yml")
     assert found.name == "fit-and-score"
     assert found.continue_on_failure
+    assert replace(found, content={**found.content, "settings": None}).continue_on_failure
+    stops = {"settings": {"continue_on_step_failure": False}}
+    assert not replace(found, content={**found.content, **stops}).continue_on_failure
     plan = found.plan(found.resolve({"rounds": "7"}))
     fit, look = plan.steps
     assert fit.sources == {

@@ -38,6 +38,36 @@ def test_joining(members: int, slowness: float, seconds: float) -> None:
     assert RECKONING.joining([*one, *untried], slowness) == pytest.approx(seconds)
 
 
+FLOOR = next(one for one in LEARNERS if one.floor is not None)
+A_ROUND = 0.01 * FLOOR.work({**(FLOOR.floor or {}), "n_estimators": 1})
+
+
+@pytest.mark.parametrize(
+    ("one", "blends", "seconds"),
+    [
+        (Found(FLOOR, second_per_work=0.01), True, 1.5 * A_ROUND),
+        (Found(FLOOR, second_per_work=0.01), False, None),
+        (Found(FLOOR), True, None),
+        (Found(FOREST, second_per_work=0.01), True, None),
+    ],
+)
+def test_a_round_of_a_blend_is_reckoned_by_the_floor(
+    one: Found, blends: bool, seconds: float | None
+) -> None:
+    found = replace(RECKONING, blends=blends).blend_round([Found(FOREST), one])
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_blend_is_left_what_it_takes_but_not_too_much() -> None:
+    known = replace(RECKONING, blends=True, budget=1e9)
+    members = [replace(found(FLOOR, 1.0), second_per_work=0.01), found(FOREST, 1.0)]
+    rest = known.joining(members, 1.0) - RECKONING.joining(members, 1.0)
+    # Five folds by two jobs are three after each other; then all rows, with more rounds.
+    assert rest == pytest.approx(200 * 1.5 * A_ROUND * (3 + 1.25))
+    less = replace(known, budget=2.0)
+    assert less.joining(members, 1.0) == pytest.approx(RECKONING.joining(members, 1.0) + 0.3)
+
+
 @pytest.mark.parametrize(
     ("ready", "changed", "seconds"),
     [

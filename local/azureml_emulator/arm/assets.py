@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -25,6 +25,7 @@ from azureml_emulator.account import Account
 from azureml_emulator.arm.resources import Resource, ResourceStore
 from azureml_emulator.errors import ArmError, not_found, not_from_registry
 from azureml_emulator.storage.blobs import Blob, BlobStore
+from azureml_emulator.storage.mirrors import Mirrors
 
 __all__ = ["ARTIFACT_STORE", "DatastorePath", "Datastores", "artifact_prefix", "datastore_uri"]
 
@@ -97,11 +98,11 @@ class Datastores:
         store: ResourceStore,
         blobs: BlobStore,
         output_uri: OutputUri,
-        mirrors: Mapping[str, Path] | None = None,
+        mirrors: Mirrors | None = None,
     ) -> None:
         self._account, self._store, self.blobs = account, store, blobs
         self._output_uri = output_uri
-        self._mirrors = dict(mirrors or {})
+        self._mirrors = mirrors or Mirrors({})
 
     # Names
 
@@ -206,9 +207,8 @@ class Datastores:
         if wasb and wasb["host"].lower() != self._account.blob_host:
             # A mirror is named by the other spelling of the same address.
             uri = f"https://{wasb['host']}/{wasb['container']}/{wasb['path']}"
-        for address, folder in self._mirrors.items():
-            if uri == address or uri.startswith(f"{address}/"):
-                return self._of_mirror(uri, folder, unquote(uri[len(address) :]).strip("/"))
+        if (source := self._mirrors.find(uri)) is not None:
+            return self._imported(uri, source)
         if wasb and wasb["host"].lower() == self._account.blob_host:
             host, container, path = wasb["host"], wasb["container"], wasb["path"]
         else:
@@ -227,11 +227,8 @@ class Datastores:
             )
         return DatastorePath(container, path.strip("/"))
 
-    def _of_mirror(self, uri: str, folder: Path, below: str) -> DatastorePath:
+    def _imported(self, uri: str, source: Path) -> DatastorePath:
         """Import a file or folder of a mirror into the storage, once."""
-        source = (folder / below).resolve()
-        if not source.is_relative_to(folder.resolve()) or not source.exists():
-            raise ArmError(404, "UserError", f"'{uri}' is not in its mirror, '{folder}'.")
         place = DatastorePath(MIRRORED, re.sub(r"^\w+://", "", uri).strip("/"))
         self.blobs.create_container(place.container)
         self.store(source, place)

@@ -115,7 +115,7 @@ def _noted(properties: Mapping[str, Any]) -> dict[str, str]:
         "runType": "HTTP",
         "azureml.parameters": json.dumps(literals, separators=(",", ":")),
         "azureml.continue_on_step_failure": str(
-            str(settings.get("continueonstepfailure")).lower() == "true"
+            str(settings.get("continueonstepfailure", True)).lower() == "true"
         ),
         "azureml.continue_on_failed_optional_input": "True",
         "azureml.runsource": "azureml.PipelineRun",

@@ -13,7 +13,6 @@ import shutil
 import time
 import uuid
 from pathlib import Path
-from typing import IO
 
 from azureml_runner.errors import UsageError
 from azureml_runner.locks import Held, locked
@@ -28,16 +27,17 @@ __all__ = ["USE", "USED", "bounds", "evict", "hold"]
 USE, USED = ".use", "used"
 DAYS, GIGABYTES = 30.0, 20.0
 _NAME = re.compile(r"[0-9a-f]{32}")
-_held: dict[Path, IO[bytes]] = {}
+# Descriptors, not file objects: they stay open until the process ends, and that is meant.
+_held: dict[Path, int] = {}
 
 
 def hold(path: Path) -> None:
     """Hold the lock file ``path`` shared, as long as this process lives."""
     if fcntl is None or path in _held:
         return
-    file = path.open("a+b")
-    fcntl.flock(file, fcntl.LOCK_SH)
-    _held[path] = file
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    _held[path] = descriptor
 
 
 def bounds() -> tuple[float, float]:

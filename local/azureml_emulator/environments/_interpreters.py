@@ -20,7 +20,7 @@ from pathlib import Path
 
 __all__ = ["Interpreter", "choose", "installer_environment", "uv"]
 
-ASK_SECONDS = 30
+ASK_SECONDS = 120
 FETCH_SECONDS = 300
 SWITCH = "TWINML_FETCH_PYTHON"
 _TELL = "import platform, sys; print(sys.executable); print(platform.python_version())"

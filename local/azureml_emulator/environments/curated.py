@@ -17,8 +17,10 @@ __all__ = ["CURATED", "check_known", "curated_name", "requirements_of"]
 
 _REGISTRY = re.compile(r"azureml://registries/azureml/environments/([^/]+)(?:/.*)?", re.IGNORECASE)
 _OLD_SKLEARN = ("pandas~=1.3.0", "scipy~=1.10.0", "numpy~=1.22.0", "joblib~=1.2.0")
+# The newest MLflow of that time: later ones save models through packages that are not there.
+_MLFLOW = ("azureml-mlflow", "mlflow-skinny<3.14")
 _TOOLS = (
-    "azureml-mlflow", "psutil~=5.8", "matplotlib~=3.5.0", "tqdm~=4.66.3", "ipykernel~=6.0",
+    *_MLFLOW, "psutil~=5.8", "matplotlib~=3.5.0", "tqdm~=4.66.3", "ipykernel~=6.0",
 )  # fmt: skip
 _NEW = ("pandas~=1.5.3", "scipy~=1.10.0", "numpy~=1.22.0")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,11 @@ from azureml_emulator.errors import ArmError
 from azureml_runner.engine import LITERAL_TYPES, PATH_TYPES, Asset, Input, Literal, Output
 
 __all__ = [
-    "PREPARE",
     "TABLES",
     "OutputTarget",
     "input_for",
     "is_true",
+    "prepared",
     "read_declared",
     "read_given",
     "read_outputs",
@@ -25,8 +26,10 @@ __all__ = [
 
 # The inputs of an AutoML task that are tables.
 TABLES = ("training_data", "validation_data", "test_data")
-# The working folder of a job has these on the service.
-PREPARE = "mkdir -p outputs logs\n"
+# The working folder of a job has these on the service, and the output of this name holds them.
+_FOLDERS = ("outputs", "logs")
+_ARTIFACTS = "artifacts"
+_NAMES_ARTIFACTS = re.compile(r"\$\{\{\s*outputs\." + _ARTIFACTS + r"\b")
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,27 @@ def input_for(value: Literal | Asset | None) -> Input:
 def read_texts(variables: Mapping[str, Any] | None) -> dict[str, str]:
     """Return environment variables as texts, without those that have no value."""
     return {name: str(value) for name, value in (variables or {}).items() if value is not None}
+
+
+def prepared(command: str, outputs: Container[str]) -> str:
+    r"""Return a command with what the service does before it, in the working folder.
+
+    An output ``artifacts`` that the command does not write itself is what the job keeps anyway:
+    its folders ``outputs`` and ``logs``.
+
+    Examples
+    --------
+    >>> prepared("python a.py", {"model"})
+    'mkdir -p outputs logs\npython a.py'
+    """
+    lines = [f"mkdir -p {' '.join(_FOLDERS)}"]
+    if _ARTIFACTS in outputs and not _NAMES_ARTIFACTS.search(command):
+        lines += [
+            f"mv {folder} ${{{{outputs.{_ARTIFACTS}}}}}/{folder}; "
+            f"ln -s ${{{{outputs.{_ARTIFACTS}}}}}/{folder} {folder}"
+            for folder in _FOLDERS
+        ]
+    return "\n".join([*lines, command])
 
 
 def setting(settings: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -14,11 +14,11 @@ from typing import Any
 from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import (
-    PREPARE,
     TABLES,
     OutputTarget,
     input_for,
     is_true,
+    prepared,
     read_declared,
     read_given,
     read_outputs,
@@ -143,7 +143,7 @@ def _command_job(properties: Mapping[str, Any]) -> Definition:
     # A job does not list the optional inputs that it does not give.
     left_out = {name for part in _OPTIONAL.findall(command) for name in OF_INPUT.findall(part)}
     node = CommandNode(
-        PREPARE + command,
+        prepared(command, outputs),
         inputs={name: input_for(given.get(name)) for name in {**given, **dict.fromkeys(left_out)}},
         outputs=outputs,
         values=values,
@@ -243,6 +243,6 @@ def _pipeline_job(properties: Mapping[str, Any], find: FindComponent) -> Definit
         False,
         places,
         reader.components,
-        continue_on_failure=is_true(setting(settings, "continue_on_step_failure", False)),
+        continue_on_failure=is_true(setting(settings, "continue_on_step_failure", True)),
         force_rerun=is_true(setting(settings, "force_rerun", False)),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from azureml_emulator.errors import ArmError
-from azureml_emulator.jobs._bindings import PREPARE, is_true, read_texts
+from azureml_emulator.jobs._bindings import is_true, prepared, read_texts
 from azureml_runner.engine import CommandNode, Input, Output, Value
 
 __all__ = ["batch_size", "parallel_node", "scoring_command"]
@@ -43,7 +43,7 @@ def scoring_command(
         more,
         f"-- {arguments}" if arguments else "",
     ]
-    return PREPARE + " ".join(word for word in words if word)
+    return prepared(" ".join(word for word in words if word), ())
 
 
 def parallel_node(

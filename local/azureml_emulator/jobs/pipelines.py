@@ -11,10 +11,10 @@ from typing import Any
 from azureml_emulator.arm.durations import seconds
 from azureml_emulator.errors import ArmError
 from azureml_emulator.jobs._bindings import (
-    PREPARE,
     TABLES,
     OutputTarget,
     is_true,
+    prepared,
     read_declared,
     read_given,
     read_outputs,
@@ -161,7 +161,7 @@ class PipelineReader:
         outputs: Mapping[str, Output],
     ) -> CommandNode:
         return CommandNode(
-            PREPARE + str(spec["command"]),
+            prepared(str(spec["command"]), outputs),
             inputs=declared,
             outputs=outputs,
             code=spec.get("code"),

@@ -20,12 +20,13 @@ from twinml_local.compiled import _kernel
 from twinml_local.compiled._compile_columns import compile_columns
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._errors import Refusal
-from twinml_local.compiled._model import CompiledModel, Stacked, Voted
+from twinml_local.compiled._model import Blended, CompiledModel, Stacked, Voted
 from twinml_local.compiled._nodes import MOST_FEATURES
 from twinml_local.compiled._read_members import (
     STACKS,
     VOTES,
     gathered,
+    read_blend,
     read_bounds,
     read_member,
     read_stack,
@@ -72,9 +73,11 @@ def compile_model(pipeline: Any, contract: Contract, *, digest: str = "") -> Com
         read_member(one if learned is None else learned, n_classes, encoding.n_features)
         for one, learned in zip(given, inside, strict=True)
     ]
-    join: Voted | Stacked
+    join: Voted | Stacked | Blended
     if type(model) in VOTES:
         join = read_vote(model)
+    elif model.passthrough:
+        join = read_blend(model, len(read), n_classes, encoding.n_features, kernel)
     else:
         join = read_stack(model, read, n_classes, np.zeros((3, encoding.n_features)))
     return CompiledModel(

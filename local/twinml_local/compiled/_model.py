@@ -22,7 +22,7 @@ from twinml_local.compiled._nodes import Forest
 from twinml_local.compiled._preparation import Preparation
 from twinml_local.compiled._ranks import ranked
 
-__all__ = ["CompiledModel", "Members", "Stacked", "Voted", "tied"]
+__all__ = ["Blended", "CompiledModel", "Members", "Stacked", "Voted", "said_by", "tied"]
 
 # Rows that go down a tree together: enough to be worth a visit of its nodes, few enough that
 # their columns stay in the cache.
@@ -65,6 +65,13 @@ class Stacked:
     high: float
     by_column: bool
     odds: bool = True
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Boosting: ``final`` takes what the members say, then the columns that they take."""
+
+    final: CompiledModel
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class CompiledModel:
         self,
         encoding: Encoding,
         members: Members,
-        join: Voted | Stacked,
+        join: Voted | Stacked | Blended,
         classes: Sequence[Label],
         kernel: _kernel.Kernel,
         *,
@@ -269,6 +276,8 @@ class CompiledModel:
                 probabilities.ctypes.data,
             )
             chosen = probabilities.argmax(axis=1)
+        elif isinstance(self.join, Blended):
+            chosen, probabilities = self._blended(self.join.final, room.members, X, n_rows)
         else:
             chosen, probabilities = self._stacked(self.join, room, n_rows, probabilities)
         if self.threshold is not None:
@@ -375,6 +384,14 @@ class CompiledModel:
         chosen = scores.argmax(axis=1)
         return chosen, softmax(scores)
 
+    def _blended(
+        self, final: CompiledModel, members: F8, X: F8, n_rows: int
+    ) -> tuple[NDArray[Any], F8]:
+        taken = np.clip(X.reshape(-1, n_rows), self.encoding.low, self.encoding.high)
+        final.threads = self.threads
+        chosen, probabilities = final.score(np.vstack([said_by(members), taken]), n_rows)
+        return np.array(chosen), probabilities
+
     def _functions(self, n_rows: int) -> _kernel.Functions:
         return self._kernel.holding if n_rows <= _SHORT else self._kernel.releasing
 
@@ -397,13 +414,32 @@ class CompiledModel:
             There is no portable code for this architecture.
         """
         kernel = _kernel.built(directory, portable=True)
+        join = self.join
+        if isinstance(join, Blended):
+            join = Blended(join.final.made_portable(directory))
         made = CompiledModel(
-            self.encoding, self.members, self.join, self.classes, kernel,
+            self.encoding, self.members, join, self.classes, kernel,
             preparation=self.preparation, by_score=self.by_score, threshold=self.threshold,
             digest=self.digest,
         )  # fmt: skip
         made.portable = True
         return made
+
+
+def said_by(members: F8) -> F8:
+    """Return the columns that a stack makes of its members' predictions: for two classes one each.
+
+    Parameters
+    ----------
+    members
+        Shape (n_members, n_rows, n_classes).
+
+    Returns
+    -------
+    Shape (n_columns, n_rows).
+    """
+    said = members[:, :, 1:] if members.shape[2] == 2 else members
+    return said.transpose(0, 2, 1).reshape(-1, members.shape[1])
 
 
 def tied(probabilities: F8) -> NDArray[np.bool_]:

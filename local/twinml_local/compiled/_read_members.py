@@ -35,10 +35,12 @@ from sklearn.tree import (
 )
 
 from twinml.training.log_target import Bounds, bounds_of
+from twinml_local.compiled._encoding import Encoding
 from twinml_local.compiled._errors import Refusal
+from twinml_local.compiled._kernel import Kernel
 from twinml_local.compiled._layout import LINEAR, MEMBER_FIELDS, XGBOOST
 from twinml_local.compiled._linear import Linear, Product
-from twinml_local.compiled._model import Members, Stacked, Voted
+from twinml_local.compiled._model import Blended, CompiledModel, Members, Stacked, Voted
 from twinml_local.compiled._nodes import Tree, lay_out
 from twinml_local.compiled._read_catboost import read_catboost
 from twinml_local.compiled._read_linear import read_linear
@@ -58,6 +60,7 @@ __all__ = [
     "gathered",
     "is_xgboost",
     "labels_by_probability",
+    "read_blend",
     "read_bounds",
     "read_member",
     "read_stack",
@@ -146,6 +149,11 @@ def labels_by_probability(model: Any) -> bool:
 def is_xgboost(model: Any) -> bool:
     """Tell whether it is of XGBoost, which takes what a sparse matrix leaves out for missing."""
     return READERS.get(f"{type(model).__module__}.{type(model).__name__}") is read_xgboost
+
+
+def is_lightgbm(model: Any) -> bool:
+    """Tell whether it is of LightGBM."""
+    return READERS.get(f"{type(model).__module__}.{type(model).__name__}") is read_lightgbm
 
 
 def read_bounds(given: list[Any], inside: list[Any]) -> dict[int, Bounds]:
@@ -248,6 +256,32 @@ def read_stack(
         by_column=not columns.flags.c_contiguous,
         odds=limits is not None,
     )
+
+
+def read_blend(
+    model: Any, n_members: int, n_classes: int, n_features: int, kernel: Kernel
+) -> Blended:
+    """Read boosting on what the members say and the features behind.
+
+    Raises
+    ------
+    Refusal
+        It is something else.
+    """
+    n_columns = n_members * (1 if n_classes == 2 else n_classes) + n_features
+    columns: NDArray[Any] = model.transform(np.zeros((3, n_features)))
+    if columns.shape[1] != n_columns or columns.dtype != np.float64:
+        raise Refusal("the stack takes other columns than its members' and the features")
+    if type(model) is StackingClassifier and set(model.stack_method_) != {"predict_proba"}:
+        raise Refusal("the stack takes more than the members' probabilities")
+    final = thawed(model.final_estimator_)
+    classes = getattr(final, "classes_", np.arange(n_classes))
+    if not is_lightgbm(final) or classes.tolist() != list(range(n_classes)):
+        raise Refusal("the stack is blended by something else than LightGBM")
+    names = tuple(str(place) for place in range(n_columns))
+    read = gathered([read_member(final, n_classes, n_columns)], n_classes, {})
+    places = range(n_classes if n_classes > 1 else 0)
+    return Blended(CompiledModel(Encoding({}, names), read, Voted(np.ones(1), 1.0), places, kernel))
 
 
 def _limits_of_odds(final: Any) -> tuple[tuple[float, float] | None, Any]:

@@ -21,7 +21,7 @@ from twinml_local.compiled import _kernel
 from twinml_local.compiled._encoding import Codes, Encoding
 from twinml_local.compiled._layout import LINEAR
 from twinml_local.compiled._linear import Linear, Product
-from twinml_local.compiled._model import CompiledModel, Members, Stacked, Voted
+from twinml_local.compiled._model import Blended, CompiledModel, Members, Stacked, Voted
 from twinml_local.compiled._nodes import Forest
 from twinml_local.compiled._origin import (
     ARRAYS,
@@ -36,7 +36,9 @@ from twinml_local.compiled._preparation import Preparation
 
 __all__ = ["load", "save"]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
+# Before the names of the arrays of what blends the members.
+_FINAL = "final."
 
 
 def save(model: CompiledModel, directory: Path) -> None:
@@ -47,15 +49,17 @@ def save(model: CompiledModel, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / DESCRIPTION).unlink(missing_ok=True)
     join, members = model.join, model.members
-    arrays: dict[str, NDArray[Any]] = {"table": members.table, "bases": members.bases}
-    for item in fields(Forest):
-        arrays[f"forest.{item.name}"] = getattr(members.forest, item.name)
+    arrays = _of_trees(members)
     for place, linear in members.linear.items():
         for name, values in linear.arrays().items():
             arrays[f"linear.{place}.{name}"] = values
     if isinstance(join, Voted):
         arrays["join.weights"] = join.weights
         joined: dict[str, Any] = {"kind": "vote", "scale": join.scale}
+    elif isinstance(join, Blended):
+        final = _of_trees(join.final.members)
+        arrays |= {f"{_FINAL}{name}": values for name, values in final.items()}
+        joined = {"kind": "blend", "numbers": list(join.final.encoding.numbers)}
     else:
         arrays["join.coefficients"] = join.coefficients
         arrays["join.intercept"] = join.intercept
@@ -99,6 +103,12 @@ def save(model: CompiledModel, directory: Path) -> None:
         },
     }
     write_atomic(directory / DESCRIPTION, json.dumps(description))
+
+
+def _of_trees(members: Members) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the members that are made of trees."""
+    forest = {f"forest.{item.name}": getattr(members.forest, item.name) for item in fields(Forest)}
+    return {"table": members.table, "bases": members.bases, **forest}
 
 
 def _shown(number: float) -> float | str:
@@ -176,9 +186,19 @@ def _restored(
     description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], kernel: _kernel.Kernel
 ) -> CompiledModel:
     joined = description["join"]
-    join: Voted | Stacked
+    join: Voted | Stacked | Blended
     if joined["kind"] == "vote":
         join = Voted(arrays["join.weights"], joined["scale"])
+    elif joined["kind"] == "blend":
+        final = {
+            name.removeprefix(_FINAL): values
+            for name, values in arrays.items()
+            if name.startswith(_FINAL)
+        }
+        read = Members(_read(Forest, "forest", final), final["table"], final["bases"])
+        numbers, places = tuple(joined["numbers"]), range(len(description["classes"]))
+        blend = CompiledModel(Encoding({}, numbers), read, Voted(np.ones(1), 1.0), places, kernel)
+        join = Blended(blend)
     else:
         join = Stacked(
             arrays["join.coefficients"],

@@ -17,7 +17,7 @@ from twinml_local.compiled._compile import taken_apart
 from twinml_local.compiled._compile_columns import parts_of
 from twinml_local.compiled._errors import NotCovered, Refusal
 from twinml_local.compiled._layout import LINEAR, MANY
-from twinml_local.compiled._model import CompiledModel
+from twinml_local.compiled._model import Blended, CompiledModel, said_by
 from twinml_local.compiled._probes import (
     Columns,
     columns_of,
@@ -138,6 +138,11 @@ def _verify(
     encoded = np.clip(np.hstack([near, start]), compiled.encoding.low, compiled.encoding.high)
     encoded = _with_nulls_where_known(encoded, compiled, contract)
     check.members(encoded, "an encoded row at a threshold")
+    if isinstance(compiled.join, Blended):
+        final = compiled.join.final
+        said = said_by(compiled.score_members(np.ascontiguousarray(start), start.shape[1]))
+        blended = threshold_rows(final, np.vstack([said, start]), most_nodes, rng)
+        check.final(final, blended, "a row at a threshold of what blends the members")
     # Joining asks all members once more, and has nothing of its own at a threshold.
     check.encoded(encoded[:, ::_SHARE], "an encoded row at a threshold")
     # Repeated where there are fewer rows than the sizes take together.
@@ -244,6 +249,16 @@ class _Check:
             expected = predictions(self.model, matrix)
         # Labels are compared on requests.
         _same(expected, self.compiled.score(np.ascontiguousarray(X), n_rows)[1], what)
+
+    def final(self, final: CompiledModel, X: F8, what: str) -> None:
+        """Compare what blends the members by itself, on columns that no members need to say."""
+        self.encoded_rows += X.shape[1]
+        self.calls += 1
+        blend = self.model.final_estimator_
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = predictions(blend, np.ascontiguousarray(X.T))
+        _same(expected, final.score(np.ascontiguousarray(X), X.shape[1])[1], what)
 
     def members(self, X: F8, what: str) -> None:
         """Compare every member by itself: what differs in one may be rounded away in the mean."""

@@ -18,6 +18,11 @@ is checked here. An ensemble's contributions are the mean of its members', weigh
 ensemble; ``share`` says how much of its weight is covered. The mean of log-odds is not the
 log-odds of a voting ensemble's mean probability, so the sum explains the members and tends to, but
 is not, the ensemble's log-odds.
+
+A stack that is blended by boosting has TreeSHAP values of its blend, which add up to its log-odds:
+those of features as they are, and those of a member's prediction passed on to the features in the
+shares that the member's own values have (Chen, Lundberg, Lee, "Explaining a series of models by
+propagating Shapley values", Nature Communications 2022).
 """
 
 from __future__ import annotations
@@ -52,6 +57,8 @@ Floats = NDArray[np.float64]
 TOLERANCE = 1e-3
 # A forest may be sure, and has no log-odds then.
 LEAST = 1e-6
+# Of the sizes that a member's values have: below it their sum is no measure of their shares.
+LEAST_NET = 0.1
 OWN, HISTOGRAM, FOREST, LINEAR = "own", "histogram", "forest", "linear"
 
 
@@ -177,8 +184,7 @@ def explain(
             "the model is not built as twinml builds it, so its trees cannot be found",
             hint="Explain a model that twinml train made.",
         ) from error
-    members, weights = _members(model)
-    total = sum(abs(weight) for weight in weights.values())
+    members = _members(model)
     known = None if background is None else _matrix(encode, background)
     usable = {
         name: one
@@ -195,20 +201,32 @@ def explain(
     labels = list(getattr(pipeline, "classes_", ()))
     two = len(labels) == 2
     chosen = np.full(len(X), 1) if two else predicted.argmax(axis=1)
-    covered = sum(abs(weights[name]) for name in usable)
-    base, contributions = np.zeros(len(X)), np.zeros((len(X), X.shape[1]))
     rows = np.arange(len(X))
-    for name, member in usable.items():
-        values = member_values(member, X, len(labels) or 1, known)  # (n, scores, p + 1)
-        one = values[rows, 0 if two else chosen]
+
+    def of_score(one: Any, given: Floats) -> Floats:
+        values = member_values(one, given, len(labels) or 1, known)  # (n, scores, p + 1)
+        return np.asarray(values[rows, 0 if two else chosen])
+
+    parts = {name: of_score(member, X) for name, member in usable.items()}
+    if getattr(_thawed(model), "passthrough", False):
+        stack = _thawed(model)
+        blend = of_score(_thawed(stack.final_estimator_), stack.transform(X))
+        weights, base, contributions = _passed_on(list(members), parts, blend, X.shape[1])
+        own = weights.pop("")
+        total = own + sum(weights.values())
+        covered = own + sum(weights[name] for name in usable)
+    else:
+        weights = _weights(model, list(members))
+        total, own = sum(abs(weight) for weight in weights.values()), 0.0
+        covered = sum(abs(weights[name]) for name in usable)
         # A stack may count a member negatively; a vote never does.
-        weight = weights[name] / covered
-        base += weight * one[:, -1]
-        contributions += weight * one[:, :-1]
-    if not labels:
-        # A blend of numbers is no mean: its coefficients need not sum to 1.
-        scale, shift = sum(weights.values()), _intercept(model)
-        base, contributions = base * scale + shift, contributions * scale
+        shares = np.array([weights[name] / covered for name in parts])
+        joined = np.tensordot(shares, np.stack(list(parts.values())), axes=1)
+        base, contributions = joined[:, -1], joined[:, :-1]
+        if not labels:
+            # A blend of numbers is no mean: its coefficients need not sum to 1.
+            scale, shift = sum(weights.values()), _intercept(model)
+            base, contributions = base * scale + shift, contributions * scale
     # Parts of a date are one feature.
     features = list(dict.fromkeys(names))
     of_features = np.zeros((len(X), len(features)))
@@ -385,12 +403,20 @@ def _matrix(encode: Any, frame: pd.DataFrame) -> Floats:
     return np.asarray(encode.transform(frame), dtype=np.float64)
 
 
-def _members(model: Any) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the members of a vote, a stack or a single learner, and their weights."""
+def _members(model: Any) -> dict[str, Any]:
+    """Return the members of a vote, a stack or a single learner."""
     model = _thawed(model)
-    fitted: Sequence[Any] = getattr(model, "estimators_", ())
+    if not hasattr(model, "estimators"):
+        return {type(model).__name__: model}
+    fitted: Sequence[Any] = model.estimators_
+    return {name: _thawed(one) for (name, _), one in zip(model.estimators, fitted, strict=True)}
+
+
+def _weights(model: Any, names: Sequence[str]) -> dict[str, float]:
+    """Return how the members of a vote or a stack, or a single learner, are weighted."""
+    model = _thawed(model)
+    given: Sequence[float] = [1.0] * len(names)
     if hasattr(model, "final_estimator_"):
-        names = [name for name, _ in model.estimators]
         coefficients = np.atleast_2d(_thawed(model.final_estimator_)[-1].coef_)
         if coefficients.shape != (1, len(names)):
             raise ModelError(
@@ -398,13 +424,58 @@ def _members(model: Any) -> tuple[dict[str, Any], dict[str, float]]:
                 hint="Explain a vote or a single learner of it.",
             )
         given = coefficients[0].tolist()
-    elif hasattr(model, "weights"):
-        names = [name for name, _ in model.estimators]
-        given = list(model.weights or [1.0] * len(names))
-    else:
-        return {type(model).__name__: model}, {type(model).__name__: 1.0}
-    members = {name: _thawed(one) for name, one in zip(names, fitted, strict=True)}
-    return members, dict(zip(names, map(float, given), strict=True))
+    elif getattr(model, "weights", None) is not None:
+        given = model.weights
+    return dict(zip(names, map(float, given), strict=True))
+
+
+def _passed_on(
+    names: Sequence[str], parts: Mapping[str, Floats], blend: Floats, n_features: int
+) -> tuple[dict[str, float], Floats, Floats]:
+    """Pass what a blend gives its members' predictions on to their features.
+
+    Parameters
+    ----------
+    names
+        Of all members, in the order of their columns.
+    parts
+        SHAP values of those that have some, (n, p + 1), the base last.
+    blend
+        SHAP values of the members' columns, the features and the base, (n, m + p + 1).
+
+    Returns
+    -------
+    The mean size of what each member was given, and of the features' own under ``""``; the base
+    (n,); and contributions (n, p).
+    """
+    said, direct = np.split(blend[:, :-1], [blend.shape[1] - 1 - n_features], axis=1)
+    given = said.reshape(len(said), len(names), -1).sum(axis=2)
+    weights = dict(zip(names, np.abs(given).mean(axis=0).tolist(), strict=True))
+    contributions = direct.copy()
+    for place, name in enumerate(names):
+        if name in parts:
+            contributions += given[:, place, None] * passed_shares(parts[name][:, :-1])
+    return {**weights, "": float(np.abs(direct).sum(axis=1).mean())}, blend[:, -1], contributions
+
+
+def passed_shares(values: Floats) -> Floats:
+    """Return the shares of features in what a member adds, (n, p), each row summing to 1.
+
+    Where what a member adds nearly cancels out, shares of the sum would be huge: there they are
+    those of the sizes.
+
+    Examples
+    --------
+    >>> passed_shares(np.array([[3.0, 1.0], [2.0, -1.0], [1.0, -1.0], [0.0, 0.0]])).tolist()
+    [[0.75, 0.25], [2.0, -1.0], [0.5, 0.5], [0.5, 0.5]]
+    """
+    sizes = np.abs(values)
+    summed, size = values.sum(axis=1, keepdims=True), sizes.sum(axis=1, keepdims=True)
+    even = np.full(values.shape, 1.0 / values.shape[1])
+    by_size = np.divide(sizes, size, out=even, where=size > 0)
+    signed = np.abs(summed) >= LEAST_NET * size
+    found: Floats = np.divide(values, summed, out=by_size, where=signed & (size > 0))
+    return found
 
 
 def _thawed(estimator: Any) -> Any:

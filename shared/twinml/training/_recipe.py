@@ -19,8 +19,9 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from twinml.training._boosted_stack import BoostedStack, Join
 from twinml.training._crossvalidation import fit
-from twinml.training._ensemble import Stack, Vote
+from twinml.training._ensemble import Vote
 from twinml.training._preprocessing import Forms, encoder, string_columns
 from twinml.training.learner import Learner
 from twinml.training.tasks import Task
@@ -40,20 +41,26 @@ class Fitted:
     sample: pd.DataFrame
     sample_truth: NDArray[Any]
 
-    def pipeline(self, join: Vote | Stack, threshold: float | None = None) -> Any:
+    def encoded(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the encoded features of raw ones, (n, p)."""
+        return np.asarray(self.encoder.transform(frame), dtype=np.float64)
+
+    def pipeline(self, join: Join, threshold: float | None = None) -> Any:
         """Return the fitted pipeline that joins members and answers in the target's own values.
 
         Only public interfaces are used: members are frozen, so that ``fit`` on a few rows
         sets up the joining estimator without touching them.
         """
-        rows = np.asarray(self.encoder.transform(self.sample), dtype=np.float64)
+        rows = self.encoded(self.sample)
         labels = self.task.labels(self.sample_truth)
         if isinstance(join, Vote):
             members = [(name, FrozenEstimator(self.members[name])) for name in join.weights]
             model = self.task.vote(members, list(join.weights.values()))
         else:
             members = [(name, FrozenEstimator(self.members[name])) for name in join.members]
-            model = self.task.stack(members, FrozenEstimator(join.blend))
+            boosted = isinstance(join, BoostedStack)
+            final = join.final if isinstance(join, BoostedStack) else join.blend
+            model = self.task.stack(members, FrozenEstimator(final), passthrough=boosted)
         model = model.fit(rows, labels)
         whole: Any = Pipeline([("encode", self.encoder), ("model", model)])
         if threshold is None or threshold == 0.5:

@@ -17,6 +17,12 @@ _JOINING_SECONDS = 6e-7
 # To measure what was refitted, for each row, output and member.
 _MEASURING_SECONDS = 5e-6
 _MEASURING_LEAST = 0.5
+# Rounds that a boosted blend usually takes, and what is kept for it at most, of the budget.
+_BLEND_ROUNDS = 200
+_BLEND_SHARE = 0.15
+# What a round of it takes, in rounds of the floor: trees are smaller, but predictions have more
+# values than most features, and every round measures them.
+_BLEND_ROUND = 1.5
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Reckoning:
         Fits that run at the same time.
     budget
         Seconds, a share of which explains the model.
+    blends
+        Whether a stack may be blended by boosting.
     """
 
     rows: int
@@ -47,6 +55,18 @@ class Reckoning:
     outputs: int
     jobs: int
     budget: float
+    blends: bool = False
+
+    def blend_round(self, found: Sequence[Found]) -> float | None:
+        """Return the seconds of a round of a boosted blend; ``None`` if there will be none.
+
+        It is reckoned from what the floor took, which the same library boosted on the same rows.
+        """
+        for one in found:
+            rounds, cost = one.learner.rounds, one.second_per_work
+            if self.blends and one.learner.floor and rounds and cost is not None:
+                return _BLEND_ROUND * cost * one.learner.work({**one.learner.floor, rounds.name: 1})
+        return None
 
     def joining(self, found: Sequence[Found], slowness: float) -> float:
         """Return the seconds to join what was found, by all rows and without each fold.
@@ -57,7 +77,10 @@ class Reckoning:
         if members < 2:
             return 0.0
         once = _JOINING_SECONDS * self.rows * self.outputs * members
-        return slowness * once * (self.folds + 1)
+        blend = self.blend_round(found) or 0.0
+        # All rows once more after the folds.
+        blend *= _BLEND_ROUNDS * (math.ceil(self.folds / self.jobs) + MOST_GROWTH)
+        return slowness * once * (self.folds + 1) + min(blend, _BLEND_SHARE * self.budget)
 
     def refitting(self, found: Sequence[Found], slowness: float) -> float:
         """Return the seconds to refit what was found, to measure and to explain it.

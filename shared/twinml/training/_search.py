@@ -106,14 +106,14 @@ class Search:
         trials: int | None,
         progress: Callable[[Progress], None],
     ) -> None:
-        self._data = FoldData(X, y, weights, folds, shape, task)
+        self.data = FoldData(X, y, weights, folds, shape, task)
         self.folds, self._shape, self._clock = folds, shape, clock
         self._task = task
         self._jobs, self._trials = jobs, trials
         self._reckoning = reckoning
         self._progress = progress
         self._classes = len(np.unique(task.classes_of(y)))
-        self._judge, self._stoppable = judging(self._data), judging is here
+        self._judge, self._stoppable = judging(self.data), judging is here
         self._stop = threading.Event()
         self._quota = dict.fromkeys((learner.name for learner in learners), 0)
         if trials is not None:
@@ -154,6 +154,11 @@ class Search:
             )
         )
 
+    @property
+    def blend_round(self) -> float | None:
+        """Seconds of a round of a boosted blend; ``None`` if there is to be none."""
+        return None if self.interrupted else self._reckoning.blend_round(self.found)
+
     def goes_on(self, names: Collection[str]) -> bool:
         """Tell whether to ``run`` once more, now that only ``names`` are to be refitted.
 
@@ -190,12 +195,12 @@ class Search:
         How many rows the budget allows to search on, or ``None`` if the floor was measured.
         """
         one = next((one for one in self.found if one.learner.floor), self.found[0])
-        config = dict(one.learner.floor or one.learner.start_on(len(self._data.y)))
+        config = dict(one.learner.floor or one.learner.start_on(len(self.data.y)))
         rounds = one.learner.rounds
         usual = MOST_ROUNDS if rounds is None else int(config[rounds.name])
         started = time.monotonic()
         budget = self._clock.budget
-        few = len(self._data.y) <= _FEW_ROWS
+        few = len(self.data.y) <= _FEW_ROWS
         ends = float("inf") if budget is None or few else started + FLOOR_SHARE * budget
         longer = rounds is not None and not few and self._stoppable
         given = {**config, rounds.name: MOST_ROUNDS} if rounds and longer else config
@@ -233,7 +238,7 @@ class Search:
                     if self.interrupted or cut:
                         break
                     judged = np.concatenate([test for _, test in self.folds[: len(fits)]])
-                    classes = self._task.classes_of(self._data.y[judged])
+                    classes = self._task.classes_of(self.data.y[judged])
                     counts = np.bincount(classes, minlength=self._classes)
                     if not another_wave(now - started, now - began, budget, int(counts.min())):
                         break
@@ -247,13 +252,13 @@ class Search:
         self.slowness = float(np.median([fitted.slowness for fitted in fits]))
         if cut and not whatever and budget is not None:
             rate = max(fitted.seconds / len(fitted.losses) for fitted in fits)
-            return rows_for(len(self._data.y), rate * usual, budget)
+            return rows_for(len(self.data.y), rate * usual, budget)
         self.folds = self.folds[: len(fits)]
         one.trials += 1
-        self._record(one, completed(self._data, one.learner, "", config, fits, started))
+        self._record(one, completed(self.data, one.learner, "", config, fits, started))
         self.floor = one.out_of_fold
         if any(len(fitted.losses) > usual for fitted in fits):
-            self.floor = self._data.out_of_fold(one.learner, fits, usual)[0]
+            self.floor = self.data.out_of_fold(one.learner, fits, usual)[0]
         self._floor_seconds = one.fold_seconds * len(fits)
         self._show()
         return None
@@ -340,7 +345,7 @@ class Search:
                 if seconds <= 0:
                     continue
             if one.searcher is None:
-                begin(one, seconds, len(self._data.y), len(self.folds), self._shape.seed)
+                begin(one, seconds, len(self.data.y), len(self.folds), self._shape.seed)
             proposed = propose(one, partial(self._too_dear, one, left))
             if proposed is not None:
                 one.trials += 1
@@ -398,8 +403,8 @@ class Search:
                 fits.append(next(judged))
                 one.learned_cost(given, fits[-1])
                 if rounds is None:
-                    predicted = self._data.predictions(one.learner, fits[-1], fold, 0)
-                    losses.append(self._data.loss(test, predicted))
+                    predicted = self.data.predictions(one.learner, fits[-1], fold, 0)
+                    losses.append(self.data.loss(test, predicted))
                 else:
                     losses.append(min(fits[-1].losses))
                 if hopeless(losses, one.fold_losses):
@@ -414,7 +419,7 @@ class Search:
                     return ended(note="out of time")
             if self._stop.is_set():
                 return Outcome(trial_id, config, [], started, note="interrupted", failed=True)
-            return completed(self._data, one.learner, trial_id, config, fits, started)
+            return completed(self.data, one.learner, trial_id, config, fits, started)
         except Exception as error:
             # A configuration that a learner cannot fit is a result of the search.
             return ended(note=reason(error), failed=True)
@@ -426,7 +431,7 @@ class Search:
         -------
         Why not to go on, if so, and with what: a forest may get fewer trees.
         """
-        data, train = self._data, self.folds[0][0]
+        data, train = self.data, self.folds[0][0]
         size = min(len(train) // 8, _TASTE_MOST)
         if size < _TASTE_ROWS:
             return "", config

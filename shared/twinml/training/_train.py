@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from twinml.contract.intervals import PredictionIntervals
 from twinml.data import Dataset
 from twinml.data.few_rows import FEWEST_HELD_OUT
 from twinml.errors import DataError
+from twinml.training._boosted_stack import FEWEST_ROWS, BoostedStack, fit_boosted_stack
 from twinml.training._budget import Clock, Progress
 from twinml.training._conformal import fit_intervals
 from twinml.training._crossvalidation import Judging, judging
@@ -181,18 +183,32 @@ class _Run:
                 every = len(judged) == len(rows)
                 folds = search.folds if every else self._folds(table, judged, options.seed)
             y = table.y[judged]
+            weights = self._weights(table.y, rows)[judged]
+
+            blend_round = search.blend_round or math.inf
+
+            def boost(
+                members: Mapping[str, Matrix], seconds: float
+            ) -> tuple[BoostedStack, Matrix] | None:
+                X, shape = search.data.X[search.judged], search.data.shape
+                return fit_boosted_stack(
+                    table.task, members, X, y, weights, folds, shape, judged,
+                    seconds=seconds, round_seconds=blend_round, jobs=options.jobs,
+                )  # fmt: skip
+
             board = leaderboard(
                 table.task,
                 ready,
                 members,
                 y,
-                self._weights(table.y, rows)[judged],
+                weights,
                 folds,
                 floor,
                 options,
                 search.seconds_to_join,
                 # Few rows do not carry a second model on top: it believes too much.
                 stacked=not split.out_of_fold,
+                boost=boost if blend_round < math.inf else None,
             )
             return board, y
 
@@ -218,8 +234,13 @@ class _Run:
         apart = options.refit == "all" and not split.out_of_fold
         served_rows = everything if options.refit == "all" else split.train
 
-        def pipeline_of(fitted: Fitted, one: Candidate, at: float | None) -> Any:
-            return fitted.pipeline(board.joins[one.name], at)
+        def pipeline_of(
+            fitted: Fitted, one: Candidate, at: float | None, allowed: Rows | None = None
+        ) -> Any:
+            join = board.joins[one.name]
+            if isinstance(join, BoostedStack):
+                join = join.suited(lambda on: fitted.encoded(table.features.iloc[on]), allowed)
+            return fitted.pipeline(join, at)
 
         fittings = [fitting(board.members(chosen), split.train)]
         if apart:
@@ -241,7 +262,11 @@ class _Run:
                 fitted_on(self._folds(table, everything, seed), board.members(chosen))
                 for seed in range(options.seed + 2, options.seed + 2 + DIVISIONS)
             ]
-            joins = [board.joins[one.name] for one in chosen]
+            joins = [
+                join
+                for join in (board.joins[one.name] for one in chosen)
+                if not isinstance(join, BoostedStack)  # never of few rows
+            ]
             weights = self._weights(table.y, everything)
             test, intervals, compared = evaluator.out_of_fold(divisions, joins, weights)
         else:
@@ -254,7 +279,7 @@ class _Run:
         if is_forward(split.kind):
             forward = test
         elif forward_split is not None:
-            ahead = pipeline_of(fits[-1], winner, threshold)
+            ahead = pipeline_of(fits[-1], winner, threshold, forward_split.train)
             forward = evaluator.held_out(forward_split, ahead, intervals)
         importance = evaluator.importance(measured, learned)
         dependence = evaluator.dependence(learned, importance)
@@ -454,6 +479,7 @@ class _Run:
                 outputs=task.n_outputs,
                 jobs=options.jobs,
                 budget=options.budget,
+                blends=len(rows) >= FEWEST_ROWS and not table.split.out_of_fold,
             ),
             judging=self._judging,
             jobs=options.jobs,

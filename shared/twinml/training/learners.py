@@ -32,6 +32,7 @@ __all__ = [
     "LEARNERS",
     "MOST_SPLIT",
     "absent",
+    "blending",
     "installed",
     "modules",
     "packages",
@@ -265,6 +266,32 @@ _LINEAR = Learner(
     automl="ElasticNet",
     kinds=("Regressor",),
 )
+
+
+def blending(n_columns: int) -> Learner:
+    """Return what blends a stack by boosting: its rows begin with ``n_columns`` of the members."""
+
+    def build(config: Config, X: Matrix, shape: Shape) -> Any:
+        codes = [n_columns + one for one in splittable(X[:, n_columns:], shape.n_codes)]
+        every = {**config, "subsample": 1.0, "subsample_freq": 0}
+        return _LIGHTGBM({**every, **({"cat_feature": codes} if codes else {})}, X, shape)
+
+    def seen(X: Matrix, shape: Shape) -> Matrix:
+        return np.hstack([X[:, :n_columns], _without_unknown(X[:, n_columns:], shape)])
+
+    start = {"n_estimators": MOST_ROUNDS, "learning_rate": 0.04, "num_leaves": 15}
+    return replace(
+        _CATEGORICAL,
+        name="LightGBM",
+        build=build,
+        space=lambda tune: {},
+        start={**_LIGHTGBM_START, **start, "min_child_samples": 20, "colsample_bytree": 0.6},
+        suits=lambda X, shape: True,
+        lacks="",
+        seen=seen,
+    )
+
+
 # In the order of the first round when a number of trials is given: the most useful first.
 LEARNERS: tuple[Learner, ...] = (
     Learner(

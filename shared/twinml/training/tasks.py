@@ -212,7 +212,7 @@ class Task(ABC):
         """Return the unfitted scikit-learn estimator of a weighted mean."""
 
     @abstractmethod
-    def stack(self, members: Members, final: Any) -> Any:
+    def stack(self, members: Members, final: Any, *, passthrough: bool = False) -> Any:
         """Return the unfitted scikit-learn estimator of a stack of fitted members."""
 
     @abstractmethod
@@ -327,12 +327,16 @@ class Classification(Task):
 
         return VotingClassifier(list(members), voting="soft", weights=list(weights))
 
-    def stack(self, members: Members, final: Any) -> Any:
+    def stack(self, members: Members, final: Any, *, passthrough: bool = False) -> Any:
         """Return a stack of probabilities."""
         from sklearn.ensemble import StackingClassifier
 
         return StackingClassifier(
-            list(members), final_estimator=final, cv="prefit", stack_method="predict_proba"
+            list(members),
+            final_estimator=final,
+            cv="prefit",
+            stack_method="predict_proba",
+            passthrough=passthrough,
         )
 
     def confusion(
@@ -476,11 +480,13 @@ class Regression(Task):
 
         return VotingRegressor(list(members), weights=list(weights))
 
-    def stack(self, members: Members, final: Any) -> Any:
+    def stack(self, members: Members, final: Any, *, passthrough: bool = False) -> Any:
         """Return a stack of numbers."""
         from sklearn.ensemble import StackingRegressor
 
-        return StackingRegressor(list(members), final_estimator=final, cv="prefit")
+        return StackingRegressor(
+            list(members), final_estimator=final, cv="prefit", passthrough=passthrough
+        )
 
     def chosen(self, asked: str, found: Sequence[Mapping[str, float]] = ()) -> str:
         """Return R² for ``auto``."""

@@ -1,6 +1,6 @@
 """Start Microsoft's inference server on loopback, for as long as its starter lives.
 
-Runs in a model's own environment (Python 3.8 or newer), with nothing of this project installed.
+Runs in a model's own environment (Python 3.6 or newer), with nothing of this project installed.
 The starter holds
 the other end of standard input and never writes: when that end is closed, however the starter
 died, the server is told to end.
@@ -24,7 +24,8 @@ def stand_for_contrib() -> None:
     Older servers import its modules only to put their own in their place.
     """
     server = find_spec("azureml_inference_server_http.server")
-    if server is None or server.origin is None:
+    # Of a package without a file of its own Python 3.6 says that it is at 'namespace'.
+    if server is None or server.origin is None or not server.has_location:
         return
     with open(server.origin, encoding="utf-8") as file:
         if f"import {CONTRIB}" not in file.read():

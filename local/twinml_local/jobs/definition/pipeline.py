@@ -91,7 +91,7 @@ class PipelineDefinition:
     @property
     def continue_on_failure(self) -> bool:
         """Whether branches go on when a step of another one fails."""
-        return bool((self.content.get("settings") or {}).get("continue_on_step_failure", False))
+        return bool((self.content.get("settings") or {}).get("continue_on_step_failure", True))
 
     @property
     def force_rerun(self) -> bool:
