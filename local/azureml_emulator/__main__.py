@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,8 +22,12 @@ from azureml_emulator.faults.rule import Rule, RuleError
 from azureml_emulator.http.certificates import CertificateAuthority
 from azureml_emulator.http.proxy import Proxy
 from azureml_emulator.http.relay import index_hosts, is_host, pip_files, public_roots
+from azureml_emulator.recordings import PARTS, Recorder, RecordingError, Replay
 from azureml_runner.files import write_atomic
 from azureml_runner.locks import Held, locked
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 __all__ = ["main", "variables"]
 
@@ -71,7 +76,19 @@ In a shell of your own:
 @click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append each exchange with the management plane as a JSON line, without secrets.",
+    help="Append what is asked and answered to a file, a JSON line each, without secrets.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Answer as a file says that --record wrote, and do nothing else.",
+)
+@click.option(
+    "--match-on",
+    multiple=True,
+    type=click.Choice(PARTS),
+    help="By what --replay recognises a request, beside its method; may be repeated "
+    "[default: all of them].",
 )
 @click.option(
     "--workers",
@@ -130,6 +147,8 @@ def main(
     directory: Path,
     port: int,
     record: Path | None,
+    replay: Path | None,
+    match_on: tuple[str, ...],
     workers: int,
     automl_seconds: float,
     curated: str,
@@ -160,9 +179,13 @@ def main(
             raise click.ClickException(
                 f"another emulator is using {directory}; name another folder: --directory."
             ) from error
+        if replay is not None:
+            if record is not None:
+                raise click.ClickException("--replay answers from a file: leave --record out.")
+            _replay(replay, match_on or PARTS, directory, port, as_json)
+            return
         emulator = Emulator(
             directory,
-            record=record,
             lenient=lenient,
             mirrors=dict(map(_mirror, mirrors)),
             faults=rules,
@@ -174,7 +197,19 @@ def main(
             build_curated=curated == "build",
         )
         hosts = _allowed(allowed, emulator.router.knows_host)
-        _serve(emulator, begin, directory, port, hosts, routes, as_json)
+        try:
+            if routes:
+                for route in emulator.router.routes:
+                    click.echo(route.template)
+                return
+            app: WSGIApplication = emulator
+            if record is not None:
+                app = Recorder(emulator, record, emulator.account, emulator.router.knows_host)
+            _serve(app, emulator.account, begin, directory, port, hosts, as_json)
+        except RecordingError as error:
+            raise click.ClickException(str(error)) from error
+        finally:
+            emulator.close()
     if "mlflow" in sys.modules:
         # Everything is closed. To take MLflow's modules apart would be seconds of work more.
         sys.stdout.flush()
@@ -203,36 +238,39 @@ def _allowed(given: tuple[str, ...], emulated: Callable[[str], bool]) -> frozens
     return frozenset(host.lower() for host in hosts if host != "none" and not emulated(host))
 
 
+def _replay(
+    file: Path, match_on: tuple[str, ...], directory: Path, port: int, as_json: bool
+) -> None:
+    try:
+        app = Replay(file, match_on)
+    except RecordingError as error:
+        raise click.ClickException(str(error)) from error
+    _serve(app, app.account, lambda _: None, directory, port, frozenset(), as_json)
+
+
 def _serve(
-    emulator: Emulator,
+    app: WSGIApplication,
+    account: Account,
     begin: Callable[[dict[str, str]], None],
     directory: Path,
     port: int,
     allowed: frozenset[str],
-    routes: bool,
     as_json: bool,
 ) -> None:
+    authority = CertificateAuthority()
+    bundle = directory / "ca.pem"
+    authority.write(bundle, public_roots(os.environ) if allowed else "")
     try:
-        if routes:
-            for route in emulator.router.routes:
-                click.echo(route.template)
-            return
-        authority = CertificateAuthority()
-        bundle = directory / "ca.pem"
-        authority.write(bundle, public_roots(os.environ) if allowed else "")
-        try:
-            proxy = Proxy(emulator, authority, port, allowed=allowed)
-        except OSError as error:
-            raise click.ClickException(
-                f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
-            ) from error
-        exported = variables(emulator.account, proxy.url, bundle)
-        write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
-        with proxy:
-            begin(exported)
-            _run(proxy, exported, as_json)
-    finally:
-        emulator.close()
+        proxy = Proxy(app, authority, port, allowed=allowed)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+        ) from error
+    exported = variables(account, proxy.url, bundle)
+    write_atomic(directory / "environment.json", json.dumps(exported, indent=2), mode=0o600)
+    with proxy:
+        begin(exported)
+        _run(proxy, exported, as_json)
 
 
 def _run(proxy: Proxy, exported: dict[str, str], as_json: bool) -> None:

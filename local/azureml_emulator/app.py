@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import orjson
 from werkzeug.utils import send_file
 from werkzeug.wrappers import Request, Response
 
@@ -48,20 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["Emulator"]
 
 IMDS_HOST = "169.254.169.254"
-# No body of these is recorded, in whole or in part.
-SECRET_ROUTES = (
-    "listsecrets",
-    "listSecrets",
-    "listKeys",
-    "listStorageAccountKeys",
-    "regenerateKeys",
-    "token",
-)
-SECRET_NAMES = {
-    "secrets", "keys", "sasUri",
-    # of connections
-    "clientSecret", "key", "password", "pat", "refreshToken", "sas", "secretAccessKey",
-}  # fmt: skip
 PUBLIC_PATHS = {"/metadata/endpoints"}
 
 _log = logging.getLogger("azureml_emulator")
@@ -74,9 +58,6 @@ class Emulator:
     ----------
     directory
         The state folder; only one process at a time may have it.
-    record
-        A file that gets one JSON line for each exchange with the management plane, without
-        tokens, keys and secrets.
     operation_seconds
         How long a long-running operation takes that has no work to do.
     lenient
@@ -89,7 +70,6 @@ class Emulator:
         self,
         directory: Path,
         *,
-        record: Path | None = None,
         operation_seconds: float = 0.2,
         lenient: bool = False,
         mirrors: Mapping[str, Path] | None = None,
@@ -140,9 +120,7 @@ class Emulator:
                 *management.routes(),
             ]
         )
-        self._record = record
         self._refused_hosts: set[str] = set()
-        self._record_lock = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, as WSGI."""
@@ -162,8 +140,6 @@ class Emulator:
             response.status_code,
             1000 * (time.monotonic() - started),
         )
-        if self._record is not None and host == ARM_HOST:
-            self._write_record(self._record, request, path, response)
         return response(environ, start_response)
 
     def start(
@@ -253,19 +229,6 @@ class Emulator:
     def _ready(self, call: Call) -> Response:
         return json_response({"azureml_emulator": "ready", "workspace": self.account.workspace_id})
 
-    def _write_record(self, record: Path, request: Request, path: str, response: Response) -> None:
-        secret = path.rpartition("/")[2] in SECRET_ROUTES
-        exchange = {
-            "method": request.method,
-            "path": path,
-            "query": dict(request.args),
-            "request": None if secret else _recorded(request.get_data()),
-            "status": response.status_code,
-            "response": None if secret else _recorded(response.get_data()),
-        }
-        with self._record_lock, record.open("ab") as file:
-            file.write(orjson.dumps(exchange) + b"\n")
-
 
 def _file(path: Path, request: Request) -> Response:
     """Return a file of a mirror, a range of it where one is asked for."""
@@ -281,30 +244,3 @@ def _unauthorised(reason: str) -> ArmError:
         f"Authentication failed: {reason}.",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )
-
-
-def _recorded(body: bytes) -> Any:
-    try:
-        return _without_secrets(orjson.loads(body)) if body else None
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _masked(item) if name in SECRET_NAMES else _without_secrets(item)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
-    return value
-
-
-def _masked(value: Any) -> Any:
-    """Return the shape of a secret: every text in it is gone but that which names its kind."""
-    if isinstance(value, dict):
-        return {
-            name: item if name == "secretsType" else _masked(item) for name, item in value.items()
-        }
-    return None if value is None else "***"

@@ -9,6 +9,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from azureml_emulator.account import ARM_HOST
+
 # Sends a request to an emulator in this process.
 Ask = Callable[..., TestResponse]
 PROVIDER = "Microsoft.MachineLearningServices"
@@ -119,7 +121,7 @@ def bodies(exchange: dict[str, Any]) -> list[tuple[str, Any]]:
     # A PATCH is a part of a body.
     if exchange["method"] == "PUT":
         found.append(("request", exchange["request"]))
-    answer = exchange["response"]
+    answer = exchange.get("response")
     if isinstance(answer, dict):
         items = answer["value"] if isinstance(answer.get("value"), list) else [answer]
         found += [("response", item) for item in items]
@@ -156,4 +158,10 @@ class Held:
 
 def held(record: Path, arm_types: Callable[[str], Any]) -> Held:
     """Return what the exchanges of an emulator's record came to."""
-    return Held((json.loads(line) for line in record.read_text().splitlines()), arm_types)
+    return Held(management(record), arm_types)
+
+
+def management(record: Path) -> list[dict[str, Any]]:
+    """Return the exchanges with the management plane that an emulator recorded."""
+    _, *exchanges = map(json.loads, record.read_text().splitlines())
+    return [one for one in exchanges if one["host"] == ARM_HOST]

@@ -16,6 +16,7 @@ from werkzeug.test import Client
 
 from twinml_local.server import Deployment, ServerSettings, Serving, create_app
 from twinml_local.server._app import app_of
+from twinml_local.server.process._connection import Connection
 from twinml_local.server.scoring.service import ScoringService
 
 KEY = "primary-key-0123456789"
@@ -285,6 +286,65 @@ def test_pipelined_requests_are_answered_in_order(listen: Any, served: Any) -> N
         connection.sendall(page + head() + BODY + wrong + page + b"nonsense\r\n\r\n")
         file = connection.makefile("rb")
         assert [answer_in(file).status for _ in range(3)] == [200, 200, 401]
+
+
+def test_heads_like_the_last_one(listen: Any, bank: Deployment) -> None:
+    deployments, keys = {"blue": bank}, (KEY, "other-key-0123456789")
+    now = [Serving("bank-test", deployments, {"blue": 100}, keys)]
+    wire = listen(create_app(lambda: now[0]))
+    longer = json.dumps({"data": [ROW, {**ROW, "age": 30}]}).encode()
+    empty = b'{"data": []}'
+    with wire.connect() as connection, connection.makefile("rb") as file:
+
+        def ask(*pieces: bytes) -> Any:
+            for piece in pieces:
+                connection.sendall(piece)
+            return answer_in(file)
+
+        first = ask(head() + BODY)
+        assert [ask(head() + BODY).json(), ask(head() + BODY).json()] == [first.json()] * 2
+        assert json.loads(ask(head(len(longer)) + longer).json())["result"][0] in ("no", "yes")
+        assert "no rows" in refusal(ask(head(len(empty)) + empty), 400)["message"]
+        assert "twice" not in refusal(ask(head(1) + b"1"), 400)["message"]
+        # Cut, two at once, another key, and the same bytes once that key is none any more.
+        assert ask(head(), BODY).json() == first.json()
+        assert ask(head() + BODY + head() + BODY).json() == answer_in(file).json() == first.json()
+        ids = [dict(ask(head() + BODY).headers)["x-request-id"] for _ in range(2)]
+        assert ids[0] != ids[1]
+        assert ask(head(key=keys[1]) + BODY).status == 200
+        refusal(ask(head(key="wrong") + BODY), 401)
+        assert ask(head() + BODY).status == 200
+        now[0] = Serving("bank-test", deployments, {"blue": 100}, keys[1:])
+        refusal(ask(head() + BODY), 401)
+        assert ask(head(key=keys[1]) + BODY).status == 200
+        settings = ServerSettings(max_body_bytes=len(BODY))
+        now[0] = Serving("bank-test", deployments, {"blue": 100}, keys, settings=settings)
+        assert ask(head() + BODY).json() == ask(head() + BODY).json() == first.json()
+        refusal(ask(head(len(longer)) + longer), 413)
+    assert wire.traffic.held == 0
+
+
+def test_a_known_head_is_not_parsed_again(
+    listen: Any, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = []
+    before = Connection.on_headers_complete
+    monkeypatch.setattr(
+        Connection,
+        "on_headers_complete",
+        lambda self: parsed.append(1) or before(self),  # type: ignore[func-returns-value]
+    )
+    wire = listen(served())
+    longer = json.dumps({"data": [ROW, ROW]}).encode()
+    with wire.connect() as connection, connection.makefile("rb") as file:
+        for body in (BODY, BODY, longer, BODY):
+            connection.sendall(head(len(body)) + body)
+            assert answer_in(file).status == 200
+        assert len(parsed) == 1
+        for number in range(40):
+            connection.sendall(head(more=f"traceparent: {number}\r\n") + BODY)
+            assert answer_in(file).status == 200
+        assert len(parsed) == 41
 
 
 @pytest.mark.parametrize("cut", [0, 10, len(BODY)])

@@ -30,8 +30,8 @@ PLAN = {  # package: rooms, arrows
     # The Studio shows all stores of this machine: it is above them, and below the platform.
     "twinml_local": (14, 37),
     # environments is asked what Azure has, and refuses what it has not; the pytest plugin is a
-    # room.
-    "azureml_emulator": (18, 77),
+    # room, and recordings another, around the application or in its place.
+    "azureml_emulator": (19, 82),
     "azureml_runner": (12, 13),
     "twinml_azure": (11, 31),
 }

@@ -52,7 +52,9 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sparse": (_P, _I, _I, _I, _P, _I, _P),
     "sigmoid": (_P, _I, _P),
     "prepare": (_P, _I, _I, _P, _P, _I, _P, _P, _I, _P, _P, _P, _P, _P),
+    "trees_of": (_P,),
 }
+_LLVM_TYPES = {_P: "ptr", _I: "i64", _D: "double"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Functions:
     """Functions of the kernel; arguments are addresses and numbers.
 
     Each takes what its namesake in a ``_source`` module takes and returns
-    nothing. They hold no state and do not check anything.
+    nothing. They hold no state and do not check anything. ``trees_of`` takes the address of
+    what ``trees`` takes, eight bytes each: to hand over so many takes longer than one row.
     """
 
     trees: Callable[..., None]
@@ -70,6 +73,7 @@ class Functions:
     sparse: Callable[..., None]
     sigmoid: Callable[..., None]
     prepare: Callable[..., None]
+    trees_of: Callable[[int], None]
 
 
 class Kernel:
@@ -90,6 +94,7 @@ class Kernel:
         self.code = code
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._result = ctypes.create_string_buffer(16)
+        self._result_address = ctypes.addressof(self._result)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self.releasing = self._functions(ctypes.CFUNCTYPE)
@@ -102,7 +107,7 @@ class Kernel:
             # numba's functions write their result and their exception, of which these have
             # neither, to the first two addresses.
             function = prototype(ctypes.c_int32, _P, _P, *arguments)(address)
-            found[name] = partial(function, self._result, self._result)
+            found[name] = partial(function, self._result_address, self._result_address)
         return Functions(**found)
 
 
@@ -151,6 +156,7 @@ def key(*, portable: bool = False) -> str:
     here = Path(__file__).parent
     parts = [
         *((here / name).read_text(encoding="utf-8") for name in _SOURCES),
+        _of_memory("trees", "trees_of"),
         version("llvmlite"),
         llvm.get_default_triple(),
         *_processor(portable),
@@ -228,4 +234,24 @@ def _linked() -> str:
             elif f"_{name}B" in function.name:
                 function.name = f"twinml_{name}"
         whole.link_in(module)
+    whole.link_in(llvm.parse_assembly(_of_memory("trees", "trees_of")))
     return str(whole)
+
+
+def _of_memory(name: str, of_memory: str) -> str:
+    """Return a function in LLVM's language that reads what ``name`` takes from memory."""
+    kinds = [_LLVM_TYPES[kind] for kind in _ARGUMENTS[name]]
+    arguments = ", ".join(["ptr", "ptr", *kinds])
+    lines = [
+        f"declare i32 @twinml_{name}({arguments})",
+        f"define i32 @twinml_{of_memory}(ptr %result, ptr %exception, ptr %given) {{",
+    ]
+    for place, kind in enumerate(kinds):
+        lines.append(f"%at{place} = getelementptr i64, ptr %given, i64 {place}")
+        lines.append(f"%value{place} = load {kind}, ptr %at{place}")
+    values = ", ".join(f"{kind} %value{place}" for place, kind in enumerate(kinds))
+    lines.append(
+        f"%status = call i32 @twinml_{name}(ptr %result, ptr %exception, {values})\n"
+        "ret i32 %status\n}"
+    )
+    return "\n".join(lines)

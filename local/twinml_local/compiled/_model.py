@@ -177,6 +177,7 @@ class CompiledModel:
             ranks.thresholds.ctypes.data,
             ranks.members.ctypes.data,
         )
+        self._limits = (self.n_features, self.n_outputs, float(encoding.low), float(encoding.high))
         self._weights = join.weights.ctypes.data if isinstance(join, Voted) else 0
         self._softmax = [
             place
@@ -264,7 +265,7 @@ class CompiledModel:
         """
         n_classes, kernel = self.n_outputs, self._functions(n_rows)
         room = self._scored_members(X, n_rows)
-        probabilities = np.empty((n_rows, n_classes))
+        probabilities = room.probabilities
         if isinstance(self.join, Voted):
             kernel.vote(
                 room.address,
@@ -273,13 +274,15 @@ class CompiledModel:
                 n_classes,
                 self._weights,
                 self.join.scale,
-                probabilities.ctypes.data,
+                room.probabilities_at,
             )
             chosen = probabilities.argmax(axis=1)
         elif isinstance(self.join, Blended):
             chosen, probabilities = self._blended(self.join.final, room.members, X, n_rows)
         else:
-            chosen, probabilities = self._stacked(self.join, room, n_rows, probabilities)
+            chosen, probabilities = self._stacked(self.join, room, n_rows)
+        if n_rows <= _KEPT:
+            probabilities = probabilities.copy()
         if self.threshold is not None:
             chosen = probabilities[:, 1] >= self.threshold
         return chosen.tolist(), probabilities
@@ -297,7 +300,10 @@ class CompiledModel:
     def _scored_members(self, X: F8, n_rows: int) -> _Room:
         n_classes, kernel = self.n_outputs, self._functions(n_rows)
         room = self._room(n_rows)
-        if len(self.members.forest.roots):
+        if len(self.members.forest.roots) and n_rows <= _KEPT:
+            room.columns[:] = X.reshape(room.columns.shape)
+            kernel.trees_of(room.given_at)
+        elif len(self.members.forest.roots):
             self._walk(room, X.ctypes.data, n_rows)
         members = room.members
         for place in self._softmax:
@@ -326,8 +332,7 @@ class CompiledModel:
 
     def _walk(self, room: _Room, columns: int, n_rows: int) -> None:
         """Score the members made of trees; many rows in parts, side by side."""
-        kernel, encoding, n_classes = self._functions(n_rows), self.encoding, self.n_outputs
-        limits = (self.n_features, n_classes, encoding.low, encoding.high)
+        kernel, limits = self._functions(n_rows), self._limits
         parts = min(self.threads, n_rows // _PART)
         if parts < 2:
             kernel.trees(*self._trees, columns, n_rows, 0, n_rows, *limits, *room.addresses)
@@ -351,9 +356,7 @@ class CompiledModel:
         for other in others:
             other.join()
 
-    def _stacked(
-        self, join: Stacked, room: _Room, n_rows: int, probabilities: F8
-    ) -> tuple[NDArray[Any], F8]:
+    def _stacked(self, join: Stacked, room: _Room, n_rows: int) -> tuple[NDArray[Any], F8]:
         n_classes, kernel = self.n_outputs, self._functions(n_rows)
         n_columns = join.coefficients.shape[-1]
         if n_classes == 1:
@@ -361,7 +364,7 @@ class CompiledModel:
             columns = np.array(room.members[:, :, 0].T, order=order)
             numbers = columns @ join.coefficients + join.intercept[0]
             return np.zeros(n_rows, dtype=np.int64), numbers.reshape(n_rows, 1)
-        odds = np.empty((n_rows, n_columns), order="F" if join.by_column else "C")
+        odds = room.odds
         if join.odds:
             kernel.log_odds(
                 room.address,
@@ -370,7 +373,7 @@ class CompiledModel:
                 n_classes,
                 join.low,
                 join.high,
-                odds.ctypes.data,
+                room.odds_at,
                 *((1, n_rows) if join.by_column else (n_columns, 1)),
             )
         else:
@@ -379,8 +382,8 @@ class CompiledModel:
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
         scores = odds @ join.coefficients.T + join.intercept
         if n_classes == 2:
-            kernel.sigmoid(scores.ctypes.data, n_rows, probabilities.ctypes.data)
-            return scores.ravel() > 0, probabilities
+            kernel.sigmoid(scores.ctypes.data, n_rows, room.probabilities_at)
+            return scores.ravel() > 0, room.probabilities
         chosen = scores.argmax(axis=1)
         return chosen, softmax(scores)
 
@@ -477,7 +480,7 @@ class _Work:
 
 
 class _Room:
-    """Memory for a number of rows.
+    """Memory for a number of rows; to ask an array for its address takes as long as a tree.
 
     Attributes
     ----------
@@ -485,6 +488,10 @@ class _Room:
         Each one's probabilities, shape (n_members, n_rows, n_classes), and their ``address``.
     addresses
         As the kernel takes them.
+    odds, probabilities
+        What a stack's join takes, and what a join gives.
+    columns, given_at
+        Of few rows: the prepared matrix, and where all is that the kernel's trees take.
     """
 
     def __init__(self, model: CompiledModel, n_rows: int) -> None:
@@ -493,3 +500,18 @@ class _Room:
         self.address = self.members.ctypes.data
         self._work = _Work(model, n_rows)
         self.addresses = (*self._work.addresses, self.address)
+        self.probabilities = np.empty((n_rows, n_classes))
+        self.probabilities_at = self.probabilities.ctypes.data
+        if isinstance(model.join, Stacked):
+            shape = n_rows, model.join.coefficients.shape[-1]
+            self.odds = np.empty(shape, order="F" if model.join.by_column else "C")
+            self.odds_at = self.odds.ctypes.data
+        if n_rows <= _KEPT:
+            self.columns = np.empty((model.n_features, n_rows))
+            rows = self.columns.ctypes.data, n_rows, 0, n_rows
+            given = (*model._trees, *rows, *model._limits, *self.addresses)
+            self._given = np.array(
+                [np.float64(value).view(np.int64) if isinstance(value, float) else value
+                 for value in given], dtype=np.int64,
+            )  # fmt: skip
+            self.given_at = self._given.ctypes.data

@@ -112,6 +112,7 @@ class Batch:
     _features: dict[tuple[str | None, str, str], int] = field(
         default_factory=lambda: defaultdict(int)
     )
+    _keys: dict[tuple[Any, ...], tuple[str, str, str]] = field(default_factory=dict)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
@@ -259,7 +260,11 @@ class Batch:
         dimensions: Mapping[str, str],
     ) -> None:
         """Add a value to the minute of a metric."""
-        key = (iso(time - time % 60), name, _dump(dimensions))
+        # Writing time and dimensions takes longer than all the rest.
+        given = (time // 60, name, *dimensions.items())
+        key = self._keys.get(given)
+        if key is None:
+            key = self._keys[given] = (iso(time - time % 60), name, _dump(dimensions))
         held = self.metrics.setdefault(key, [0, 0.0, value, value])
         held[0] += 1
         held[1] += value

@@ -21,51 +21,23 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
-from twinml.contract import Route
-from twinml_local.server._errors import Refused, key_refused, too_large
+from twinml_local.server._errors import Refused
+from twinml_local.server.process._heads import KnownHead, around_length, body_behind, usual
+from twinml_local.server.process._request import Request
 from twinml_local.server.process._traffic import Traffic
 from twinml_local.server.process._wsgi import ask
 from twinml_local.server.scoring.front import PHRASES, Reply, cut_off
-from twinml_local.server.scoring.service import Exchange
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
 
 __all__ = ["Connection"]
 
 log = logging.getLogger("twinml.server")
 
-
-class _Request:
-    """One request while it is read."""
-
-    __slots__ = (
-        "begun",
-        "body",
-        "environ",
-        "exchange",
-        "held",
-        "keep",
-        "refused",
-        "route",
-        "size",
-    )
-
-    def __init__(self, environ: WSGIEnvironment) -> None:
-        self.environ = environ
-        self.body: bytes | bytearray = b""
-        self.begun = 0.0
-        self.size = 0
-        self.held = 0
-        self.keep = True
-        self.exchange: Exchange | None = None
-        self.route: Route | None = None
-        self.refused: Reply | None = None
+PATIENCE = 16  # heads unlike the one before, until a connection's are no longer compared
 
 
 class Connection(asyncio.Protocol):
@@ -87,13 +59,16 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._head_size = 0
         self._head_begun = False
-        self._request: _Request | None = None
-        self._waiting: deque[_Request] = deque()
+        self._request: Request | None = None
+        self._waiting: deque[Request] = deque()
         self._answering = False
         self._spare: int | None = None
         self._writable = True
         self._ended = False
         self._last = False  # whether nothing more is read
+        self._known: KnownHead | None = None
+        self._passed: Request | None = None  # the last that nothing was said against
+        self._patience = PATIENCE
         self._unsent = 0
         self.deadline = 0.0
 
@@ -142,10 +117,16 @@ class Connection(asyncio.Protocol):
             return
         if self._last:
             return
+        begins = self.idle
+        if begins and self._answered_again(data):
+            return
         if not self._head_begun and self._request is None and not self._answering:
             self.deadline = self._traffic.loop.time() + self._limits.head_seconds
+        self._passed = None
         try:
             self._parser.feed_data(data)
+            if begins and self._passed is not None and self._patience:
+                self._remember(self._passed, data)
         except httptools.HttpParserUpgrade as error:
             self._go_on_without_upgrade(data[error.args[0] :])
         except httptools.HttpParserCallbackError as error:
@@ -157,6 +138,35 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             reason = str(error) or "the request is not HTTP/1.1"
             self._give_up(Refused(400, f"the request is not HTTP/1.1: {reason}"))
+
+    def _answered_again(self, data: bytes) -> bool:
+        """Answer a request whose head is like the last one, if it is one and is here whole."""
+        known = self._known
+        found = None if known is None else body_behind(known.around, data)
+        if known is None or found is None:
+            return False
+        environ = {**known.environ, "CONTENT_LENGTH": found[0].decode()}
+        exchange, _ = self._traffic.front.begin(environ)
+        request = Request(environ)
+        request.exchange, request.route = exchange, known.route
+        body = request.body = found[1]
+        if exchange.serving is not known.serving:
+            self._known = None
+            return False
+        if self._traffic.no_room(request, len(body)) is not None:
+            return False
+        request.held = len(body)
+        self._traffic.held += request.held
+        self._answer(request)
+        return True
+
+    def _remember(self, passed: Request, data: bytes) -> None:
+        """Keep the head of a request that was let through."""
+        self._patience -= 1
+        around = around_length(data) if passed.keep and usual(passed.environ) else None
+        exchange, route = passed.exchange, passed.route
+        if around is not None and exchange is not None and route is not None:
+            self._known = KnownHead(around, passed.environ, route, exchange.serving)
 
     def _go_on_without_upgrade(self, rest: bytes) -> None:
         """Read a request that asks for HTTP/2 or a WebSocket as one that does not.
@@ -255,7 +265,7 @@ class Connection(asyncio.Protocol):
             "SERVER_PROTOCOL": f"HTTP/{version}",
             **headers,
         }
-        request = self._request = _Request(environ)
+        request = self._request = Request(environ)
         request.keep = parser.should_keep_alive()
         request.begun = self._traffic.loop.time()
         front = self._traffic.front
@@ -267,7 +277,7 @@ class Connection(asyncio.Protocol):
         declared = headers.get("CONTENT_LENGTH", "")
         length = int(declared) if declared.isdecimal() else 0
         if request.refused is None:
-            refused = self._no_room(request, length)
+            refused = self._traffic.no_room(request, length)
             if refused is not None:
                 request.refused = front.refuse(exchange, refused)
         behind = self._answering or bool(self._waiting)
@@ -276,39 +286,18 @@ class Connection(asyncio.Protocol):
             if long and not behind:
                 self._refuse_unread(request)
             return
+        self._passed = None if route is None else request
         if length or "HTTP_TRANSFER_ENCODING" in headers:
             self.deadline = request.begun + self._limits.body_seconds
             if headers.get("HTTP_EXPECT", "").lower() == "100-continue" and not behind:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _no_room(self, request: _Request, size: int) -> Refused | None:
-        """Say that there is no room for ``size`` bytes more of a body, where there is none."""
-        exchange = request.exchange
-        if exchange is None:
-            return None
-        most = exchange.serving.settings.max_body_bytes
-        if request.held + size > most:
-            return too_large(most)
-        if request.route is None and request.held + size > self._limits.head_bytes:
-            # The pages ask for the key only when they have the body.
-            wrong = exchange.refusal()
-            if wrong is not None:
-                return key_refused(wrong, exchange.serving.endpoint)
-        if size and self._traffic.held + size > max(self._limits.held_bytes, most):
-            return Refused(
-                503,
-                "the server holds as many bytes of requests as it may",
-                hint="Send the request again in a moment.",
-                headers=(("Retry-After", "1"),),
-            )
-        return None
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         request = self._request
         if request is None or request.refused is not None:
             return
-        refused = self._no_room(request, len(body))
+        refused = self._traffic.no_room(request, len(body))
         if refused is not None:
             raise refused
         request.size += len(body)
@@ -346,7 +335,7 @@ class Connection(asyncio.Protocol):
         if not self._waiting and not self._ended and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _answer(self, request: _Request) -> None:
+    def _answer(self, request: Request) -> None:
         traffic, exchange, route = self._traffic, request.exchange, request.route
         if request.refused is not None or exchange is None:
             if request.refused is not None:
@@ -367,7 +356,7 @@ class Connection(asyncio.Protocol):
         self._in_thread(request, pool, lambda: traffic.front.answer(exchange, route, body))
 
     def _in_thread(
-        self, request: _Request, pool: ThreadPoolExecutor, work: Callable[[], Reply | None]
+        self, request: Request, pool: ThreadPoolExecutor, work: Callable[[], Reply | None]
     ) -> None:
         self._answering = True
         self.deadline = float("inf")
@@ -392,7 +381,7 @@ class Connection(asyncio.Protocol):
 
         future.add_done_callback(done)
 
-    def _send(self, request: _Request, reply: Reply) -> None:
+    def _send(self, request: Request, reply: Reply) -> None:
         self._let_go(request)
         if self._ended:
             return
@@ -416,7 +405,7 @@ class Connection(asyncio.Protocol):
         if reply.after is not None:
             reply.after()
 
-    def _refuse_unread(self, request: _Request) -> None:
+    def _refuse_unread(self, request: Request) -> None:
         """Answer before the body has come: it is not worth reading, and the connection ends."""
         if request.refused is not None and not self._ended:
             self._let_go(request)
@@ -455,7 +444,7 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _let_go(self, request: _Request) -> None:
+    def _let_go(self, request: Request) -> None:
         self._traffic.held -= request.held
         request.held = 0
         request.body = b""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Protocol
 
+from twinml_local.server._errors import Refused, key_refused, too_large
+from twinml_local.server.process._request import Request
 from twinml_local.server.scoring.front import Front
 
 __all__ = ["Limits", "Traffic"]
@@ -116,6 +118,28 @@ class Traffic:
         now = self.loop.time()
         for connection in [item for item in self.connections if item.deadline <= now]:
             connection.late()
+
+    def no_room(self, request: Request, size: int) -> Refused | None:
+        """Say that there is no room for ``size`` bytes more of a body, where there is none."""
+        exchange = request.exchange
+        if exchange is None:
+            return None
+        most = exchange.serving.settings.max_body_bytes
+        if request.held + size > most:
+            return too_large(most)
+        if request.route is None and request.held + size > self.limits.head_bytes:
+            # The pages ask for the key only when they have the body.
+            wrong = exchange.refusal()
+            if wrong is not None:
+                return key_refused(wrong, exchange.serving.endpoint)
+        if size and self.held + size > max(self.limits.held_bytes, most):
+            return Refused(
+                503,
+                "the server holds as many bytes of requests as it may",
+                hint="Send the request again in a moment.",
+                headers=(("Retry-After", "1"),),
+            )
+        return None
 
     def make_room(self, newcomer: Client) -> None:
         """Close the connection that has been idle for longest, if there are too many."""
