@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from twinml.data import load
 from twinml.registry import training_run
 from twinml.registry.tracking import Tracking
 from twinml.training import TrainingOptions
-from twinml_local.studio._evidence import check_page
+from twinml_local.studio._evidence import BROWSERS, check_page, is_blank, photograph
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
@@ -280,3 +283,34 @@ def test_the_evidence_is_pictures_and_a_readme(site: Site) -> None:
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text.count("![") == len(pictures)
     assert text.count("Not there yet") == 15 - len(pictures)
+
+
+class Slow(BaseHTTPRequestHandler):
+    """A page that takes longer than a photograph waits at first."""
+
+    def do_GET(self) -> None:
+        time.sleep(7.0)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>here at last</h1>")
+
+
+def test_a_page_that_comes_late_is_photographed_when_it_is_there(tmp_path: Path) -> None:
+    chromium = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        photograph(chromium, f"http://127.0.0.1:{server.server_port}/", tmp_path / "page.png")
+        server.shutdown()
+    assert not is_blank(tmp_path / "page.png")
+
+
+@pytest.mark.parametrize(("point", "blank"), [((255, 255, 255), True), ((255, 255, 254), False)])
+def test_a_picture_of_one_colour_is_blank(tmp_path: Path, point: Any, blank: bool) -> None:
+    from PIL import Image
+
+    picture = Image.new("RGB", (40, 30), (255, 255, 255))
+    picture.putpixel((39, 29), point)
+    picture.save(tmp_path / "one.png")
+    assert is_blank(tmp_path / "one.png") == blank

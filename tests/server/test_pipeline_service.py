@@ -29,12 +29,15 @@ from twinml_local.jobs.rest.app import create_app
 from twinml_local.keys import generate_keys
 
 
-def definition(name: str, jobs: dict[str, Any], inputs: dict[str, Any]) -> PipelineDefinition:
+def definition(
+    name: str, jobs: dict[str, Any], inputs: dict[str, Any], **settings: Any
+) -> PipelineDefinition:
     """Return a pipeline of commands that take all of its inputs."""
     bound = {key: f"${{{{parent.inputs.{key}}}}}" for key in inputs}
     for job in jobs.values():
         job["inputs"] = {**bound, **job.get("inputs", {})}
-    return PipelineDefinition(name, {"type": "pipeline", "inputs": inputs, "jobs": jobs})
+    content = {"type": "pipeline", "inputs": inputs, "jobs": jobs, "settings": settings}
+    return PipelineDefinition(name, content)
 
 
 @dataclass
@@ -393,12 +396,19 @@ def test_what_a_client_sends_is_never_read_by_the_shell(service):
     assert list(service.work(job["id"]).iterdir()) == []
 
 
-def test_a_failure_ends_the_job_and_says_why(service):
-    service.publish("echo some output; echo it broke >&2; exit 3", "sleep 60")
+@pytest.mark.parametrize(
+    ("settings", "codes"),
+    [({"continue_on_step_failure": False}, [3, None]), ({}, [3, 0])],
+)
+def test_a_failure_ends_the_job_and_says_why(service, settings, codes):
+    beside = "sleep 60" if settings else "true"
+    jobs = {"s": {"command": "echo some output; echo it broke >&2; exit 3"}}
+    jobs["s1"] = {"command": beside}
+    service.store.publish(definition("demo", jobs, {}, **settings))
     job = service.run()
     assert job["status"] == "Failed"
     assert job["error"] == "step 's' exited with 3: some output\nit broke"
-    assert [step["exit_code"] for step in job["steps"]] == [3, None]
+    assert [step["exit_code"] for step in job["steps"]] == codes
     logs = service.get(f"/pipelines/demo/jobs/{job['id']}/logs")
     assert logs.mimetype == "text/plain"
     assert "step s, attempt 1 =====\nsome output\nit broke\n" in logs.text

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from PIL import Image
+
 from twinml.errors import PlatformError
 from twinml.platform import busiest
 from twinml.settings import home
@@ -37,6 +39,8 @@ __all__ = ["evidence"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTH, HEIGHT = 1280, 1000
 SECONDS = 60
+# Seconds until a page is photographed; the next where the one before was too early.
+PATIENCES = (5, 15, 45)
 FIRST_RUNS = 200
 AGAIN_SECONDS = 0.2
 
@@ -199,25 +203,46 @@ def check_page(url: str) -> None:
 def photograph(browser: str, url: str, file: Path, *, scripted: bool = False) -> None:
     """Take a picture of a page with a headless Chromium.
 
+    On a busy machine a page may not be there in time: a blank picture is taken again, later.
+
     Raises
     ------
     PlatformError
-        The browser took none.
+        The browser took none, or blank ones alone.
     """
+    for patience in PATIENCES:
+        _photograph(browser, url, file, patience, scripted=scripted)
+        if not is_blank(file):
+            return
+    raise PlatformError(
+        f"{Path(browser).name} took blank pictures of {url}", hint="Try again in a quieter moment."
+    )
+
+
+def is_blank(file: Path) -> bool:
+    """Tell whether all of a picture has one colour."""
+    with Image.open(file) as picture:
+        return len(picture.convert("RGB").getcolors(1) or []) == 1
+
+
+def _photograph(browser: str, url: str, file: Path, patience: int, *, scripted: bool) -> None:
+    file.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as profile:
         arguments = [
             "--headless=new", "--hide-scrollbars", "--disable-gpu", "--no-first-run",
             f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={profile}",
             f"--screenshot={file.resolve()}",
             # What follows something never ends: such a page is not waited for.
-            "--virtual-time-budget=10000" if scripted else "--timeout=5000",
+            f"--virtual-time-budget={2_000 * patience}" if scripted
+            else f"--timeout={1_000 * patience}",
         ]  # fmt: skip
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             arguments.append("--no-sandbox")  # Chromium has no sandbox for root.
         try:
             done = subprocess.run(
-                [browser, *arguments, url], capture_output=True, timeout=SECONDS, check=False
-            )
+                [browser, *arguments, url],
+                capture_output=True, timeout=SECONDS + patience, check=False,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             done = None
     if not file.is_file():

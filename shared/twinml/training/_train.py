@@ -191,10 +191,14 @@ class _Run:
                 members: Mapping[str, Matrix], seconds: float
             ) -> tuple[BoostedStack, Matrix] | None:
                 X, shape = search.data.X[search.judged], search.data.shape
-                return fit_boosted_stack(
-                    table.task, members, X, y, weights, folds, shape, judged,
-                    seconds=seconds, round_seconds=blend_round, jobs=options.jobs,
-                )  # fmt: skip
+                try:
+                    return fit_boosted_stack(
+                        table.task, members, X, y, weights, folds, shape, judged,
+                        seconds=seconds, round_seconds=blend_round, jobs=options.jobs,
+                    )  # fmt: skip
+                except KeyboardInterrupt:
+                    search.interrupted = True
+                    return None
 
             board = leaderboard(
                 table.task,
