@@ -65,12 +65,9 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
-                self._inside = False
-                self._settle()
-                raise
             finally:
                 self._inside = False
+                self._settle()
 
     def _settle(self) -> None:
         """Undo a transaction that nobody will end, as one whose COMMIT failed.
