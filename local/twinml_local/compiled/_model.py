@@ -377,8 +377,7 @@ class CompiledModel:
                 *((1, n_rows) if join.by_column else (n_columns, 1)),
             )
         else:
-            shares = room.members[:, :, 1:] if n_classes == 2 else room.members
-            odds[:] = shares.transpose(1, 0, 2).reshape(n_rows, n_columns)
+            odds[:] = said_by(room.members).T
         # Of the same shape and layout as the pipeline's, so that BLAS sums in the same order.
         scores = odds @ join.coefficients.T + join.intercept
         if n_classes == 2:
