@@ -25,7 +25,7 @@ from twinml.training.learner import Config, Learner, Shape
 from twinml.training.learners import blending
 from twinml.training.tasks import Task
 
-__all__ = ["FEWEST_ROWS", "BoostedStack", "Join", "fit_boosted_stack"]
+__all__ = ["FEWEST_ROWS", "USUAL_ROUNDS", "BoostedStack", "Join", "fit_boosted_stack", "turns"]
 
 Rows = NDArray[np.int64]
 Matrix = NDArray[np.float64]
@@ -35,6 +35,7 @@ FEWEST_ROWS = 5_000
 # Rounds times rate that a blend usually takes to its best: the members have done most already.
 _REACH = 8.0
 _LOWEST_RATE, _HIGHEST_RATE = 0.04, 0.2
+USUAL_ROUNDS = _REACH / _LOWEST_RATE
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +133,8 @@ def fit_boosted_stack(
     The stack, and its own out-of-fold predictions, (n, k); ``None`` if so few rounds fit into the
     seconds that it is not worth to begin.
     """
-    # All rows once more after the folds, which share the jobs.
-    waves = math.ceil(len(folds) / jobs)
-    rounds = seconds / (round_seconds * (waves + MOST_GROWTH))
+    each = seconds / turns(len(folds), jobs)
+    rounds = each / round_seconds
     rate = rate_within(rounds)
     if rate is None:
         return None
@@ -145,7 +145,7 @@ def fit_boosted_stack(
 
     def judged(fold: int) -> FoldFit:
         # Each has the same time, so that none is cut before the others have come as far.
-        ends = time.monotonic() + seconds / (waves + MOST_GROWTH)
+        ends = time.monotonic() + each
         return data.fitted(learner, start, fold, lambda: time.monotonic() > ends)
 
     with ThreadPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as pool:
@@ -156,6 +156,17 @@ def fit_boosted_stack(
     config = {**start, learner.rounds.name: grown}
     final = _fit(learner, config, data)
     return BoostedStack(tuple(members), rows, data, learner, config, final), predicted
+
+
+def turns(folds: int, jobs: int) -> float:
+    """Return how many folds' time a blend takes: those that share the jobs, then all rows.
+
+    Examples
+    --------
+    >>> turns(5, 2), turns(4, 2)
+    (4.25, 3.25)
+    """
+    return math.ceil(folds / jobs) + MOST_GROWTH
 
 
 def rate_within(rounds: float) -> float | None:

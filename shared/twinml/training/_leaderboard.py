@@ -219,7 +219,7 @@ def leaderboard(
                 or task.loss(y, boosted[1], weights) < task.loss(y, predicted, weights)
             ):
                 joined, predicted = boosted
-            elif predicted is not None:
+            elif predicted is not None and len(few) < len(y):
                 joined = join(task, members, y, weights)
             if predicted is None:
                 notes.append(

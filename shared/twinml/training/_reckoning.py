@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from twinml.training._boosted_stack import USUAL_ROUNDS, turns
 from twinml.training._evaluation import DEPENDENCE_SHARE, IMPORTANCE_SHARE
 from twinml.training._found import Found
 from twinml.training._rounds import MOST_GROWTH
@@ -17,8 +18,7 @@ _JOINING_SECONDS = 6e-7
 # To measure what was refitted, for each row, output and member.
 _MEASURING_SECONDS = 5e-6
 _MEASURING_LEAST = 0.5
-# Rounds that a boosted blend usually takes, and what is kept for it at most, of the budget.
-_BLEND_ROUNDS = 200
+# What is kept for a boosted blend at most, of the budget.
 _BLEND_SHARE = 0.15
 # What a round of it takes, in rounds of the floor: trees are smaller, but predictions have more
 # values than most features, and every round measures them.
@@ -78,8 +78,7 @@ class Reckoning:
             return 0.0
         once = _JOINING_SECONDS * self.rows * self.outputs * members
         blend = self.blend_round(found) or 0.0
-        # All rows once more after the folds.
-        blend *= _BLEND_ROUNDS * (math.ceil(self.folds / self.jobs) + MOST_GROWTH)
+        blend *= USUAL_ROUNDS * turns(self.folds, self.jobs)
         return slowness * once * (self.folds + 1) + min(blend, _BLEND_SHARE * self.budget)
 
     def refitting(self, found: Sequence[Found], slowness: float) -> float:

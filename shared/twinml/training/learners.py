@@ -102,9 +102,14 @@ def _lightgbm_categorical(config: Config, X: Matrix, shape: Shape) -> Any:
 
 
 def _lightgbm_randomized(config: Config, X: Matrix, shape: Shape) -> Any:
-    drawn = {"extra_trees": True, "subsample": 1.0, "subsample_freq": 0}
-    columns = splittable(X, shape.n_codes)
-    return _LIGHTGBM({**config, **drawn, **({"cat_feature": columns} if columns else {})}, X, shape)
+    given = {**config, "extra_trees": True}
+    return _on_every_row(given, splittable(X, shape.n_codes), X, shape)
+
+
+def _on_every_row(config: Config, columns: list[int], X: Matrix, shape: Shape) -> Any:
+    """Return LightGBM whose trees see all rows; ``columns`` are split by sets of categories."""
+    splits = {"cat_feature": columns} if columns else {}
+    return _LIGHTGBM({**config, **splits, "subsample": 1.0, "subsample_freq": 0}, X, shape)
 
 
 def splittable(X: Matrix, n_codes: int) -> list[int]:
@@ -220,8 +225,8 @@ _CATEGORICAL = Learner(
     lacks=f"nothing to split: no column of texts has 3 to {MOST_SPLIT} values",
     seen=_without_unknown,
 )
-# One threshold a column and node, drawn at random, is enough rows' work for trees of their own:
-# alone they are about as good as the others, in a vote they err elsewhere.
+# Of each column and node one threshold is tried, drawn at random: alone that is about as good as
+# the others, in a vote it errs elsewhere.
 _RANDOMIZED = replace(
     _CATEGORICAL,
     name="LightGBMExtraTrees",
@@ -273,8 +278,7 @@ def blending(n_columns: int) -> Learner:
 
     def build(config: Config, X: Matrix, shape: Shape) -> Any:
         codes = [n_columns + one for one in splittable(X[:, n_columns:], shape.n_codes)]
-        every = {**config, "subsample": 1.0, "subsample_freq": 0}
-        return _LIGHTGBM({**every, **({"cat_feature": codes} if codes else {})}, X, shape)
+        return _on_every_row(config, codes, X, shape)
 
     def seen(X: Matrix, shape: Shape) -> Matrix:
         return np.hstack([X[:, :n_columns], _without_unknown(X[:, n_columns:], shape)])
